@@ -1,0 +1,70 @@
+# Every target sets itself up: `make demo` or `make test` works on a fresh clone.
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+READY := .venv/.installed
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo play test test-all lint bench clean
+
+help: ## print this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
+		| awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## make .venv and install everything into it, at the tested versions
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== Setting up .venv (only the first time, and when the dependencies change)"
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make setup needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make setup PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+demo: $(READY) ## train a Go2, score it, export it, run it in the node, film it (about ten minutes)
+	@echo "== 1/6 Training a Go2 to walk, from nothing"
+	$(BIN)/robot-ppo train go2_walk --out $(DEMO) --overwrite
+	@echo "== 2/6 How well it walks"
+	$(BIN)/robot-ppo eval $(DEMO) --json $(DEMO)/scorecard.json --plot $(DEMO)/scorecard.png --quick
+	@echo "== 3/6 One file that holds all that the robot needs"
+	$(BIN)/robot-ppo export $(DEMO) -o $(DEMO)/go2_walk.onnx
+	@echo "== 4/6 The file proves itself on this machine"
+	$(BIN)/robot-ppo-node check $(DEMO)/go2_walk.onnx
+	@echo "== 5/6 The node drives a simulated robot in another process"
+	@$(BIN)/robot-ppo sim go2 --seconds 12 & sim=$$!; \
+	trap 'kill $$sim 2>/dev/null; exit 130' INT TERM; \
+	$(BIN)/robot-ppo-node run $(DEMO)/go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10 \
+		|| { code=$$?; kill $$sim 2>/dev/null; wait $$sim; exit $$code; }; \
+	wait $$sim
+	@echo "== 6/6 A video: $(DEMO)/go2_walk.mp4"
+	$(BIN)/robot-ppo play $(DEMO)/go2_walk.onnx --video $(DEMO)/go2_walk.mp4 --plot $(DEMO)/go2_walk.png
+
+play: $(READY) ## film the shipped policy, without training
+	@echo "== Playing the shipped policy: go2_walk.mp4"
+	$(BIN)/robot-ppo play tests/golden/go2_walk.onnx --video go2_walk.mp4
+
+# A module's tests stay in one worker, so that what they share is built once.
+test: $(READY) ## the fast tests
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+# One process: the slow tests learn and measure time, and want the machine to themselves.
+test-all: $(READY) ## all tests, the slow ones too
+	$(BIN)/pytest -q -m "slow or not slow"
+
+lint: $(READY) ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(READY) ## the quick figures of docs/results.md, measured on this machine
+	@mkdir -p runs/bench
+	@echo "== Environment: steps/s beside the raw engine"
+	$(BIN)/robot-ppo bench env --json runs/bench/env.json
+	@echo "== Training: steps/s with learning included"
+	$(BIN)/robot-ppo bench train --json runs/bench/train.json
+	@echo "== Node: tick time, start, memory, CPU"
+	$(BIN)/robot-ppo bench node --json runs/bench/node.json
+
+clean: ## remove .venv, caches and build outputs; runs/ stays
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,164 @@
+"""`robot-ppo-node`: run a policy file on a robot, and ask questions about it.
+
+Heavy imports happen inside the commands, so that `--help` and wrong input answer at once.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from robot_ppo_export import __version__
+from robot_ppo_export.errors import InputError, RefusedError
+
+EXIT_CODES = """exit codes:
+  0  done
+  2  wrong input, said in one sentence
+  3  a policy file or robot was refused, a check failed, or the run ended in a fault"""
+
+RUN = """Run a policy on a robot.
+
+The node verifies the file, recomputes its golden traces on this computer, and refuses a robot that
+lacks a joint or a signal. Then it stands the robot up, and runs the policy only after --arm or key
+p. Every end of the run is damping: after Ctrl-C, SIGTERM, a fault, or --seconds.
+
+  robot-ppo sim go2 &                                    # a robot, in another process
+  robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.function(options)
+    except (InputError, RefusedError) as error:
+        print(f"robot-ppo-node: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("robot-ppo-node: interrupted before anything was sent", file=sys.stderr)
+        return 0
+    except BrokenPipeError:  # `describe | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robot-ppo-node",
+        description="The node that runs a policy file on a robot.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"robot-ppo-node {__version__}")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    _add_run(commands)
+    for name, function, text in (
+        ("check", _check, "verify a policy file: seal, contract, golden traces on this computer"),
+        ("describe", _describe, "print what a policy assumes about robot and world"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        sub.add_argument("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
+        sub.set_defaults(function=function)
+        if name == "describe":
+            sub.add_argument("--json", action="store_true", help="print the contract as JSON")
+    text = "recompute a log of `run --record`, bit for bit"
+    sub = commands.add_parser("replay", help=text, description=text.capitalize() + ".")
+    sub.add_argument("log", type=Path, metavar="LOG", help="the log, *.npz")
+    sub.add_argument("file", type=Path, metavar="FILE", help="the policy file that ran")
+    sub.set_defaults(function=_replay)
+    text = "say what this computer gives a real-time loop, and what would make it better"
+    sub = commands.add_parser("doctor", help=text, description=text.capitalize() + ".")
+    sub.add_argument("--seconds", type=_positive, default=5.0, help="length of the measurement")
+    sub.set_defaults(function=_doctor)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser(
+        "run",
+        help="run a policy on a robot",
+        description=RUN,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = sub.add_argument
+    add("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
+    add("--driver", required=True, help="robot interface: udp, or fake for a dry run")
+    add("--host", default="127.0.0.1", help="where the robot is (default: this computer)")
+    add("--port", type=_port, help="the robot's UDP port (default: 47100)")
+    add("--wait", type=_positive, default=10.0, metavar="S", help="wait so long for the robot")
+    add(
+        "--rate-from-contract",
+        action="store_true",
+        help="accepted for clarity: the rate always comes from the policy file",
+    )
+    add("--arm", action="store_true", help="run the policy as soon as the robot stands")
+    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
+    add("--record", type=Path, metavar="FILE.npz", help="write every tick, for `replay`")
+    sub.set_defaults(function=_run)
+
+
+def _positive(text: str) -> float:
+    """Return a number of seconds above zero."""
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def _port(text: str) -> int:
+    """Return a UDP port."""
+    value = int(text)
+    if not 0 < value < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port between 1 and 65535")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node import operate
+
+    return operate.run(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node import report
+    from robot_ppo_export.policy import Policy
+
+    policy = Policy(options.file)
+    print(report.check_page(policy, policy.check_golden()))
+    return 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from robot_ppo_export.contract import contract
+    from robot_ppo_export.node import report
+    from robot_ppo_export.policy import Policy
+
+    policy = Policy(options.file)
+    print(contract.to_json(policy.contract) if options.json else report.describe_page(policy))
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node import recorder, replay
+    from robot_ppo_export.policy import Policy
+
+    rows, meta = recorder.load(options.log)
+    ticks = replay.replay(Policy(options.file), rows, meta)
+    print(f"{options.log}: {ticks} of {len(rows['time'])} ticks recomputed, every bit equal")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node import realtime
+    from robot_ppo_export.node.clock import MonotonicClock
+
+    for finding in realtime.doctor(MonotonicClock(), options.seconds):
+        print(f"{'ok  ' if finding.good else 'look'}  {finding.name:<18} {finding.value}")
+        if not finding.good and finding.fix:
+            print(f"      {'':<18} {finding.fix}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

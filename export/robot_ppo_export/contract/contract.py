@@ -1,0 +1,153 @@
+"""`Contract`: everything that a policy assumes about the robot and the world, as one structure.
+
+It travels inside the policy file as JSON at full precision. What is here is enough to compute the
+observation, run the network, form the joint targets and judge whether a robot fits.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract import spec as robot_spec
+from robot_ppo_export.contract.action import ActionMap, ActionSpec
+from robot_ppo_export.contract.layout import Layout, TermSpec
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.terms import COMMAND
+from robot_ppo_export.errors import RefusedError
+
+FORMAT_VERSION = 1
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class CommandRanges(_Struct):
+    """Uniform ranges that commands were drawn from; an operator's stick is scaled to them."""
+
+    vx: tuple[float, float]
+    """[m/s] forward"""
+    vy: tuple[float, float]
+    """[m/s] left"""
+    yaw_rate: tuple[float, float]
+    """[rad/s] turning left"""
+
+    def bounds(self) -> np.ndarray:
+        """Return (3, 2) float32: low and high of vx, vy, yaw rate."""
+        return np.array((self.vx, self.vy, self.yaw_rate), np.float32)
+
+
+class Normalizer(_Struct):
+    """Observation statistics; the network sees clip((obs - mean) / std, -clip, clip)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clip: float
+
+
+class Network(_Struct):
+    """The actor after the normalizer."""
+
+    hidden: tuple[int, ...]
+    activation: str
+
+
+class Training(_Struct):
+    """Where the policy comes from, and the world that it has seen."""
+
+    physics_timestep: float
+    """[s]"""
+    randomization: dict[str, Any]
+    """Name of each randomization -> its range, as in the task's YAML; delays in [ms]."""
+    noise: dict[str, float]
+    """Signal -> half-width of its uniform noise, in the signal's unit."""
+    steps: int
+    """Environment steps, all simulations together."""
+    seed: int
+    versions: dict[str, str]
+    git_commit: str
+
+
+class Contract(_Struct, kw_only=True):
+    """What a policy assumes."""
+
+    format_version: int = FORMAT_VERSION
+    task: str
+    robot: RobotSpec
+    observation: tuple[TermSpec, ...]
+    layout: tuple[dict[str, Any], ...]
+    """The resolved layout: name, offset, size, unit, frame, scale, clip, history of each term."""
+    action: ActionSpec
+    control_period: float
+    """[s] between two runs of the network."""
+    gait_frequency: float
+    """Cycles per second of the gait clock [Hz]."""
+    commands: CommandRanges
+    normalizer: Normalizer
+    network: Network
+    training: Training
+
+    def resolve(self) -> Layout:
+        """Return the observation's layout."""
+        return Layout(self.observation, len(self.robot.joints))
+
+    def action_map(self) -> ActionMap:
+        """Return the action's arithmetic."""
+        return ActionMap(self.action, self.robot)
+
+    @property
+    def command_names(self) -> tuple[str, ...]:
+        """What the three numbers of a command mean, with units."""
+        return COMMAND
+
+
+def to_json(contract: Contract) -> str:
+    """Return the contract as JSON; floats are written so that reading gives the same bits."""
+    return msgspec.json.encode(contract, order="deterministic").decode()
+
+
+def from_json(text: str) -> Contract:
+    """Return the contract in `text`, or raise `RefusedError` with what is wrong and where."""
+    try:
+        version = msgspec.json.decode(text, type=dict[str, Any]).get("format_version")
+    except msgspec.DecodeError as error:
+        raise RefusedError(f"the contract is not valid JSON: {error}") from None
+    if version != FORMAT_VERSION:
+        raise RefusedError(
+            f"the contract has format version {version!r} and this node reads {FORMAT_VERSION}: "
+            "install the robot-ppo release that wrote the file"
+        )
+    try:
+        contract = msgspec.json.decode(text, type=Contract)
+    except msgspec.DecodeError as error:
+        raise RefusedError(f"the contract is incomplete or malformed: {error}") from None
+    _check(contract)
+    return contract
+
+
+def _check(contract: Contract) -> None:
+    """Raise `RefusedError` where the contract contradicts itself."""
+    try:
+        robot_spec.check(contract.robot, "contract")
+        layout = contract.resolve()
+    except Exception as error:
+        raise RefusedError(f"the contract does not hold together: {error}") from None
+    if tuple(layout.describe()) != contract.layout:
+        raise RefusedError(
+            "the contract's layout differs from the one that this node computes from its terms: "
+            f"{contract.layout} against {tuple(layout.describe())}"
+        )
+    for name in ("mean", "std"):
+        values = np.array(getattr(contract.normalizer, name))
+        if values.shape != (layout.size,) or not np.isfinite(values).all():
+            raise RefusedError(
+                f"normalizer.{name} must be {layout.size} finite numbers, got shape {values.shape}"
+            )
+    if not (np.array(contract.normalizer.std) > 0).all():
+        raise RefusedError("normalizer.std must be above 0 everywhere")
+    if not 0 < contract.control_period < 1:
+        raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
+    bounds = contract.commands.bounds()
+    if not (np.isfinite(bounds).all() and (bounds[:, 0] <= bounds[:, 1]).all()):
+        raise RefusedError(f"commands {bounds.tolist()} are not ranges [low, high]")

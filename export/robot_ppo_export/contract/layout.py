@@ -1,0 +1,141 @@
+"""Ordered terms -> observation vector, with clip, scale and history per term.
+
+Of each term, in this order: the value in its unit is clipped to [-clip, clip], multiplied by
+scale, and appended to the term's history, oldest first. After a reset the history is filled with
+the first value. The vector is the terms in order, each contiguous.
+
+    layout = Layout(specs, joints=12)
+    observer = Observer(layout, batch=(1024,))
+    observation = observer.observe(inputs)            # (1024, layout.size) float32
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.terms import TERMS, Inputs
+from robot_ppo_export.errors import InputError
+
+
+class TermSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one term enters the observation."""
+
+    name: str
+    scale: float = 1.0
+    clip: float | None = None
+    """Bound on the absolute value, in the term's unit, before scaling."""
+    history: int = 1
+    """Number of consecutive values, the newest last."""
+
+
+class Layout:
+    """Where each term stands in the observation vector."""
+
+    def __init__(self, specs: tuple[TermSpec, ...], joints: int) -> None:
+        """Resolve the terms by name; an unknown one is an `InputError` with the list."""
+        self.specs = specs
+        self.slices: dict[str, slice] = {}
+        self.widths: dict[str, int] = {}
+        offset = 0
+        for spec in specs:
+            if spec.name not in TERMS:
+                hint = strict.did_you_mean(spec.name, TERMS)
+                raise InputError(f"observation: unknown term {spec.name!r}{hint}")
+            if spec.name in self.slices:
+                raise InputError(f"observation: term {spec.name!r} is listed twice")
+            if spec.history < 1:
+                raise InputError(f"observation: {spec.name}.history must be at least 1")
+            size = TERMS[spec.name].size
+            self.widths[spec.name] = width = joints if size == "joints" else int(size)
+            self.slices[spec.name] = slice(offset, offset + width * spec.history)
+            offset += width * spec.history
+        self.size = offset
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The measured signals that the observation needs."""
+        return tuple(sorted({s for spec in self.specs for s in TERMS[spec.name].reads}))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return one row per term: name, offset, size, unit, frame, scale, clip, history."""
+        return [
+            {
+                "name": spec.name,
+                "offset": self.slices[spec.name].start,
+                "size": self.widths[spec.name] * spec.history,
+                "unit": TERMS[spec.name].unit,
+                "frame": TERMS[spec.name].frame,
+                "scale": spec.scale,
+                "clip": spec.clip,
+                "history": spec.history,
+            }
+            for spec in self.specs
+        ]
+
+
+class Observer:
+    """Computes observations, and holds the histories that they need.
+
+    `batch` is (n,) for n simulations and () for one robot.
+    """
+
+    def __init__(self, layout: Layout, batch: tuple[int, ...]) -> None:
+        """Start as after a reset: histories are empty."""
+        self.layout = layout
+        self.batch = batch
+        self._histories = {
+            s.name: np.zeros((*batch, s.history, layout.widths[s.name]), np.float32)
+            for s in layout.specs
+            if s.history > 1
+        }
+        self._fresh = np.ones(batch, bool)
+
+    def reset(self, ids: Any = ...) -> None:
+        """Forget the histories of the simulations `ids`, by default of all."""
+        self._fresh[ids] = True
+
+    def observe(self, inputs: Inputs, ids: Any = ...) -> np.ndarray:
+        """Return the observation (..., size), float32, and append to the histories.
+
+        Args:
+            inputs: leading axes as `batch`, or as `batch` indexed by `ids`.
+            ids: the simulations that `inputs` holds, by default all.
+        """
+        xp = inputs.command.__array_namespace__()
+        lead = inputs.command.shape[:-1]
+        out = xp.empty((*lead, self.layout.size), dtype=xp.float32)
+        for spec in self.layout.specs:
+            value = TERMS[spec.name].function(inputs)
+            if spec.clip is not None:
+                value = xp.clip(value, -spec.clip, spec.clip)
+            if spec.scale != 1.0:
+                value = value * spec.scale
+            if spec.history > 1:
+                value = self._append(spec.name, value, ids)
+            out[..., self.layout.slices[spec.name]] = value
+        self._fresh[ids] = False
+        return out
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return copies of the histories, to continue from bit for bit."""
+        return {name: h.copy() for name, h in self._histories.items()} | {
+            "fresh": self._fresh.copy()
+        }
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Continue from a `snapshot`."""
+        for name, history in self._histories.items():
+            history[...] = snapshot[name]
+        self._fresh[...] = snapshot["fresh"]
+
+    def _append(self, name: str, value: np.ndarray, ids: Any) -> np.ndarray:
+        """Return the flattened history (..., history * width) with `value` as its newest."""
+        history = self._histories[name]
+        old = history[ids]
+        new = np.concatenate((old[..., 1:, :], value[..., None, :]), axis=-2)
+        fresh = self._fresh[ids][..., None, None]
+        new = np.where(fresh, np.broadcast_to(value[..., None, :], new.shape), new)
+        history[ids] = new
+        return new.reshape(*new.shape[:-2], -1)

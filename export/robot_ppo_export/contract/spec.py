@@ -1,0 +1,172 @@
+"""What a robot is: names, pose, ranges, limits and gains, from its `robot.yaml`.
+
+The order of `joints` is the order of every joint vector in the project: observation, action,
+log, policy file. For a robot with a vendor interface it is the vendor's motor order.
+Units: angles [rad], torque [N m], velocity [rad/s], kp [N m/rad], kd [N m s/rad], time [s].
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract import strict
+from robot_ppo_export.errors import InputError
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen; a key that it does not know is an error."""
+
+
+class Joint(_Struct):
+    """One actuated joint."""
+
+    name: str
+    default: float
+    """Angle [rad] in the default pose, around which actions are taken."""
+    range: tuple[float, float]
+    """Mechanical range [rad]."""
+    velocity_limit: float
+    """[rad/s]"""
+    torque_limit: float
+    """[N m]"""
+    kp: float
+    """Position gain that the policy is trained with [N m/rad]."""
+    kd: float
+    """Velocity gain that the policy is trained with [N m s/rad]."""
+
+
+class Base(_Struct):
+    """The floating base."""
+
+    body: str
+    height: float
+    """Height of the body frame above flat ground in the default pose [m]."""
+
+
+class Imu(_Struct):
+    """The inertial measurement unit."""
+
+    site: str
+    quaternion: str = "wxyz"
+
+
+class Stand(_Struct):
+    """How the node stands the robot up: interpolation to the default pose."""
+
+    kp: float
+    kd: float
+    duration: float
+    """[s]"""
+
+
+class Damping(_Struct):
+    """The state to which every fault leads: zero position gain, this velocity gain."""
+
+    kd: float
+
+
+class Limits(_Struct):
+    """The safety envelope. A file on the robot may only tighten it."""
+
+    max_tilt: float
+    """Angle between body z and world z [rad]."""
+    max_angular_rate: float
+    """Norm of the body's angular velocity [rad/s]."""
+    max_target_step: float
+    """Change of one joint target in one tick [rad]."""
+    joint_range_margin: float
+    """Targets stay this far inside the mechanical range [rad]."""
+    stale_after: float
+    """Age at which a state is stale [s]."""
+    frozen_ticks: int
+    """Identical state bits in so many consecutive ticks are a fault."""
+    max_missed_deadlines: int
+    """So many missed deadlines in a row are a fault."""
+
+
+class Unitree(_Struct):
+    """Facts for the vendor's low-level interface."""
+
+    message_family: str
+    motors: int
+
+
+class RobotSpec(_Struct):
+    """One robot. Vectors come out as float64 arrays in joint order."""
+
+    name: str
+    description: str
+    model: str
+    """File name of the MJCF, beside robot.yaml."""
+    units: dict[str, str]
+    base: Base
+    imu: Imu
+    feet: tuple[str, ...]
+    """Geom names; the order of every foot vector."""
+    joints: tuple[Joint, ...]
+    stand: Stand
+    damping: Damping
+    rest_pose: dict[str, float]
+    """Joint angles [rad] of the robot lying down."""
+    safety: Limits
+    unitree: Unitree | None = None
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Joint names, in order."""
+        return tuple(j.name for j in self.joints)
+
+    def vector(self, field: str) -> np.ndarray:
+        """Return one field of all joints, e.g. "kp" -> (12,), or "range" -> (12, 2); float64."""
+        return np.array([getattr(j, field) for j in self.joints], dtype=np.float64)
+
+    def rest(self) -> np.ndarray:
+        """Return the lying pose (12,) [rad], in joint order."""
+        return np.array([self.rest_pose[name] for name in self.joint_names], dtype=np.float64)
+
+
+def load(path: Path) -> RobotSpec:
+    """Return the checked robot that `robot.yaml` at `path` describes."""
+    spec = strict.load_yaml(RobotSpec, path)
+    check(spec, str(path))
+    return spec
+
+
+def check(spec: RobotSpec, source: str) -> None:
+    """Raise `InputError` where a robot's figures contradict each other or physics."""
+    names = spec.joint_names
+    _require(len(names) == len(set(names)), source, "joints", "two joints share a name")
+    _require(
+        set(spec.rest_pose) == set(names),
+        source,
+        "rest_pose",
+        f"must name every joint once; differs by {sorted(set(spec.rest_pose) ^ set(names))}",
+    )
+    for j in spec.joints:
+        where = f"joints.{j.name}"
+        low, high = j.range
+        _require(low < high, source, f"{where}.range", f"[{low}, {high}] is empty")
+        inside = low <= j.default <= high
+        _require(inside, source, f"{where}.default", f"{j.default} is outside [{low}, {high}]")
+        for field in ("velocity_limit", "torque_limit", "kp", "kd"):
+            value = getattr(j, field)
+            _require(value > 0, source, f"{where}.{field}", f"{value} must be above 0")
+    for field, value in msgspec.structs.asdict(spec.safety).items():
+        _require(value >= 0, source, f"safety.{field}", f"{value} must not be negative")
+    for value in _numbers(msgspec.to_builtins(spec)):
+        _require(bool(np.isfinite(value)), source, "", "a figure is not finite")
+
+
+def _require(condition: bool, source: str, key: str, text: str) -> None:
+    if not condition:
+        raise InputError(f"{source}: `{key}`: {text}" if key else f"{source}: {text}")
+
+
+def _numbers(data: Any) -> list[float]:
+    if isinstance(data, dict):
+        return [x for v in data.values() for x in _numbers(v)]
+    if isinstance(data, list | tuple):
+        return [x for v in data for x in _numbers(v)]
+    return [data] if isinstance(data, float) else []

@@ -1,0 +1,124 @@
+"""Actor observation terms: name -> f(inputs) -> (..., k).
+
+A term may read only what a robot can measure or what the node itself knows (`Inputs`). The word
+in a task's YAML, in the log and in the policy file is the name of the function here.
+All of them are elementwise over leading axes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.state import RobotState
+
+COMMAND = ("vx [m/s, body]", "vy [m/s, body]", "yaw_rate [rad/s]")
+STANDING_BELOW = 0.05
+"""A command whose norm is below this means: stand still."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What an observation is computed from. Leading axes are free; arrays are float32."""
+
+    state: RobotState
+    command: Array
+    """(..., 3) vx [m/s], vy [m/s], yaw rate [rad/s]"""
+    last_action: Array
+    """(..., joints) the network's previous raw output"""
+    phase: Array
+    """(...,) position in the gait cycle, in [0, 1)"""
+    default_pose: Array
+    """(joints,) [rad]"""
+
+    def __getitem__(self, index: Array) -> "Inputs":
+        """Return the robots that `index` selects along the leading axis."""
+        return Inputs(
+            self.state[index],
+            self.command[index],
+            self.last_action[index],
+            self.phase[index],
+            self.default_pose,
+        )
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry of the table of terms."""
+
+    function: Callable[[Inputs], Array]
+    size: str
+    """A number, or "joints"."""
+    unit: str
+    frame: str
+    reads: tuple[str, ...]
+    """The signals of `RobotState` that it needs."""
+
+
+TERMS: dict[str, Term] = {}
+
+
+def _term(size: str, unit: str, frame: str, reads: tuple[str, ...] = ()) -> Callable:
+    def register(function: Callable[[Inputs], Array]) -> Callable[[Inputs], Array]:
+        TERMS[function.__name__] = Term(function, size, unit, frame, reads)
+        return function
+
+    return register
+
+
+@_term("3", "rad/s", "body", ("base_ang_vel",))
+def base_ang_vel(inputs: Inputs) -> Array:
+    """Angular velocity of the base, from the gyroscope."""
+    return inputs.state.base_ang_vel
+
+
+@_term("3", "1", "body", ("base_quat",))
+def projected_gravity(inputs: Inputs) -> Array:
+    """Direction of gravity seen from the body; (0, 0, -1) when level."""
+    return frames.projected_gravity(inputs.state.base_quat)
+
+
+@_term("3", "m/s, m/s, rad/s", "body")
+def command(inputs: Inputs) -> Array:
+    """Wanted velocity: forward, left, turning left."""
+    return inputs.command
+
+
+@_term("joints", "rad", "joint", ("joint_pos",))
+def joint_pos_error(inputs: Inputs) -> Array:
+    """Joint angles minus the default pose."""
+    return inputs.state.joint_pos - inputs.default_pose
+
+
+@_term("joints", "rad/s", "joint", ("joint_vel",))
+def joint_vel(inputs: Inputs) -> Array:
+    """Joint velocities."""
+    return inputs.state.joint_vel
+
+
+@_term("joints", "1", "joint")
+def last_action(inputs: Inputs) -> Array:
+    """The network's previous raw output."""
+    return inputs.last_action
+
+
+@_term("2", "1", "none")
+def gait_clock(inputs: Inputs) -> Array:
+    """Sine and cosine of the gait phase; both 0 when the command says to stand still."""
+    xp = inputs.phase.__array_namespace__()
+    angle = inputs.phase * 6.283185307179586
+    on = xp.astype(is_moving(inputs.command), inputs.phase.dtype)
+    return xp.stack((on * xp.sin(angle), on * xp.cos(angle)), axis=-1)
+
+
+def is_moving(command: Array) -> Array:
+    """Return whether commands (..., 3) ask for motion, (...,) bool."""
+    x, y, z = command[..., 0], command[..., 1], command[..., 2]
+    return x * x + y * y + z * z >= STANDING_BELOW * STANDING_BELOW
+
+
+def gait_phase(tick: Array, control_period: float, frequency: float) -> Array:
+    """Return the phase in [0, 1), float32, after `tick` control periods (integers, (...,))."""
+    xp = tick.__array_namespace__()
+    cycles = xp.astype(tick, xp.float64) * (control_period * frequency)
+    return xp.astype(cycles - xp.floor(cycles), xp.float32)

@@ -1,0 +1,90 @@
+"""Golden traces: recorded ticks state -> observation -> action -> target.
+
+Training code and training weights write them; the deployed code recomputes them on the robot's
+own CPU before it arms. A trace is one continuous run of ticks, so that histories are exercised.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.terms import Inputs
+from robot_ppo_export.errors import RefusedError
+
+MIN_TICKS = 64
+
+
+@dataclass
+class GoldenTraces:
+    """`T` ticks of one robot, float32, from a reset on."""
+
+    inputs: dict[str, np.ndarray]
+    """Signals, `command`, `last_action` (T, ...) and `phase` (T,)."""
+    observation: np.ndarray
+    """(T, size)"""
+    action: np.ndarray
+    """(T, joints)"""
+    target: np.ndarray
+    """(T, joints) [rad]"""
+
+    def tick(self, t: int, default_pose: np.ndarray) -> Inputs:
+        """Return the recorded inputs of tick `t`."""
+        row = {name: values[t] for name, values in self.inputs.items()}
+        state = RobotState(*(row[name] for name in SIGNAL_NAMES))
+        return Inputs(state, row["command"], row["last_action"], row["phase"], default_pose)
+
+    def __len__(self) -> int:
+        """Return the number of ticks."""
+        return len(self.action)
+
+
+def record(inputs: list[Inputs]) -> dict[str, np.ndarray]:
+    """Return consecutive inputs as one dict of arrays (T, ...)."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for item in inputs:
+        for name in SIGNAL_NAMES:
+            rows.setdefault(name, []).append(getattr(item.state, name))
+        for name in ("command", "last_action", "phase"):
+            rows.setdefault(name, []).append(getattr(item, name))
+    return {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
+
+
+def to_json(golden: GoldenTraces) -> str:
+    """Return the traces as JSON; arrays are little-endian float32 in base64."""
+    arrays = {f"inputs.{name}": values for name, values in golden.inputs.items()}
+    arrays |= {name: getattr(golden, name) for name in ("observation", "action", "target")}
+    packed = {
+        name: {
+            "shape": values.shape,
+            "data": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode(),
+        }
+        for name, values in arrays.items()
+    }
+    return msgspec.json.encode(packed, order="deterministic").decode()
+
+
+def from_json(text: str) -> GoldenTraces:
+    """Return the traces in `text`, or raise `RefusedError` where they are incomplete."""
+    try:
+        packed = msgspec.json.decode(text, type=dict[str, dict[str, Any]])
+        arrays = {
+            name: np.frombuffer(base64.b64decode(entry["data"]), "<f4").reshape(entry["shape"])
+            for name, entry in packed.items()
+        }
+        inputs = {name[7:]: a for name, a in arrays.items() if name.startswith("inputs.")}
+        golden = GoldenTraces(
+            inputs, *(arrays[name] for name in ("observation", "action", "target"))
+        )
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise RefusedError(f"the golden traces are malformed: {error}") from None
+    missing = {*SIGNAL_NAMES, "command", "last_action", "phase"} - set(inputs)
+    if missing:
+        raise RefusedError(f"the golden traces lack {', '.join(sorted(missing))}")
+    lengths = {len(a) for a in arrays.values()}
+    if len(lengths) != 1 or lengths.pop() < MIN_TICKS:
+        raise RefusedError(f"the golden traces must be {MIN_TICKS} ticks or more, all of a length")
+    return golden

@@ -1,0 +1,108 @@
+"""Time, as the node sees it: a clock that can be replaced, and a pacer with absolute deadlines.
+
+The node never asks the operating system for the time; it asks its clock. Playback and tests hand
+it a clock whose `sleep_until` advances a simulation, and run the same loop in lockstep.
+
+    pacer = Pacer(MonotonicClock(), period=0.02)
+    while True:
+        missed = pacer.wait()          # sleeps to the next deadline; never makes up for lost ones
+        work()
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A monotonic time in seconds, and a way to wait for it."""
+
+    def now(self) -> float:
+        """Return the time [s]; only differences mean anything."""
+        ...
+
+    def sleep_until(self, deadline: float) -> None:
+        """Return once `now()` has reached `deadline` [s]; at once if it has already."""
+        ...
+
+
+class MonotonicClock:
+    """The machine's CLOCK_MONOTONIC.
+
+    Since CPython 3.11 `time.sleep` calls clock_nanosleep with an absolute deadline; on 3.10 it
+    waits in select(), which is no worse here because every wait starts from an absolute deadline
+    and an error does not add up.
+    """
+
+    def now(self) -> float:
+        """Return CLOCK_MONOTONIC [s]."""
+        return time.monotonic()
+
+    def sleep_until(self, deadline: float) -> None:
+        """Sleep until CLOCK_MONOTONIC reaches `deadline` [s]."""
+        while (remaining := deadline - time.monotonic()) > 0:
+            time.sleep(remaining)
+
+
+class SteppedClock:
+    """A clock that stands still until someone waits on it: for simulations and tests.
+
+    Args:
+        advance: called with the new time [s] whenever a wait moves the clock.
+    """
+
+    def __init__(self, advance: Callable[[float], None] | None = None) -> None:
+        self.time = 0.0
+        self.advance = advance
+
+    def now(self) -> float:
+        """Return the time that was last waited for [s]."""
+        return self.time
+
+    def sleep_until(self, deadline: float) -> None:
+        """Move to `deadline` [s], and let `advance` bring the world there."""
+        if deadline > self.time:
+            self.time = deadline
+            if self.advance:
+                self.advance(deadline)
+
+
+class Pacer:
+    """Absolute deadlines, one period apart; whole periods that were missed are skipped, counted.
+
+    The n-th deadline is start + n * period, so no error accumulates and the phase never moves.
+    """
+
+    def __init__(self, clock: Clock, period: float) -> None:
+        self.clock = clock
+        self.period = period
+        self.start = clock.now()
+        self.next = 1
+        """Index of the deadline that `wait` waits for."""
+        self.missed = 0
+        """Deadlines missed since the start."""
+        self.late = 0.0
+        """How long after its deadline the last `wait` returned [s]."""
+
+    def wait(self) -> int:
+        """Sleep to the next deadline that is still ahead; return how many were missed.
+
+        A deadline is missed when its work could not begin before the next one was due, either
+        because the previous tick took too long or because the machine woke us up too late.
+        """
+        missed = self._skip(-(-(self.clock.now() - self._deadline()) // self.period))
+        self.clock.sleep_until(self._deadline())
+        missed += self._skip((self.clock.now() - self._deadline()) // self.period)
+        self.late = self.clock.now() - self._deadline()
+        self.missed += missed
+        self.next += 1
+        return missed
+
+    def _deadline(self) -> float:
+        return self.start + self.next * self.period
+
+    def _skip(self, periods: float) -> int:
+        """Give up on that many deadlines, if the number is above zero."""
+        skipped = max(int(periods), 0)
+        self.next += skipped
+        return skipped

@@ -1,0 +1,134 @@
+"""Command sources: what the operator wants, as vx [m/s], vy [m/s], yaw rate [rad/s], body frame.
+
+A source is asked once per tick and must not block. It says how old its command is; the node turns
+a command that is older than `COMMAND_TIMEOUT` into zero, and clips the rest to the ranges that the
+policy was trained with.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from robot_ppo_export.errors import InputError
+
+COMMAND_TIMEOUT = 0.5
+"""Age [s] at which a command no longer counts: half a second of walking blind is 0.5 m."""
+
+
+class CommandSource(Protocol):
+    """Where commands come from."""
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        """Return the newest command (3,) and its age [s] at the time `now` [s]."""
+        ...
+
+
+class FixedCommand:
+    """One command for the whole run."""
+
+    def __init__(self, command: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+        self.command = np.array(command, np.float32)
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        """Return the command; it never ages."""
+        return self.command, 0.0
+
+
+class Keyboard:
+    """Keys of a terminal: w/s forward, a/d left, q/e turn, space zero, p arm, x damp.
+
+    A key moves the command by a fifth of the trained range and the command stays: a terminal
+    reports no key releases. A terminal that is gone makes the command infinitely old.
+    """
+
+    HELP: ClassVar = "w/s forward  a/d sideways  q/e turn  space zero  p run the policy  x damp"
+    MOVES: ClassVar = {
+        "w": (0, 1),
+        "s": (0, -1),
+        "a": (1, 1),
+        "d": (1, -1),
+        "q": (2, 1),
+        "e": (2, -1),
+    }
+
+    def __init__(
+        self,
+        bounds: np.ndarray,
+        start: tuple[float, float, float],
+        on_arm: Callable[[], None],
+        on_stop: Callable[[str], None],
+        file: int | None = None,
+    ) -> None:
+        """Read from the terminal `file`, by default standard input; `bounds` is (3, 2)."""
+        self.bounds = bounds
+        self.command = np.array(start, np.float32)
+        self.on_arm = on_arm
+        self.on_stop = on_stop
+        self.file = sys.stdin.fileno() if file is None else file
+        self.gone = False
+        self._saved: Any = None
+
+    def __enter__(self) -> "Keyboard":
+        """Take single keys without waiting for Enter; Ctrl-C stays a signal."""
+        import termios
+        import tty
+
+        self._saved = termios.tcgetattr(self.file)
+        tty.setcbreak(self.file)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the terminal back as it was."""
+        import contextlib
+        import termios
+
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self.file, termios.TCSADRAIN, self._saved)
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        """Handle the keys that were pressed; return the command and its age [s]."""
+        while not self.gone and select.select([self.file], [], [], 0)[0]:
+            try:
+                keys = os.read(self.file, 64)
+            except OSError:
+                keys = b""
+            self.gone = not keys
+            for key in keys.decode("ascii", "ignore"):
+                self.press(key)
+        return self.command, np.inf if self.gone else 0.0
+
+    def press(self, key: str) -> None:
+        """Do what `key` means; unknown keys mean nothing."""
+        if key in self.MOVES:
+            axis, sign = self.MOVES[key]
+            low, high = self.bounds[axis]
+            self.command[axis] = np.clip(self.command[axis] + sign * (high - low) / 10, low, high)
+        elif key == " ":
+            self.command[:] = 0
+        elif key == "p":
+            self.on_arm()
+        elif key == "x":
+            self.on_stop("key x")
+
+
+def parse(text: str) -> tuple[float, float, float]:
+    """Return the command that "VX,VY,YAW" says, or raise `InputError`."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise InputError(
+            f"--command {text!r} is not three numbers VX,VY,YAW [m/s, m/s, rad/s]: try 0.5,0,0"
+        )
+    return values

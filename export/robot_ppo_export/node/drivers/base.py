@@ -1,0 +1,154 @@
+"""What a robot interface offers to the node, and the check that the two fit.
+
+A driver is one file with one class. It states which joints and signals its robot has, by name;
+the node refuses a robot that differs from what the policy was trained for. Vectors that cross
+this boundary are in the order of the contract's joints: a driver maps by name, with `JointMap`.
+
+    driver.open(contract.robot.joint_names)      # connects; refuses joints that differ by name
+    negotiate(contract, driver)                  # refuses everything else that is missing
+    sample = driver.read()                       # newest, or None; never blocks
+    driver.write(MotorCommand(target, kp, kd))   # never blocks
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.errors import RefusedError
+
+ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
+"""Signals that the safety envelope needs, whatever the policy reads."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """One measurement of the whole robot."""
+
+    state: RobotState
+    """Vectors in the contract's joint order; a signal that is not offered is all zeros."""
+    sequence: int
+    """Grows with every new measurement."""
+    time: float
+    """When it arrived, on the node's clock [s]."""
+
+
+@dataclass(slots=True)
+class MotorCommand:
+    """What every motor does until the next command: torque = kp (target - q) - kd dq.
+
+    All are (joints,) float32 in the contract's joint order. The arrays belong to the node and
+    change at the next tick: a driver that keeps them copies them.
+    """
+
+    target: np.ndarray
+    """[rad]"""
+    kp: np.ndarray
+    """[N m/rad]"""
+    kd: np.ndarray
+    """[N m s/rad]"""
+
+
+class Driver(Protocol):
+    """One robot interface."""
+
+    name: str
+    """As on the command line."""
+    joint_names: tuple[str, ...]
+    """The robot's joints, in its own order; known after `open`."""
+    signals: frozenset[str]
+    """Names in `contract.state.SIGNALS` that it measures; known after `open`."""
+    feet: tuple[str, ...]
+    """The robot's feet, for `foot_force`; known after `open`."""
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Connect, and map to these joints and feet by name; `RefusedError` where it cannot."""
+        ...
+
+    def read(self) -> Sample | None:
+        """Return the newest sample that `read` has not returned yet, or None. Does not block."""
+        ...
+
+    def write(self, command: MotorCommand) -> None:
+        """Send one command. Does not block; a robot that is gone shows as a stale state."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection. May be called twice, and without `open`."""
+        ...
+
+
+class JointMap:
+    """Vectors of a robot's joints <-> vectors of the contract's joints, by name."""
+
+    def __init__(self, contract: tuple[str, ...], robot: tuple[str, ...], driver: str) -> None:
+        """Find every joint, or raise `RefusedError` naming both sides."""
+        check_joints(contract, robot, driver)
+        self._from_robot = np.array([robot.index(name) for name in contract], np.intp)
+        self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
+
+    def from_robot(self, values: np.ndarray) -> np.ndarray:
+        """Return (joints,) in the contract's order of (joints,) in the robot's."""
+        return values[self._from_robot]
+
+    def to_robot(self, values: np.ndarray) -> np.ndarray:
+        """Return (joints,) in the robot's order of (joints,) in the contract's."""
+        return values[self._to_robot]
+
+
+class Measured:
+    """A robot's state as one float32 vector `flat`, seen through the `RobotState` `state`."""
+
+    def __init__(self, joints: int, feet: int) -> None:
+        sizes = {"joints": joints, "feet": feet}
+        widths = [sizes[s.size] if s.size in sizes else int(s.size) for s in SIGNALS.values()]
+        self.flat = np.zeros(sum(widths), np.float32)
+        self.state = RobotState(*np.split(self.flat, np.cumsum(widths)[:-1]))
+        self.state.base_quat[0] = 1
+        self.places = tuple(
+            f"{name}[{i}]" for name, n in zip(SIGNAL_NAMES, widths, strict=True) for i in range(n)
+        )
+        """What each number of `flat` is."""
+
+    def update(self, state: RobotState) -> None:
+        """Copy `state` in; a size that differs is a ValueError."""
+        np.concatenate([getattr(state, name) for name in SIGNAL_NAMES], out=self.flat)
+
+
+def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str) -> None:
+    """Raise `RefusedError` unless both sides name the same joints, in whatever order."""
+    if len(set(offered)) != len(offered):
+        raise RefusedError(f"driver {driver}: two joints of the robot share a name: {offered}")
+    missing = [name for name in wanted if name not in offered]
+    extra = [name for name in offered if name not in wanted]
+    if missing or extra:
+        raise RefusedError(
+            f"driver {driver}: the policy and the robot have different joints: only the policy has "
+            f"[{', '.join(missing)}], only the robot has [{', '.join(extra)}]; the policy has "
+            f"{len(wanted)} joints, the robot {len(offered)}"
+        )
+
+
+def needed_signals(contract: Contract) -> tuple[str, ...]:
+    """Return the signals that the observation or the safety envelope read, sorted."""
+    return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))
+
+
+def negotiate(contract: Contract, driver: Driver) -> None:
+    """Raise `RefusedError`, naming both sides, unless the robot has what the policy needs."""
+    check_joints(contract.robot.joint_names, driver.joint_names, driver.name)
+    needed = needed_signals(contract)
+    missing = [name for name in needed if name not in driver.signals]
+    if missing:
+        raise RefusedError(
+            f"driver {driver.name}: the robot does not measure {', '.join(missing)}; the policy "
+            f"and its safety limits need {', '.join(needed)}, the robot offers "
+            f"{', '.join(sorted(driver.signals)) or 'nothing'}"
+        )
+    if "foot_force" in needed and set(driver.feet) != set(contract.robot.feet):
+        raise RefusedError(
+            f"driver {driver.name}: the policy reads the feet {', '.join(contract.robot.feet)}, "
+            f"the robot has {', '.join(driver.feet) or 'none'}"
+        )

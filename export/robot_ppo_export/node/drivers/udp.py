@@ -1,0 +1,112 @@
+"""Driver `udp`: the simulated robot, and any robot that speaks the protocol of docs/drivers.md.
+
+Tested with `robot-ppo sim` on loopback. There is no authentication: keep it on 127.0.0.1 or on a
+cable of its own.
+"""
+
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.clock import Clock
+from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.udp_protocol import (
+    DEFAULT_PORT,
+    Counters,
+    Hello,
+    NodeEndpoint,
+)
+
+ASK_EVERY = 0.05
+"""[s] between two requests for a HELLO while the robot does not answer."""
+
+
+class UdpDriver:
+    """A robot over UDP."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        wait: float = 10.0,
+    ) -> None:
+        """Talk to `host`:`port`; `open` waits for the robot for `wait` seconds."""
+        self.name = "udp"
+        self.clock = clock
+        self.host = host
+        self.port = port
+        self.wait = wait
+        self.joint_names: tuple[str, ...] = ()
+        self.signals: frozenset[str] = frozenset()
+        self.feet: tuple[str, ...] = ()
+        self.endpoint: NodeEndpoint | None = None
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the datagrams."""
+        return self.endpoint.counters if self.endpoint else Counters()
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Wait for the robot's HELLO and map by name; `RefusedError` where that fails."""
+        self.endpoint = NodeEndpoint(self.host, self.port)
+        hello = self._wait_for_hello(self.endpoint)
+        self.joint_names, self.feet = hello.joints, hello.feet
+        self.signals = frozenset(hello.signals)
+        self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
+        same_feet = set(feet) == set(self.feet)
+        self._feet = np.array([self.feet.index(name) for name in feet] if same_feet else [], int)
+        self._no_feet = None if same_feet else np.zeros(len(feet), np.float32)
+        self._absent = tuple(set(SIGNALS) - self.signals)
+
+    def read(self) -> Sample | None:
+        """Return the newest state that has arrived since the last call, or None."""
+        assert self.endpoint is not None, "open() comes first"
+        message = self.endpoint.receive()
+        if message is None:
+            return None
+        return Sample(self._in_order(message.state), self.endpoint.sequence, self.clock.now())
+
+    def write(self, command: MotorCommand) -> None:
+        """Send one command."""
+        assert self.endpoint is not None, "open() comes first"
+        to_robot = self.map.to_robot
+        self.endpoint.send_command(
+            to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
+        )
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.endpoint:
+            self.endpoint.close()
+
+    def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
+        """Ask until the robot has said its joints; return its HELLO."""
+        ends = self.clock.now() + self.wait
+        while endpoint.hello is None:
+            if self.clock.now() >= ends:
+                endpoint.close()
+                raise RefusedError(
+                    f"driver udp: no robot answered at {self.host}:{self.port} within "
+                    f"{self.wait:g} s: start it (`robot-ppo sim go2`), or give --host and --port"
+                )
+            endpoint.request_hello()
+            self.clock.sleep_until(self.clock.now() + ASK_EVERY)
+            endpoint.receive()
+        return endpoint.hello
+
+    def _in_order(self, state: RobotState) -> RobotState:
+        """Return the state in the contract's order, zeros where the robot measures nothing."""
+        from_robot = self.map.from_robot
+        ordered = RobotState(
+            from_robot(state.joint_pos),
+            from_robot(state.joint_vel),
+            from_robot(state.joint_torque),
+            state.base_quat,
+            state.base_ang_vel,
+            state.base_lin_acc,
+            state.foot_force[self._feet] if self._no_feet is None else self._no_feet,
+        )
+        for name in self._absent:
+            setattr(ordered, name, np.zeros_like(getattr(ordered, name)))
+        return ordered

@@ -1,0 +1,196 @@
+"""The UDP protocol between a robot and the node: its frames, as pure functions.
+
+Every datagram is one frame, little-endian: a header of 16 bytes, then the payload.
+
+    offset  type    content
+    0       4 x u8  magic "RPPO"
+    4       u8      protocol version, 1
+    5       u8      kind: 1 HELLO_REQUEST, 2 HELLO, 3 STATE, 4 COMMAND
+    6       u16     payload length in bytes
+    8       u32     sequence number, +1 with every frame that the sender sends; it wraps
+    12      u32     CRC-32 (zlib) over bytes 0..11 and the payload
+
+The payloads are in docs/drivers.md. Vectors are in the robot's own joint order, which its HELLO
+names. A frame with any wrong length, number or checksum is dropped and counted by reason.
+The robot goes to damping by itself when no command came for `COMMAND_TIMEOUT`.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+
+MAGIC = b"RPPO"
+VERSION = 1
+DEFAULT_PORT = 47100
+COMMAND_TIMEOUT = 0.1
+"""Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
+MAX_FRAME = 4096
+"""Longest datagram [bytes] that either end reads."""
+
+HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
+_PREFIX = struct.Struct("<4sBBHI")
+_CRC = struct.Struct("<I")
+_STATE_HEAD = struct.Struct("<dBBH")
+_COMMAND_HEAD = struct.Struct("<B3x")
+HEADER_SIZE = _PREFIX.size + _CRC.size
+
+
+class MalformedError(ValueError):
+    """A datagram that is not a frame of this protocol; its text is the reason that is counted."""
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One datagram whose header and checksum hold."""
+
+    kind: int
+    sequence: int
+    payload: bytes
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a robot says of itself."""
+
+    robot: str
+    joints: tuple[str, ...]
+    """Names, in the order of every joint vector on the wire."""
+    signals: tuple[str, ...]
+    """Names in `contract.state.SIGNALS` that it measures."""
+    feet: tuple[str, ...] = ()
+    """Names, in the order of `foot_force`."""
+
+
+@dataclass(slots=True)
+class StateMessage:
+    """Payload of STATE."""
+
+    time: float
+    """The robot's own clock [s]."""
+    state: RobotState
+
+
+@dataclass(slots=True)
+class CommandMessage:
+    """Payload of COMMAND; (joints,) float32 each, finite, gains not below 0."""
+
+    target: np.ndarray
+    """[rad]"""
+    kp: np.ndarray
+    """[N m/rad]"""
+    kd: np.ndarray
+    """[N m s/rad]"""
+
+
+@dataclass
+class Counters:
+    """What became of the datagrams."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    foreign: int = 0
+    """From another node while one is in command (robot side)."""
+    lost_sends: int = 0
+    """Datagrams that the operating system would not take."""
+    malformed: dict[str, int] = field(default_factory=dict)
+    """Reason -> number."""
+
+    def reject(self, reason: str) -> None:
+        """Count one malformed datagram."""
+        self.malformed[reason] = self.malformed.get(reason, 0) + 1
+
+
+def encode(kind: int, sequence: int, payload: bytes = b"") -> bytes:
+    """Return one frame."""
+    prefix = _PREFIX.pack(MAGIC, VERSION, kind, len(payload), sequence & 0xFFFFFFFF)
+    return prefix + _CRC.pack(zlib.crc32(payload, zlib.crc32(prefix))) + payload
+
+
+def decode(data: bytes) -> Frame:
+    """Return the frame in a datagram, or raise `MalformedError` with the reason."""
+    if len(data) < HEADER_SIZE:
+        raise MalformedError("short")
+    magic, version, kind, length, sequence = _PREFIX.unpack_from(data)
+    if magic != MAGIC:
+        raise MalformedError("magic")
+    if version != VERSION:
+        raise MalformedError("version")
+    payload = data[HEADER_SIZE:]
+    if length != len(payload):
+        raise MalformedError("length")
+    prefix = data[: _PREFIX.size]
+    if _CRC.unpack_from(data, _PREFIX.size)[0] != zlib.crc32(payload, zlib.crc32(prefix)):
+        raise MalformedError("checksum")
+    if not HELLO_REQUEST <= kind <= COMMAND:
+        raise MalformedError("kind")
+    return Frame(kind, sequence, payload)
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """Return the payload of HELLO: JSON."""
+    return msgspec.json.encode(hello)
+
+
+def decode_hello(payload: bytes) -> Hello:
+    """Return the HELLO in a payload, or raise `MalformedError`."""
+    try:
+        hello = msgspec.json.decode(payload, type=Hello)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise MalformedError("hello") from None
+    if not 0 < len(hello.joints) < 256 or len(hello.feet) > 255 or set(hello.signals) - {*SIGNALS}:
+        raise MalformedError("hello")
+    return hello
+
+
+def encode_state(time: float, state: RobotState) -> bytes:
+    """Return the payload of STATE."""
+    vectors = [np.asarray(getattr(state, name), "<f4") for name in SIGNAL_NAMES]
+    head = _STATE_HEAD.pack(time, len(state.joint_pos), len(state.foot_force), 0)
+    return head + np.concatenate(vectors).tobytes()
+
+
+def decode_state(payload: bytes, joints: int, feet: int) -> StateMessage:
+    """Return the STATE in a payload of a robot of that size, or raise `MalformedError`.
+
+    Numbers that are not finite pass: a broken sensor is for the safety envelope to name.
+    """
+    if len(payload) != _STATE_HEAD.size + 4 * (3 * joints + 10 + feet):
+        raise MalformedError("state size")
+    time, stated_joints, stated_feet, _ = _STATE_HEAD.unpack_from(payload)
+    if (stated_joints, stated_feet) != (joints, feet):
+        raise MalformedError("state size")
+    flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
+    j = 3 * joints
+    return StateMessage(
+        time,
+        RobotState(
+            flat[:joints],
+            flat[joints : 2 * joints],
+            flat[2 * joints : j],
+            flat[j : j + 4],
+            flat[j + 4 : j + 7],
+            flat[j + 7 : j + 10],
+            flat[j + 10 :],
+        ),
+    )
+
+
+def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:
+    """Return the payload of COMMAND; (joints,) each."""
+    vectors = np.concatenate([target, kp, kd]).astype("<f4", copy=False)
+    return _COMMAND_HEAD.pack(len(target)) + vectors.tobytes()
+
+
+def decode_command(payload: bytes, joints: int) -> CommandMessage:
+    """Return the COMMAND in a payload for that many joints, or raise `MalformedError`."""
+    if len(payload) != _COMMAND_HEAD.size + 12 * joints or payload[0] != joints:
+        raise MalformedError("command size")
+    flat = np.frombuffer(payload, "<f4", offset=_COMMAND_HEAD.size)
+    if not np.isfinite(flat).all() or (flat[joints:] < 0).any():
+        raise MalformedError("command value")
+    return CommandMessage(*flat.astype(np.float32, copy=False).reshape(3, joints))

@@ -1,0 +1,249 @@
+"""The two ends of the UDP protocol: `RobotEndpoint` for a robot, `NodeEndpoint` for the node.
+
+A robot of one's own needs only the first (docs/drivers.md has a whole example):
+
+    with RobotEndpoint(Hello("go2", joints, signals, feet)) as wire:
+        while True:
+            command = wire.receive(now)                # newest CommandMessage, or None
+            if wire.silent(now):
+                damp()                                 # the node is gone, or not there yet
+            wire.send_state(now, state)
+"""
+
+import socket
+from types import TracebackType
+
+import numpy as np
+
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.udp_frames import (
+    COMMAND_TIMEOUT,
+    DEFAULT_PORT,
+    CommandMessage,
+    Counters,
+    Frame,
+    Hello,
+    MalformedError,
+    StateMessage,
+)
+
+__all__ = [
+    "COMMAND_TIMEOUT",
+    "DEFAULT_PORT",
+    "CommandMessage",
+    "Counters",
+    "Hello",
+    "NodeEndpoint",
+    "RobotEndpoint",
+    "StateMessage",
+]
+
+MAX_DRAIN = 256
+"""Datagrams read at one time: a flood must not hold up the tick."""
+
+
+class Newest:
+    """Remembers the newest sequence number, and tells what a number is beside it."""
+
+    def __init__(self, counters: Counters) -> None:
+        self.counters = counters
+        self.sequence: int | None = None
+
+    def accept(self, sequence: int) -> bool:
+        """Return whether `sequence` is newer (modulo 2^32); count it where it is not."""
+        ahead = 1 if self.sequence is None else (sequence - self.sequence) & 0xFFFFFFFF
+        if 0 < ahead < 0x80000000:
+            self.sequence = sequence
+            return True
+        if ahead == 0:
+            self.counters.duplicated += 1
+        else:
+            self.counters.reordered += 1
+        return False
+
+
+class Wire:
+    """A non-blocking UDP socket that speaks in frames."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.counters = Counters()
+        self._sent = 0
+
+    def drain(self) -> list[tuple[Frame, tuple[str, int]]]:
+        """Return the frames that have arrived, oldest first, with their senders."""
+        arrived = []
+        for _ in range(MAX_DRAIN):
+            try:
+                data, sender = self.socket.recvfrom(frames.MAX_FRAME)
+            except BlockingIOError:
+                break
+            except OSError:  # an earlier datagram found nobody: the robot is not there (yet)
+                continue
+            self.counters.received += 1
+            try:
+                arrived.append((frames.decode(data), sender))
+            except MalformedError as reason:
+                self.counters.reject(str(reason))
+        return arrived
+
+    def send(self, kind: int, payload: bytes, to: tuple[str, int]) -> None:
+        """Send one frame; what the operating system does not take is counted, not raised."""
+        self._sent += 1
+        try:
+            self.socket.sendto(frames.encode(kind, self._sent, payload), to)
+        except OSError:
+            self.counters.lost_sends += 1
+
+    def close(self) -> None:
+        """Close the socket; it may be closed twice."""
+        self.socket.close()
+
+
+class RobotEndpoint:
+    """The robot's side: answers hello, takes commands from one node at a time, sends states."""
+
+    def __init__(self, hello: Hello, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> None:
+        """Bind `host`:`port` (0 takes a free one), or raise `InputError`."""
+        self.hello = hello
+        self.wire = Wire()
+        try:
+            self.wire.socket.bind((host, port))
+        except OSError as error:
+            self.wire.close()
+            raise InputError(
+                f"UDP {host}:{port} cannot be bound ({error.strerror}): is another robot running "
+                "there? Give another --port"
+            ) from None
+        self.port: int = self.wire.socket.getsockname()[1]
+        self.peer: tuple[str, int] | None = None
+        """The node that states go to: the one that asked hello last."""
+        self._newest = Newest(self.counters)
+        self._commanded = -np.inf
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the datagrams."""
+        return self.wire.counters
+
+    def receive(self, now: float) -> CommandMessage | None:
+        """Return the newest command since the last call, or None; `now` is any clock [s]."""
+        command = None
+        for frame, sender in self.wire.drain():
+            if sender != self.peer and not self._welcome(frame, sender, now):
+                self.counters.foreign += 1
+                continue
+            try:
+                command = self._take(frame, now) or command
+            except MalformedError as reason:
+                self.counters.reject(str(reason))
+        return command
+
+    def silent(self, now: float) -> bool:
+        """Return whether no command came for `COMMAND_TIMEOUT`: the robot must damp by itself."""
+        return now - self._commanded > COMMAND_TIMEOUT
+
+    def send_state(self, now: float, state: RobotState) -> None:
+        """Send one measurement to the node, if there is one; vectors in the robot's order."""
+        if self.peer:
+            self.wire.send(frames.STATE, frames.encode_state(now, state), self.peer)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.wire.close()
+
+    def __enter__(self) -> "RobotEndpoint":
+        """Return the endpoint; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the socket."""
+        self.close()
+
+    def _welcome(self, frame: Frame, sender: tuple[str, int], now: float) -> bool:
+        """Return whether `sender` becomes the node: it asks hello while no other commands."""
+        if frame.kind != frames.HELLO_REQUEST or not self.silent(now):
+            return False
+        self.peer = sender
+        self._newest.sequence = None
+        return True
+
+    def _take(self, frame: Frame, now: float) -> CommandMessage | None:
+        """Answer a request, or return the command in a frame that is new."""
+        if not self._newest.accept(frame.sequence):
+            return None
+        if frame.kind == frames.HELLO_REQUEST and self.peer:
+            self.wire.send(frames.HELLO, frames.encode_hello(self.hello), self.peer)
+        elif frame.kind == frames.COMMAND:
+            command = frames.decode_command(frame.payload, len(self.hello.joints))
+            self._commanded = now
+            self.counters.accepted += 1
+            return command
+        return None
+
+
+class NodeEndpoint:
+    """The node's side: asks hello, reads states, sends commands."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+        """Connect to the robot at `host`:`port`; datagrams of others do not reach us."""
+        self.address = (host, port)
+        self.wire = Wire()
+        try:
+            self.wire.socket.connect(self.address)
+        except OSError as error:
+            self.wire.close()
+            raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
+        self.hello: Hello | None = None
+        """Known once the robot has answered."""
+        self.sequence = 0
+        """Of the newest state."""
+        self._newest = Newest(self.counters)
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the datagrams."""
+        return self.wire.counters
+
+    def request_hello(self) -> None:
+        """Ask the robot who it is, and to send its states here."""
+        self.wire.send(frames.HELLO_REQUEST, b"", self.address)
+
+    def receive(self) -> StateMessage | None:
+        """Return the newest state since the last call, or None; a HELLO is kept in `hello`."""
+        state = None
+        for frame, _ in self.wire.drain():
+            try:
+                state = self._take(frame) or state
+            except MalformedError as reason:
+                self.counters.reject(str(reason))
+        return state
+
+    def send_command(self, target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> None:
+        """Send one command; vectors (joints,) in the robot's order."""
+        self.wire.send(frames.COMMAND, frames.encode_command(target, kp, kd), self.address)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.wire.close()
+
+    def _take(self, frame: Frame) -> StateMessage | None:
+        """Return the state in a frame that is new, or keep its HELLO."""
+        if not self._newest.accept(frame.sequence):
+            return None
+        if frame.kind == frames.HELLO and self.hello is None:
+            self.hello = frames.decode_hello(frame.payload)
+        elif frame.kind == frames.STATE and self.hello is not None:
+            state = frames.decode_state(frame.payload, len(self.hello.joints), len(self.hello.feet))
+            self.counters.accepted += 1
+            self.sequence = frame.sequence
+            return state
+        return None

@@ -1,0 +1,146 @@
+"""A policy file, verified and ready to run. This module alone imports onnxruntime.
+
+policy = Policy(Path("go2_walk.onnx"))        # seal and contract are checked here
+worst = policy.check_golden()                 # recomputed with this code, on this CPU
+policy.reset()
+target = policy.tick(state, command)          # once per control period
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from robot_ppo_export import golden, seal
+from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.layout import Observer
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.terms import Inputs, gait_phase
+from robot_ppo_export.errors import RefusedError
+
+TOLERANCE = 1e-5
+"""Largest difference to a golden trace that is accepted."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The worst disagreement with a golden trace."""
+
+    value: float
+    stage: str
+    """observation, action or target"""
+    tick: int
+    index: int
+
+    def __str__(self) -> str:
+        """Return where and how much."""
+        return f"{self.value:.3g} in {self.stage}[{self.index}] of tick {self.tick}"
+
+
+class Policy:
+    """One robot's policy: seal checked, contract parsed, network loaded on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Load `path`, or raise `RefusedError` in a sentence that says what is wrong and where."""
+        self.path = path
+        data = seal.read(path)
+        self.session = _session(data, str(path))
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        for key in ("robot_ppo.contract", "robot_ppo.golden", seal.KEY):
+            if key not in metadata:
+                raise RefusedError(f"{path}: the metadata lack {key}")
+        try:
+            self.contract = contracts.from_json(metadata["robot_ppo.contract"])
+            self.golden = golden.from_json(metadata["robot_ppo.golden"])
+        except RefusedError as error:
+            raise RefusedError(f"{path}: {error}") from None
+        self.sha256 = metadata[seal.KEY]
+        self.layout = self.contract.resolve()
+        self._check_shapes()
+        self.action_map = self.contract.action_map()
+        self.observer = Observer(self.layout, ())
+        self._input = np.zeros((1, self.layout.size), np.float32)
+        self._feed = {"observation": self._input}
+        self.ticks = 0
+        self.last_action = np.zeros(len(self.contract.robot.joints), np.float32)
+
+    def reset(self) -> None:
+        """Forget everything: histories, last action, gait phase."""
+        self.ticks = 0
+        self.last_action = np.zeros_like(self.last_action)
+        self.observer.reset()
+
+    def inputs(self, state: RobotState, command: Array) -> Inputs:
+        """Return what the observation of this tick is computed from."""
+        c = self.contract
+        phase = gait_phase(np.asarray(self.ticks), c.control_period, c.gait_frequency)
+        pose = self.action_map.default_pose
+        return Inputs(state, command, self.last_action, phase, pose)
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Return the raw action (joints,) of one observation (size,)."""
+        self._input[0] = observation
+        return self.session.run(None, self._feed)[0][0]
+
+    def tick(self, state: RobotState, command: Array) -> np.ndarray:
+        """Return the joint target (joints,) [rad], and advance by one control period."""
+        self.observation = self.observer.observe(self.inputs(state, command))
+        self.last_action = self.act(self.observation)
+        self.ticks += 1
+        return self.action_map.target(self.last_action)
+
+    def check_golden(self) -> Difference:
+        """Recompute every golden tick; raise `RefusedError` beyond `TOLERANCE`, else the worst."""
+        worst = Difference(0.0, "observation", 0, 0)
+        observer = Observer(self.layout, ())
+        for t in range(len(self.golden)):
+            observation = observer.observe(self.golden.tick(t, self.action_map.default_pose))
+            action = self.act(observation)
+            computed = {
+                "observation": observation,
+                "action": action,
+                "target": self.action_map.target(action),
+            }
+            for stage, values in computed.items():
+                error = np.abs(values - getattr(self.golden, stage)[t])
+                i = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+                if not error[i] <= worst.value:
+                    worst = Difference(float(error[i]), stage, t, i)
+        if not worst.value <= TOLERANCE:
+            raise RefusedError(
+                f"{self.path}: the golden traces are not reproduced on this machine: {worst}, "
+                f"more than {TOLERANCE:g}"
+            )
+        return worst
+
+    def _check_shapes(self) -> None:
+        """Raise `RefusedError` unless the graph has the sizes that the contract states."""
+        joints = len(self.contract.robot.joints)
+        got = [
+            (t.name, t.type, t.shape[-1])
+            for t in (*self.session.get_inputs(), *self.session.get_outputs())
+        ]
+        wanted = [
+            ("observation", "tensor(float)", self.layout.size),
+            ("action", "tensor(float)", joints),
+        ]
+        if got != wanted:
+            raise RefusedError(f"{self.path}: the graph has {got}, the contract needs {wanted}")
+        for stage, size in (("observation", self.layout.size), ("action", joints)):
+            if getattr(self.golden, stage).shape[1:] != (size,):
+                raise RefusedError(f"{self.path}: golden {stage} is not {size} wide")
+
+
+def _session(data: bytes, source: str) -> onnxruntime.InferenceSession:
+    """Return a session on one thread: a pool would spin, and a robot has other work."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise RefusedError(f"{source}: onnxruntime cannot load it: {error}") from None

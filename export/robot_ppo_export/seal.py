@@ -1,0 +1,59 @@
+"""The SHA-256 seal over a whole policy file, stored inside it.
+
+The digest is that of the file's bytes with the 64 hexadecimal digits of the digest itself
+replaced by zeros. It is checked on the raw bytes, before anything parses them.
+"""
+
+import hashlib
+from pathlib import Path
+
+from robot_ppo_export.errors import InputError, RefusedError
+
+KEY = "robot_ppo.sha256"
+BLANK = "0" * 64
+_MARK = KEY.encode() + b"\x12\x40"
+"""The protobuf bytes before the digest: the metadata key, then field 2 of length 64."""
+
+
+def seal(blank: bytes) -> bytes:
+    """Return a file that was built with `BLANK` under `KEY`, sealed."""
+    start = _digest_at(blank)
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return blank[:start] + digest + blank[start + 64 :]
+
+
+def read(path: Path) -> bytes:
+    """Return the file's bytes if its seal holds, else raise `RefusedError`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    verify(data, str(path))
+    return data
+
+
+def verify(data: bytes, source: str) -> str:
+    """Return the digest of `data` if its seal holds, else raise `RefusedError`."""
+    try:
+        start = _digest_at(data)
+    except ValueError:
+        raise RefusedError(
+            f"{source}: carries no seal ({KEY}), so it is not a robot-ppo policy file, or its "
+            "first bytes are damaged: export it again with `robot-ppo export`"
+        ) from None
+    stated = data[start : start + 64]
+    digest = hashlib.sha256(data[:start] + BLANK.encode() + data[start + 64 :]).hexdigest()
+    if stated != digest.encode():
+        raise RefusedError(
+            f"{source}: the SHA-256 over its {len(data)} bytes is {digest}, the file states "
+            f"{stated.decode('ascii', 'replace')}: it was changed or damaged after export"
+        )
+    return digest
+
+
+def _digest_at(data: bytes) -> int:
+    """Return the offset of the digest; exactly one mark must exist."""
+    start = data.find(_MARK)
+    if start < 0 or data.find(_MARK, start + 1) >= 0 or start + len(_MARK) + 64 > len(data):
+        raise ValueError
+    return start + len(_MARK)

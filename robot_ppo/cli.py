@@ -1,0 +1,237 @@
+"""`robot-ppo`: train, score, export, play back, simulate and measure.
+
+Heavy libraries are imported by the command that needs them, so `--help` and errors are instant.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from robot_ppo_export.errors import InputError, RefusedError
+
+EPILOG = """\
+a first walk, in a few minutes on two cores:
+  robot-ppo train go2_walk --out runs/go2
+  robot-ppo eval runs/go2
+  robot-ppo export runs/go2 -o go2_walk.onnx
+  robot-ppo play go2_walk.onnx --video go2_walk.mp4
+
+exit codes: 0 done; 2 wrong input; 3 a policy file refused, or a check that failed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. Errors of input are one sentence, no traceback."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.needs:
+            require_extra(arguments.needs)
+        return arguments.run(arguments) or 0
+    except (InputError, RefusedError) as error:
+        print(f"robot-ppo: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def require_extra(modules: Sequence[str]) -> None:
+    """Raise `InputError` that says what to install where a library is missing."""
+    missing = [m for m in modules if find_spec(m) is None]
+    if missing:
+        raise InputError(f"this command needs {', '.join(missing)}: pip install 'robot-ppo[train]'")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="robot-ppo",
+        description="From a robot model to a running controller.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=_version())
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_list, _add_train, _add_eval, _add_export, _add_play, _add_sim, _add_bench):
+        add(commands)
+    return top
+
+
+def _version() -> str:
+    from robot_ppo_export import __version__
+
+    return f"robot-ppo {__version__}"
+
+
+def _command(
+    commands: argparse._SubParsersAction,
+    run: Callable[[argparse.Namespace], int | None],
+    name: str,
+    text: str,
+    needs: Sequence[str] = ("torch", "mujoco", "gymnasium", "rich"),
+) -> argparse.ArgumentParser:
+    added = commands.add_parser(name, help=text, description=text)
+    added.set_defaults(run=run, needs=needs)
+    return added
+
+
+# -- list ---------------------------------------------------------------------------------------
+
+
+def _add_list(commands: argparse._SubParsersAction) -> None:
+    _command(commands, _list, "list", "List robots, tasks and presets.", needs=())
+
+
+def _list(_: argparse.Namespace) -> None:
+    from robot_ppo import assets
+
+    for title, names in (
+        ("robots", assets.robot_names()),
+        ("tasks", assets.task_names()),
+        ("presets", assets.preset_names()),
+    ):
+        print(f"{title}: {', '.join(names)}")
+
+
+# -- train --------------------------------------------------------------------------------------
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    p = _command(commands, _train, "train", "Train a policy for a task, from nothing or on.")
+    p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
+    p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
+    p.add_argument("--preset", default="default", metavar="NAME", help="see `robot-ppo list`")
+    p.add_argument("--seed", type=int, metavar="N")
+    p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
+    p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
+    p.add_argument("--threads", type=int, metavar="N", help="for physics (default: all CPUs)")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of the task or preset, e.g. ppo.gamma=0.98 or task.commands.vx=[-0.5,0.5]",
+    )
+    on = p.add_mutually_exclusive_group()
+    on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    on.add_argument("--overwrite", action="store_true", help="delete the run that is there")
+
+
+def _train(a: argparse.Namespace) -> None:
+    from robot_ppo.training import runs
+
+    out = a.out or Path("runs") / a.task
+    flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
+    runs.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
+
+
+# -- eval, export, play -------------------------------------------------------------------------
+
+
+def _add_eval(commands: argparse._SubParsersAction) -> None:
+    p = _command(commands, _eval, "eval", "Score what a policy does: commands, pushes, corners.")
+    p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    p.add_argument("--plot", type=Path, metavar="FILE.png", help="write a heat map")
+    p.add_argument("--quick", action="store_true", help="the nominal 45 commands only")
+    p.add_argument("--threads", type=int, default=0, metavar="N")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and pushes")
+
+
+def _eval(a: argparse.Namespace) -> None:
+    from robot_ppo.training import scorecard
+
+    scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    p = _command(commands, _export, "export", "Write a run's policy as one self-proving file.")
+    p.add_argument("run_folder", type=Path, metavar="RUN")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx")
+
+
+def _export(a: argparse.Namespace) -> None:
+    from robot_ppo import export
+
+    worst = export.export(a.run_folder, a.out)
+    size = a.out.stat().st_size / 1024
+    print(f"{a.out}: {size:.0f} kB; {export.GOLDEN_TICKS} golden ticks recomputed, worst {worst}")
+
+
+def _add_play(commands: argparse._SubParsersAction) -> None:
+    p = _command(
+        commands, _play, "play", "Play a policy back: the robot's own node, in a simulation."
+    )
+    p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
+    p.add_argument("--video", type=Path, metavar="FILE.mp4")
+    p.add_argument("--plot", type=Path, metavar="FILE.png")
+    p.add_argument("--seconds", type=float, metavar="S")
+    p.add_argument("--command", type=_triple, metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
+
+
+def _play(a: argparse.Namespace) -> None:
+    import tempfile
+
+    from robot_ppo import export, play
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = a.policy
+        if path.is_dir():
+            path = Path(folder) / "policy.onnx"
+            export.export(a.policy, path)
+        play.play(
+            path,
+            video=a.video,
+            plot=a.plot,
+            seconds=a.seconds,
+            command=a.command,
+            script=a.script,
+        )
+
+
+def _triple(text: str) -> tuple[float, float, float]:
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not VX,VY,YAW, e.g. 0.5,0,0") from None
+    return x, y, z
+
+
+# -- sim, bench ---------------------------------------------------------------------------------
+
+
+def _add_sim(commands: argparse._SubParsersAction) -> None:
+    from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT
+
+    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, speaking UDP.")
+    p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
+    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P")
+    p.add_argument("--seconds", type=float, metavar="S", help="end after so long")
+
+
+def _sim(a: argparse.Namespace) -> None:
+    from robot_ppo import simulated_robot
+
+    simulated_robot.serve(a.robot, port=a.port, seconds=a.seconds)
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    text = "Measure the figures that the project publishes, beside their yardsticks."
+    p = _command(commands, _bench, "bench", text)
+    p.add_argument("what", choices=("env", "train", "walk", "node"))
+    p.add_argument("--json", type=Path, metavar="FILE")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk: number of trainings")
+
+
+def _bench(a: argparse.Namespace) -> None:
+    from robot_ppo import bench
+
+    bench.run(a.what, a.json, a.seeds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""YAML -> frozen, strictly checked structures, and `--set a.b=c` on top.
+
+One run has one `Config`: the task (the world) and the preset (the learner). It is resolved once,
+saved beside the checkpoints, and never changed. Every key's meaning and unit stand below it here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from robot_ppo import assets
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.action import ActionSpec
+from robot_ppo_export.contract.layout import TermSpec
+from robot_ppo_export.errors import InputError
+
+Range = tuple[float, float]
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Gait(_Struct):
+    """The clock that the policy hears and the schedule that rewards ask for."""
+
+    frequency: float
+    """Cycles per second [Hz]."""
+    offsets: dict[str, float]
+    """Phase of each foot, as a fraction of the cycle; a trot has diagonal pairs."""
+    stance: float
+    """Fraction of the cycle in which a foot is meant to be on the ground."""
+    swing_height: float
+    """Highest point of the foot's underside in swing [m]."""
+
+
+class Commands(_Struct):
+    """What the policy is asked to do."""
+
+    vx: Range
+    """[m/s] forward"""
+    vy: Range
+    """[m/s] left"""
+    yaw_rate: Range
+    """[rad/s] turning left"""
+    resample: Range
+    """A command is kept for so long, uniform [s]."""
+    standing_fraction: float
+    """Probability that a new command is to stand still."""
+
+
+class Pushes(_Struct):
+    """A sudden change of the base's horizontal velocity, now and then."""
+
+    interval: Range
+    """[s], uniform"""
+    speed: Range
+    """[m/s], uniform, in a uniform direction"""
+
+
+class Terminations(_Struct):
+    """What ends an episode as a failure. The time limit is not a failure."""
+
+    tilt: float
+    """Angle between body z and world z [rad]."""
+    base_height: float
+    """Below this height [m]."""
+
+
+class Reset(_Struct):
+    """How an episode starts: the default pose, disturbed."""
+
+    joint_pos: float
+    """Half-width of the joints' disturbance [rad]."""
+    joint_vel: float
+    """Half-width [rad/s]."""
+    base_lin_vel: float
+    """Half-width of each component [m/s]."""
+    base_ang_vel: float
+    """Half-width of each component [rad/s]."""
+
+
+class Task(_Struct):
+    """The world: robot, commands, observation, rewards, randomization."""
+
+    name: str
+    robot: str
+    control_period: float
+    """[s]"""
+    physics_timestep: float
+    """[s] in training; evaluation always uses the fine one."""
+    episode_length: float
+    """[s]"""
+    gait: Gait
+    commands: Commands
+    action: ActionSpec
+    observation: tuple[TermSpec, ...]
+    """What the actor sees; terms in robot_ppo_export/contract/terms.py."""
+    privileged: tuple[str, ...]
+    """What the critic sees beside it; terms in robot_ppo/envs/privileged.py."""
+    rewards: dict[str, dict[str, float]]
+    """Name -> weight [1/s] and parameters; functions in robot_ppo/envs/rewards.py."""
+    terminations: Terminations
+    reset: Reset
+    noise: dict[str, float]
+    """Signal -> half-width of its uniform noise in the signal's unit (base_quat: [rad])."""
+    randomization: dict[str, Range]
+    """Name -> uniform range, drawn at every reset; functions in envs/randomization.py."""
+    pushes: Pushes | None = None
+
+
+class Ppo(_Struct):
+    """The algorithm."""
+
+    objective: Literal["clip"] = "clip"
+    clip: float = 0.2
+    """Bound on |ratio - 1|."""
+    epochs: int = 5
+    minibatches: int = 4
+    gamma: float = 0.97
+    gae_lambda: float = 0.9
+    entropy: float = 0.005
+    """Weight of the entropy bonus."""
+    value_clip: float | None = None
+    """Bound on the change of a value in one update; null: none."""
+    learning_rate: float = 1e-3
+    kl_target: float | None = 0.01
+    """The actor's learning rate follows the KL to this; null: it stays."""
+    critic_learning_rate: float = 1e-3
+    max_grad_norm: float = 1.0
+    """For actor and critic separately."""
+
+
+class Networks(_Struct):
+    """Shapes of the two MLPs."""
+
+    actor: tuple[int, ...] = (128, 128, 128)
+    critic: tuple[int, ...] = (128, 128, 128)
+    activation: Literal["elu", "relu", "tanh"] = "elu"
+    init_std: float = 0.5
+    obs_clip: float = 10.0
+    """Bound on a normalized observation."""
+
+
+class Config(_Struct):
+    """One run."""
+
+    task: Task
+    num_envs: int = 1024
+    rollout: int = 24
+    """Control steps per simulation and iteration."""
+    steps: int = 4_000_000
+    """Environment steps, all simulations together."""
+    minutes: float | None = None
+    """Stop after so much time, if that comes first."""
+    threads: int = 0
+    """0: all CPUs."""
+    seed: int = 1
+    save_every: float = 30.0
+    """Time between checkpoints [s]."""
+    keep: int = 5
+    """Newest checkpoints that stay; 0: all."""
+    ppo: Ppo = Ppo()
+    networks: Networks = Networks()
+
+
+def load(task: str, preset: str = "default", overrides: Sequence[str] = (), **flags: Any) -> Config:
+    """Return the configuration of a run.
+
+    Args:
+        task: name of a file in configs/tasks.
+        preset: name of a file in configs/train.
+        overrides: "path.to.key=value", value as YAML, applied last.
+        flags: top-level keys from the command line; None means not given.
+    """
+    data = dict(strict.read_yaml(assets.preset_path(preset)) or {})
+    data["task"] = {"name": task, **strict.read_yaml(assets.task_path(task))}
+    data |= {key: value for key, value in flags.items() if value is not None}
+    # Checked before overrides too, so that an error names the file it comes from.
+    strict.convert(Task, data["task"], str(assets.task_path(task)))
+    strict.convert(Config, data, str(assets.preset_path(preset)))
+    for text in overrides:
+        _override(data, text)
+    config = strict.convert(Config, data, "--set")
+    check(config)
+    return config
+
+
+def load_run(folder: Path) -> Config:
+    """Return the configuration that a run was started with."""
+    return strict.load_yaml(Config, folder / "config.yaml")
+
+
+def to_yaml(config: Config) -> str:
+    """Return the resolved configuration as YAML."""
+    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, width=100)
+
+
+def check(config: Config) -> None:
+    """Raise `InputError` for values that no structure forbids but no run can use."""
+    task = config.task
+    for key in ("num_envs", "rollout", "steps"):
+        _require(getattr(config, key) >= 1, key, f"{getattr(config, key)} must be at least 1")
+    ratio = task.control_period / task.physics_timestep
+    _require(
+        ratio >= 1 and abs(ratio - round(ratio)) < 1e-6,
+        "task.physics_timestep",
+        f"{task.physics_timestep} must divide control_period {task.control_period}",
+    )
+    batch = config.num_envs * config.rollout
+    _require(
+        config.ppo.minibatches <= batch,
+        "ppo.minibatches",
+        f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
+    )
+    for path, value in _ranges(task):
+        _require(value[0] <= value[1], path, f"[{value[0]}, {value[1]}] is not [low, high]")
+    _require(0 < config.ppo.gamma <= 1, "ppo.gamma", f"{config.ppo.gamma} is not in (0, 1]")
+    for name, entry in task.rewards.items():
+        _require("weight" in entry, f"task.rewards.{name}", "lacks `weight`")
+
+
+def _ranges(task: Task) -> list[tuple[str, Range]]:
+    ranges = [(f"task.randomization.{name}", r) for name, r in task.randomization.items()]
+    ranges += [
+        (f"task.commands.{k}", getattr(task.commands, k))
+        for k in ("vx", "vy", "yaw_rate", "resample")
+    ]
+    if task.pushes:
+        ranges += [(f"task.pushes.{k}", getattr(task.pushes, k)) for k in ("interval", "speed")]
+    return ranges
+
+
+def _require(condition: bool, key: str, text: str) -> None:
+    if not condition:
+        raise InputError(f"`{key}`: {text}")
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    """Apply one "path.to.key=value" to plain data, in place."""
+    path, separator, value = text.partition("=")
+    if not separator:
+        raise InputError(f"--set {text}: write it as path.to.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
+    *parents, last = path.split(".")
+    for part in parents:
+        child = data.get(part)
+        data[part] = child = dict(child) if isinstance(child, dict) else {}
+        data = child
+    data[last] = parsed

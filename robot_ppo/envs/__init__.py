@@ -1,0 +1,1 @@
+"""The simulated world: a gymnasium VectorEnv over mujoco.batch."""

@@ -1,0 +1,161 @@
+"""`mujoco.batch.Batch` behind a few verbs: step targets, read, reset rows.
+
+    engine = Engine(model, robot, n=1024, threads=2, substeps=2)
+    failed = engine.step(targets)       # (n, joints) [rad]; ids of diverged simulations
+    state = engine.measure()            # RobotState, float32
+    engine.reset(ids, qpos, qvel, rows)
+
+Stale or not: `qpos` and `qvel` are current after `step`; everything MuJoCo derives (sensors, foot
+positions) describes the state before the last physics step. After `reset` all is current for the
+simulations that were reset.
+"""
+
+import time
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch, SimulationError
+
+from robot_ppo.envs.randomization import MEASUREMENT_FIELDS, Rows
+from robot_ppo.envs.sensors import SensorMap
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import RobotState
+
+
+class Engine:
+    """n simulations of one robot on a pool of threads (0: all CPUs)."""
+
+    def __init__(
+        self, model: mujoco.MjModel, robot: RobotSpec, n: int, threads: int, substeps: int
+    ) -> None:
+        """Allocate the simulations, all in the keyframe `home`."""
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.model, self.n, self.substeps = model, n, substeps
+        self.batch = Batch(model, n, threads)
+        self.batch.reset(keyframe=model.key("home").id)
+        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self.sensors = SensorMap(model, robot)
+        self._ctrl = self.batch.bind("ctrl")
+        self._sensordata = self.batch.bind("sensordata")
+        self._geom_xpos = self.batch.bind("geom_xpos")
+        self._history = self.batch.bind("history")
+        self._feet = np.array([model.geom(name).id for name in robot.feet])
+        self._foot_radius = model.geom_size[self._feet, 0]
+        self._imu = model.site(robot.imu.site).id
+        self.joint_qpos = np.array([model.joint(j).qposadr[0] for j in robot.joint_names])
+        self.joint_qvel = np.array([model.joint(j).dofadr[0] for j in robot.joint_names])
+        self._measurement = {
+            "encoder_offset": np.zeros((n, len(robot.joints)), np.float32),
+            "gyro_bias": np.zeros((n, 3), np.float32),
+        }
+        self._fields: dict[str, np.ndarray] = {}
+        self._needs_constants = False
+        self.seconds = 0.0
+        """Wall-clock time spent in physics steps [s]."""
+
+    def vary(self, fields: tuple[str, ...]) -> None:
+        """Give model fields a value per simulation; those of `Measurement` have one already."""
+        for name in fields:
+            if name not in MEASUREMENT_FIELDS:
+                self._fields[name] = self.batch.expand(name)
+                self._needs_constants |= name in mujoco.MjModel._setconst_inputs
+
+    def step(self, targets: np.ndarray) -> np.ndarray:
+        """Advance one control period towards `targets` (n, joints) [rad].
+
+        Returns:
+            Ids of simulations whose state is no longer finite; they must be reset now.
+        """
+        self._ctrl[:] = targets
+        broken = np.zeros(0, np.int64)
+        begin = time.perf_counter()
+        try:
+            self.batch.step(nstep=self.substeps)
+        except SimulationError as error:
+            broken = np.asarray(error.ids, np.int64)
+        self.seconds += time.perf_counter() - begin
+        finite = np.isfinite(self.qpos.sum(axis=1) + self.qvel.sum(axis=1))
+        if finite.all() and not broken.size:
+            return broken
+        return np.union1d(broken, np.flatnonzero(~finite))
+
+    def reset(self, ids: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, rows: Rows) -> None:
+        """Start simulations `ids` anew.
+
+        Args:
+            ids: (m,) sorted.
+            qpos: (m, nq).
+            qvel: (m, nv).
+            rows: values of the varied fields, (m, ...) each.
+        """
+        none = mujoco.mjtStage.mjSTAGE_NONE.value
+        self.batch.reset(ids, stage=none)
+        for name, values in rows.items():
+            store = self._measurement if name in MEASUREMENT_FIELDS else self._fields
+            store[name][ids] = values
+        if self._needs_constants:
+            self.batch.set_const(ids)
+        self.qpos[ids], self.qvel[ids] = qpos, qvel
+        self._ctrl[ids] = qpos[:, self.joint_qpos]
+        self._fill_history(ids)
+        self.batch.forward(ids, mujoco.mjtStage.mjSTAGE_ACC.value)
+
+    def nominal(self, fields: tuple[str, ...], m: int) -> Rows:
+        """Return `m` copies of the model's own values of `fields`."""
+        return {
+            name: np.zeros((m, *self._measurement[name].shape[1:]))
+            if name in MEASUREMENT_FIELDS
+            else np.repeat(getattr(self.model, name)[None], m, axis=0)
+            for name in fields
+        }
+
+    def measure(self, ids: Any = ...) -> RobotState:
+        """Return what the sensors of `ids` say, with bias and delay, without noise."""
+        state = self.sensors.read(self._sensordata[ids])
+        state.joint_pos += self._measurement["encoder_offset"][ids]
+        state.base_ang_vel += self._measurement["gyro_bias"][ids]
+        return state
+
+    def foot_heights(self, ids: Any = ...) -> np.ndarray:
+        """Return the clearance of each foot's underside (m, feet) [m], float32."""
+        centres = self._geom_xpos[ids][:, self._feet, 2]
+        return (centres - self._foot_radius).astype(np.float32)
+
+    def foot_velocities_w(self, ids: Any = ...) -> np.ndarray:
+        """Return the feet's velocities (m, feet, 3) [m/s], world frame, float32."""
+        return self.sensors.foot_velocities_w(self._sensordata[ids])
+
+    def push(self, ids: np.ndarray, velocity_w: np.ndarray) -> None:
+        """Add a horizontal velocity (m, 2) [m/s] to the base of `ids`."""
+        self.qvel[ids, :2] += velocity_w
+
+    def _fill_history(self, ids: np.ndarray) -> None:
+        """Let delayed sensors and actuators start with the present, not with zeros.
+
+        A buffer is [user, cursor, times (s), values (s * dim)], oldest first; the values are set.
+        """
+        model = self.model
+        now = self._undelayed(ids)
+        for sensor in np.flatnonzero(model.sensor_history[:, 0]):
+            value = now[:, model.sensor_adr[sensor] :][:, : model.sensor_dim[sensor]]
+            self._fill(ids, model.sensor_historyadr[sensor], model.sensor_history[sensor, 0], value)
+        for actuator in np.flatnonzero(model.actuator_history[:, 0]):
+            value = self._ctrl[ids, actuator][:, None]
+            samples = model.actuator_history[actuator, 0]
+            self._fill(ids, model.actuator_historyadr[actuator], samples, value)
+
+    def _fill(self, ids: np.ndarray, address: int, samples: int, value: np.ndarray) -> None:
+        start = address + 2 + samples
+        self._history[ids, start : start + samples * value.shape[1]] = np.tile(value, samples)
+
+    def _undelayed(self, ids: np.ndarray) -> np.ndarray:
+        """Return `sensordata` rows (m, nsensordata) of `ids` with every delay left out."""
+        delay = self._fields.get("sensor_delay")
+        if delay is not None:
+            kept, delay[ids] = delay[ids], 0.0
+        self.batch.forward(ids, mujoco.mjtStage.mjSTAGE_VEL.value)
+        values = self._sensordata[ids].copy()
+        if delay is not None:
+            delay[ids] = kept
+        return values

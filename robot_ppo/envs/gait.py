@@ -1,0 +1,38 @@
+"""The contact schedule: when each foot is meant to be down, and how high when it is not."""
+
+import math
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from robot_ppo.config import Gait
+from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
+
+
+class Schedule:
+    """One gait for one robot's feet."""
+
+    def __init__(self, gait: Gait, robot: RobotSpec) -> None:
+        """Order the offsets as the robot's feet; both must name the same feet."""
+        if set(gait.offsets) != set(robot.feet):
+            raise InputError(
+                f"task.gait.offsets names {sorted(gait.offsets)}, "
+                f"robot.yaml's feet are {sorted(robot.feet)}"
+            )
+        self.stance = np.float32(gait.stance)
+        self.swing_height = np.float32(gait.swing_height)
+        self.offsets = np.array([gait.offsets[f] for f in robot.feet], np.float32)
+
+    def swing(self, phase: Array, moving: Array) -> Array:
+        """Return each foot's progress through its swing in (0, 1), 0 in stance, (n, feet)."""
+        xp = array_namespace(phase)
+        position = phase[:, None] + self.offsets
+        position = position - xp.floor(position)
+        progress = (position - self.stance) / (1 - self.stance)
+        return xp.where(moving[:, None], xp.clip(progress, 0.0, 1.0), xp.zeros_like(progress))
+
+    def height(self, swing: Array) -> Array:
+        """Return the wanted clearance [m] at that progress: half a sine, (n, feet)."""
+        return self.swing_height * array_namespace(swing).sin(math.pi * swing)

@@ -1,0 +1,55 @@
+"""What the log says about episodes: sums per reward term, and behaviour in physical units."""
+
+import numpy as np
+
+from robot_ppo.envs.world import World
+
+BEHAVIOUR = ("velocity_error", "yaw_error")
+"""Means over the episode: |v_xy - command| [m/s], |yaw rate - command| [rad/s]."""
+
+
+class EpisodeMetrics:
+    """Accumulates over running episodes; finished ones wait until the log drains them."""
+
+    def __init__(self, n: int, rewards: tuple[str, ...], control_period: float) -> None:
+        """Start with empty sums."""
+        self._summed = ("return", *(f"reward_{name}" for name in rewards), *BEHAVIOUR)
+        self.columns = (*self._summed, "length", "failed")
+        """Names of an episode's figures; rewards are sums, `length` is in [s]."""
+        self.control_period = control_period
+        self.sums = np.zeros((len(self._summed), n), np.float64)
+        self.counts = np.zeros(n, np.int64)
+        self._finished: list[dict[str, np.ndarray]] = []
+
+    def add(self, reward: np.ndarray, terms: np.ndarray, world: World) -> None:
+        """Add one control step: reward (n,), its terms (k, n), and the errors in `world`."""
+        self.sums[0] += reward
+        self.sums[1 : 1 + len(terms)] += terms
+        error = world.base_lin_vel[:, :2] - world.command[:, :2]
+        self.sums[-2] += np.sqrt(np.square(error).sum(axis=1))
+        self.sums[-1] += np.abs(world.base_ang_vel[:, 2] - world.command[:, 2])
+        self.counts += 1
+
+    def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
+        rows = {name: self.sums[i, ids].copy() for i, name in enumerate(self._summed)}
+        for name in BEHAVIOUR:
+            rows[name] /= self.counts[ids]
+        rows["length"] = self.counts[ids] * self.control_period
+        rows["failed"] = failed.astype(np.float64)
+        self.clear(ids)
+        self._finished.append(rows)
+        return rows
+
+    def drain(self) -> dict[str, np.ndarray]:
+        """Return the figures of all episodes that finished since the last call."""
+        finished, self._finished = self._finished, []
+        return {
+            name: np.concatenate([rows[name] for rows in finished]) if finished else np.zeros(0)
+            for name in self.columns
+        }
+
+    def clear(self, ids: np.ndarray) -> None:
+        """Forget the running episodes of `ids`."""
+        self.sums[:, ids] = 0.0
+        self.counts[ids] = 0

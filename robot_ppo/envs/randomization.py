@@ -1,0 +1,199 @@
+"""Domain randomization: name -> a function that declares the fields that it writes.
+
+At every reset of a simulation, the declared fields start from the model's nominal values and each
+function of the task changes its rows, in the order of this file. A draw is uniform in the task's
+range; draws scaled to [-1, 1] go to the critic (`randomized`). Model fields from which MuJoCo
+derives constants (`set_const`) are recognized by their name, so that cannot be forgotten.
+
+Fields of `Measurement` are not MuJoCo's: they are what our own sensor arithmetic adds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from robot_ppo_export.contract import frames, strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
+
+Rows = dict[str, np.ndarray]
+"""Field name -> values of the simulations being reset, (m, ...)."""
+
+MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias")
+"""Added to what is measured: (n, joints) [rad] and (n, 3) [rad/s]."""
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Where the randomized objects are in the model's arrays."""
+
+    feet: np.ndarray
+    base: int
+    links: np.ndarray
+    """Bodies that move, base included."""
+    dofs: np.ndarray
+    imu: int
+    delayed: np.ndarray
+    """Sensors with a history buffer."""
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel, robot: RobotSpec) -> "Ids":
+        """Find them by name."""
+        return cls(
+            feet=np.array([model.geom(name).id for name in robot.feet]),
+            base=model.body(robot.base.body).id,
+            links=np.arange(1, model.nbody),
+            dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),
+            imu=model.site(robot.imu.site).id,
+            delayed=np.flatnonzero(model.sensor_history[:, 0]),
+        )
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """One entry of the table."""
+
+    function: Callable[[Rows, np.ndarray, Ids], None]
+    fields: tuple[str, ...]
+    size: Callable[[Ids], int]
+    """Numbers drawn per simulation."""
+
+
+TABLE: dict[str, Randomization] = {}
+
+
+def _writes(*fields: str, size: Callable[[Ids], int] = lambda _: 1) -> Callable:
+    def register(function: Callable[[Rows, np.ndarray, Ids], None]) -> Callable:
+        TABLE[function.__name__] = Randomization(function, fields, size)
+        return function
+
+    return register
+
+
+def _joints(ids: Ids) -> int:
+    return len(ids.dofs)
+
+
+@_writes("geom_friction")
+def friction(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Sliding friction of the feet, which have priority over the floor."""
+    rows["geom_friction"][:, ids.feet, 0] = draw
+
+
+@_writes("body_mass")
+def payload(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """A point mass [kg] at the centre of mass of the base, so the inertia about it stays."""
+    rows["body_mass"][:, ids.base] += draw[:, 0]
+
+
+@_writes("body_ipos", size=lambda _: 3)
+def base_com(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Offset of the base's centre of mass [m]."""
+    rows["body_ipos"][:, ids.base] += draw
+
+
+@_writes("body_mass", "body_inertia", size=lambda ids: len(ids.links))
+def link_mass(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Factor on each link's mass and inertia together: another density, always physical."""
+    rows["body_mass"][:, ids.links] *= draw
+    rows["body_inertia"][:, ids.links] *= draw[:, :, None]
+
+
+@_writes("dof_damping", size=_joints)
+def joint_damping(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Factor on viscous joint friction."""
+    rows["dof_damping"][:, ids.dofs] *= draw
+
+
+@_writes("dof_frictionloss", size=_joints)
+def friction_loss(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Factor on dry joint friction."""
+    rows["dof_frictionloss"][:, ids.dofs] *= draw
+
+
+@_writes("dof_armature")
+def armature(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Factor on the rotors' reflected inertia."""
+    rows["dof_armature"][:, ids.dofs] *= draw
+
+
+@_writes("actuator_gainprm", "actuator_biasprm", size=_joints)
+def kp(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Factor on the position gain."""
+    rows["actuator_gainprm"][..., 0] *= draw
+    rows["actuator_biasprm"][..., 1] *= draw
+
+
+@_writes("actuator_biasprm", size=_joints)
+def kd(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Factor on the velocity gain."""
+    rows["actuator_biasprm"][..., 2] *= draw
+
+
+@_writes("actuator_gainprm", "actuator_biasprm", "actuator_forcerange")
+def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Factor on the torque of all motors, and on its limit."""
+    rows["actuator_gainprm"][..., 0] *= draw
+    rows["actuator_biasprm"][..., :3] *= draw[..., None]
+    rows["actuator_forcerange"][...] *= draw[..., None]
+
+
+@_writes("actuator_biasprm", "encoder_offset", size=_joints)
+def encoder_offset(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Error of the encoders' zero [rad]: the policy reads it, and the motor servoes to it."""
+    rows["encoder_offset"][...] = draw
+    rows["actuator_biasprm"][..., 0] += rows["actuator_biasprm"][..., 1] * draw
+
+
+@_writes("gyro_bias", size=lambda _: 3)
+def imu_bias(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Constant error of the gyroscope [rad/s]."""
+    rows["gyro_bias"][...] = draw
+
+
+@_writes("site_quat", size=lambda _: 3)
+def imu_mounting(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """The IMU is screwed on askew: a small rotation vector [rad]."""
+    nominal = rows["site_quat"][:, ids.imu]
+    rows["site_quat"][:, ids.imu] = frames.multiply(nominal, frames.from_rotation_vector(draw))
+
+
+@_writes("actuator_delay")
+def actuator_delay(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Time from a target to its effect [ms], the same for all motors."""
+    rows["actuator_delay"][...] = draw * 1e-3
+
+
+@_writes("sensor_delay")
+def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
+    """Age of what is measured [ms], on top of the physics step that sensors lag by."""
+    rows["sensor_delay"][:, ids.delayed] = draw * 1e-3
+
+
+class Randomizer:
+    """Draws a task's randomizations and applies them to rows of fields."""
+
+    def __init__(self, ranges: dict[str, tuple[float, float]], ids: Ids) -> None:
+        """Resolve names in the order of this file; an unknown one is an `InputError`."""
+        for name in ranges:
+            if name not in TABLE:
+                hint = strict.did_you_mean(name, TABLE)
+                raise InputError(f"task.randomization: unknown randomization {name!r}{hint}")
+        self.ids = ids
+        self.entries = [(TABLE[name], ranges[name]) for name in TABLE if name in ranges]
+        self.fields = tuple(dict.fromkeys(f for e, _ in self.entries for f in e.fields))
+        self.size = sum(e.size(ids) for e, _ in self.entries)
+        """Numbers drawn per simulation in all."""
+
+    def apply(self, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+        """Change nominal `rows` (m, ...) in place; return the draws in [-1, 1], (m, size)."""
+        m = len(next(iter(rows.values()))) if rows else 0
+        units = rng.uniform(-1.0, 1.0, (m, self.size))
+        start = 0
+        for entry, (low, high) in self.entries:
+            unit = units[:, start : start + entry.size(self.ids)]
+            entry.function(rows, 0.5 * (low + high) + 0.5 * (high - low) * unit, self.ids)
+            start += unit.shape[1]
+        return units.astype(np.float32)

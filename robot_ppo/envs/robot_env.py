@@ -1,0 +1,325 @@
+"""One task as a `gymnasium.vector.VectorEnv` over native simulations.
+
+One control step, in this order and no other:
+
+1. action -> joint target (the contract's own arithmetic)
+2. the target reaches the motors after the actuator delay; `substeps` physics steps
+3. pushes that are due
+4. sensors and truth are read (sensors one physics step old, plus the sensor delay)
+5. terminations and the time limit
+6. reward, summed over weighted terms
+7. metrics of episodes that end
+8. the observation of every simulation; where an episode ended it is the true final observation
+9. what ended is reset; commands that are due are redrawn
+10. the observation of what was reset
+
+A command is redrawn after the reward, so every reward belongs to the command that was observed.
+The final observation shows the old command: it is what the value of time that is cut off needs.
+"""
+
+import logging
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from robot_ppo import assets, config
+from robot_ppo.envs import model, privileged, rewards, sensors, terminations
+from robot_ppo.envs.commands import CommandSource
+from robot_ppo.envs.engine import Engine
+from robot_ppo.envs.gait import Schedule
+from robot_ppo.envs.metrics import EpisodeMetrics
+from robot_ppo.envs.randomization import Ids, Randomizer
+from robot_ppo.envs.world import World
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.action import ActionMap
+from robot_ppo_export.contract.layout import Layout, Observer
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.terms import Inputs, gait_phase, is_moving
+
+log = logging.getLogger(__name__)
+
+CONTACT_FORCE = 1.0
+"""A foot that presses with more than this is down [N]."""
+
+
+def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
+    """Return the environment of a shipped task."""
+    settings = config.load(task).task
+    return RobotEnv(settings, assets.load_robot(settings.robot), num_envs, threads, seed)
+
+
+class RobotEnv(gymnasium.vector.VectorEnv):
+    """n robots at one task. Observations are float32 (n, size): what a robot can measure.
+
+    `info["privileged"]` (n, p) is what the critic sees besides. Where an episode ended,
+    `info["final_obs"]` and `info["final_privileged"]` hold the true last observation, in full
+    arrays (n, ...); `info["_final_obs"]` says in which rows.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        task: config.Task,
+        robot: RobotSpec,
+        num_envs: int,
+        threads: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        """Compile the training model and check every name that the task uses."""
+        self.task, self.robot, self.num_envs = task, robot, num_envs
+        sensors.check_noise(task.noise)
+        privileged.check(task.privileged)
+        self.layout = Layout(task.observation, len(robot.joints))
+        self.actions = ActionMap(task.action, robot)
+        self.schedule = Schedule(task.gait, robot)
+        self.rewards = rewards.Rewards(
+            task.rewards, rewards.context(robot, self.schedule), task.control_period
+        )
+        self.engine = self._build_engine(threads)
+        self.randomizer = Randomizer(task.randomization, Ids.of(self.engine.model, robot))
+        self.engine.vary(self.randomizer.fields)
+        self.commands = CommandSource(task.commands, num_envs, task.control_period)
+        self.observer = Observer(self.layout, (num_envs,))
+        self.metrics = EpisodeMetrics(num_envs, self.rewards.names, task.control_period)
+        self.max_ticks = round(task.episode_length / task.control_period)
+        self.diverged = 0
+        """Simulations that left the finite numbers, since the start."""
+        self._allocate(num_envs, len(robot.joints))
+        self._rng = np.random.default_rng(seed)
+        self.last_inputs: Inputs | None = None
+        """What the newest observation was computed from (for golden traces)."""
+        self.reset(seed=seed)
+        self._declare_spaces()
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every episode anew; `seed` (an int, or a list whose first entry counts)."""
+        if isinstance(seed, list):
+            seed = seed[0]
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        everyone = np.arange(self.num_envs)
+        self._reset(everyone)
+        self.metrics.clear(everyone)
+        # Simulations that start together must not end together: their clocks are spread.
+        if options and options.get("spread_episodes"):
+            self.ticks[:] = self._rng.integers(0, self.max_ticks, self.num_envs)
+        world, state = self._read()
+        observation = self._observe(state)
+        return observation, {"privileged": privileged.compute(self.task.privileged, world)}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance one control period; `actions` (n, joints). See the module's order."""
+        self._last_action, self._action = self._action, np.array(actions, np.float32)
+        diverged = self.engine.step(self.actions.target(self._action))
+        if diverged.size:
+            self._quarantine(diverged)
+        self.ticks += 1
+        self._gait_ticks += 1
+        self._push()
+        world, state = self._read()
+        failed = self._failed(world)
+        failed[diverged] = True
+        truncated = (self.ticks >= self.max_ticks) & ~failed
+        reward, terms = self.rewards.compute(world, failed)
+        reward[diverged] = self.rewards.termination
+        done = failed | truncated
+        self.metrics.add(reward, terms, world)
+        observation = self._observe(state)
+        critic = privileged.compute(self.task.privileged, world)
+        info: dict[str, Any] = {"privileged": critic}
+        ended = np.flatnonzero(done)
+        if ended.size:
+            info |= self._final(ended, done, failed, observation, critic)
+            self._reset(ended)
+        self.commands.advance(self._rng)
+        if ended.size:
+            world, state = self._read(ended)
+            observation, info["privileged"] = observation.copy(), critic.copy()
+            observation[ended] = self._observe(state, ended)
+            info["privileged"][ended] = privileged.compute(self.task.privileged, world)
+        return observation, reward, failed, truncated, info
+
+    @property
+    def physics_seconds(self) -> float:
+        """Wall-clock time spent in physics so far [s]."""
+        return self.engine.seconds
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the state of the random stream."""
+        return dict(self._rng.bit_generator.state)
+
+    def set_rng_state(self, state: dict[str, Any]) -> None:
+        """Go on with a random stream."""
+        self._rng.bit_generator.state = state
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Nothing to close: threads end with the object."""
+
+    # -- the parts of a step, in order ------------------------------------------------------
+
+    def _push(self) -> None:
+        pushes = self.task.pushes
+        if pushes is None:
+            return
+        self._push_in -= 1
+        due = np.flatnonzero(self._push_in <= 0)
+        if due.size:
+            speed = self._rng.uniform(*pushes.speed, due.size)
+            angle = self._rng.uniform(-np.pi, np.pi, due.size)
+            direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+            self.engine.push(due, speed[:, None] * direction)
+            self._schedule_pushes(due)
+
+    def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
+        """Return the truth about the simulations `ids`, and what their sensors say of it."""
+        engine = self.engine
+        qpos, qvel = engine.qpos[ids], engine.qvel[ids]
+        quat = qpos[:, 3:7].astype(np.float32)
+        joint_vel = qvel[:, engine.joint_qvel].astype(np.float32)
+        change = joint_vel - self._joint_vel[ids]
+        self._joint_vel[ids] = joint_vel
+        state = engine.measure(ids)
+        command = self.commands.values[ids]
+        world = World(
+            base_height=qpos[:, 2].astype(np.float32),
+            base_quat=quat,
+            base_lin_vel=frames.to_body(quat, qvel[:, :3].astype(np.float32)),
+            base_ang_vel=qvel[:, 3:6].astype(np.float32),
+            projected_gravity=frames.projected_gravity(quat),
+            joint_pos=qpos[:, engine.joint_qpos].astype(np.float32),
+            joint_vel=joint_vel,
+            joint_acc=change / np.float32(self.task.control_period),
+            torque=state.joint_torque,
+            foot_height=engine.foot_heights(ids),
+            foot_vel_w=engine.foot_velocities_w(ids),
+            foot_contact=state.foot_force > CONTACT_FORCE,
+            command=command,
+            moving=is_moving(command),
+            phase=self._phase(ids),
+            action=self._action[ids],
+            last_action=self._last_action[ids],
+            randomized=self._randomized[ids],
+        )
+        return world, state
+
+    def _failed(self, world: World) -> np.ndarray:
+        failed = np.zeros(self.num_envs, bool)
+        for function in terminations.TERMS.values():
+            failed |= function(world, self.task.terminations)
+        return failed
+
+    def _observe(self, state: RobotState, ids: Any = ...) -> np.ndarray:
+        """Return the observation of `ids` from their measurements, made noisy in place."""
+        sensors.add_noise(state, self.task.noise, self._rng)
+        self.last_inputs = Inputs(
+            state,
+            self.commands.values[ids].copy(),  # it is redrawn in place
+            self._action[ids],
+            self._phase(ids),
+            self.actions.default_pose,
+        )
+        return self.observer.observe(self.last_inputs, ids)
+
+    def _final(
+        self,
+        ended: np.ndarray,
+        done: np.ndarray,
+        failed: np.ndarray,
+        observation: np.ndarray,
+        critic: np.ndarray,
+    ) -> dict[str, Any]:
+        """Return what `info` says about episodes that ended."""
+        episode = self.metrics.finish(ended, failed[ended])
+        return {
+            "final_obs": observation,
+            "final_privileged": critic,
+            "_final_obs": done,
+            "episode": episode,
+        }
+
+    def _quarantine(self, ids: np.ndarray) -> None:
+        """Take diverged simulations out of the arithmetic; they count as failures."""
+        self.diverged += len(ids)
+        log.warning(
+            "simulations %s diverged and were reset (%d so far)", ids.tolist(), self.diverged
+        )
+        self._reset(ids)
+
+    # -- resets -----------------------------------------------------------------------------
+
+    def _reset(self, ids: np.ndarray) -> None:
+        """Start episodes anew: pose, randomization, command, clocks, histories."""
+        m, engine, how = len(ids), self.engine, self.task.reset
+        home = engine.model.key("home")
+        qpos, qvel = np.tile(home.qpos, (m, 1)), np.zeros((m, engine.model.nv))
+        joints = len(self.robot.joints)
+        rng = self._rng
+        qpos[:, engine.joint_qpos] += rng.uniform(-how.joint_pos, how.joint_pos, (m, joints))
+        qpos[:, 2] += 0.01
+        yaw = rng.uniform(-np.pi, np.pi, m)
+        qpos[:, 3:7] = np.stack((np.cos(yaw / 2), 0 * yaw, 0 * yaw, np.sin(yaw / 2)), axis=1)
+        qvel[:, engine.joint_qvel] = rng.uniform(-how.joint_vel, how.joint_vel, (m, joints))
+        qvel[:, :3] = rng.uniform(-how.base_lin_vel, how.base_lin_vel, (m, 3))
+        qvel[:, 3:6] = rng.uniform(-how.base_ang_vel, how.base_ang_vel, (m, 3))
+        rows = engine.nominal(self.randomizer.fields, m)
+        self._randomized[ids] = self.randomizer.apply(rows, rng)
+        engine.reset(ids, qpos, qvel, rows)
+        self._joint_vel[ids] = qvel[:, engine.joint_qvel]
+        self.ticks[ids] = 0
+        self._gait_ticks[ids] = rng.integers(0, self._gait_cycle, m)
+        self._action[ids] = self._last_action[ids] = 0.0
+        self.commands.resample(ids, rng)
+        self._schedule_pushes(ids)
+        self.observer.reset(ids)
+
+    def _schedule_pushes(self, ids: np.ndarray) -> None:
+        if self.task.pushes is not None:
+            seconds = self._rng.uniform(*self.task.pushes.interval, len(ids))
+            self._push_in[ids] = np.rint(seconds / self.task.control_period).astype(np.int64)
+
+    def _phase(self, ids: Any) -> np.ndarray:
+        task = self.task
+        return gait_phase(self._gait_ticks[ids], task.control_period, task.gait.frequency)
+
+    # -- construction -----------------------------------------------------------------------
+
+    def _build_engine(self, threads: int) -> Engine:
+        task = self.task
+        longest = max(
+            task.randomization.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay")
+        )
+        compiled = model.train_model(
+            self.robot,
+            assets.robot_folder(task.robot) / self.robot.model,
+            task.physics_timestep,
+            max_delay=longest * 1e-3,
+        )
+        substeps = round(task.control_period / task.physics_timestep)
+        return Engine(compiled, self.robot, self.num_envs, threads, substeps)
+
+    def _allocate(self, n: int, joints: int) -> None:
+        self.ticks = np.zeros(n, np.int64)
+        self._gait_ticks = np.zeros(n, np.int64)
+        self._gait_cycle = round(1 / (self.task.control_period * self.task.gait.frequency))
+        self._push_in = np.zeros(n, np.int64)
+        self._action = np.zeros((n, joints), np.float32)
+        self._last_action = np.zeros((n, joints), np.float32)
+        self._joint_vel = np.zeros((n, joints), np.float32)
+        self._randomized = np.zeros((n, self.randomizer.size), np.float32)
+
+    def _declare_spaces(self) -> None:
+        joints, clip = len(self.robot.joints), self.task.action.clip
+        box = gymnasium.spaces.Box
+        self.single_observation_space = box(-np.inf, np.inf, (self.layout.size,), np.float32)
+        self.single_action_space = box(-clip, clip, (joints,), np.float32)
+        batch = gymnasium.vector.utils.batch_space
+        self.observation_space = batch(self.single_observation_space, self.num_envs)
+        self.action_space = batch(self.single_action_space, self.num_envs)

@@ -1,0 +1,91 @@
+"""MuJoCo's `sensordata` -> `RobotState`: the simulated side of what a robot measures.
+
+As with `mj_step`, sensor values describe the state before the last physics step: they are one
+physics step old, plus the sensor's own delay where one is set.
+"""
+
+import mujoco
+import numpy as np
+
+from robot_ppo_export.contract import frames, strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.errors import InputError
+
+
+class SensorMap:
+    """Where each signal stands in `sensordata`, found by name once."""
+
+    def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
+        """Find the sensors; a missing one is an `InputError` that names it."""
+        joints, feet = robot.joint_names, robot.feet
+        self.joint_pos = _place(model, [f"{name}_pos" for name in joints])
+        self.joint_vel = _place(model, [f"{name}_vel" for name in joints])
+        self.joint_torque = _place(model, [f"{name}_torque" for name in joints])
+        self.base_quat = _place(model, [f"{robot.imu.site}_quat"])
+        self.base_ang_vel = _place(model, [f"{robot.imu.site}_gyro"])
+        self.base_lin_acc = _place(model, [f"{robot.imu.site}_accel"])
+        self.foot_force = _place(model, [f"{name}_contact" for name in feet])
+        self.foot_velocity = _place(model, [f"{name}_velocity" for name in feet])
+
+    def read(self, sensordata: np.ndarray) -> RobotState:
+        """Return the measurements in `sensordata` (..., nsensordata) as float32 copies."""
+
+        def take(where: slice) -> np.ndarray:
+            return sensordata[..., where].astype(np.float32)
+
+        return RobotState(
+            joint_pos=take(self.joint_pos),
+            joint_vel=take(self.joint_vel),
+            joint_torque=take(self.joint_torque),
+            base_quat=_unit(take(self.base_quat)),
+            base_ang_vel=take(self.base_ang_vel),
+            base_lin_acc=take(self.base_lin_acc),
+            foot_force=take(self.foot_force),
+        )
+
+    def foot_velocities_w(self, sensordata: np.ndarray) -> np.ndarray:
+        """Return the feet's velocities in the world (..., feet, 3) [m/s], float32."""
+        flat = sensordata[..., self.foot_velocity].astype(np.float32)
+        return flat.reshape(*flat.shape[:-1], -1, 3)
+
+
+def _unit(quat: np.ndarray) -> np.ndarray:
+    """Return quaternions (..., 4) at unit length: delayed ones are interpolated linearly."""
+    return quat / np.sqrt(np.square(quat).sum(axis=-1, keepdims=True))
+
+
+def _place(model: mujoco.MjModel, names: list[str]) -> slice:
+    """Return the slice of `sensordata` that holds the sensors `names`, in that order."""
+    ids = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SENSOR, name) for name in names]
+    for name, sensor in zip(names, ids, strict=True):
+        if sensor < 0:
+            raise InputError(f"the MJCF has no sensor {name!r}; add it")
+    start = int(model.sensor_adr[ids[0]])
+    end = start
+    for name, sensor in zip(names, ids, strict=True):
+        if int(model.sensor_adr[sensor]) != end:
+            raise InputError(f"sensor {name!r} must follow the one before it: order {names}")
+        end += int(model.sensor_dim[sensor])
+    return slice(start, end)
+
+
+def add_noise(state: RobotState, noise: dict[str, float], rng: np.random.Generator) -> None:
+    """Add uniform noise to measured signals, in place; base_quat by a small rotation [rad]."""
+    for name, half_width in noise.items():
+        value = getattr(state, name)
+        size = (*value.shape[:-1], 3) if name == "base_quat" else value.shape
+        drawn = (rng.random(size, np.float32) * 2 - 1) * np.float32(half_width)
+        if name == "base_quat":
+            state.base_quat = frames.multiply(value, frames.from_rotation_vector(drawn))
+        else:
+            value += drawn
+
+
+def check_noise(noise: dict[str, float]) -> None:
+    """Raise `InputError` with the list of signals if `noise` names one that does not exist."""
+    for name in noise:
+        if name not in SIGNALS:
+            raise InputError(
+                f"task.noise: unknown signal {name!r}{strict.did_you_mean(name, SIGNALS)}"
+            )

@@ -1,0 +1,155 @@
+"""Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
+
+import math
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from robot_ppo import assets
+from robot_ppo.config import Config, Terminations, load_run
+from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.ppo.networks import Actor
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo_export import golden, to_onnx
+from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.policy import Difference, Policy
+
+GOLDEN_TICKS = 96
+
+
+def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Difference:
+    """Write the policy of a run, read it back and prove it; return the worst difference.
+
+    Args:
+        run: folder of a training run.
+        out: the policy file.
+        checkpoint: which one; by default the newest.
+    """
+    config = load_run(run)
+    checkpoint = checkpoint or Checkpoints(run).newest()
+    data = build(config, checkpoint)
+    temporary = out.with_name(f".{out.name}.unproven")
+    to_onnx.write_atomically(temporary, data)
+    try:
+        worst = Policy(temporary).check_golden()
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return worst
+
+
+def build(config: Config, checkpoint: Checkpoint) -> bytes:
+    """Return the bytes of the policy file; the same checkpoint gives the same bytes."""
+    actor = load_actor(config, checkpoint)
+    contract = build_contract(config, checkpoint, actor)
+    return to_onnx.build(_arrays(config, actor), contract, _golden(config, actor))
+
+
+def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
+    """Return the actor of a checkpoint."""
+    joints = len(assets.load_robot(config.task.robot).joints)
+    actor = Actor(Layout(config.task.observation, joints).size, joints, config.networks)
+    actor.load_state_dict(checkpoint.learner["actor"])
+    return actor.eval()
+
+
+def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Contract:
+    """Return what the policy assumes."""
+    task = config.task
+    robot = assets.load_robot(task.robot)
+    normalizer = actor.normalizer
+    return Contract(
+        task=task.name,
+        robot=robot,
+        observation=task.observation,
+        layout=tuple(Layout(task.observation, len(robot.joints)).describe()),
+        action=task.action,
+        control_period=task.control_period,
+        gait_frequency=task.gait.frequency,
+        commands=contracts.CommandRanges(
+            vx=task.commands.vx, vy=task.commands.vy, yaw_rate=task.commands.yaw_rate
+        ),
+        normalizer=contracts.Normalizer(
+            mean=tuple(normalizer.mean.float().tolist()),
+            std=tuple(normalizer.std().tolist()),
+            clip=normalizer.clip,
+        ),
+        network=contracts.Network(
+            hidden=config.networks.actor, activation=config.networks.activation
+        ),
+        training=contracts.Training(
+            physics_timestep=task.physics_timestep,
+            randomization={name: list(r) for name, r in task.randomization.items()},
+            noise=task.noise,
+            steps=checkpoint.steps,
+            seed=config.seed,
+            versions=_versions(),
+            git_commit=_git_commit(),
+        ),
+    )
+
+
+def _arrays(config: Config, actor: Actor) -> to_onnx.Actor:
+    linear = [m for m in actor.mlp if isinstance(m, torch.nn.Linear)]
+    return to_onnx.Actor(
+        mean=actor.normalizer.mean.float().numpy(),
+        std=actor.normalizer.std().numpy(),
+        obs_clip=actor.normalizer.clip,
+        layers=[(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear],
+        activation=config.networks.activation,
+    )
+
+
+@torch.inference_mode()
+def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
+    """Return one episode's first ticks, by the training environment and the training network."""
+    robot = assets.load_robot(config.task.robot)
+    # Even a policy that falls gives one unbroken trace.
+    endless = msgspec.structs.replace(
+        config.task, terminations=Terminations(tilt=math.inf, base_height=-math.inf)
+    )
+    env = RobotEnv(endless, robot, 1, threads=1, seed=config.seed)
+    observation, _ = env.reset(seed=config.seed)
+    inputs, observations, actions = [], [], []
+    for _ in range(GOLDEN_TICKS):
+        assert env.last_inputs is not None
+        inputs.append(env.last_inputs)
+        observations.append(observation[0])
+        action = actor(torch.from_numpy(observation)).numpy()
+        actions.append(action[0])
+        observation = env.step(action)[0]
+    rows = {name: values[:, 0] for name, values in golden.record(inputs).items()}
+    stacked = np.stack(actions)
+    return golden.GoldenTraces(rows, np.stack(observations), stacked, env.actions.target(stacked))
+
+
+def _versions() -> dict[str, str]:
+    names = ("robot-ppo", "torch", "mujoco", "numpy")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _git_commit() -> str:
+    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(assets.root()), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,362 @@
+"""Playback: the unchanged node drives the simulated robot in lockstep, and we watch.
+
+    play(Path("go2_walk.onnx"), video=Path("walk.mp4"), plot=Path("walk.png"))
+
+The robot lies down at first, the node stands it up, and is armed at once: in a simulation nobody
+gets hurt. From then on the commands follow a script.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from robot_ppo import assets
+from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.node.commands import parse
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.states import State
+from robot_ppo_export.policy import Policy
+
+SECONDS = 12.0
+"""[s] How long the policy runs where nothing else is said."""
+NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
+
+
+class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One piece of a script."""
+
+    seconds: float
+    command: tuple[float, float, float]
+    """vx [m/s], vy [m/s], yaw rate [rad/s]"""
+
+
+DEFAULT_SCRIPT = (
+    Segment(1.0, (0.0, 0.0, 0.0)),
+    Segment(2.0, (0.5, 0.0, 0.0)),
+    Segment(2.0, (0.8, 0.0, 0.0)),
+    Segment(2.0, (0.0, 0.3, 0.0)),
+    Segment(2.0, (0.3, 0.0, 0.7)),
+    Segment(2.0, (-0.4, 0.0, 0.0)),
+    Segment(1.0, (0.0, 0.0, 0.0)),
+)
+"""12 s: stand, forward, faster, left, a turn, back, stop."""
+
+
+class ScriptedCommands:
+    """A command source that plays a script from `begin` on; the last command stays."""
+
+    def __init__(self, script: tuple[Segment, ...]) -> None:
+        """Stand still until `begin`."""
+        self.ends = np.cumsum([segment.seconds for segment in script])
+        self.commands = np.array([segment.command for segment in script], np.float32)
+        self.start: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Start the script at `now` [s]."""
+        self.start = now
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        """Return the command (3,) of this moment; it is never old."""
+        if self.start is None:
+            return np.zeros(3, np.float32), 0.0
+        # Half a microsecond: a segment must not start a tick late because of a rounded sum.
+        index = int(np.searchsorted(self.ends, now - self.start + 5e-7, side="right"))
+        return self.commands[min(index, len(self.ends) - 1)], 0.0
+
+
+@dataclass
+class Track:
+    """What happened, tick by tick, while the policy ran; truth from the simulator."""
+
+    feet: tuple[str, ...]
+    time: list[float] = field(default_factory=list)
+    """[s] since the policy started"""
+    command: list[np.ndarray] = field(default_factory=list)
+    """(3,) vx, vy [m/s], yaw rate [rad/s]"""
+    velocity: list[np.ndarray] = field(default_factory=list)
+    """(3,) the same, as the base moves: body frame"""
+    position: list[np.ndarray] = field(default_factory=list)
+    """(3,) of the base in the world [m]"""
+    contacts: list[np.ndarray] = field(default_factory=list)
+    """(feet,) bool"""
+
+    def add(self, time: float, command: np.ndarray, robot: SimulatedRobot) -> None:
+        """Append the present tick."""
+        self.time.append(time)
+        self.command.append(command.copy())
+        self.velocity.append(measured_velocity(robot))
+        self.position.append(robot.position_w())
+        self.contacts.append(robot.contacts())
+
+    def plot(self, path: Path) -> None:
+        """Write the plot of it as a PNG."""
+        from robot_ppo.video import write_plot
+
+        height = np.reshape(self.position, (-1, 3))[:, 2]
+        command, velocity = np.reshape(self.command, (-1, 3)), np.reshape(self.velocity, (-1, 3))
+        contacts = np.reshape(self.contacts, (-1, len(self.feet)))
+        write_plot(path, np.array(self.time), command, velocity, height, contacts, self.feet)
+
+
+@dataclass
+class Summary:
+    """The playback in a few figures."""
+
+    seconds: float
+    """[s] that the policy ran"""
+    velocity_error: float
+    """Mean |v_xy - command| [m/s], transitions included."""
+    yaw_error: float
+    """Mean |yaw rate - command| [rad/s], transitions included."""
+    distance: float
+    """Length of the path of the base over the ground [m]."""
+    falls: int
+    fault: str | None
+    """Why the node gave up, if it did."""
+    guards: dict[str, int]
+    """Guard of the node's envelope -> ticks in which it clamped or damped."""
+
+    def __str__(self) -> str:
+        """Return the lines that a person reads."""
+        fired = ", ".join(f"{name} {count}" for name, count in self.guards.items())
+        lines = [
+            f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",
+            f"Mean error, changes of command included: {self.velocity_error:.3f} m/s, "
+            f"{self.yaw_error:.3f} rad/s.",
+            f"Safety envelope fired: {fired or 'never'}.",
+        ]
+        return "\n".join(lines + ([f"The node gave up: {self.fault}"] if self.fault else []))
+
+
+def play(
+    path: Path,
+    *,
+    video: Path | None = None,
+    plot: Path | None = None,
+    seconds: float | None = None,
+    command: str | tuple[float, float, float] | None = None,
+    script: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Summary:
+    """Run the policy file at `path` in lockstep with its robot, and return what happened.
+
+    Args:
+        path: an .onnx policy file.
+        video: where to write an mp4 (h264, one frame per tick); no display is needed.
+        plot: where to write a PNG of commanded against measured velocity.
+        seconds: how long the policy runs; by default 12 s, or as long as the script.
+        command: one command for the whole time, or "VX,VY,YAW"; [m/s, m/s, rad/s].
+        script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
+        say: takes what there is to tell.
+
+    With neither `video` nor `plot`, a window opens and shows it in real time.
+    """
+    _check_outputs(video, plot)
+    segments, seconds = _script(command, script, seconds)
+    policy = Policy(path)
+    session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
+    watch = _filmed(session, video) if video else None if plot else _windowed(session)
+    began = time.perf_counter()
+    if watch is None:
+        session.run(lambda: True)
+    else:
+        with watch as show:
+            session.run(show)
+    summary = session.summary()
+    say(str(summary))
+    if video:
+        factor = session.robot.time / (time.perf_counter() - began)
+        say(f"Video: {video} ({factor:.2f} times real time to make)")
+    if plot:
+        session.track.plot(plot)
+        say(f"Plot: {plot}")
+    return summary
+
+
+class _Session:
+    """One playback: the node, its robot, and what is recorded of them."""
+
+    def __init__(
+        self, policy: Policy, script: tuple[Segment, ...], seconds: float, looks: bool
+    ) -> None:
+        contract = policy.contract
+        spec = _same_robot(contract.robot)
+        self.seconds = seconds
+        self.robot = SimulatedRobot(spec, looks=looks, noise=contract.training.noise)
+        self.commands = ScriptedCommands(script)
+        clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
+        self.node = Node(policy, driver, clock, self.commands, arm=True)
+        self.track = Track(contract.robot.feet)
+        self.falls = 0
+        self._fault_seen = False
+
+    def run(self, show: Callable[[], bool]) -> None:
+        """Run the node to the end; `show` is called after every tick and says whether to go on."""
+
+        def on_tick() -> None:
+            self._record()
+            if not show():
+                self.node.end()
+
+        self.node.run(on_tick=on_tick)
+
+    def summary(self) -> Summary:
+        """Return the figures of what was recorded."""
+        track, node = self.track, self.node
+        error = np.reshape(track.velocity, (-1, 3)) - np.reshape(track.command, (-1, 3))
+        steps = np.diff(np.reshape(track.position, (-1, 3))[:, :2], axis=0)
+        mean = np.abs(error[:, 2]).mean() if len(error) else np.nan
+        return Summary(
+            seconds=len(track.time) * node.period,
+            velocity_error=float(np.hypot(*error[:, :2].T).mean()) if len(error) else np.nan,
+            yaw_error=float(mean),
+            distance=float(np.hypot(*steps.T).sum()),
+            falls=self.falls,
+            fault=node.fault,
+            guards=node.envelope.fired_counts(),
+        )
+
+    def _record(self) -> None:
+        """Keep this tick if the policy ran in it; end the run when its time is over."""
+        now = self.robot.time
+        if self.node.state is State.POLICY:
+            if self.commands.start is None:
+                self.commands.begin(now)
+            elapsed = now - (self.commands.start or 0.0)
+            self.track.add(elapsed, self.node.command, self.robot)
+            if elapsed >= self.seconds - self.node.period * 1.5:
+                self.node.end()
+        if self.node.state is State.POLICY or (self.node.fault and not self._fault_seen):
+            self._fault_seen = self.node.fault is not None
+            self.falls = max(self.falls, int(self._is_down()))
+
+    def _is_down(self) -> bool:
+        spec = self.robot.spec
+        low = self.robot.position_w()[2] < spec.base.height / 2
+        return self.robot.tilt() > spec.safety.max_tilt or bool(low)
+
+
+def measured_velocity(robot: SimulatedRobot) -> np.ndarray:
+    """Return vx, vy [m/s] of the base in the body frame and its yaw rate [rad/s], (3,)."""
+    return np.array([*robot.velocity_b()[:2], robot.yaw_rate()])
+
+
+@contextmanager
+def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
+    """Yield a function that appends a frame to the video at `path`."""
+    from robot_ppo.video import FollowCamera, Picture, Video
+
+    robot, node = session.robot, session.node
+    camera = FollowCamera(robot.model, robot.spec.base.body)
+    with Picture(robot.model) as picture, Video(path, round(1 / node.period)) as video:
+
+        def show() -> bool:
+            camera.follow(robot.data)
+            # After the end there is nothing to see but a robot that sinks to the ground.
+            if node.state is not State.DAMP or node.fault:
+                video.add(picture.render(robot.data, camera.camera, *_caption(session)))
+            return True
+
+        yield show
+
+
+@contextmanager
+def _windowed(session: _Session) -> Iterator[Callable[[], bool]]:
+    """Yield a function that brings a window up to date, in real time, until it is closed."""
+    import mujoco.viewer
+
+    from robot_ppo.video import FollowCamera
+
+    robot = session.robot
+    camera = FollowCamera(robot.model, robot.spec.base.body)
+    with mujoco.viewer.launch_passive(
+        robot.model, robot.data, show_left_ui=False, show_right_ui=False
+    ) as window:
+        window.cam.azimuth = camera.camera.azimuth
+        window.cam.elevation = camera.camera.elevation
+        window.cam.distance = camera.camera.distance
+        began = time.monotonic()
+
+        def show() -> bool:
+            camera.follow(robot.data)
+            with window.lock():
+                window.cam.lookat[:] = camera.camera.lookat
+            window.sync()
+            time.sleep(max(0.0, began + robot.time - time.monotonic()))
+            return window.is_running()
+
+        yield show
+
+
+def _caption(session: _Session) -> tuple[str, str]:
+    """Return the two columns of text in the picture."""
+    state = session.node.state
+    if state is not State.POLICY:
+        return "node", state.name.lower()
+    rows = (session.node.command, measured_velocity(session.robot))
+    numbers = ["   ".join(f"{x:+.2f}" for x in row) for row in rows]
+    left = "policy\ncommand\nmeasured"
+    return left, "\n".join(["forward, left [m/s], turn [rad/s]", *numbers])
+
+
+def _script(
+    command: str | tuple[float, float, float] | None, path: Path | None, seconds: float | None
+) -> tuple[tuple[Segment, ...], float]:
+    """Return the script to play and for how long [s]."""
+    if command is not None and path is not None:
+        raise InputError("--command and --script exclude each other: give one of them")
+    if seconds is not None and not 0 < seconds < 3600:
+        raise InputError(f"--seconds {seconds:g} must be above 0 and below 3600")
+    if command is not None:
+        values = parse(command) if isinstance(command, str) else command
+        seconds = seconds or SECONDS
+        return (Segment(seconds, values),), seconds
+    script = load_script(path) if path else DEFAULT_SCRIPT
+    return script, seconds or sum(segment.seconds for segment in script)
+
+
+def load_script(path: Path) -> tuple[Segment, ...]:
+    """Return the script in a YAML file, or raise `InputError`."""
+    script = strict.load_yaml(tuple[Segment, ...], path)
+    for i, segment in enumerate(script):
+        if not (segment.seconds > 0 and np.isfinite(segment.command).all()):
+            raise InputError(f"{path}: `[{i}]`: needs seconds above 0 and three finite numbers")
+    if not script:
+        raise InputError(
+            f"{path}: the script is empty; a line is {{seconds: 2, command: [1, 0, 0]}}"
+        )
+    return script
+
+
+def _same_robot(robot: RobotSpec) -> RobotSpec:
+    """Return our robot of that name, if its joints are those that the policy was trained for."""
+    ours = assets.load_robot(robot.name)
+    if ours.joint_names != robot.joint_names or ours.feet != robot.feet:
+        raise InputError(
+            f"robots/{robot.name} has joints {ours.joint_names} and feet {ours.feet}, the policy "
+            f"was trained for {robot.joint_names} and {robot.feet}: play it with its own release"
+        )
+    return ours
+
+
+def _check_outputs(video: Path | None, plot: Path | None) -> None:
+    """Raise `InputError` for what would only fail at the end."""
+    for option, path, suffix in (("video", video, ".mp4"), ("plot", plot, ".png")):
+        if path and path.suffix.lower() != suffix:
+            raise InputError(f"--{option} {path}: must end in {suffix}")
+    if not (video or plot or _has_display()):
+        raise InputError(NO_DISPLAY)
+
+
+def _has_display() -> bool:
+    """Return whether a window can be opened."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

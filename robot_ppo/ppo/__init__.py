@@ -1,0 +1,1 @@
+"""The algorithm: networks, rollout, advantages, objectives, update. Knows nothing of robots."""

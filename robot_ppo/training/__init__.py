@@ -1,0 +1,1 @@
+"""Brings environment and algorithm together: the loop, checkpoints, the log, the scorecard."""

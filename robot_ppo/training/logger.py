@@ -1,0 +1,168 @@
+"""What a run says while it runs: a live table or plain lines, a CSV and TensorBoard events."""
+
+import csv
+import sys
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from robot_ppo.training.train import Trainer
+
+SHOWN = (
+    ("return", "return", "{:.2f}"),
+    ("length", "episode length [s]", "{:.1f}"),
+    ("failed", "failed episodes", "{:.0%}"),
+    ("velocity_error", "velocity error [m/s]", "{:.3f}"),
+    ("yaw_error", "yaw rate error [rad/s]", "{:.3f}"),
+    ("kl", "KL", "{:.4f}"),
+    ("clip_fraction", "clip fraction", "{:.1%}"),
+    ("explained_variance", "explained variance", "{:.2f}"),
+    ("entropy", "entropy", "{:.2f}"),
+    ("std", "std", "{:.3f}"),
+    ("learning_rate", "learning rate", "{:.1e}"),
+)
+"""Column of the CSV, its words on the screen, and how it is written."""
+
+WINDOW = 512
+"""Episode figures are means over so many of the latest episodes."""
+
+PLAIN_EVERY = 5.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Logger:
+    """One run's voice. Use as a context manager."""
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        """Open the files in `folder`."""
+        self.console = Console(file=sys.stdout)
+        self.folder = folder
+        self._episodes: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self._path = folder / "log.csv"
+        self._columns: list[str] = _header(self._path) if resume else []
+        self._file = self._path.open("a" if resume else "w", newline="", encoding="utf-8")
+        self._board: Any = None
+        self._live = Live(console=self.console, refresh_per_second=4, transient=False)
+        self._spoke = -PLAIN_EVERY
+
+    def __enter__(self) -> "Logger":
+        """Start the live table where there is a terminal."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._board = SummaryWriter(str(self.folder / "tensorboard"))
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close table and files."""
+        self._live.stop()
+        self._file.close()
+        self._board.close()
+
+    def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
+        """Record one iteration."""
+        row = self._row(trainer, figures, times)
+        self._write(row)
+        for name, value in row.items():
+            if name not in ("iteration", "steps"):
+                self._board.add_scalar(_group(name), value, row["steps"])
+        if self.console.is_terminal:
+            self._live.update(_table(row, trainer))
+        elif row["seconds"] - self._spoke >= PLAIN_EVERY:
+            self._spoke = row["seconds"]
+            self.console.print(_line(row, trainer), soft_wrap=True, highlight=False)
+
+    def _row(
+        self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]
+    ) -> dict[str, float]:
+        """Return everything that is known about this iteration, by column."""
+        for name, values in trainer.env.metrics.drain().items():
+            self._episodes[name].extend(values)
+        duration = times["collect"] + times["learn"]
+        batch = trainer.config.num_envs * trainer.config.rollout
+        row: dict[str, float] = {
+            "iteration": trainer.iteration,
+            "steps": trainer.steps,
+            "seconds": trainer.seconds,
+            "steps_per_second": batch / duration,
+            "time_physics": times["physics"],
+            "time_policy": times["policy"],
+            "time_environment": times["collect"] - times["physics"] - times["policy"],
+            "time_learn": times["learn"],
+            "diverged": trainer.env.diverged,
+        }
+        names = trainer.env.metrics.columns
+        row |= {
+            n: float(np.mean(self._episodes[n])) if self._episodes[n] else np.nan for n in names
+        }
+        return row | figures
+
+    def _write(self, row: dict[str, float]) -> None:
+        if not self._columns:
+            self._columns = list(row)
+            csv.writer(self._file).writerow(self._columns)
+        csv.writer(self._file).writerow([f"{row.get(c, np.nan):.8g}" for c in self._columns])
+        self._file.flush()
+
+
+def _header(path: Path) -> list[str]:
+    """Return the columns of a CSV that is to be continued, or []."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def _group(name: str) -> str:
+    """Return the TensorBoard tag of a column."""
+    shown = [column for column, _, _ in SHOWN]
+    return f"main/{name}" if name in shown else f"more/{name}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _progress(row: dict[str, float], trainer: "Trainer") -> tuple[float, float]:
+    """Return the fraction of the budget that is spent, and the seconds that are left."""
+    config = trainer.config
+    done = row["steps"] / config.steps
+    if config.minutes is not None:
+        done = max(done, row["seconds"] / (60 * config.minutes))
+    return min(1.0, done), row["seconds"] * (1 - done) / max(done, 1e-9)
+
+
+def _table(row: dict[str, float], trainer: "Trainer") -> Table:
+    """Return the live table."""
+    done, left = _progress(row, trainer)
+    table = Table(title=f"{trainer.config.task.name}: iteration {row['iteration']}")
+    table.add_column("figure")
+    table.add_column("value", justify="right", min_width=24)
+    table.add_row("progress", ProgressBar(total=1.0, completed=done, width=24))
+    table.add_row("time / left", f"{_clock(row['seconds'])} / {_clock(max(0.0, left))}")
+    table.add_row("steps", f"{row['steps']:,.0f}")
+    table.add_row("steps per second", f"{row['steps_per_second']:,.0f}")
+    for column, words, form in SHOWN:
+        if column in row:
+            table.add_row(words, form.format(row[column]))
+    return table
+
+
+def _line(row: dict[str, float], trainer: "Trainer") -> str:
+    """Return one plain line."""
+    done, left = _progress(row, trainer)
+    shown = " ".join(
+        f"{column}={form.format(row[column])}" for column, _, form in SHOWN if column in row
+    )
+    return (
+        f"{done:4.0%} {_clock(row['seconds'])} left {_clock(max(0.0, left))} "
+        f"it={row['iteration']} steps/s={row['steps_per_second']:,.0f} {shown}"
+    )

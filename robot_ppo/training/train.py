@@ -1,0 +1,158 @@
+"""The loop on one screen: collect -> update -> log -> save."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+
+from robot_ppo import assets
+from robot_ppo.config import Config
+from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.update import Learner
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo.training.logger import Logger
+
+
+class Trainer:
+    """One run: environment, learner, counters."""
+
+    def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
+        """Build everything; with `resume`, go on from the newest whole checkpoint."""
+        self.config = config
+        torch.manual_seed(config.seed)
+        robot = assets.load_robot(config.task.robot)
+        self.env = RobotEnv(config.task, robot, config.num_envs, config.threads, config.seed)
+        size, joints = self.env.layout.size, len(robot.joints)
+        privileged = self.env.reset()[1]["privileged"].shape[1]
+        networks = config.networks
+        self.learner = Learner(
+            config, Actor(size, joints, networks), Critic(size + privileged, networks)
+        )
+        self.rng = np.random.default_rng([config.seed, 1])
+        self.rollout = Rollout.empty(
+            config.rollout, config.num_envs, size, size + privileged, joints
+        )
+        self.checkpoints = Checkpoints(folder)
+        self.steps, self.seconds, self.iteration = 0, 0.0, 0
+        if resume:
+            self._restore(self.checkpoints.newest())
+
+    def run(self, logger: Logger) -> Checkpoint:
+        """Train until the budget is spent or Ctrl-C; return the last checkpoint."""
+        started, saved = time.perf_counter() - self.seconds, self.seconds
+        self._start_episodes()
+        with _stop_on_signal() as stopped:
+            while not (self._spent() or stopped()):
+                times = {"physics": -self.env.physics_seconds}
+                self._collect(times)
+                figures = self._learn(times)
+                self.iteration += 1
+                self.steps += self.config.num_envs * self.config.rollout
+                self.seconds = time.perf_counter() - started
+                logger.log(self, figures, times)
+                if self.seconds - saved >= self.config.save_every:
+                    self.checkpoints.save(self._snapshot(), self.config.keep)
+                    saved = self.seconds
+        self.interrupted = stopped()
+        return self.checkpoints.save(self._snapshot(), self.config.keep)
+
+    # -- the parts --------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _collect(self, times: dict[str, float]) -> None:
+        """Fill the rollout: T steps of every simulation under the present policy."""
+        begin, policy = time.perf_counter(), 0.0
+        rollout, actor = self.rollout, self.learner.actor
+        std = actor.log_std.exp().numpy()
+        rollout.finals = []
+        for t in range(self.config.rollout):
+            t0 = time.perf_counter()
+            rollout.observations[t] = torch.from_numpy(self.observation)
+            rollout.critic_inputs[t] = self._critic_input(self.observation, self.privileged)
+            mean = actor(rollout.observations[t])
+            noise = self.rng.standard_normal(mean.shape, np.float32) * std
+            action = mean.numpy() + noise
+            rollout.means[t], rollout.actions[t] = mean, torch.from_numpy(action)
+            policy += time.perf_counter() - t0
+            self.observation, reward, failed, cut, info = self.env.step(action)
+            self.privileged = info["privileged"]
+            rollout.rewards[t] = torch.from_numpy(reward)
+            rollout.terminated[t] = torch.from_numpy(failed)
+            rollout.truncated[t] = torch.from_numpy(cut)
+            if cut.any():
+                ids = np.flatnonzero(cut)
+                final = self._critic_input(info["final_obs"][ids], info["final_privileged"][ids])
+                rollout.finals.append((t, torch.from_numpy(ids), final))
+        rollout.last_critic_inputs = self._critic_input(self.observation, self.privileged)
+        times["collect"] = time.perf_counter() - begin
+        times["policy"] = policy
+        times["physics"] += self.env.physics_seconds
+
+    def _learn(self, times: dict[str, float]) -> dict[str, float]:
+        begin = time.perf_counter()
+        figures = self.learner.update(self.rollout)
+        times["learn"] = time.perf_counter() - begin
+        return figures
+
+    def _critic_input(self, observation: np.ndarray, privileged: np.ndarray) -> torch.Tensor:
+        """Return what the critic sees, (m, critic size)."""
+        return torch.from_numpy(np.concatenate((observation, privileged), axis=-1))
+
+    def _start_episodes(self) -> None:
+        """Start all episodes, and let the normalizers see some of the world before learning."""
+        self.observation, info = self.env.reset(options={"spread_episodes": True})
+        self.privileged = info["privileged"]
+        if self.steps == 0:
+            times = {"physics": 0.0}
+            self._collect(times)
+            self.learner.count(self.rollout)
+
+    def _spent(self) -> bool:
+        minutes = self.config.minutes
+        return self.steps >= self.config.steps or (
+            minutes is not None and self.seconds >= 60 * minutes
+        )
+
+    def _snapshot(self) -> Checkpoint:
+        return Checkpoint(
+            steps=self.steps,
+            seconds=self.seconds,
+            iteration=self.iteration,
+            learner=self.learner.state_dict(),
+            rng=self.rng.bit_generator.state,
+            env_rng=self.env.rng_state(),
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self.steps, self.seconds = checkpoint.steps, checkpoint.seconds
+        self.iteration = checkpoint.iteration
+        self.learner.load_state_dict(checkpoint.learner)
+        self.rng.bit_generator.state = checkpoint.rng
+        self.env.set_rng_state(checkpoint.env_rng)
+
+
+@contextmanager
+def _stop_on_signal() -> "Iterator":
+    """Turn the first Ctrl-C or SIGTERM into a clean stop; a second Ctrl-C is the usual one."""
+    stop = False
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal stop
+        stop = True
+        signal.signal(number, previous[number])
+
+    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield lambda: stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,192 @@
+"""A policy file from random weights, and what the tests of the node share."""
+
+import dataclasses
+import functools
+import itertools
+import math
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export import golden, to_onnx
+from robot_ppo_export.contract import spec
+from robot_ppo_export.contract.action import ActionSpec
+from robot_ppo_export.contract.contract import (
+    CommandRanges,
+    Contract,
+    Network,
+    Normalizer,
+    Training,
+)
+from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
+from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState, zeros
+from robot_ppo_export.contract.terms import Inputs, gait_phase
+from robot_ppo_export.node import recorder
+from robot_ppo_export.node.clock import SteppedClock
+from robot_ppo_export.node.commands import FixedCommand
+from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.states import State
+from robot_ppo_export.policy import Policy
+
+ROOT = Path(__file__).parent.parent
+PERIOD = 0.02
+TERMS = (
+    TermSpec(name="base_ang_vel", scale=0.25),
+    TermSpec(name="projected_gravity"),
+    TermSpec(name="command"),
+    TermSpec(name="joint_pos_error", history=3),
+    TermSpec(name="joint_vel", scale=0.05, clip=50.0),
+    TermSpec(name="last_action"),
+    TermSpec(name="gait_clock"),
+)
+
+
+@functools.cache
+def robot() -> spec.RobotSpec:
+    return spec.load(ROOT / "robots" / "go2" / "robot.yaml")
+
+
+def contract(terms=TERMS) -> Contract:
+    layout = Layout(terms, len(robot().joints))
+    return Contract(
+        task="go2_walk",
+        robot=robot(),
+        observation=terms,
+        layout=tuple(layout.describe()),
+        action=ActionSpec(scale=0.5, clip=4.0),
+        control_period=PERIOD,
+        gait_frequency=2.0,
+        commands=CommandRanges(vx=(-0.8, 0.8), vy=(-0.3, 0.3), yaw_rate=(-0.7, 0.7)),
+        normalizer=Normalizer(mean=(0.0,) * layout.size, std=(1.0,) * layout.size, clip=10.0),
+        network=Network(hidden=(128, 128, 128), activation="elu"),
+        training=Training(
+            physics_timestep=0.01,
+            randomization={"friction": [0.4, 1.2]},
+            noise={"joint_pos": 0.01},
+            steps=0,
+            seed=0,
+            versions={"robot-ppo": "0.1.0"},
+            git_commit="",
+        ),
+    )
+
+
+def actor(size: int, joints: int) -> to_onnx.Actor:
+    """Random weights whose actions are small, so that the fake robot stays inside its envelope."""
+    random = np.random.default_rng(0)
+    widths = (size, 128, 128, 128, joints)
+    layers = [
+        (random.normal(0, 0.6 / math.sqrt(a), (b, a)).astype("f4"), np.zeros(b, "f4"))
+        for a, b in itertools.pairwise(widths)
+    ]
+    return to_onnx.Actor(np.zeros(size, "f4"), np.ones(size, "f4"), 10.0, layers, "elu")
+
+
+def forward(network: to_onnx.Actor, observation: np.ndarray) -> np.ndarray:
+    """The network in numpy: an independent way to the same action."""
+    x = np.clip((observation - network.mean) / network.std, -network.obs_clip, network.obs_clip)
+    for i, (weight, bias) in enumerate(network.layers):
+        x = weight @ x + bias
+        if i < len(network.layers) - 1:
+            x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    return x.astype("f4")
+
+
+def random_state(random: np.random.Generator) -> RobotState:
+    joints, feet = len(robot().joints), len(robot().feet)
+    state = zeros((), joints, feet)
+    for name in SIGNAL_NAMES:
+        getattr(state, name)[...] += random.normal(0, 0.2, getattr(state, name).shape)
+    state.base_quat /= np.linalg.norm(state.base_quat)
+    return state
+
+
+def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
+    c, random = contract(terms), np.random.default_rng(1)
+    observer, action_map = Observer(c.resolve(), ()), c.action_map()
+    inputs, observations, actions = [], [], []
+    action = np.zeros(len(robot().joints), "f4")
+    for t in range(golden.MIN_TICKS):
+        phase = gait_phase(np.asarray(t), PERIOD, c.gait_frequency)
+        command = random.uniform(-0.3, 0.3, 3).astype("f4")
+        inputs.append(Inputs(random_state(random), command, action, phase, action_map.default_pose))
+        observations.append(observer.observe(inputs[-1]))
+        action = forward(network, observations[-1])
+        actions.append(action)
+    stacked = np.stack(actions)
+    return golden.GoldenTraces(
+        golden.record(inputs), np.stack(observations), stacked, action_map.target(stacked)
+    )
+
+
+@functools.cache
+def policy_file(terms=TERMS) -> Path:
+    c = contract(terms)
+    network = actor(c.resolve().size, len(robot().joints))
+    path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
+    to_onnx.write(path, network, c, traces(terms, network))
+    return path
+
+
+@functools.cache
+def _policy(terms) -> Policy:
+    return Policy(policy_file(terms))
+
+
+def policy(terms=TERMS) -> Policy:
+    """The test policy, as after loading."""
+    p = _policy(terms)
+    p.reset()
+    return p
+
+
+def with_safety(p: Policy, **limits) -> Policy:
+    """The policy with other safety limits, without touching the shared one."""
+    safety = msgspec.structs.replace(p.contract.robot.safety, **limits)
+    changed = msgspec.structs.replace(p.contract.robot, safety=safety)
+    other = Policy(p.path)
+    other.contract = msgspec.structs.replace(p.contract, robot=changed)
+    return other
+
+
+def rest_pose() -> np.ndarray:
+    return robot().rest().astype(np.float32)
+
+
+@dataclasses.dataclass
+class Rig:
+    """A node on a fake robot, in stepped time."""
+
+    node: Node
+    driver: FakeDriver
+    clock: SteppedClock
+
+    def ticks(self, n: int) -> "Rig":
+        for _ in range(n):
+            self.clock.sleep_until(self.clock.now() + PERIOD)
+            self.node.tick()
+        return self
+
+    def until(self, state: State, limit: int = 400) -> "Rig":
+        for _ in range(limit):
+            if self.node.state is state:
+                return self
+            self.ticks(1)
+        raise AssertionError(f"{state.name} was not reached: {self.node.events}")
+
+    def events(self) -> str:
+        return "\n".join(text for _, text in self.node.events)
+
+
+def rig(mutate=None, arm=True, commands=None, ring=None, p=None, clock=None, **driver) -> Rig:
+    p = p or policy()
+    clock = clock or SteppedClock()
+    driver.setdefault("pose", rest_pose())
+    fake = FakeDriver(clock, mutate=mutate, **driver)
+    log = recorder.for_policy(p, ring) if ring else None
+    node = Node(p, fake, clock, commands or FixedCommand((0.3, 0.0, 0.1)), log, arm=arm)
+    node.prepare()
+    return Rig(node, fake, clock)
