@@ -5,6 +5,7 @@ saved beside the checkpoints, and never changed. Every key's meaning and unit st
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,8 +177,8 @@ def load(task: str, preset: str = "default", overrides: Sequence[str] = (), **fl
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
     """
-    data = dict(strict.read_yaml(assets.preset_path(preset)) or {})
-    data["task"] = {"name": task, **strict.read_yaml(assets.task_path(task))}
+    data = _mapping(assets.preset_path(preset))
+    data["task"] = {"name": task, **_mapping(assets.task_path(task))}
     data |= {key: value for key, value in flags.items() if value is not None}
     # Checked before overrides too, so that an error names the file it comes from.
     strict.convert(Task, data["task"], str(assets.task_path(task)))
@@ -187,6 +188,14 @@ def load(task: str, preset: str = "default", overrides: Sequence[str] = (), **fl
     config = strict.convert(Config, data, "--set")
     check(config)
     return config
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return the keys and values in a YAML file; an empty file has none."""
+    data = strict.read_yaml(path)
+    if not isinstance(data, dict | None):
+        raise InputError(f"{path}: must hold keys and values, got {type(data).__name__}")
+    return data or {}
 
 
 def load_run(folder: Path) -> Config:
@@ -199,11 +208,47 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, width=100)
 
 
+_AT_LEAST = {
+    "num_envs": 1,
+    "rollout": 1,
+    "steps": 1,
+    "threads": 0,
+    "keep": 0,
+    "ppo.epochs": 1,
+    "ppo.minibatches": 1,
+    "ppo.learning_rate": 0,
+    "ppo.critic_learning_rate": 0,
+}
+_ABOVE_ZERO = (
+    "task.control_period",
+    "task.physics_timestep",
+    "task.episode_length",
+    "ppo.gamma",
+    "ppo.clip",
+    "ppo.value_clip",
+    "ppo.kl_target",
+    "ppo.max_grad_norm",
+    "networks.init_std",
+    "networks.obs_clip",
+)
+_FRACTIONS = ("ppo.gamma", "ppo.gae_lambda", "task.commands.standing_fraction")
+
+
 def check(config: Config) -> None:
     """Raise `InputError` for values that no structure forbids but no run can use."""
     task = config.task
-    for key in ("num_envs", "rollout", "steps"):
-        _require(getattr(config, key) >= 1, key, f"{getattr(config, key)} must be at least 1")
+    strict.check_finite(msgspec.to_builtins(config), "configuration")
+    for key, least in _AT_LEAST.items():
+        value = attrgetter(key)(config)
+        _require(value >= least, key, f"{value} must be at least {least}")
+    for key in _ABOVE_ZERO:
+        value = attrgetter(key)(config)
+        _require(value is None or value > 0, key, f"{value} must be above 0")
+    for key in _FRACTIONS:
+        value = attrgetter(key)(config)
+        _require(0 <= value <= 1, key, f"{value} is not in [0, 1]")
+    stance = task.gait.stance
+    _require(0 < stance < 1, "task.gait.stance", f"{stance} is not between 0 and 1")
     ratio = task.control_period / task.physics_timestep
     _require(
         ratio >= 1 and abs(ratio - round(ratio)) < 1e-6,
@@ -218,7 +263,6 @@ def check(config: Config) -> None:
     )
     for path, value in _ranges(task):
         _require(value[0] <= value[1], path, f"[{value[0]}, {value[1]}] is not [low, high]")
-    _require(0 < config.ppo.gamma <= 1, "ppo.gamma", f"{config.ppo.gamma} is not in (0, 1]")
     for name, entry in task.rewards.items():
         _require("weight" in entry, f"task.rewards.{name}", "lacks `weight`")
 
@@ -245,7 +289,7 @@ def _override(data: dict[str, Any], text: str) -> None:
     if not separator:
         raise InputError(f"--set {text}: write it as path.to.key=value")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = strict.parse_yaml(value)
     except yaml.YAMLError:
         raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
     *parents, last = path.split(".")

@@ -21,6 +21,7 @@ from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRo
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.node.clock import MonotonicClock, Pacer
 from robot_ppo_export.node.commands import parse
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
@@ -28,6 +29,8 @@ from robot_ppo_export.policy import Policy
 
 SECONDS = 12.0
 """[s] How long the policy runs where nothing else is said."""
+SIZE = (1280, 720)
+"""Width and height of the video."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
 
 
@@ -165,6 +168,8 @@ def play(
     policy = Policy(path)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
     watch = _filmed(session, video) if video else None if plot else _windowed(session)
+    if video:
+        say(f"Filming {seconds:g} s and standing up; without a GPU this takes a minute or two.")
     began = time.perf_counter()
     if watch is None:
         session.run(lambda: True)
@@ -257,7 +262,8 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
 
     robot, node = session.robot, session.node
     camera = FollowCamera(robot.model, robot.spec.base.body)
-    with Picture(robot.model) as picture, Video(path, round(1 / node.period)) as video:
+    rate = round(1 / node.period)
+    with Picture(robot.model, *SIZE) as picture, Video(path, rate, *SIZE) as video:
 
         def show() -> bool:
             camera.follow(robot.data)
@@ -284,14 +290,14 @@ def _windowed(session: _Session) -> Iterator[Callable[[], bool]]:
         window.cam.azimuth = camera.camera.azimuth
         window.cam.elevation = camera.camera.elevation
         window.cam.distance = camera.camera.distance
-        began = time.monotonic()
+        pacer = Pacer(MonotonicClock(), session.node.period)
 
         def show() -> bool:
             camera.follow(robot.data)
             with window.lock():
                 window.cam.lookat[:] = camera.camera.lookat
             window.sync()
-            time.sleep(max(0.0, began + robot.time - time.monotonic()))
+            pacer.wait()
             return window.is_running()
 
         yield show

@@ -1,9 +1,10 @@
-"""Pictures of a simulation: headless rendering, a following camera, an h264 file, and a plot.
+r"""Pictures of a simulation: headless rendering, a following camera, an h264 file, and a plot.
 
     camera = FollowCamera(model, "base_link")
-    with Picture(model) as picture, Video(Path("out.mp4"), fps=50) as video:
+    size = 1280, 720
+    with Picture(model, *size) as picture, Video(Path("out.mp4"), 50, *size) as video:
         camera.follow(data)
-        video.add(picture.render(data, camera.camera, "command\\nmeasured", "0.5\\n0.48"))
+        video.add(picture.render(data, camera.camera, "command\nmeasured", "0.5\n0.48"))
 
 Rendering is off-screen through EGL, with or without a display, unless MUJOCO_GL says otherwise.
 """
@@ -23,7 +24,6 @@ import numpy as np
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
-WIDTH, HEIGHT = 1280, 720
 NO_GL = (
     "a video needs OpenGL, and none can be started here ({error}). Install it (Debian, Ubuntu: "
     "`apt-get install libegl1 libgl1-mesa-dri`) or leave out --video; --plot works without"
@@ -59,7 +59,7 @@ class FollowCamera:
 class Picture:
     """An off-screen OpenGL context for one model; use it in a `with` block."""
 
-    def __init__(self, model: mujoco.MjModel, width: int = WIDTH, height: int = HEIGHT) -> None:
+    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
         """Make the context, or raise `InputError` in a sentence that says what to install."""
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         self._model = model
@@ -117,7 +117,7 @@ class Picture:
 class Video:
     """An h264 mp4 that appears under its name only when it is whole; use it in a `with` block."""
 
-    def __init__(self, path: Path, fps: int, width: int = WIDTH, height: int = HEIGHT) -> None:
+    def __init__(self, path: Path, fps: int, width: int, height: int) -> None:
         """Open a temporary file beside `path`, or raise `InputError`."""
         self.path = path
         try:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from robot_ppo_export import golden, to_onnx
-from robot_ppo_export.contract import spec
+from robot_ppo_export.contract import spec as robot_spec
 from robot_ppo_export.contract.action import ActionSpec
 from robot_ppo_export.contract.contract import (
     CommandRanges,
@@ -45,15 +45,19 @@ TERMS = (
 
 
 @functools.cache
-def robot() -> spec.RobotSpec:
-    return spec.load(ROOT / "robots" / "go2" / "robot.yaml")
+def robot() -> robot_spec.RobotSpec:
+    return robot_spec.load(ROOT / "robots" / "go2" / "robot.yaml")
 
 
-def contract(terms=TERMS) -> Contract:
+def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
+    spec = robot()
+    if standing_up is not None:
+        stand = msgspec.structs.replace(spec.stand, duration=standing_up)
+        spec = msgspec.structs.replace(spec, stand=stand)
     layout = Layout(terms, len(robot().joints))
     return Contract(
         task="go2_walk",
-        robot=robot(),
+        robot=spec,
         observation=terms,
         layout=tuple(layout.describe()),
         action=ActionSpec(scale=0.5, clip=4.0),
@@ -123,8 +127,8 @@ def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
 
 
 @functools.cache
-def policy_file(terms=TERMS) -> Path:
-    c = contract(terms)
+def policy_file(terms=TERMS, standing_up: float | None = None) -> Path:
+    c = contract(terms, standing_up)
     network = actor(c.resolve().size, len(robot().joints))
     path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
     to_onnx.write(path, network, c, traces(terms, network))
@@ -143,13 +147,20 @@ def policy(terms=TERMS) -> Policy:
     return p
 
 
-def with_safety(p: Policy, **limits) -> Policy:
-    """The policy with other safety limits, without touching the shared one."""
-    safety = msgspec.structs.replace(p.contract.robot.safety, **limits)
-    changed = msgspec.structs.replace(p.contract.robot, safety=safety)
-    other = Policy(p.path)
-    other.contract = msgspec.structs.replace(p.contract, robot=changed)
-    return other
+@functools.cache
+def _with_safety(limits: tuple[tuple[str, float], ...]) -> Policy:
+    p = Policy(policy_file())
+    safety = msgspec.structs.replace(robot().safety, **dict(limits))
+    changed = msgspec.structs.replace(robot(), safety=safety)
+    p.contract = msgspec.structs.replace(p.contract, robot=changed)
+    return p
+
+
+def with_safety(**limits) -> Policy:
+    """The test policy with other safety limits."""
+    p = _with_safety(tuple(limits.items()))
+    p.reset()
+    return p
 
 
 def rest_pose() -> np.ndarray:

@@ -4,6 +4,7 @@ Heavy imports happen inside the commands, so that `--help` and wrong input answe
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ p. Every end of the run is damping: after Ctrl-C, SIGTERM, a fault, or --seconds
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
+    # Before numpy is imported: its pool of threads has nothing to do here and costs memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return options.function(options)
     except (InputError, RefusedError) as error:

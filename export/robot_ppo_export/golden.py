@@ -33,7 +33,8 @@ class GoldenTraces:
 
     def tick(self, t: int, default_pose: np.ndarray) -> Inputs:
         """Return the recorded inputs of tick `t`."""
-        row = {name: values[t] for name, values in self.inputs.items()}
+        # [t, ...] keeps `phase` an array; a scalar has no array namespace in numpy 2.0.
+        row = {name: values[t, ...] for name, values in self.inputs.items()}
         state = RobotState(*(row[name] for name in SIGNAL_NAMES))
         return Inputs(state, row["command"], row["last_action"], row["phase"], default_pose)
 
@@ -84,7 +85,7 @@ def from_json(text: str) -> GoldenTraces:
     missing = {*SIGNAL_NAMES, "command", "last_action", "phase"} - set(inputs)
     if missing:
         raise RefusedError(f"the golden traces lack {', '.join(sorted(missing))}")
-    lengths = {len(a) for a in arrays.values()}
-    if len(lengths) != 1 or lengths.pop() < MIN_TICKS:
+    lengths = {a.shape[:1] for a in arrays.values()}
+    if len(lengths) != 1 or lengths.pop() < (MIN_TICKS,):
         raise RefusedError(f"the golden traces must be {MIN_TICKS} ticks or more, all of a length")
     return golden

@@ -16,7 +16,7 @@ from robot_ppo_export import golden, seal
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Observer
-from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import RefusedError
 
@@ -128,9 +128,18 @@ class Policy:
         ]
         if got != wanted:
             raise RefusedError(f"{self.path}: the graph has {got}, the contract needs {wanted}")
-        for stage, size in (("observation", self.layout.size), ("action", joints)):
-            if getattr(self.golden, stage).shape[1:] != (size,):
-                raise RefusedError(f"{self.path}: golden {stage} is not {size} wide")
+        self._check_golden_shapes(joints)
+
+    def _check_golden_shapes(self, joints: int) -> None:
+        sizes = {"joints": joints, "feet": len(self.contract.robot.feet)}
+        shapes = {name: (sizes.get(s.size) or int(s.size),) for name, s in SIGNALS.items()}
+        shapes |= {"command": (3,), "last_action": (joints,), "phase": ()}
+        shapes |= {"observation": (self.layout.size,), "action": (joints,), "target": (joints,)}
+        for name, shape in shapes.items():
+            values = self.golden.inputs.get(name)
+            got = (getattr(self.golden, name) if values is None else values).shape[1:]
+            if got != shape:
+                raise RefusedError(f"{self.path}: each golden {name} has shape {got}, not {shape}")
 
 
 def _session(data: bytes, source: str) -> onnxruntime.InferenceSession:

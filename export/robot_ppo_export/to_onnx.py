@@ -85,6 +85,8 @@ def _graph(actor: Actor) -> onnx.GraphProto:
         nodes.append(helper.make_node("Gemm", gemm_in, [out], transB=1))
         if i != last:
             nodes.append(helper.make_node(ACTIVATIONS[actor.activation], [out], [f"x{i + 1}"]))
+    with np.errstate(over="ignore"):
+        arrays = {name: np.asarray(values, np.float32) for name, values in arrays.items()}
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise RefusedError(f"{name} holds a number that is not finite: the training diverged")
@@ -93,5 +95,5 @@ def _graph(actor: Actor) -> onnx.GraphProto:
         "actor",
         [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["N", size])],
         [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["N", joints])],
-        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in arrays.items()],
+        [numpy_helper.from_array(values, name) for name, values in arrays.items()],
     )

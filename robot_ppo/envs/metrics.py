@@ -1,11 +1,12 @@
-"""What the log says about episodes: sums per reward term, and behaviour in physical units."""
+"""What the log says: sums per reward term over episodes, and behaviour in physical units."""
 
 import numpy as np
 
 from robot_ppo.envs.world import World
 
 BEHAVIOUR = ("velocity_error", "yaw_error")
-"""Means over the episode: |v_xy - command| [m/s], |yaw rate - command| [rad/s]."""
+"""Means over all steps since the log last asked: |v_xy - command| [m/s], |yaw rate - command|
+[rad/s]. Not over episodes, which would say how the policy was twenty seconds ago."""
 
 
 class EpisodeMetrics:
@@ -13,9 +14,11 @@ class EpisodeMetrics:
 
     def __init__(self, n: int, rewards: tuple[str, ...], control_period: float) -> None:
         """Start with empty sums."""
-        self._summed = ("return", *(f"reward_{name}" for name in rewards), *BEHAVIOUR)
+        self._summed = ("return", *(f"reward_{name}" for name in rewards))
         self.columns = (*self._summed, "length", "failed")
         """Names of an episode's figures; rewards are sums, `length` is in [s]."""
+        self._errors = np.zeros(len(BEHAVIOUR))
+        self._steps = 0
         self.control_period = control_period
         self.sums = np.zeros((len(self._summed), n), np.float64)
         self.counts = np.zeros(n, np.int64)
@@ -24,17 +27,16 @@ class EpisodeMetrics:
     def add(self, reward: np.ndarray, terms: np.ndarray, world: World) -> None:
         """Add one control step: reward (n,), its terms (k, n), and the errors in `world`."""
         self.sums[0] += reward
-        self.sums[1 : 1 + len(terms)] += terms
-        error = world.base_lin_vel[:, :2] - world.command[:, :2]
-        self.sums[-2] += np.sqrt(np.square(error).sum(axis=1))
-        self.sums[-1] += np.abs(world.base_ang_vel[:, 2] - world.command[:, 2])
+        self.sums[1:] += terms
         self.counts += 1
+        error = world.base_lin_vel[:, :2] - world.command[:, :2]
+        self._errors[0] += np.sqrt(np.square(error).sum(axis=1)).mean()
+        self._errors[1] += np.abs(world.base_ang_vel[:, 2] - world.command[:, 2]).mean()
+        self._steps += 1
 
     def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
         rows = {name: self.sums[i, ids].copy() for i, name in enumerate(self._summed)}
-        for name in BEHAVIOUR:
-            rows[name] /= self.counts[ids]
         rows["length"] = self.counts[ids] * self.control_period
         rows["failed"] = failed.astype(np.float64)
         self.clear(ids)
@@ -48,6 +50,12 @@ class EpisodeMetrics:
             name: np.concatenate([rows[name] for rows in finished]) if finished else np.zeros(0)
             for name in self.columns
         }
+
+    def behaviour(self) -> dict[str, float]:
+        """Return the means of `BEHAVIOUR` since the last call."""
+        means = self._errors / max(1, self._steps)
+        self._errors, self._steps = np.zeros(len(BEHAVIOUR)), 0
+        return dict(zip(BEHAVIOUR, means.tolist(), strict=True))
 
     def clear(self, ids: np.ndarray) -> None:
         """Forget the running episodes of `ids`."""

@@ -23,6 +23,15 @@ EVAL_TIMESTEP = 0.002
 
 _VISUAL_GROUP = 2
 
+_DELAYED_SENSORS = (
+    mujoco.mjtSensor.mjSENS_JOINTPOS,
+    mujoco.mjtSensor.mjSENS_JOINTVEL,
+    mujoco.mjtSensor.mjSENS_FRAMEQUAT,
+    mujoco.mjtSensor.mjSENS_GYRO,
+)
+"""What gets a history buffer: all that a policy reads. By type, because a sensor's `needstage` is
+known in the compiled model only, not in the spec."""
+
 
 def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) -> mujoco.MjModel:
     """Return the training model of `robot`.
@@ -49,8 +58,10 @@ def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) 
         actuator.ctrllimited, actuator.forcelimited = False, True
         actuator.forcerange = (-joint.torque_limit, joint.torque_limit)
         actuator.nsample, actuator.interp = samples, 1
+    for hinge in spec.joints:  # the actuator's limit alone counts, so that strength can move it
+        hinge.actfrclimited = mujoco.mjtLimited.mjLIMITED_FALSE
     for sensor in spec.sensors:
-        if sensor.needstage != mujoco.mjtStage.mjSTAGE_ACC:
+        if sensor.type in _DELAYED_SENSORS:
             sensor.nsample, sensor.interp = samples, 1
     _add_truth_sensors(spec, robot)
     return _compile(spec, robot, xml)

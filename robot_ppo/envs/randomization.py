@@ -5,6 +5,9 @@ function of the task changes its rows, in the order of this file. A draw is unif
 range; draws scaled to [-1, 1] go to the critic (`randomized`). Model fields from which MuJoCo
 derives constants (`set_const`) are recognized by their name, so that cannot be forgotten.
 
+A delay is MuJoCo's: between 0 and one physics step it acts as one whole step, because the newest
+sample in a buffer is one step old; beyond that samples are interpolated.
+
 Fields of `Measurement` are not MuJoCo's: they are what our own sensor arithmetic adds.
 """
 
@@ -187,9 +190,8 @@ class Randomizer:
         self.size = sum(e.size(ids) for e, _ in self.entries)
         """Numbers drawn per simulation in all."""
 
-    def apply(self, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, rows: Rows, m: int, rng: np.random.Generator) -> np.ndarray:
         """Change nominal `rows` (m, ...) in place; return the draws in [-1, 1], (m, size)."""
-        m = len(next(iter(rows.values()))) if rows else 0
         units = rng.uniform(-1.0, 1.0, (m, self.size))
         start = 0
         for entry, (low, high) in self.entries:

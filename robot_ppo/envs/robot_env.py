@@ -270,7 +270,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         qvel[:, :3] = rng.uniform(-how.base_lin_vel, how.base_lin_vel, (m, 3))
         qvel[:, 3:6] = rng.uniform(-how.base_ang_vel, how.base_ang_vel, (m, 3))
         rows = engine.nominal(self.randomizer.fields, m)
-        self._randomized[ids] = self.randomizer.apply(rows, rng)
+        self._randomized[ids] = self.randomizer.apply(rows, m, rng)
         engine.reset(ids, qpos, qvel, rows)
         self._joint_vel[ids] = qvel[:, engine.joint_qvel]
         self.ticks[ids] = 0

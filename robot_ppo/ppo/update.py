@@ -70,14 +70,16 @@ class Learner:
         ppo = self.config.ppo
         steps = len(rollout.rewards)
         values = torch.empty(steps + 1, *rollout.rewards.shape[1:])
-        half = steps // 2
 
-        def evaluate(rows: slice) -> dict[str, float]:
-            for t in range(steps)[rows]:
+        @torch.no_grad()  # grad mode belongs to a thread
+        def evaluate(rows: range) -> dict[str, float]:
+            for t in rows:
                 values[t] = self.critic(rollout.critic_inputs[t])
             return {}
 
-        self.together(lambda: evaluate(slice(0, half)), lambda: evaluate(slice(half, None)))
+        self.together(
+            lambda: evaluate(range(steps // 2)), lambda: evaluate(range(steps // 2, steps))
+        )
         values[-1] = self.critic(rollout.last_critic_inputs)
         next_values = values[1:].clone()
         for t, ids, final in rollout.finals:

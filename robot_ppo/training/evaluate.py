@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import mujoco
 import numpy as np
 from mujoco.batch import Batch
 

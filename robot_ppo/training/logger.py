@@ -103,7 +103,7 @@ class Logger:
         row |= {
             n: float(np.mean(self._episodes[n])) if self._episodes[n] else np.nan for n in names
         }
-        return row | figures
+        return row | trainer.env.metrics.behaviour() | figures
 
     def _write(self, row: dict[str, float]) -> None:
         if not self._columns:

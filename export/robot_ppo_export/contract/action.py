@@ -8,6 +8,7 @@ import numpy as np
 
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
 
 
 class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,6 +25,10 @@ class ActionMap:
 
     def __init__(self, action: ActionSpec, robot: RobotSpec) -> None:
         """Precompute the float32 vectors."""
+        for key in ("scale", "clip"):
+            value = getattr(action, key)
+            if not value > 0:
+                raise InputError(f"action.{key}: {value} must be above 0")
         low_high = robot.vector("range")
         margin = robot.safety.joint_range_margin
         self.default_pose = robot.vector("default").astype(np.float32)

@@ -4,6 +4,7 @@ It travels inside the policy file as JSON at full precision. What is here is eno
 observation, run the network, form the joint targets and judge whether a robot fits.
 """
 
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -122,8 +123,25 @@ def from_json(text: str) -> Contract:
         contract = msgspec.json.decode(text, type=Contract)
     except msgspec.DecodeError as error:
         raise RefusedError(f"the contract is incomplete or malformed: {error}") from None
+    # A structure fills in defaults; a file that leaves one out was not written by us.
+    lacking = _lacking(msgspec.json.decode(to_json(contract)), msgspec.json.decode(text), "")
+    if lacking:
+        raise RefusedError(f"the contract lacks {', '.join(lacking)}")
     _check(contract)
     return contract
+
+
+def _lacking(whole: Any, part: Any, path: str) -> list[str]:
+    """Return the paths of the keys of `whole` that `part` does not have."""
+    if isinstance(whole, dict):
+        keys = [(f"{path}.{key}" if path else key, key) for key in whole]
+        found = [_lacking(whole[k], part[k], p) if k in part else [p] for p, k in keys]
+    elif isinstance(whole, list):
+        pairs = zip(whole, part, strict=True)
+        found = [_lacking(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(pairs)]
+    else:
+        found = []
+    return [p for paths in found for p in paths]
 
 
 def _check(contract: Contract) -> None:
@@ -131,13 +149,15 @@ def _check(contract: Contract) -> None:
     try:
         robot_spec.check(contract.robot, "contract")
         layout = contract.resolve()
+        contract.action_map()
     except Exception as error:
         raise RefusedError(f"the contract does not hold together: {error}") from None
-    if tuple(layout.describe()) != contract.layout:
-        raise RefusedError(
-            "the contract's layout differs from the one that this node computes from its terms: "
-            f"{contract.layout} against {tuple(layout.describe())}"
-        )
+    for stated, computed in zip_longest(contract.layout, layout.describe()):
+        if stated != computed:
+            raise RefusedError(
+                f"the contract's layout differs from the one that this node computes from its "
+                f"terms: {stated} against {computed}"
+            )
     for name in ("mean", "std"):
         values = np.array(getattr(contract.normalizer, name))
         if values.shape != (layout.size,) or not np.isfinite(values).all():

@@ -47,6 +47,8 @@ class Layout:
                 raise InputError(f"observation: term {spec.name!r} is listed twice")
             if spec.history < 1:
                 raise InputError(f"observation: {spec.name}.history must be at least 1")
+            if spec.clip is not None and not spec.clip > 0:
+                raise InputError(f"observation: {spec.name}.clip {spec.clip} must be above 0")
             size = TERMS[spec.name].size
             self.widths[spec.name] = width = joints if size == "joints" else int(size)
             self.slices[spec.name] = slice(offset, offset + width * spec.history)

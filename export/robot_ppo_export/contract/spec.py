@@ -6,7 +6,7 @@ Units: angles [rad], torque [N m], velocity [rad/s], kp [N m/rad], kd [N m s/rad
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -49,7 +49,8 @@ class Imu(_Struct):
     """The inertial measurement unit."""
 
     site: str
-    quaternion: str = "wxyz"
+    quaternion: Literal["wxyz"] = "wxyz"
+    """Order of the orientation's components; the only one that the project speaks."""
 
 
 class Stand(_Struct):
@@ -136,37 +137,43 @@ def load(path: Path) -> RobotSpec:
 
 def check(spec: RobotSpec, source: str) -> None:
     """Raise `InputError` where a robot's figures contradict each other or physics."""
-    names = spec.joint_names
-    _require(len(names) == len(set(names)), source, "joints", "two joints share a name")
-    _require(
-        set(spec.rest_pose) == set(names),
-        source,
-        "rest_pose",
-        f"must name every joint once; differs by {sorted(set(spec.rest_pose) ^ set(names))}",
-    )
-    for j in spec.joints:
-        where = f"joints.{j.name}"
-        low, high = j.range
-        _require(low < high, source, f"{where}.range", f"[{low}, {high}] is empty")
-        inside = low <= j.default <= high
-        _require(inside, source, f"{where}.default", f"{j.default} is outside [{low}, {high}]")
-        for field in ("velocity_limit", "torque_limit", "kp", "kd"):
-            value = getattr(j, field)
-            _require(value > 0, source, f"{where}.{field}", f"{value} must be above 0")
+    strict.check_finite(msgspec.to_builtins(spec), source)
+    for key, names in (("joints", spec.joint_names), ("feet", spec.feet)):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        _require(not twice, source, key, f"two {key} share a name: {', '.join(twice)}")
+    differing = sorted(set(spec.rest_pose) ^ set(spec.joint_names))
+    text = f"must name every joint once; differs by {differing}"
+    _require(not differing, source, "rest_pose", text)
+    for joint in spec.joints:
+        _check_joint(joint, spec, source)
+    positive = {
+        "base.height": spec.base.height,
+        "stand.kp": spec.stand.kp,
+        "stand.kd": spec.stand.kd,
+        "stand.duration": spec.stand.duration,
+        "damping.kd": spec.damping.kd,
+    }
+    for key, value in positive.items():
+        _require(value > 0, source, key, f"{value} must be above 0")
     for field, value in msgspec.structs.asdict(spec.safety).items():
         _require(value >= 0, source, f"safety.{field}", f"{value} must not be negative")
-    for value in _numbers(msgspec.to_builtins(spec)):
-        _require(bool(np.isfinite(value)), source, "", "a figure is not finite")
+
+
+def _check_joint(joint: Joint, spec: RobotSpec, source: str) -> None:
+    where = f"joints.{joint.name}"
+    (low, high), margin = joint.range, spec.safety.joint_range_margin
+    _require(low < high, source, f"{where}.range", f"[{low}, {high}] is empty")
+    for key, value, gap in (
+        (f"{where}.default", joint.default, margin),
+        (f"rest_pose.{joint.name}", spec.rest_pose[joint.name], 0.0),
+    ):
+        text = f"{value} is outside [{low}, {high}]" + (f" with its margin of {gap}" if gap else "")
+        _require(low + gap <= value <= high - gap, source, key, text)
+    for field in ("velocity_limit", "torque_limit", "kp", "kd"):
+        value = getattr(joint, field)
+        _require(value > 0, source, f"{where}.{field}", f"{value} must be above 0")
 
 
 def _require(condition: bool, source: str, key: str, text: str) -> None:
     if not condition:
-        raise InputError(f"{source}: `{key}`: {text}" if key else f"{source}: {text}")
-
-
-def _numbers(data: Any) -> list[float]:
-    if isinstance(data, dict):
-        return [x for v in data.values() for x in _numbers(v)]
-    if isinstance(data, list | tuple):
-        return [x for v in data for x in _numbers(v)]
-    return [data] if isinstance(data, float) else []
+        raise InputError(f"{source}: `{key}`: {text}")

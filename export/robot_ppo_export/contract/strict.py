@@ -1,13 +1,16 @@
 """Data from YAML or JSON into frozen structures, strictly.
 
 An unknown key, a wrong type or a missing value is an `InputError` that names the file, the path
-of the key and the nearest right name. Nothing is guessed and nothing is ignored.
+of the key and the nearest right name. Nothing is guessed and nothing is ignored: a key that is
+given twice is an error too.
 
     spec = strict.load_yaml(RobotSpec, Path("robots/go2/robot.yaml"))
 """
 
 import difflib
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +22,29 @@ from robot_ppo_export.errors import InputError
 T = TypeVar("T")
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$?(?P<path>[^`]*)`)?")
-_AT = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`")
+_AT = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<path>[^`]*)`")
+_CHOICE = re.compile(r"Invalid enum value '(?P<value>[^']*)'")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which `1e-3` is a number, as in YAML 1.2, and a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping; a key given twice is an error, where YAML keeps the last."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def did_you_mean(name: str, known: Any) -> str:
@@ -37,9 +62,14 @@ def read_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the plain data in YAML text, or raise `yaml.YAMLError`."""
+    return yaml.load(text, _Loader)
 
 
 def load_yaml(kind: type[T], path: Path) -> T:
@@ -64,16 +94,48 @@ def explain(message: str, kind: type) -> str:
         known = _fields_at(kind, parent)
         return f"unknown key `{path}`" + (did_you_mean(unknown["key"], known) if known else "")
     at = _AT.search(message)
-    where = f"`{at['path']}`: " if at else ""
-    return where + _AT.sub("", message)
+    where = f"`{at['path']}`: {'its key: ' if at['key'] else ''}" if at else ""
+    choice = _CHOICE.search(message)
+    known = _choices(_kind_at(kind, at["path"] if at else "")) if choice else []
+    return where + _AT.sub("", message) + (did_you_mean(choice["value"], known) if choice else "")
+
+
+def check_finite(data: Any, source: str) -> None:
+    """Raise `InputError`, naming the key, where plain data hold a number that is not finite."""
+    for path, value in _numbers(data, ""):
+        if not math.isfinite(value):
+            raise InputError(f"{source}: `{path}`: {value} is not a finite number")
+
+
+def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _numbers(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(data, list | tuple):
+        for i, value in enumerate(data):
+            yield from _numbers(value, f"{path}[{i}]")
+    elif isinstance(data, float):
+        yield path, data
+
+
+def _kind_at(kind: Any, path: str) -> Any:
+    """Return the type that `path` leads to inside `kind`."""
+    for part in [p for p in re.split(r"[.\[]", path) if p]:
+        kind = _child(kind, part)
+    return kind
 
 
 def _fields_at(kind: Any, path: str) -> list[str]:
     """Return the field names of the structure that `path` leads to inside `kind`, or []."""
-    for part in [p for p in re.split(r"[.\[]", path) if p]:
-        kind = _child(kind, part)
+    kind = _kind_at(kind, path)
     structs = [k for k in (kind, *_arguments(kind)) if hasattr(k, "__struct_fields__")]
     return list(structs[0].__struct_fields__) if structs else []
+
+
+def _choices(kind: Any) -> list[str]:
+    """Return the strings that a `Literal` type, or an optional one, allows."""
+    arguments = _arguments(kind)
+    return [a for k in arguments for a in ([k] if isinstance(k, str) else _choices(k))]
 
 
 def _child(kind: Any, part: str) -> Any:

@@ -107,7 +107,8 @@ def gait_clock(inputs: Inputs) -> Array:
     """Sine and cosine of the gait phase; both 0 when the command says to stand still."""
     xp = inputs.phase.__array_namespace__()
     angle = inputs.phase * 6.283185307179586
-    on = xp.astype(is_moving(inputs.command), inputs.phase.dtype)
+    # asarray: of one robot these are scalars, which numpy 2.0's astype does not take.
+    on = xp.astype(xp.asarray(is_moving(inputs.command)), inputs.phase.dtype)
     return xp.stack((on * xp.sin(angle), on * xp.cos(angle)), axis=-1)
 
 
@@ -121,4 +122,6 @@ def gait_phase(tick: Array, control_period: float, frequency: float) -> Array:
     """Return the phase in [0, 1), float32, after `tick` control periods (integers, (...,))."""
     xp = tick.__array_namespace__()
     cycles = xp.astype(tick, xp.float64) * (control_period * frequency)
-    return xp.astype(cycles - xp.floor(cycles), xp.float32)
+    phase = xp.astype(xp.asarray(cycles - xp.floor(cycles)), xp.float32)
+    # Just below a whole cycle, float32 rounds up to it.
+    return xp.where(phase < 1, phase, xp.zeros_like(phase))

@@ -244,7 +244,7 @@ class Node:
         i = int(distance.argmax())
         if distance[i] > POSE_GATE:
             name = self.policy.contract.robot.joint_names[i]
-            self._wait(now, f"{name} is {distance[i]:.2f} rad from the default pose: not starting")
+            self._wait(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
             return
         self.policy.reset()
         self._enter(now, State.POLICY, "running the policy")

@@ -83,11 +83,16 @@ class Recorder:
         shift = -(self.count % self.ticks)
         return {name: np.roll(values, shift, axis=0) for name, values in self.columns.items()}
 
+    def log(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the columns and the meta data, as `load` gives them back."""
+        return self.rows(), self.meta | {"recorded": self.count}
+
     def save(self, path: Path) -> None:
         """Write the log atomically, or raise `InputError`."""
+        rows, meta = self.log()
         buffer = io.BytesIO()
-        meta = msgspec.json.encode(self.meta | {"recorded": self.count}).decode()
-        np.savez(buffer, meta=np.array(meta), allow_pickle=False, **self.rows())
+        text = np.array(msgspec.json.encode(meta).decode())
+        np.savez(buffer, meta=text, allow_pickle=False, **rows)
         write_atomically(path, buffer.getvalue())
 
 

@@ -118,7 +118,9 @@ class Envelope:
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
-        fired = ((g.name, sum(n[Outcome.CLAMP :])) for g, n in zip(GUARDS, self.counts, strict=True))
+        fired = (
+            (g.name, sum(n[Outcome.CLAMP :])) for g, n in zip(GUARDS, self.counts, strict=True)
+        )
         return {name: n for name, n in fired if n}
 
     def _check(self, guards: tuple[Guard, ...], first: int, situation: Situation) -> str | None:
@@ -256,8 +258,8 @@ def torque(envelope: Envelope, s: Situation) -> Verdict:
 
 
 def _finite(vector: np.ndarray) -> bool:
-    """Return whether all numbers are finite; the sum of squares says so in one call, mostly."""
-    return math.isfinite(vector.dot(vector)) or bool(np.isfinite(vector).all())
+    """Return whether all numbers are finite; `reduce` is the short way to what `all` does."""
+    return bool(np.logical_and.reduce(np.isfinite(vector)))
 
 
 def _damp_above(value: float, limit: float) -> Verdict:
@@ -279,7 +281,7 @@ TARGET_GUARDS = (
     Guard("finite_action", finite_action, "", "joint", "network output and target are finite"),
     Guard("joint_range", joint_range, "rad", "joint", "target inside the range and its margin"),
     Guard("target_step", target_step, "rad", "joint", "change of the target in one tick"),
-    Guard("torque", torque, "N m", "joint", "|kp (target - q) - kd dq|"),
+    Guard("torque", torque, "N m", "joint", "size of kp (target - q) - kd dq"),
 )
 GUARDS = STATE_GUARDS + TARGET_GUARDS
 """In the order in which they run; bit i of the log's `guards` is entry i."""

@@ -19,6 +19,8 @@ from robot_ppo_export.node.drivers.udp_protocol import (
 
 ASK_EVERY = 0.05
 """[s] between two requests for a HELLO while the robot does not answer."""
+LOOK_EVERY = 0.002
+"""[s] between two looks for the answer: it is not worth waiting longer for."""
 
 
 class UdpDriver:
@@ -50,7 +52,10 @@ class UdpDriver:
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Wait for the robot's HELLO and map by name; `RefusedError` where that fails."""
         self.endpoint = NodeEndpoint(self.host, self.port)
-        hello = self._wait_for_hello(self.endpoint)
+        self.adopt(self._wait_for_hello(self.endpoint), joints, feet)
+
+    def adopt(self, hello: Hello, joints: tuple[str, ...], feet: tuple[str, ...]) -> None:
+        """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
         self.joint_names, self.feet = hello.joints, hello.feet
         self.signals = frozenset(hello.signals)
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
@@ -82,17 +87,21 @@ class UdpDriver:
 
     def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
         """Ask until the robot has said its joints; return its HELLO."""
-        ends = self.clock.now() + self.wait
+        now = self.clock.now()
+        ends, ask_at = now + self.wait, now
         while endpoint.hello is None:
-            if self.clock.now() >= ends:
+            if now >= ends:
                 endpoint.close()
                 raise RefusedError(
                     f"driver udp: no robot answered at {self.host}:{self.port} within "
                     f"{self.wait:g} s: start it (`robot-ppo sim go2`), or give --host and --port"
                 )
-            endpoint.request_hello()
-            self.clock.sleep_until(self.clock.now() + ASK_EVERY)
+            if now >= ask_at:
+                endpoint.request_hello()
+                ask_at = now + ASK_EVERY
+            self.clock.sleep_until(now + LOOK_EVERY)
             endpoint.receive()
+            now = self.clock.now()
         return endpoint.hello
 
     def _in_order(self, state: RobotState) -> RobotState:

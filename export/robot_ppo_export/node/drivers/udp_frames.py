@@ -91,6 +91,8 @@ class Counters:
 
     received: int = 0
     accepted: int = 0
+    superseded: int = 0
+    """Frames that a newer one, read at the same time, made worthless."""
     duplicated: int = 0
     reordered: int = 0
     foreign: int = 0

@@ -219,13 +219,18 @@ class NodeEndpoint:
 
     def receive(self) -> StateMessage | None:
         """Return the newest state since the last call, or None; a HELLO is kept in `hello`."""
-        state = None
-        for frame, _ in self.wire.drain():
+        fresh = [f for f, _ in self.wire.drain() if self._newest.accept(f.sequence)]
+        # Newest first: a robot may send ten states per tick, and only one is worth unpacking.
+        for i, frame in enumerate(reversed(fresh)):
             try:
-                state = self._take(frame) or state
+                state = self._take(frame)
             except MalformedError as reason:
                 self.counters.reject(str(reason))
-        return state
+                continue
+            if state is not None:
+                self.counters.superseded += len(fresh) - i - 1
+                return state
+        return None
 
     def send_command(self, target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> None:
         """Send one command; vectors (joints,) in the robot's order."""
@@ -236,13 +241,12 @@ class NodeEndpoint:
         self.wire.close()
 
     def _take(self, frame: Frame) -> StateMessage | None:
-        """Return the state in a frame that is new, or keep its HELLO."""
-        if not self._newest.accept(frame.sequence):
-            return None
+        """Return the state in a frame, or keep its HELLO."""
         if frame.kind == frames.HELLO and self.hello is None:
             self.hello = frames.decode_hello(frame.payload)
         elif frame.kind == frames.STATE and self.hello is not None:
-            state = frames.decode_state(frame.payload, len(self.hello.joints), len(self.hello.feet))
+            sizes = len(self.hello.joints), len(self.hello.feet)
+            state = frames.decode_state(frame.payload, *sizes)
             self.counters.accepted += 1
             self.sequence = frame.sequence
             return state

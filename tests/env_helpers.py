@@ -1,0 +1,149 @@
+"""Small environments, worlds and trainings for the tests of the simulated world and of PPO."""
+
+import functools
+import math
+
+import msgspec
+import numpy as np
+
+from robot_ppo import assets, config
+from robot_ppo.config import Commands, Config, Pushes, Reset, Task, Terminations
+from robot_ppo.envs import model
+from robot_ppo.envs.engine import Engine
+from robot_ppo.envs.randomization import TABLE
+from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.envs.world import World
+
+TASK = "go2_walk"
+JOINTS, FEET = 12, 4
+
+EXTREMES = {
+    "friction": (0.2, 1.5),
+    "payload": (-1.0, 3.0),
+    "base_com": (-0.03, 0.03),
+    "link_mass": (0.8, 1.2),
+    "joint_damping": (0.5, 1.5),
+    "friction_loss": (0.5, 1.5),
+    "armature": (0.5, 1.5),
+    "motor_strength": (0.7, 1.3),
+    "kp": (0.8, 1.2),
+    "kd": (0.8, 1.2),
+    "encoder_offset": (-0.03, 0.03),
+    "imu_bias": (-0.1, 0.1),
+    "imu_mounting": (-0.05, 0.05),
+    "actuator_delay": (0.0, 20.0),
+    "sensor_delay": (0.0, 20.0),
+}
+"""A wide range for every randomization that exists; the shipped task's are narrower."""
+
+FIELDS = tuple(dict.fromkeys(f for entry in TABLE.values() for f in entry.fields))
+"""Every field that any randomization writes."""
+
+
+@functools.cache
+def robot():
+    return assets.load_robot("go2")
+
+
+@functools.cache
+def shipped() -> Config:
+    return config.load(TASK)
+
+
+def replace(struct, **changes):
+    return msgspec.structs.replace(struct, **changes)
+
+
+def loud(**changes) -> Task:
+    """The shipped task with everything on, whatever it is tuned to at present."""
+    everything = {
+        "randomization": EXTREMES,
+        "noise": {"base_ang_vel": 0.2, "base_quat": 0.05, "joint_pos": 0.01, "joint_vel": 1.0},
+        "pushes": Pushes(interval=(0.1, 0.3), speed=(0.1, 0.7)),
+        "commands": commands(resample=(0.1, 0.4)),
+    }
+    return replace(shipped().task, **(everything | changes))
+
+
+def quiet(**changes) -> Task:
+    """The shipped task without noise, randomization, pushes or a disturbed start."""
+    nothing = {
+        "randomization": {},
+        "noise": {},
+        "pushes": None,
+        "reset": Reset(joint_pos=0.0, joint_vel=0.0, base_lin_vel=0.0, base_ang_vel=0.0),
+    }
+    return replace(shipped().task, **(nothing | changes))
+
+
+def commands(**changes) -> Commands:
+    values = {"vx": (-1.0, 1.0), "vy": (-0.5, 0.5), "yaw_rate": (-1.0, 1.0)}
+    values |= {"resample": (3.0, 7.0), "standing_fraction": 0.1}
+    return Commands(**(values | changes))
+
+
+ENDLESS = Terminations(tilt=math.inf, base_height=-math.inf)
+
+
+def environment(task: Task, n: int = 4, threads: int = 1, seed: int = 0) -> RobotEnv:
+    return RobotEnv(task, robot(), n, threads, seed)
+
+
+def random_actions(steps: int, n: int, seed: int = 0, size: float = 0.5) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, size, (steps, n, JOINTS)).astype(np.float32)
+
+
+@functools.cache
+def xml():
+    return assets.robot_folder("go2") / robot().model
+
+
+def train_model(timestep: float = 0.01, max_delay: float = 0.04):
+    return model.train_model(robot(), xml(), timestep, max_delay)
+
+
+def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs) -> Engine:
+    built = Engine(train_model(**kwargs), robot(), n, threads, substeps)
+    built.vary(tuple(fields))
+    return built
+
+
+def start(engine: Engine, ids, rows=None, height: float = 0.0, lean: float = 0.0):
+    """Reset `ids` to the default pose (+ lean [rad] on every joint), at `height` above the floor."""
+    ids = np.asarray(ids)
+    qpos = np.tile(engine.model.key("home").qpos, (len(ids), 1))
+    qpos[:, 2] += height
+    qpos[:, engine.joint_qpos] += lean
+    qvel = np.zeros((len(ids), engine.model.nv))
+    if rows is None:
+        rows = engine.nominal(tuple(engine._fields), len(ids))
+    engine.reset(ids, qpos, qvel, rows)
+    return qpos
+
+
+def world(n: int = 3, seed: int = 0, **fields) -> World:
+    """A world of random numbers, float32, except for the fields that are given."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "base_height": (n,),
+        "base_quat": (n, 4),
+        "base_lin_vel": (n, 3),
+        "base_ang_vel": (n, 3),
+        "projected_gravity": (n, 3),
+        "joint_pos": (n, JOINTS),
+        "joint_vel": (n, JOINTS),
+        "joint_acc": (n, JOINTS),
+        "torque": (n, JOINTS),
+        "foot_height": (n, FEET),
+        "foot_vel_w": (n, FEET, 3),
+        "command": (n, 3),
+        "action": (n, JOINTS),
+        "last_action": (n, JOINTS),
+        "randomized": (n, 2),
+    }
+    values = {k: rng.normal(0, 1, shape).astype(np.float32) for k, shape in shapes.items()}
+    values["base_quat"] /= np.linalg.norm(values["base_quat"], axis=1, keepdims=True)
+    values["foot_contact"] = rng.random((n, FEET)) < 0.5
+    values["moving"] = np.ones(n, bool)
+    values["phase"] = rng.random(n).astype(np.float32)
+    return World(**(values | fields))

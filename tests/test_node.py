@@ -1,0 +1,396 @@
+"""The state machine walks every edge and no other; every fault ends in damping with its reason."""
+
+import itertools
+
+import numpy as np
+import pytest
+from node_helpers import PERIOD, policy, rest_pose, rig, robot, with_safety
+
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.clock import Pacer, SteppedClock
+from robot_ppo_export.node.commands import COMMAND_TIMEOUT, FixedCommand, Keyboard, parse
+from robot_ppo_export.node.motion import FADE
+from robot_ppo_export.node.node import DAMP_SECONDS, POSE_GATE, Node
+from robot_ppo_export.node.states import EDGES, State, check_edge
+
+PAIRS = list(itertools.product(State, State))
+
+
+def is_damping(command) -> bool:
+    return not command.kp.any() and (command.kd == np.float32(robot().damping.kd)).all()
+
+
+# --- transitions
+
+
+@pytest.mark.parametrize("edge", [p for p in PAIRS if p in EDGES], ids=str)
+def test_every_allowed_edge_is_walked_by_its_cause(edge):
+    old, new = edge
+    r = rig(pose=rest_pose())
+    if old is not State.PASSIVE:
+        r.until(old)
+    if new is State.DAMP:
+        r.node.stop("test")
+    r.until(new)
+    assert r.events().splitlines()[-1].startswith(new.name)
+
+
+@pytest.mark.parametrize("edge", [p for p in PAIRS if p not in EDGES], ids=str)
+def test_every_other_edge_is_forbidden(edge):
+    with pytest.raises(RuntimeError, match="no transition"):
+        check_edge(*edge)
+    r = rig()
+    r.node.state = edge[0]
+    with pytest.raises(RuntimeError):
+        r.node._enter(0.0, edge[1], "test")
+
+
+def test_nothing_is_sent_before_the_robot_answers():
+    r = rig(mutate=lambda tick, state: None).ticks(100)
+    assert r.node.state is State.PASSIVE
+    assert not r.driver.written
+    assert "waiting: stale_state" in r.events()
+
+
+def test_a_robot_lying_on_its_back_is_not_stood_up():
+    def on_its_back(tick, state):
+        state.base_quat[:] = (0, 1, 0, 0)
+        return state
+
+    r = rig(mutate=on_its_back).ticks(100)
+    assert r.node.state is State.PASSIVE
+    assert r.events() == "PASSIVE: waiting: tilt: 3.142 rad, limit 1 rad"
+
+
+def test_the_policy_never_starts_without_an_arm():
+    r = rig(arm=False).ticks(1000)
+    assert r.node.state is State.READY
+    assert r.node.policy.ticks == 0
+    r.node.arm()
+    assert r.ticks(1).node.state is State.POLICY
+
+
+def test_a_node_is_not_armed_by_default():
+    p = policy()
+    assert not Node(p, rig().driver, SteppedClock(), FixedCommand()).armed
+
+
+def test_the_policy_does_not_start_far_from_the_default_pose():
+    def stuck(tick, state):
+        state.joint_pos[1] = robot().joints[1].default + POSE_GATE + 0.1
+        return state
+
+    r = rig(mutate=stuck).ticks(300)
+    assert r.node.state is State.READY
+    assert "READY: waiting: pose: FR_thigh_joint is 0.60 rad from the default pose" in r.events()
+
+
+def test_damping_is_latched():
+    r = rig().until(State.POLICY)
+    r.node.stop("test")
+    r.ticks(1)
+    r.node.arm()
+    r.ticks(500)
+    assert r.node.state is State.DAMP
+    assert all(is_damping(c) for c in list(r.driver.written)[-500:])
+
+
+# --- what is sent
+
+
+def test_standing_up_begins_where_the_joints_are_and_ends_in_the_default_pose():
+    r = rig(arm=False).until(State.READY).ticks(round(FADE / PERIOD) + 1)
+    first, last = r.driver.written[0], r.driver.written[-1]
+    # the lying calf is 5 mrad outside the margin of the range, and is sent at the margin
+    assert np.abs(first.target - rest_pose()).max() < robot().safety.joint_range_margin
+    assert not first.kp.any()
+    assert (last.target == robot().vector("default").astype("f4")).all()
+    assert (last.kp == np.float32(robot().stand.kp)).all()
+
+
+def test_targets_and_gains_never_jump_between_standing_and_policy():
+    r = rig().until(State.POLICY).ticks(round(FADE / PERIOD) + 5)
+    sent = list(r.driver.written)
+    gains = np.array([c.kp[0] for c in sent])
+    ramp = robot().stand.kp * PERIOD / FADE  # the steepest fade: from 0 to the standing gain
+    assert np.abs(np.diff(gains)).max() <= ramp + 1e-3
+    assert gains[-1] == robot().joints[0].kp
+    start = next(i for i, c in enumerate(sent) if i and c.kp[0] < sent[i - 1].kp[0])
+    first_step = np.abs(sent[start].target - sent[start - 1].target).max()
+    assert first_step < np.abs(sent[-1].target - sent[start - 1].target).max() / 4
+
+
+def test_after_the_fade_the_targets_are_the_policys_bit_for_bit():
+    r = rig(ring=60).until(State.POLICY).ticks(50)
+    rows = r.node.recorder.rows()
+    action = rows["action"][-1]
+    assert (rows["target"][-1] == r.node.policy.action_map.target(action)).all()
+
+
+# --- faults
+
+
+def faulty(at: int, change):
+    """Apply `change` to the measurement from read `at` on."""
+    return lambda tick, state: change(state) if tick >= at else state
+
+
+def nan_velocity(state):
+    state.joint_vel[5] = np.nan
+    return state
+
+
+def tipped(state):
+    state.base_quat[:] = (np.cos(0.6), 0, np.sin(0.6), 0)
+    return state
+
+
+def spinning(state):
+    state.base_ang_vel[2] = 13.0
+    return state
+
+
+def broken_encoder(state):
+    state.joint_vel[0] = 100.0
+    return state
+
+
+def frozen(state):
+    state.base_ang_vel[0] = 0.0
+    state.joint_pos[:] = 0.9 * robot().vector("default")
+    return state
+
+
+def raising(state):
+    raise OSError("cable pulled")
+
+
+FAULTS = {
+    "finite_state at joint_vel[5]": (nan_velocity, 1),
+    "tilt: 1.2 rad": (tipped, 1),
+    "angular_rate: 13 rad/s": (spinning, 1),
+    "joint_velocity at FR_hip_joint: 100 rad/s": (broken_encoder, 1),
+    "frozen_state: 5 ticks": (frozen, 5),
+    "stale_state: 0.1 s, limit 0.09 s": (lambda state: None, 5),
+    "internal error: OSError: cable pulled": (raising, 1),
+}
+
+
+@pytest.mark.parametrize("state", [State.STAND, State.READY, State.POLICY])
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_fault_ends_in_damping_with_its_reason(reason, state):
+    change, ticks = FAULTS[reason]
+    armed = state is State.POLICY
+    # 0.09, because an age of exactly 0.1 s is a matter of the last bit
+    r = rig(arm=armed, p=with_safety(stale_after=0.09)).until(state).ticks(3)
+    r.driver.mutate = faulty(0, change)
+    before = len(r.driver.written)
+    r.ticks(ticks)
+    assert r.node.state is State.DAMP
+    assert r.node.fault.startswith(reason)
+    assert is_damping(r.driver.written[-1])
+    # and not a tick later than stated: the command before the last one was not damping
+    assert len(r.driver.written) == before + ticks
+    assert not is_damping(r.driver.written[-2])
+
+
+def test_a_nan_action_is_never_sent():
+    r = rig().until(State.POLICY).ticks(3)
+    r.node.policy.act = lambda observation: np.full(12, np.nan, "f4")
+    try:
+        r.ticks(1)
+    finally:
+        del r.node.policy.act
+    assert r.node.fault.startswith("finite_action at FR_hip_joint: nan")
+    assert is_damping(r.driver.written[-1])
+    assert all(np.isfinite(c.target).all() for c in r.driver.written)
+
+
+def test_a_driver_that_cannot_send_is_a_fault():
+    r = rig().until(State.POLICY)
+    sending = r.driver.write
+    r.driver.write = lambda command: (_ for _ in ()).throw(OSError("no route"))
+    r.ticks(1)
+    r.driver.write = sending
+    r.ticks(1)
+    assert "could not send" in r.node.fault
+    assert is_damping(r.driver.written[-1])
+
+
+def test_the_first_reason_stays():
+    r = rig().until(State.POLICY)
+    r.driver.mutate = faulty(0, tipped)
+    r.ticks(1)
+    r.driver.mutate = faulty(0, nan_velocity)
+    r.ticks(10)
+    assert r.node.fault.startswith("tilt")
+    assert len([e for e in r.events().splitlines() if e.startswith("DAMP")]) == 1
+
+
+def test_a_state_from_the_future_is_a_fault():
+    r = rig().until(State.POLICY)
+    clock = SteppedClock()
+    clock.time = r.clock.time + 1.0
+    r.driver.clock = clock
+    r.ticks(1)
+    assert r.node.fault.startswith("stale_state")
+
+
+def test_limits_come_from_the_contract():
+    r = rig(p=with_safety(max_tilt=0.1)).until(State.POLICY)
+    r.driver.mutate = faulty(0, lambda s: (s.base_quat.__setitem__(1, 0.06), s)[1])
+    r.ticks(1)
+    assert "limit 0.1 rad" in r.node.fault
+
+
+# --- the loop
+
+
+def test_run_stops_by_itself_and_damps_for_the_stated_time():
+    r = rig()
+    r.node.run(4.0)
+    assert r.node.fault is None
+    assert r.events().endswith("DAMP: the 4 s are over")
+    damped = list(itertools.takewhile(is_damping, reversed(r.driver.written)))
+    assert len(damped) == round(DAMP_SECONDS / PERIOD) + 1
+
+
+def test_a_run_that_nobody_ends_goes_on_damping():
+    r = rig(mutate=faulty(150, tipped))
+    r.node.damp_after_fault = np.inf
+    r.node.run(on_tick=lambda: r.node.end() if r.node.ticks == 2000 else None)
+    assert r.node.ticks == 2001
+    assert sum(is_damping(c) for c in r.driver.written) > 1800
+
+
+def test_an_error_in_the_loop_leaves_a_damping_command_behind():
+    r = rig()
+
+    def interrupt():
+        if r.node.state is State.POLICY:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        r.node.run(on_tick=interrupt)
+    assert is_damping(r.driver.written[-1])
+
+
+class BusyClock(SteppedClock):
+    """A computer on which every look at the clock after a wait costs `cost` seconds."""
+
+    def __init__(self, costs):
+        super().__init__()
+        self.costs = iter(costs)
+
+    def sleep_until(self, deadline):
+        super().sleep_until(deadline)
+        self.time += next(self.costs, 0.0)
+
+
+def test_missed_periods_are_skipped_and_counted_never_made_up():
+    clock = BusyClock([0, 0, 0.05, 0, 0])
+    pacer = Pacer(clock, PERIOD)
+    missed, wakes = [], []
+    for _ in range(5):
+        missed.append(pacer.wait())
+        wakes.append(clock.now())
+    assert missed == [0, 0, 2, 0, 0]
+    assert wakes == pytest.approx([0.02, 0.04, 0.11, 0.12, 0.14])
+    assert pacer.missed == 2
+
+
+def test_work_that_takes_too_long_skips_the_deadlines_that_it_covers():
+    clock = SteppedClock()
+    pacer = Pacer(clock, PERIOD)
+    pacer.wait()
+    clock.time += 2.5 * PERIOD
+    assert pacer.wait() == 2
+    assert clock.now() == pytest.approx(4 * PERIOD)
+
+
+def test_a_million_periods_do_not_drift():
+    clock = SteppedClock()
+    pacer = Pacer(clock, 0.001)
+    pacer.next = 1_000_000
+    pacer.wait()
+    assert clock.now() == pytest.approx(1000.0, abs=1e-9)
+
+
+def test_missed_deadlines_in_a_row_damp_and_single_ones_do_not():
+    one_late = itertools.chain([0] * 150, itertools.cycle([0.045, 0, 0]))
+    r = rig(clock=BusyClock(one_late))
+    r.node.run(8.0)
+    assert r.node.fault is None
+    assert r.node.missed > 20
+    r = rig(clock=BusyClock(itertools.chain([0] * 150, [0.045, 0.045, 0.045])))
+    r.node.run(8.0)
+    assert r.node.fault == "missed_deadlines: 6, limit 5"
+
+
+# --- commands
+
+
+class Source:
+    def __init__(self, command, age=0.0):
+        self.answer = np.array(command, "f4"), age
+
+    def read(self, now):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("command", "age", "wanted"),
+    [
+        ((0.5, 0.1, -0.2), 0.0, (0.5, 0.1, -0.2)),
+        ((9.0, -9.0, 9.0), 0.0, (0.8, -0.3, 0.7)),
+        ((0.5, 0.1, -0.2), COMMAND_TIMEOUT + 0.01, (0, 0, 0)),
+        ((np.nan, 0.1, 0.1), 0.0, (0, 0, 0)),
+    ],
+)
+def test_commands_are_clipped_and_old_ones_are_zero(command, age, wanted):
+    r = rig(commands=Source(command, age)).ticks(1)
+    assert r.node.command == pytest.approx(np.array(wanted), abs=1e-6)
+
+
+def test_a_command_source_that_fails_is_a_zero_command_not_a_fault():
+    class Gone:
+        def read(self, now):
+            raise OSError("unplugged")
+
+    r = rig(commands=Gone()).until(State.POLICY).ticks(5)
+    assert not r.node.command.any()
+    assert r.node.state is State.POLICY
+
+
+def test_keys_move_the_command_inside_the_trained_range():
+    asked = []
+    bounds = policy().contract.commands.bounds()
+    keys = Keyboard(bounds, (0, 0, 0), lambda: asked.append("arm"), asked.append, file=0)
+    for key in "w" * 50 + "e" + "?":
+        keys.press(key)
+    assert keys.command == pytest.approx([0.8, 0.0, -0.14])
+    for key in " px":
+        keys.press(key)
+    assert not keys.command.any()
+    assert asked == ["arm", "key x"]
+
+
+def test_a_command_line_command_is_three_numbers():
+    assert parse("0.5,0,-0.1") == (0.5, 0.0, -0.1)
+
+
+# --- preparation
+
+
+def test_a_robot_without_a_needed_signal_is_refused():
+    with pytest.raises(RefusedError, match="does not measure base_quat") as error:
+        rig(signals=frozenset({"joint_pos", "joint_vel", "base_ang_vel"}))
+    assert "the robot offers base_ang_vel, joint_pos, joint_vel" in str(error.value)
+
+
+def test_warming_up_leaves_no_trace():
+    r = rig()
+    assert r.node.policy.ticks == 0
+    assert not r.node.policy.last_action.any()
+    assert r.node.envelope.fired_counts() == {}
+    assert not r.driver.written

@@ -1,0 +1,349 @@
+"""`robot-ppo-node` as a person and a script call it: exit codes, sentences, signals, a robot."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from node_helpers import ROOT, contract, policy_file, rest_pose, robot
+
+from robot_ppo_export import cli
+from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.contract.state import SIGNALS, zeros
+from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
+
+QUICK = 0.1
+"""[s] to stand up: the tests have no robot to spare."""
+
+
+class Robot:
+    """A kinematic robot over UDP, in a thread."""
+
+    def __init__(self, joints=None):
+        self.joints = joints or robot().joint_names
+        self.commands = []
+        self.fall_after = None
+        self.wire = RobotEndpoint(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port=0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self.wire.close()
+
+    def _live(self):
+        state = zeros((), len(self.joints), 4)
+        state.joint_pos[: len(rest_pose())] = rest_pose()[: len(self.joints)]
+        random = np.random.default_rng(0)
+        while not self._stop.wait(0.005):
+            command = self.wire.receive(time.monotonic())
+            if command is not None:
+                self.commands.append(command)
+                if command.kp.any():
+                    state.joint_pos += 0.5 * (command.target - state.joint_pos)
+            state.base_ang_vel[:] = random.normal(0, 0.01, 3)
+            if self.fall_after and len(self.commands) > self.fall_after:
+                state.base_quat[:] = (0, 1, 0, 0)
+            self.wire.send_state(time.monotonic(), state)
+
+
+def command_line(*arguments) -> list[str]:
+    return [sys.executable, "-m", "robot_ppo_export.cli", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "export")}
+
+
+def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+    return subprocess.Popen(
+        command_line(*arguments),
+        env=environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+def run_arguments(r: Robot, *more):
+    return (
+        *("run", policy_file(standing_up=QUICK), "--driver", "udp", "--port", r.wire.port),
+        *("--rate-from-contract", *more),
+    )
+
+
+def wait_for(process, text: str) -> str:
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
+
+
+def call(capsys, *arguments) -> tuple[int, str, str]:
+    code = cli.main([str(a) for a in arguments])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def is_damping(command) -> bool:
+    return not command.kp.any() and command.kd.all()
+
+
+# --- run
+
+
+def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
+    log = tmp_path / "log.npz"
+    with Robot() as r:
+        more = ("--arm", "--command", "0.5,0,0", "--seconds", 1.0, "--record", log)
+        code, out, err = finish(start(*run_arguments(r, *more)))
+    assert (code, err) == (0, "")
+    events = [line[12:] for line in out.splitlines() if " s  " in line[:13]]
+    order = [text.partition(":")[0] for text in events if "waiting" not in text]
+    assert order == ["STAND", "READY", "POLICY", "DAMP"]
+    assert "the 1 s are over" in out
+    damped = sum(is_damping(c) for c in r.commands)
+    assert 45 <= damped <= 55  # one second at 50 Hz
+    assert r.wire.counters.malformed == {}
+    code, out, _ = call(capsys, "replay", log, policy_file(standing_up=QUICK))
+    assert code == 0
+    assert re.search(r"(\d+) of \1 ticks recomputed, every bit equal", out)
+
+
+def test_without_arm_and_without_a_terminal_the_policy_never_runs():
+    with Robot() as r:
+        code, out, _ = finish(start(*run_arguments(r, "--seconds", 0.5)))
+    assert code == 0
+    assert "not armed" in out
+    assert "POLICY" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_damps_for_a_second_and_exits_0(number):
+    with Robot() as r:
+        process = start(*run_arguments(r, "--arm"))
+        wait_for(process, "POLICY")
+        before = len(r.commands)
+        process.send_signal(number)
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert f"DAMP: {'Ctrl-C' if number == signal.SIGINT else number.name}" in out
+    after = r.commands[before + 3 :]
+    assert 40 <= len(after) <= 60
+    assert all(is_damping(c) for c in after)
+
+
+def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
+    with Robot() as r:
+        r.fall_after = 20
+        code, out, err = finish(start(*run_arguments(r, "--arm", "--seconds", 10)))
+    assert code == 3
+    assert "FAULT: tilt: 3.14" in out
+    assert err.startswith("robot-ppo-node: the run ended in a fault: tilt")
+    assert is_damping(r.commands[-1])
+
+
+def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
+    log = tmp_path / "log.npz"
+    with Robot() as r:
+        r.fall_after = 20
+        process = start(*run_arguments(r, "--arm", "--record", log))
+        wait_for(process, "FAULT")
+        time.sleep(1.2)
+        assert process.poll() is None
+        assert log.exists()  # written while the robot is still being damped
+        assert is_damping(r.commands[-1])
+        process.send_signal(signal.SIGTERM)
+        code, _, _ = finish(process)
+    assert code == 3
+
+
+def test_a_robot_with_other_joints_is_refused():
+    with Robot((*robot().joint_names[:-1], "RL_knee")) as r:
+        code, _, err = finish(start(*run_arguments(r, "--arm", "--seconds", 1)))
+    assert code == 3
+    assert "only the policy has [RL_calf_joint], only the robot has [RL_knee]" in err
+    assert not r.commands
+
+
+def test_on_a_terminal_a_key_arms_and_ctrl_c_twice_ends():
+    parent, child = pty.openpty()
+    with Robot() as r:
+        process = start(*run_arguments(r), stdin=child)
+        wait_for(process, "READY")
+        time.sleep(0.3)
+        assert process.poll() is None
+        os.write(parent, b"wp")
+        wait_for(process, "POLICY")
+        process.send_signal(signal.SIGINT)
+        wait_for(process, "until you press Ctrl-C again")
+        time.sleep(1.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        code, _, err = finish(process)
+    os.close(parent)
+    os.close(child)
+    assert (code, err) == (0, "")
+
+
+def test_a_killed_node_leaves_a_robot_that_damps_by_itself():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--arm"))
+        wait_for(process, "POLICY")
+        process.kill()
+        finish(process)
+        time.sleep(0.2)
+        assert r.wire.silent(time.monotonic())
+
+
+# --- check, describe, doctor
+
+
+def test_check_prints_what_it_verified(capsys):
+    code, out, err = call(capsys, "check", policy_file())
+    assert (code, err) == (0, "")
+    assert re.search(r"golden +ok +64 ticks, worst difference \S+ in \w+\[\d+\] of tick \d+", out)
+
+
+def test_check_refuses_a_flipped_byte_with_3(tmp_path, capsys):
+    data = bytearray(policy_file().read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.onnx").write_bytes(data)
+    code, _, err = call(capsys, "check", tmp_path / "bad.onnx")
+    assert code == 3
+    assert "changed or damaged" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_describe_says_everything_and_json_is_the_contract(capsys):
+    code, out, _ = call(capsys, "describe", policy_file())
+    assert code == 0
+    for word in (*robot().joint_names, *(t.name for t in contract().observation), "max_tilt"):
+        assert word in out
+    code, out, _ = call(capsys, "describe", policy_file(), "--json")
+    assert contracts.from_json(out) == contract()
+
+
+def test_doctor_reports(capsys):
+    code, out, _ = call(capsys, "doctor", "--seconds", 0.2)
+    assert code == 0
+    for name in ("kernel", "rtprio", "memlock", "governor", "timer slack", "wake-up at 500 Hz"):
+        assert name in out
+
+
+# --- wrong input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run", "FILE", "--driver", "upd"), "did you mean 'udp'"),
+        (("run", "FILE", "--driver", "udp", "--command", "fast"), "is not three numbers"),
+        (("run", "FILE", "--driver", "udp", "--command", "nan,0,0"), "is not three numbers"),
+        (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.npz"), "folder that exists"),
+        (("check", "/no/such.onnx"), "cannot be read"),
+        (("replay", "/no/such.npz", "FILE"), "cannot be read"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_2(capsys, arguments, text):
+    arguments = [policy_file() if a == "FILE" else a for a in arguments]
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert text in err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("run", "x.onnx"),
+        ("run", "x.onnx", "--driver", "udp", "--seconds", "-1"),
+        ("run", "x.onnx", "--driver", "udp", "--seconds", "nan"),
+        ("run", "x.onnx", "--driver", "udp", "--port", "70000"),
+    ],
+)
+def test_a_wrong_command_line_exits_2(capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    assert end.value.code == 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+def test_help_needs_nothing_heavy(arguments):
+    code = (
+        "import sys; from robot_ppo_export import cli\n"
+        f"try: cli.main({list(arguments)!r})\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'numpy', 'onnxruntime', 'msgspec', 'torch', 'mujoco'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True)
+
+
+def test_the_node_imports_neither_training_nor_onnx():
+    code = (
+        "import sys; from robot_ppo_export.node import operate, replay, report\n"
+        "wrong = {'torch', 'mujoco', 'robot_ppo', 'onnx'} & set(sys.modules)\n"
+        "assert not wrong, wrong"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+# --- the documentation
+
+
+def test_the_robot_of_the_documentation_works():
+    """Execute the example of docs/drivers.md as it stands, and let the node stand it up."""
+    text = (ROOT / "docs" / "drivers.md").read_text()
+    (example,) = re.findall(r"```python\n(# my_robot\.py.*?)```", text, flags=re.DOTALL)
+    assert len(example.splitlines()) <= 70
+    env = environment() | {"ROBOT_PORT": "0"}
+    robot_side = subprocess.Popen(
+        [sys.executable, "-c", example], env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        port = re.search(r"port (\d+)", robot_side.stdout.readline())[1]
+        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "0.6")
+        code, out, err = finish(start("run", policy_file(standing_up=QUICK), *options))
+        assert (code, err) == (0, "")
+        assert "POLICY: running the policy" in out
+    finally:
+        robot_side.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            robot_side.wait(5)
+
+
+def test_the_tables_of_the_documentation_are_those_of_the_code():
+    from robot_ppo_export.node.safety import GUARDS
+    from robot_ppo_export.node.states import EDGES
+
+    text = Path(ROOT / "docs" / "node.md").read_text()
+    for guard in GUARDS:
+        assert f"| `{guard.name}` | {guard.text} |" in text
+    for (old, new), cause in EDGES.items():
+        assert f"| {old.name} | {new.name} | {cause} |" in text

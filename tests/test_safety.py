@@ -1,0 +1,243 @@
+"""Every guard fires when it should and only then; a clamped target obeys its law."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from node_helpers import robot
+
+from robot_ppo_export.contract import frames
+from robot_ppo_export.node import safety
+from robot_ppo_export.node.drivers.base import Measured
+from robot_ppo_export.node.safety import GUARDS, Envelope, Outcome, Situation
+
+J = 12
+DEFAULT = robot().vector("default").astype("f4")
+KP, KD = (robot().vector(k).astype("f4") for k in ("kp", "kd"))
+LIMITS = robot().safety
+
+
+def calm() -> Situation:
+    """A robot that stands still and is told to: nothing fires."""
+    measured = Measured(J, 4)
+    measured.state.joint_pos[:] = DEFAULT
+    zeros = np.zeros(J, "f4")
+    return Situation(measured, DEFAULT.copy(), DEFAULT.copy(), zeros, KP.copy(), KD.copy())
+
+
+def quat(angle: float) -> np.ndarray:
+    return frames.from_rotation_vector(np.array([angle, 0.0, 0.0]))
+
+
+def set_to(path: str, value):
+    """Return a change of one entry of a situation, e.g. "measured.state.joint_vel[3]"."""
+
+    def change(s: Situation) -> None:
+        exec(f"s.{path} = value", {"s": s, "value": value})
+
+    return change
+
+
+FAULTS = {
+    # guard: (outcome, value and place in the text, what fires it, what just does not)
+    "finite_state": (
+        Outcome.DAMP,
+        "joint_vel[3]: nan",
+        set_to("measured.state.joint_vel[3]", np.nan),
+        set_to("measured.state.joint_torque[3]", 1e30),
+    ),
+    "stale_state": (
+        Outcome.DAMP,
+        "0.101 s, limit 0.1 s",
+        set_to("age", 0.101),
+        set_to("age", LIMITS.stale_after),
+    ),
+    "frozen_state": (
+        Outcome.DAMP,
+        "5 ticks, limit 5 ticks",
+        set_to("repeats", LIMITS.frozen_ticks - 1),
+        set_to("repeats", LIMITS.frozen_ticks - 2),
+    ),
+    "orientation": (
+        Outcome.DAMP,
+        "1, limit 0.05",
+        set_to("measured.state.base_quat[:]", 0.0),
+        set_to("measured.state.base_quat[0]", 1.04),
+    ),
+    "tilt": (
+        Outcome.DAMP,
+        "1.01 rad, limit 1 rad",
+        set_to("measured.state.base_quat[:]", quat(1.01)),
+        set_to("measured.state.base_quat[:]", quat(-0.99)),
+    ),
+    "angular_rate": (
+        Outcome.DAMP,
+        "limit 12 rad/s",
+        set_to("measured.state.base_ang_vel[:]", [7.0, -7.0, 7.0]),
+        set_to("measured.state.base_ang_vel[:]", [6.9, -6.9, 6.9]),
+    ),
+    "joint_velocity": (
+        Outcome.DAMP,
+        "at FR_calf_joint: 23.6 rad/s, limit 23.55 rad/s",
+        set_to("measured.state.joint_vel[2]", -23.6),
+        set_to("measured.state.joint_vel[2]", 23.5),
+    ),
+    "missed_deadlines": (
+        Outcome.DAMP,
+        "5, limit 5",
+        set_to("missed", LIMITS.max_missed_deadlines),
+        set_to("missed", LIMITS.max_missed_deadlines - 1),
+    ),
+    "finite_action": (
+        Outcome.DAMP,
+        "at FL_thigh_joint: inf",
+        set_to("action[4]", np.inf),
+        set_to("action[4]", 1e30),
+    ),
+    "joint_range": (
+        Outcome.CLAMP,
+        "",
+        set_to("target[0]", 1.0),
+        set_to("target[0]", 0.5),
+    ),
+    "target_step": (
+        Outcome.CLAMP,
+        "",
+        set_to("previous[1]", DEFAULT[1] - 1.01),
+        set_to("previous[1]", DEFAULT[1] - 0.99),
+    ),
+    "torque": (
+        Outcome.CLAMP,
+        "",
+        set_to("measured.state.joint_pos[0]", DEFAULT[0] + 23.8 / 35),
+        set_to("measured.state.joint_pos[0]", DEFAULT[0] + 23.6 / 35),
+    ),
+}
+
+
+def judge(s: Situation) -> tuple[Envelope, str | None]:
+    envelope = Envelope(robot())
+    return envelope, envelope.check_state(s) or envelope.check_target(s)
+
+
+def outcome(envelope: Envelope, name: str) -> Outcome:
+    i = [g.name for g in GUARDS].index(name)
+    assert envelope.fired >> i & 1 == int(envelope.last[i].outcome is not Outcome.PASS)
+    return envelope.last[i].outcome
+
+
+def test_every_guard_is_tested():
+    assert set(FAULTS) == {guard.name for guard in GUARDS}
+
+
+def test_nothing_fires_on_a_calm_robot():
+    envelope, reason = judge(calm())
+    assert reason is None
+    assert envelope.fired == 0
+    assert envelope.fired_counts() == {}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_guard_fires(name):
+    wanted, text, fault, _ = FAULTS[name]
+    s = calm()
+    fault(s)
+    envelope, reason = judge(s)
+    assert outcome(envelope, name) is wanted
+    assert envelope.fired_counts()[name] == 1
+    if wanted is Outcome.DAMP:
+        assert reason.startswith(name)
+        assert text in reason
+    else:
+        assert reason is None
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_guard_does_not_fire_just_inside_its_limit(name):
+    *_, harmless = FAULTS[name]
+    s = calm()
+    harmless(s)
+    envelope, reason = judge(s)
+    assert reason is None
+    assert outcome(envelope, name) is Outcome.PASS
+    assert name not in envelope.fired_counts()
+
+
+def test_a_verdict_carries_its_value_and_its_limit():
+    s = calm()
+    s.previous[1] -= 1.5
+    envelope, _ = judge(s)
+    verdict = dict(zip((g.name for g in GUARDS), envelope.last, strict=True))["target_step"]
+    assert verdict == (Outcome.CLAMP, pytest.approx(1.5, abs=1e-6), 1.0, 1)
+
+
+def test_an_orientation_of_nan_is_not_upright():
+    """Negative control of `_damp_above`: NaN > limit is False, and must damp nevertheless."""
+    s = calm()
+    s.measured.state.base_quat[:] = np.nan
+    assert safety.orientation(Envelope(robot()), s).outcome is Outcome.DAMP
+
+
+def test_target_step_is_measured_from_what_was_sent():
+    s = calm()
+    s.target[1] = s.previous[1] + 1.4
+    s.measured.state.joint_pos[1] = s.target[1]
+    judge(s)
+    assert s.target[1] == pytest.approx(DEFAULT[1] + LIMITS.max_target_step)
+
+
+vectors = st.lists(st.floats(-1, 1, width=32), min_size=J, max_size=J).map(
+    lambda v: np.array(v, "f4")
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(vectors, vectors, vectors)
+def test_the_implied_torque_never_exceeds_the_motor(pos, vel, target):
+    s = calm()
+    s.measured.state.joint_pos[:] = DEFAULT + pos
+    s.measured.state.joint_vel[:] = 20 * vel
+    s.target[:] = DEFAULT + 2 * target
+    envelope = Envelope(robot())
+    assert envelope.check_target(s) is None
+    state = s.measured.state
+    torque = s.kp * (s.target - state.joint_pos) - s.kd * state.joint_vel
+    # float32: kp * 2 rad at 24 bits is 1e-5 N m, and the sum of three such terms
+    assert (np.abs(torque) <= envelope.torque + 1e-4).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(vectors, vectors)
+def test_a_target_inside_every_limit_is_not_touched(pos, target):
+    """At 0.3 rad from the default pose and at rest no guard has a reason, so no bit changes."""
+    s = calm()
+    s.measured.state.joint_pos[:] = DEFAULT + 0.3 * pos
+    s.target[:] = DEFAULT + 0.3 * target
+    before = s.target.tobytes()
+    judge(s)
+    assert s.target.tobytes() == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(vectors)
+def test_range_and_step_hold_for_any_target(target):
+    s = calm()
+    s.target[:] = DEFAULT + 3 * target
+    s.kp[:] = 1e-3  # too soft for the torque guard to have a say
+    envelope = Envelope(robot())
+    envelope.check_target(s)
+    assert (s.target >= envelope.low).all()
+    assert (s.target <= envelope.high).all()
+    assert np.abs(s.target - s.previous).max() <= LIMITS.max_target_step + 1e-6
+
+
+def test_joints_without_position_gain_are_left_alone_by_the_torque_guard():
+    s = calm()
+    s.kp[:] = 0
+    s.measured.state.joint_vel[0] = 35.0
+    before = s.target.copy()
+    assert safety.torque(Envelope(robot()), s).outcome is Outcome.CLAMP
+    assert (s.target == before).all()
+    assert math.isfinite(s.target[0])

@@ -1,0 +1,318 @@
+"""The UDP protocol: round trips, and every way in which a datagram can be wrong."""
+
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from node_helpers import random_state, robot
+
+from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
+from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, MalformedError
+from robot_ppo_export.node.drivers.udp_protocol import (
+    Counters,
+    Hello,
+    Newest,
+    NodeEndpoint,
+    RobotEndpoint,
+)
+
+NAMES, FEET = robot().joint_names, robot().feet
+HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
+COMMAND = np.linspace(-1, 1, 12, dtype="f4"), np.full(12, 35, "f4"), np.full(12, 0.8, "f4")
+
+
+def state():
+    return random_state(np.random.default_rng(0))
+
+
+@pytest.fixture
+def pair():
+    """A robot and a node that have said hello."""
+    with RobotEndpoint(HELLO, port=0) as wire:
+        node = NodeEndpoint(port=wire.port)
+        node.request_hello()
+        time.sleep(0.01)
+        wire.receive(0.0)
+        time.sleep(0.01)
+        node.receive()
+        assert node.hello == HELLO
+        yield wire, node
+        node.close()
+
+
+def arrive():
+    time.sleep(0.01)
+
+
+# --- round trips
+
+
+def test_a_state_survives_the_wire_bit_for_bit():
+    sent = state()
+    got = frames.decode_state(frames.encode_state(1.5, sent), 12, 4)
+    assert got.time == 1.5
+    for name in SIGNAL_NAMES:
+        assert getattr(got.state, name).tobytes() == getattr(sent, name).tobytes()
+
+
+def test_a_command_survives_the_wire_bit_for_bit():
+    got = frames.decode_command(frames.encode_command(*COMMAND), 12)
+    for sent, received in zip(COMMAND, (got.target, got.kp, got.kd), strict=True):
+        assert received.tobytes() == sent.tobytes()
+
+
+def test_a_hello_survives_the_wire():
+    assert frames.decode_hello(frames.encode_hello(HELLO)) == HELLO
+
+
+@given(st.integers(1, 4), st.integers(0, 2**32 - 1), st.binary(max_size=500))
+def test_a_frame_survives_the_wire(kind, sequence, payload):
+    frame = frames.decode(frames.encode(kind, sequence, payload))
+    assert (frame.kind, frame.sequence, frame.payload) == (kind, sequence, payload)
+
+
+def test_the_layout_is_the_documented_one():
+    """Byte by byte, written down independently of the code, as docs/drivers.md has it."""
+    data = frames.encode(frames.COMMAND, 7, frames.encode_command(*COMMAND))
+    assert data[:12] == b"RPPO" + bytes([1, 4]) + struct.pack("<HI", 4 + 12 * 12, 7)
+    assert struct.unpack("<I", data[12:16])[0] == zlib.crc32(data[:12] + data[16:])
+    assert data[16:20] == bytes([12, 0, 0, 0])
+    assert struct.unpack("<12f", data[20:68]) == tuple(COMMAND[0].tolist())
+    data = frames.encode_state(2.0, state())
+    assert struct.unpack("<dBBH", data[:12]) == (2.0, 12, 4, 0)
+    assert len(data) == 12 + 4 * (36 + 4 + 3 + 3 + 4)
+
+
+# --- malformed
+
+
+def reframed(data: bytes, at: int, value: int) -> bytes:
+    """Change one byte and make the checksum right again."""
+    data = bytearray(data)
+    data[at] = value
+    data[12:16] = struct.pack("<I", zlib.crc32(bytes(data[:12]) + bytes(data[16:])))
+    return bytes(data)
+
+
+GOOD = frames.encode(frames.COMMAND, 5, frames.encode_command(*COMMAND))
+BAD = {
+    "short": GOOD[:15],
+    "magic": b"X" + GOOD[1:],
+    "version": reframed(GOOD, 4, 2),
+    "length": GOOD[:-1],
+    "checksum": GOOD[:-1] + bytes([GOOD[-1] ^ 1]),
+    "kind": reframed(GOOD, 5, 9),
+    "command size": frames.encode(4, 5, frames.encode_command(*(v[:11] for v in COMMAND))),
+    "command value": frames.encode(4, 5, frames.encode_command(COMMAND[0] * np.nan, *COMMAND[1:])),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_the_robot_drops_and_counts_a_malformed_datagram(pair, reason):
+    wire, node = pair
+    node.wire.socket.send(BAD[reason])
+    arrive()
+    assert wire.receive(0.0) is None
+    assert wire.counters.malformed == {reason: 1}
+    node.wire.socket.send(reframed(GOOD, 8, 77))  # and takes the next good one
+    arrive()
+    assert wire.receive(0.0).kp[0] == 35
+
+
+def test_a_negative_gain_is_malformed():
+    payload = frames.encode_command(COMMAND[0], -COMMAND[1], COMMAND[2])
+    with pytest.raises(MalformedError, match="command value"):
+        frames.decode_command(payload, 12)
+
+
+def test_a_nan_in_a_state_passes_because_the_envelope_names_it():
+    broken = state()
+    broken.joint_pos[0] = np.nan
+    got = frames.decode_state(frames.encode_state(0.0, broken), 12, 4)
+    assert np.isnan(got.state.joint_pos[0])
+
+
+@pytest.mark.parametrize(("joints", "feet"), [(11, 4), (12, 5), (13, 1)])
+def test_a_state_of_another_robot_is_malformed(joints, feet):
+    """13 joints and 1 foot have the length of 12 and 4: the stated sizes tell them apart."""
+    with pytest.raises(MalformedError, match="state size"):
+        frames.decode_state(frames.encode_state(0.0, state()), joints, feet)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b"\xff\xfe",
+        b'{"robot":"x","joints":[],"signals":[]}',
+        b'{"robot":"x","joints":["a"],"signals":["smell"]}',
+        b'{"robot":"x","joints":["a"],"signals":[],"more":1}',
+    ],
+)
+def test_a_malformed_hello_is_rejected(payload):
+    with pytest.raises(MalformedError, match="hello"):
+        frames.decode_hello(payload)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.integers(0, 7))
+def test_no_flipped_bit_survives(at, bit):
+    data = bytearray(GOOD)
+    data[at] ^= 1 << bit
+    with pytest.raises(MalformedError):
+        frames.decode(bytes(data))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 4), st.binary(max_size=400))
+def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
+    """Frames with a right checksum and a wild payload: the second line of defence."""
+    frame = frames.decode(frames.encode(kind, 0, payload))
+    for decode in (
+        frames.decode_hello,
+        lambda p: frames.decode_state(p, 12, 4),
+        lambda p: frames.decode_command(p, 12),
+    ):
+        try:
+            decode(frame.payload)
+        except MalformedError:
+            continue
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=300))
+def test_noise_is_rejected(data):
+    with pytest.raises(MalformedError):
+        frames.decode(data)
+
+
+# --- order
+
+
+@pytest.mark.parametrize(
+    ("sequences", "accepted", "duplicated", "reordered"),
+    [
+        ([1, 2, 3], 3, 0, 0),
+        ([1, 1, 2, 2], 2, 2, 0),
+        ([1, 3, 2, 4], 3, 0, 1),
+        ([2**32 - 2, 2**32 - 1, 0, 1], 4, 0, 0),
+        ([0, 2**32 - 1], 1, 0, 1),
+    ],
+)
+def test_only_newer_sequences_count(sequences, accepted, duplicated, reordered):
+    counters = Counters()
+    newest = Newest(counters)
+    assert sum(newest.accept(s) for s in sequences) == accepted
+    assert (counters.duplicated, counters.reordered) == (duplicated, reordered)
+
+
+def test_the_node_keeps_the_newest_state_of_many(pair):
+    wire, node = pair
+    for t in range(20):
+        wire.send_state(float(t), state())
+    arrive()
+    assert node.receive().time == 19.0
+    assert (node.counters.accepted, node.counters.superseded) == (1, 19)
+    assert node.receive() is None
+
+
+def test_a_malformed_newest_state_does_not_hide_the_one_before(pair):
+    wire, node = pair
+    wire.send_state(1.0, state())
+    wire.wire.send(frames.STATE, b"wrong size", wire.peer)
+    arrive()
+    assert node.receive().time == 1.0
+    assert node.counters.malformed == {"state size": 1}
+
+
+def test_a_replayed_command_is_not_taken_again(pair):
+    wire, node = pair
+    for at in (50, 50, 49, 51):
+        node.wire.socket.send(reframed(GOOD, 8, at))
+    arrive()
+    wire.receive(0.0)
+    assert wire.counters.accepted == 2
+    assert (wire.counters.duplicated, wire.counters.reordered) == (1, 1)
+
+
+# --- who commands
+
+
+def test_a_second_node_is_not_listened_to_while_the_first_commands(pair):
+    wire, node = pair
+    node.send_command(*COMMAND)
+    arrive()
+    assert wire.receive(10.0) is not None
+    other = NodeEndpoint(port=wire.port)
+    other.request_hello()
+    other.send_command(*COMMAND)
+    arrive()
+    assert wire.receive(10.0 + COMMAND_TIMEOUT / 2) is None
+    assert wire.counters.foreign == 2
+    other.request_hello()
+    arrive()
+    wire.receive(10.0 + 2 * COMMAND_TIMEOUT)  # the first has fallen silent
+    assert wire.peer == other.wire.socket.getsockname()
+    other.close()
+
+
+def test_a_command_without_a_hello_is_not_taken():
+    with RobotEndpoint(HELLO, port=0) as wire:
+        node = NodeEndpoint(port=wire.port)
+        node.send_command(*COMMAND)
+        arrive()
+        assert wire.receive(0.0) is None
+        assert wire.counters.foreign == 1
+        node.close()
+
+
+def test_the_robot_knows_when_it_must_damp_by_itself(pair):
+    wire, node = pair
+    assert wire.silent(0.0)
+    node.send_command(*COMMAND)
+    arrive()
+    wire.receive(5.0)
+    assert not wire.silent(5.0 + 0.99 * COMMAND_TIMEOUT)
+    assert wire.silent(5.0 + 1.01 * COMMAND_TIMEOUT)
+
+
+# --- opening
+
+
+def test_a_taken_port_is_said_in_a_sentence():
+    with (
+        RobotEndpoint(HELLO, port=0) as wire,
+        pytest.raises(InputError, match=f"{wire.port} cannot be bound"),
+    ):
+        RobotEndpoint(HELLO, port=wire.port)
+
+
+def test_no_robot_is_refused_in_a_sentence():
+    with RobotEndpoint(HELLO, port=0) as wire:
+        port = wire.port
+    driver = UdpDriver(MonotonicClock(), port=port, wait=0.2)
+    with pytest.raises(RefusedError, match="no robot answered") as error:
+        driver.open(NAMES, FEET)
+    assert f"127.0.0.1:{port} within 0.2 s" in str(error.value)
+
+
+def test_what_the_robot_does_not_offer_reads_as_zero(pair):
+    wire, node = pair
+    driver = UdpDriver(MonotonicClock())
+    driver.adopt(Hello("go2", NAMES, ("joint_pos",), FEET), NAMES, FEET)
+    driver.endpoint = node
+    wire.send_state(0.0, state())
+    arrive()
+    got = driver.read().state
+    assert got.joint_pos.any()
+    for name in set(SIGNALS) - {"joint_pos"}:
+        assert not getattr(got, name).any()
