@@ -130,6 +130,8 @@ class Ppo(_Struct):
     learning_rate: float = 1e-3
     kl_target: float | None = 0.01
     """The actor's learning rate follows the KL to this; null: it stays."""
+    kl_target_end: float | None = None
+    """The KL target moves to this, linearly, over the run; null: it stays."""
     critic_learning_rate: float = 1e-3
     max_grad_norm: float = 1.0
     """For actor and critic separately."""

@@ -31,6 +31,9 @@ SECONDS = 12.0
 """[s] How long the policy runs where nothing else is said."""
 SIZE = (1280, 720)
 """Width and height of the video."""
+FPS = 25
+"""Frames per second of the video, or the nearest that is a whole number of ticks: without a GPU a
+frame takes longer than a second's fiftieth many times over."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
 
 
@@ -154,7 +157,7 @@ def play(
 
     Args:
         path: an .onnx policy file.
-        video: where to write an mp4 (h264, one frame per tick); no display is needed.
+        video: where to write an mp4 (h264, true speed); no display is needed.
         plot: where to write a PNG of commanded against measured velocity.
         seconds: how long the policy runs; by default 12 s, or as long as the script.
         command: one command for the whole time, or "VX,VY,YAW"; [m/s, m/s, rad/s].
@@ -262,13 +265,15 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
 
     robot, node = session.robot, session.node
     camera = FollowCamera(robot.model, robot.spec.base.body)
-    rate = round(1 / node.period)
+    every = max(1, round(1 / (FPS * node.period)))
+    rate = round(1 / (every * node.period))
     with Picture(robot.model, *SIZE) as picture, Video(path, rate, *SIZE) as video:
 
         def show() -> bool:
             camera.follow(robot.data)
+            due = node.ticks % every == 0
             # After the end there is nothing to see but a robot that sinks to the ground.
-            if node.state is not State.DAMP or node.fault:
+            if due and (node.state is not State.DAMP or node.fault):
                 video.add(picture.render(robot.data, camera.camera, *_caption(session)))
             return True
 

@@ -109,7 +109,7 @@ def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs)
 
 
 def start(engine: Engine, ids, rows=None, height: float = 0.0, lean: float = 0.0):
-    """Reset `ids` to the default pose (+ lean [rad] on every joint), at `height` above the floor."""
+    """Reset `ids` to the default pose, `lean` [rad] more on every joint, `height` [m] up."""
     ids = np.asarray(ids)
     qpos = np.tile(engine.model.key("home").qpos, (len(ids), 1))
     qpos[:, 2] += height
@@ -147,3 +147,28 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["moving"] = np.ones(n, bool)
     values["phase"] = rng.random(n).astype(np.float32)
     return World(**(values | fields))
+
+
+# -- trainings ----------------------------------------------------------------------------------
+
+ROBOTS, ROLLOUT = 8, 8
+TINY = (
+    f"num_envs={ROBOTS}",
+    f"rollout={ROLLOUT}",
+    "networks.actor=[16]",
+    "networks.critic=[16]",
+    "ppo.minibatches=2",
+    "ppo.epochs=2",
+)
+"""A training of a tenth of a second."""
+
+
+def train_arguments(out, *more: str, steps: int = 2 * ROBOTS * ROLLOUT, tiny=TINY) -> list[str]:
+    """The words of a command line that trains the tiny way; two iterations by default."""
+    sets = [word for key in tiny for word in ("--set", key)]
+    words = ["train", TASK, "--out", str(out), "--steps", str(steps), "--threads", "1"]
+    return [*words, *sets, *more]
+
+
+def tiny_config(*overrides: str, **flags) -> Config:
+    return config.load(TASK, overrides=(*TINY, *overrides), **flags)

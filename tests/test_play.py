@@ -131,7 +131,7 @@ def skip_without_gl():
         pytest.skip(str(reason))
 
 
-def test_a_video_has_one_frame_per_tick_and_shows_motion(tmp_path, small):
+def test_a_video_has_a_frame_for_every_other_tick_and_shows_motion(tmp_path, small):
     skip_without_gl()
     policy = quick_to_stand(tmp_path / "policy.onnx", 0.3)
     folder = tmp_path / "videos"
@@ -139,11 +139,11 @@ def test_a_video_has_one_frame_per_tick_and_shows_motion(tmp_path, small):
     play(policy, video=path, seconds=0.2, say=silent)
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        assert stream.average_rate == 50
+        assert stream.average_rate == 25
         assert stream.codec_context.name == "h264"
         assert (stream.width, stream.height, stream.pix_fmt) == (160, 96, "yuv420p")
         frames = [frame.to_ndarray(format="gray") for frame in file.decode(video=0)]
-    assert len(frames) == 15 + 1 + 10  # standing up, ready for one tick, running the policy
+    assert len(frames) == (15 + 1 + 10) // 2  # standing up, ready for one tick, running the policy
     change = np.abs(frames[0].astype(int) - frames[-1])
     assert (change > 40).sum() > 50  # it lay, and now it stands
     assert [p.name for p in folder.iterdir()] == ["walk.mp4"]

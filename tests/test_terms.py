@@ -1,4 +1,4 @@
-"""The actor's observation terms: closed forms, declared inputs, and bits that do not depend on n."""
+"""The actor's terms: closed forms, declared inputs, and bits that do not depend on n."""
 
 import dataclasses
 import math
@@ -46,14 +46,9 @@ def width(name, joints=JOINTS):
 
 def unknown_but(inputs: Inputs, known) -> Inputs:
     """The inputs with every signal that is not in `known` replaced by NaN."""
-    state = RobotState(
-        *(
-            getattr(inputs.state, s)
-            if s in known
-            else np.full_like(getattr(inputs.state, s), np.nan)
-            for s in SIGNAL_NAMES
-        )
-    )
+    signals = {name: getattr(inputs.state, name) for name in SIGNAL_NAMES}
+    nothing = {name: np.full_like(v, np.nan) for name, v in signals.items() if name not in known}
+    state = RobotState(**(signals | nothing))
     return dataclasses.replace(inputs, state=state)
 
 

@@ -1,5 +1,7 @@
 """What the log says: sums per reward term over episodes, and behaviour in physical units."""
 
+from collections import deque
+
 import numpy as np
 
 from robot_ppo.envs.world import World
@@ -22,7 +24,8 @@ class EpisodeMetrics:
         self.control_period = control_period
         self.sums = np.zeros((len(self._summed), n), np.float64)
         self.counts = np.zeros(n, np.int64)
-        self._finished: list[dict[str, np.ndarray]] = []
+        # Bounded, because an environment that is used without our log is never drained.
+        self._finished: deque[dict[str, np.ndarray]] = deque(maxlen=1024)
 
     def add(self, reward: np.ndarray, terms: np.ndarray, world: World) -> None:
         """Add one control step: reward (n,), its terms (k, n), and the errors in `world`."""
@@ -45,7 +48,8 @@ class EpisodeMetrics:
 
     def drain(self) -> dict[str, np.ndarray]:
         """Return the figures of all episodes that finished since the last call."""
-        finished, self._finished = self._finished, []
+        finished = list(self._finished)
+        self._finished.clear()
         return {
             name: np.concatenate([rows[name] for rows in finished]) if finished else np.zeros(0)
             for name in self.columns

@@ -9,12 +9,14 @@ One control step, in this order and no other:
 5. terminations and the time limit
 6. reward, summed over weighted terms
 7. metrics of episodes that end
-8. the observation of every simulation; where an episode ended it is the true final observation
-9. what ended is reset; commands that are due are redrawn
-10. the observation of what was reset
+8. commands that are due are redrawn
+9. the observation of every simulation; where an episode ended it is the true final observation
+10. what ended is reset
+11. the observation of what was reset
 
-A command is redrawn after the reward, so every reward belongs to the command that was observed.
-The final observation shows the old command: it is what the value of time that is cut off needs.
+A command is redrawn after the reward and before the observation, so every reward belongs to the
+command that was observed, and the final observation is the one that a longer episode would have
+seen: it is what the value of time that is cut off needs.
 """
 
 import logging
@@ -132,6 +134,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         reward[diverged] = self.rewards.termination
         done = failed | truncated
         self.metrics.add(reward, terms, world)
+        self.commands.advance(self._rng)
         observation = self._observe(state)
         critic = privileged.compute(self.task.privileged, world)
         info: dict[str, Any] = {"privileged": critic}
@@ -139,8 +142,6 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         if ended.size:
             info |= self._final(ended, done, failed, observation, critic)
             self._reset(ended)
-        self.commands.advance(self._rng)
-        if ended.size:
             world, state = self._read(ended)
             observation, info["privileged"] = observation.copy(), critic.copy()
             observation[ended] = self._observe(state, ended)
@@ -187,7 +188,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
         state = engine.measure(ids)
-        command = self.commands.values[ids]
+        command = self.commands.values[ids].copy()  # it is redrawn in place
         world = World(
             base_height=qpos[:, 2].astype(np.float32),
             base_quat=quat,

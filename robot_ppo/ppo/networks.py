@@ -78,7 +78,11 @@ class Actor(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the mean action (..., actions): what is exported and what the robot runs."""
-        return self.mlp(self.normalizer(observation))
+        return self.of_normalized(self.normalizer(observation))
+
+    def of_normalized(self, observation: Tensor) -> Tensor:
+        """Return the mean action of observations that went through the normalizer already."""
+        return self.mlp(observation)
 
 
 class Critic(nn.Module):
@@ -92,4 +96,8 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the value, (...)."""
-        return self.mlp(self.normalizer(x)).squeeze(-1)
+        return self.of_normalized(self.normalizer(x))
+
+    def of_normalized(self, x: Tensor) -> Tensor:
+        """Return the value of inputs that went through the normalizer already, (...)."""
+        return self.mlp(x).squeeze(-1)

@@ -1,6 +1,8 @@
 """One iteration's experience, (T, n, ...), float32, allocated once."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -49,35 +51,53 @@ class Rollout:
         )
 
 
-@dataclass
-class Samples:
-    """A rollout without its time axis, with what was computed from it, (m, ...)."""
+class _Samples:
+    """Rows over several tensors of one length."""
 
-    observations: Tensor
-    critic_inputs: Tensor
-    actions: Tensor
-    means: Tensor
-    log_probs: Tensor
-    values: Tensor
-    returns: Tensor
-    advantages: Tensor
+    def tensors(self) -> list[Tensor]:
+        """Return the fields, in order."""
+        return [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
+
+    def flattened(self) -> Self:
+        """Return (T, n, ...) as (T n, ...)."""
+        return type(self)(*(x.flatten(0, 1) for x in self.tensors()))
+
+    def take(self, rows: Tensor) -> Self:
+        """Return copies of the samples at the indices `rows`."""
+        return type(self)(*(x.index_select(0, rows) for x in self.tensors()))
+
+    def pieces(self, size: int) -> Iterator[Self]:
+        """Yield views of `size` consecutive samples; the last may be shorter."""
+        for parts in zip(*(x.split(size) for x in self.tensors()), strict=True):
+            yield type(self)(*parts)
 
     def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.actions)
-
-    def rows(self, rows: Tensor) -> "Rows":
-        """Return the samples `rows`, each field gathered when it is first asked for."""
-        return Rows(self, rows)
+        return len(self.tensors()[0])
 
 
-class Rows:
-    """Some samples of many."""
+@dataclass
+class ActorSamples(_Samples):
+    """What the actor learns from, (m, ...)."""
 
-    def __init__(self, samples: Samples, rows: Tensor) -> None:
-        """Remember which; nothing is copied yet."""
-        self._samples, self._rows = samples, rows
+    observations: Tensor
+    """normalized"""
+    actions: Tensor
+    means: Tensor
+    """of the policy that acted"""
+    log_probs: Tensor
+    """of the actions under the policy that acted"""
+    advantages: Tensor
 
-    def __getattr__(self, name: str) -> Tensor:
-        """Return the field `name` at these rows."""
-        return getattr(self._samples, name).index_select(0, self._rows)
+
+@dataclass
+class CriticSamples(_Samples):
+    """What the critic learns from, (m, ...)."""
+
+    inputs: Tensor
+    """normalized"""
+    values: Tensor
+    """before the update"""
+    returns: Tensor
+
+
+AnySamples = TypeVar("AnySamples", ActorSamples, CriticSamples)

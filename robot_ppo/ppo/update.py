@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robot_ppo.config import Config
 from robot_ppo.ppo import advantages, gaussian, objectives
+from robot_ppo.ppo.flat_adam import FlatAdam
 from robot_ppo.ppo.networks import Actor, Critic
-from robot_ppo.ppo.rollout import Rollout, Samples
+from robot_ppo.ppo.rollout import ActorSamples, AnySamples, CriticSamples, Rollout
 
 CHUNK = 1536
 """Rows that go through a network at once while learning."""
@@ -34,9 +35,10 @@ class Learner:
     def __post_init__(self) -> None:
         """Create optimizers, random streams and the two threads."""
         ppo = self.config.ppo
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), ppo.learning_rate)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), ppo.critic_learning_rate)
+        self.actor_optimizer = FlatAdam(self.actor, ppo.learning_rate)
+        self.critic_optimizer = FlatAdam(self.critic, ppo.critic_learning_rate)
         self.learning_rate = ppo.learning_rate
+        self.kl_target = ppo.kl_target
         self.generators = [torch.Generator().manual_seed(self.config.seed * 2 + i) for i in (0, 1)]
         torch.set_num_threads(1)
         self._threads = ThreadPoolExecutor(2, initializer=lambda: torch.set_num_threads(1))
@@ -46,11 +48,17 @@ class Learner:
         futures = [self._threads.submit(job) for job in jobs]
         return {k: v for future in futures for k, v in future.result().items()}
 
-    def update(self, rollout: Rollout) -> dict[str, float]:
-        """Learn from one rollout, then count it into the normalizers; return the figures."""
-        samples = self._samples(rollout)
+    def update(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
+        """Learn from one rollout, then count it into the normalizers; return the figures.
+
+        Args:
+            rollout: one iteration's experience.
+            progress: fraction of the run's budget that is spent; schedules follow it.
+        """
+        self.kl_target = self._scheduled_kl_target(progress)
+        for_actor, for_critic = self._samples(rollout)
         figures = self.together(
-            lambda: self._learn_actor(samples), lambda: self._learn_critic(samples)
+            lambda: self._learn_actor(for_actor), lambda: self._learn_critic(for_critic)
         )
         self.count(rollout)
         return figures
@@ -65,16 +73,18 @@ class Learner:
     # -- the parts --------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _samples(self, rollout: Rollout) -> Samples:
+    def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples]:
         """Compute values, advantages and old log-probabilities, and flatten time away."""
         ppo = self.config.ppo
         steps = len(rollout.rewards)
+        inputs = torch.empty_like(rollout.critic_inputs)
         values = torch.empty(steps + 1, *rollout.rewards.shape[1:])
 
         @torch.no_grad()  # grad mode belongs to a thread
         def evaluate(rows: range) -> dict[str, float]:
             for t in rows:
-                values[t] = self.critic(rollout.critic_inputs[t])
+                inputs[t] = self.critic.normalizer(rollout.critic_inputs[t])
+                values[t] = self.critic.of_normalized(inputs[t])
             return {}
 
         self.together(
@@ -93,75 +103,77 @@ class Learner:
             ppo.gamma,
             ppo.gae_lambda,
         )
-        log_std = self.actor.log_std.detach()
-        return Samples(
-            rollout.observations.flatten(0, 1),
-            rollout.critic_inputs.flatten(0, 1),
-            rollout.actions.flatten(0, 1),
-            rollout.means.flatten(0, 1),
-            gaussian.log_prob(rollout.actions, rollout.means, log_std).flatten(),
-            values[:-1].flatten(),
-            (gain + values[:-1]).flatten(),
-            advantages.normalize(gain).flatten(),
+        log_probs = gaussian.log_prob(rollout.actions, rollout.means, self.actor.log_std.detach())
+        for_actor = ActorSamples(
+            self.actor.normalizer(rollout.observations),
+            rollout.actions,
+            rollout.means,
+            log_probs,
+            advantages.normalize(gain),
         )
+        for_critic = CriticSamples(inputs, values[:-1], gain + values[:-1])
+        return for_actor.flattened(), for_critic.flattened()
 
-    def _learn_actor(self, samples: Samples) -> dict[str, float]:
+    def _learn_actor(self, samples: ActorSamples) -> dict[str, float]:
         """Ascend the objective; the learning rate follows the KL."""
         ppo, actor, sums = self.config.ppo, self.actor, Sums()
         old_log_std = actor.log_std.detach().clone()
 
-        def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            take = samples.rows(rows)
-            mean = actor(take.observations)
-            ratio = torch.exp(gaussian.log_prob(take.actions, mean, actor.log_std) - take.log_probs)
-            surrogate = objectives.clip(ratio, take.advantages, ppo.clip)
+        def loss(some: ActorSamples) -> tuple[Tensor, dict[str, Tensor]]:
+            mean = actor.of_normalized(some.observations)
+            log_prob = gaussian.log_prob(some.actions, mean, actor.log_std)
+            ratio = torch.exp(log_prob - some.log_probs)
+            surrogate = objectives.clip(ratio, some.advantages, ppo.clip)
             entropy = gaussian.entropy(actor.log_std)
             with torch.no_grad():
-                kl = gaussian.kl(take.means, old_log_std, mean, actor.log_std).mean()
+                kl = gaussian.kl(some.means, old_log_std, mean, actor.log_std).mean()
                 clipped = objectives.clip_fraction(ratio, ppo.clip)
             figures = {"kl": kl, "surrogate": surrogate, "entropy": entropy}
             figures |= {"clip_fraction": clipped, "ratio_max": ratio.max()}
             return -surrogate - ppo.entropy * entropy, figures
 
-        for rows in _minibatches(len(samples), self.config, self.generators[0]):
-            figures = _gradient(loss, rows, actor)
+        for some in _minibatches(samples, self.config, self.generators[0]):
+            figures = _gradient(loss, some, self.actor_optimizer)
             self._follow(figures["kl"])
-            norm = nn.utils.clip_grad_norm_(actor.parameters(), ppo.max_grad_norm).item()
-            self.actor_optimizer.step()
+            norm = self.actor_optimizer.limit(ppo.max_grad_norm)
+            self.actor_optimizer.step(self.learning_rate)
             sums.max(ratio_max=figures.pop("ratio_max"))
             sums.add(**figures, actor_grad_norm=norm)
         std = actor.log_std.detach().exp().mean().item()
         return sums.means() | {"std": std, "learning_rate": self.learning_rate}
 
-    def _learn_critic(self, samples: Samples) -> dict[str, float]:
+    def _learn_critic(self, samples: CriticSamples) -> dict[str, float]:
         """Descend the value loss."""
         ppo, critic, sums = self.config.ppo, self.critic, Sums()
         explained = objectives.explained_variance(samples.values, samples.returns).item()
 
-        def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            take = samples.rows(rows)
-            values = critic(take.critic_inputs)
-            error = objectives.value_loss(values, take.returns, take.values, ppo.value_clip)
+        def loss(some: CriticSamples) -> tuple[Tensor, dict[str, Tensor]]:
+            values = critic.of_normalized(some.inputs)
+            error = objectives.value_loss(values, some.returns, some.values, ppo.value_clip)
             return error, {"value_loss": error}
 
-        for rows in _minibatches(len(samples), self.config, self.generators[1]):
-            figures = _gradient(loss, rows, critic)
-            norm = nn.utils.clip_grad_norm_(critic.parameters(), ppo.max_grad_norm).item()
-            self.critic_optimizer.step()
+        for some in _minibatches(samples, self.config, self.generators[1]):
+            figures = _gradient(loss, some, self.critic_optimizer)
+            norm = self.critic_optimizer.limit(ppo.max_grad_norm)
+            self.critic_optimizer.step(ppo.critic_learning_rate)
             sums.add(**figures, critic_grad_norm=norm)
         return sums.means() | {"explained_variance": explained}
 
     def _follow(self, kl: float) -> None:
         """Lower the actor's learning rate above twice the KL target, raise it below half of it."""
-        target = self.config.ppo.kl_target
+        target = self.kl_target
         if target is None:
             return
         if kl > 2 * target:
             self.learning_rate = max(MIN_LEARNING_RATE, self.learning_rate / 1.5)
         elif 0 < kl < target / 2:
             self.learning_rate = min(MAX_LEARNING_RATE, self.learning_rate * 1.5)
-        for group in self.actor_optimizer.param_groups:
-            group["lr"] = self.learning_rate
+
+    def _scheduled_kl_target(self, progress: float) -> float | None:
+        start, end = self.config.ppo.kl_target, self.config.ppo.kl_target_end
+        if start is None or end is None:
+            return start
+        return start + min(1.0, progress) * (end - start)
 
     def state_dict(self) -> dict:
         """Return all that learning needs to go on."""
@@ -208,25 +220,30 @@ class Sums:
         return {k: v / self._count for k, v in self._sums.items()} | self._maxima
 
 
-def _minibatches(m: int, config: Config, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the rows of every epoch's minibatches, shuffled anew each time."""
+def _minibatches(
+    samples: AnySamples, config: Config, generator: torch.Generator
+) -> Iterator[AnySamples]:
+    """Yield every epoch's minibatches, shuffled anew each time."""
     for _ in range(config.ppo.epochs):
-        yield from torch.randperm(m, generator=generator).chunk(config.ppo.minibatches)
+        shuffled = samples.take(torch.randperm(len(samples), generator=generator))
+        yield from shuffled.pieces(math.ceil(len(samples) / config.ppo.minibatches))
 
 
 def _gradient(
-    loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]], rows: Tensor, model: nn.Module
+    loss: Callable[[AnySamples], tuple[Tensor, dict[str, Tensor]]],
+    minibatch: AnySamples,
+    optimizer: FlatAdam,
 ) -> dict[str, float]:
-    """Set the model's gradients to those of the minibatch `rows`; return its figures.
+    """Set the model's gradient to that of a minibatch; return its figures.
 
     The minibatch goes through in pieces whose activations stay in the cache, which is a quarter
     faster than all at once and the same sum.
     """
-    model.zero_grad()
+    optimizer.zero()
     sums: dict[str, float] = {}
-    for part in rows.split(CHUNK):
-        weight = len(part) / len(rows)
-        value, figures = loss(part)
+    for piece in minibatch.pieces(CHUNK):
+        weight = len(piece) / len(minibatch)
+        value, figures = loss(piece)
         (weight * value).backward()
         for name, figure in figures.items():
             if name.endswith("_max"):

@@ -43,8 +43,11 @@ class Checkpoints:
         """Write `checkpoint`; of all, the newest `keep` stay (0: all)."""
         buffer = io.BytesIO()
         torch.save(asdict(checkpoint), buffer)
-        write_atomically(self.folder / f"{checkpoint.steps:012d}.pt", buffer.getvalue())
-        for path in self.paths()[: -keep or None] if keep else []:
+        written = self.folder / f"{checkpoint.steps:012d}.pt"
+        write_atomically(written, buffer.getvalue())
+        # Never itself: after a damaged newest one, a resumed run writes smaller numbers than that.
+        others = [path for path in self.paths() if path != written]
+        for path in others[: max(0, len(others) + 1 - keep)] if keep else []:
             path.unlink(missing_ok=True)
         return checkpoint
 

@@ -133,11 +133,8 @@ def _clock(seconds: float) -> str:
 
 def _progress(row: dict[str, float], trainer: "Trainer") -> tuple[float, float]:
     """Return the fraction of the budget that is spent, and the seconds that are left."""
-    config = trainer.config
-    done = row["steps"] / config.steps
-    if config.minutes is not None:
-        done = max(done, row["seconds"] / (60 * config.minutes))
-    return min(1.0, done), row["seconds"] * (1 - done) / max(done, 1e-9)
+    done = min(1.0, trainer.progress)
+    return done, row["seconds"] * (1 - done) / max(done, 1e-9)
 
 
 def _table(row: dict[str, float], trainer: "Trainer") -> Table:
@@ -147,7 +144,7 @@ def _table(row: dict[str, float], trainer: "Trainer") -> Table:
     table.add_column("figure")
     table.add_column("value", justify="right", min_width=24)
     table.add_row("progress", ProgressBar(total=1.0, completed=done, width=24))
-    table.add_row("time / left", f"{_clock(row['seconds'])} / {_clock(max(0.0, left))}")
+    table.add_row("time / left", f"{_clock(row['seconds'])} / {_clock(left)}")
     table.add_row("steps", f"{row['steps']:,.0f}")
     table.add_row("steps per second", f"{row['steps_per_second']:,.0f}")
     for column, words, form in SHOWN:
@@ -163,6 +160,6 @@ def _line(row: dict[str, float], trainer: "Trainer") -> str:
         f"{column}={form.format(row[column])}" for column, _, form in SHOWN if column in row
     )
     return (
-        f"{done:4.0%} {_clock(row['seconds'])} left {_clock(max(0.0, left))} "
+        f"{done:4.0%} {_clock(row['seconds'])} left {_clock(left)} "
         f"it={row['iteration']} steps/s={row['steps_per_second']:,.0f} {shown}"
     )

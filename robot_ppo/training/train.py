@@ -49,7 +49,7 @@ class Trainer:
         started, saved = time.perf_counter() - self.seconds, self.seconds
         self._start_episodes()
         with _stop_on_signal() as stopped:
-            while not (self._spent() or stopped()):
+            while self.progress < 1 and not stopped():
                 times = {"physics": -self.env.physics_seconds}
                 self._collect(times)
                 figures = self._learn(times)
@@ -62,6 +62,13 @@ class Trainer:
                     saved = self.seconds
         self.interrupted = stopped()
         return self.checkpoints.save(self._snapshot(), self.config.keep)
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the budget, steps or time, that is spent."""
+        done = self.steps / self.config.steps
+        minutes = self.config.minutes
+        return done if minutes is None else max(done, self.seconds / (60 * minutes))
 
     # -- the parts --------------------------------------------------------------------------
 
@@ -97,7 +104,7 @@ class Trainer:
 
     def _learn(self, times: dict[str, float]) -> dict[str, float]:
         begin = time.perf_counter()
-        figures = self.learner.update(self.rollout)
+        figures = self.learner.update(self.rollout, self.progress)
         times["learn"] = time.perf_counter() - begin
         return figures
 
@@ -113,12 +120,6 @@ class Trainer:
             times = {"physics": 0.0}
             self._collect(times)
             self.learner.count(self.rollout)
-
-    def _spent(self) -> bool:
-        minutes = self.config.minutes
-        return self.steps >= self.config.steps or (
-            minutes is not None and self.seconds >= 60 * minutes
-        )
 
     def _snapshot(self) -> Checkpoint:
         return Checkpoint(

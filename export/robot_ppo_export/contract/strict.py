@@ -69,7 +69,12 @@ def read_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str) -> Any:
     """Return the plain data in YAML text, or raise `yaml.YAMLError`."""
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML trips over an impossible date or an empty `!!bool`
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
 def load_yaml(kind: type[T], path: Path) -> T:
@@ -82,7 +87,32 @@ def convert(kind: type[T], data: Any, source: str) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise InputError(f"{source}: {explain(str(error), kind)}") from None
+        message = _with_keys(str(error), data, kind)
+        raise InputError(f"{source}: {explain(message, kind)}") from None
+
+
+def _with_keys(message: str, data: Any, kind: Any) -> str:
+    """Return msgspec's message with the key of a mapping where it writes `[...]`."""
+    text, *rest = message.split("[...]")
+    path = text.rpartition("`$")[2]
+    for tail in rest:
+        for part in _parts(path):
+            data = data[int(part[:-1]) if isinstance(data, list) else part]
+            kind = _child(kind, part)
+        kind = _child(kind, "")
+        wrong = next(key for key, value in data.items() if not _converts(kind, value))
+        data = data[wrong]
+        text += f".{wrong}{tail}"
+        path = tail.partition("`")[0]
+    return text
+
+
+def _converts(kind: type, data: Any) -> bool:
+    try:
+        msgspec.convert(data, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def explain(message: str, kind: type) -> str:
@@ -120,9 +150,14 @@ def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
 
 def _kind_at(kind: Any, path: str) -> Any:
     """Return the type that `path` leads to inside `kind`."""
-    for part in [p for p in re.split(r"[.\[]", path) if p]:
+    for part in _parts(path):
         kind = _child(kind, part)
     return kind
+
+
+def _parts(path: str) -> list[str]:
+    """Return "a.b[0].c" as ["a", "b", "0]", "c"]."""
+    return [part for part in re.split(r"[.\[]", path) if part]
 
 
 def _fields_at(kind: Any, path: str) -> list[str]:
@@ -140,6 +175,8 @@ def _choices(kind: Any) -> list[str]:
 
 def _child(kind: Any, part: str) -> Any:
     """Return the type of member `part` of a structure, a mapping or a sequence."""
+    if getattr(kind, "__origin__", None) is dict:
+        return kind.__args__[1]
     for k in (kind, *_arguments(kind)):
         if hasattr(k, "__struct_fields__"):
             types = {f.name: f.type for f in msgspec.structs.fields(k)}

@@ -1,0 +1,304 @@
+"""`robot-ppo bench`: every figure that we publish, from one place, beside its yardstick.
+
+Timings are medians over repeats that are interleaved with those of the yardstick in one process,
+so that a noisy machine disturbs both alike: ratios mean more than absolute numbers.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from mujoco.batch import Batch
+from rich.console import Console
+from rich.table import Table
+
+from robot_ppo import assets, config
+from robot_ppo.envs import robot_env
+from robot_ppo.training import evaluate, scorecard
+from robot_ppo.training.checkpoint import Checkpoints, load
+from robot_ppo.training.train import Trainer
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import write_atomically
+from robot_ppo_export.policy import Policy
+
+TASK = "go2_walk"
+SHIPPED = "tests/golden/go2_walk.onnx"
+SIMULATIONS = 1024
+
+
+def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
+    """Measure one group of figures, print it, and write it as JSON if asked."""
+    begin = time.perf_counter()
+    figures = {"env": bench_env, "train": bench_train, "node": bench_node}
+    measured = bench_walk(seeds) if what == "walk" else figures[what]()
+    result = {"machine": machine(), "bench": what, **measured}
+    result["bench_seconds"] = round(time.perf_counter() - begin, 1)
+    table = Table("figure", "value", title=f"robot-ppo bench {what}")
+    for name, value in result.items():
+        table.add_row(name, json.dumps(value))
+    Console().print(table)
+    if out:
+        write_atomically(out, json.dumps(result, indent=2).encode() + b"\n")
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"model name\s*:\s*(.*)", text)
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def shipped_policy() -> Path:
+    """Return the policy that ships with a checkout."""
+    path = assets.root() / SHIPPED
+    if not path.is_file():
+        raise InputError(f"{path}: missing; this figure is measured from a checkout of the project")
+    return path
+
+
+# -- environment and training -------------------------------------------------------------------
+
+
+class _Raw:
+    """The yardstick: `Batch.step` of the same model, from the same states, and nothing else."""
+
+    def __init__(self, env: robot_env.RobotEnv) -> None:
+        self.env = env
+        self.batch = Batch(env.engine.model, env.num_envs, env.engine.batch.nthread)
+
+    def seconds(self) -> float:
+        """Return the time of one control step from the environment's present states [s]."""
+        self.batch.state[:] = self.env.engine.batch.state
+        begin = time.perf_counter()
+        self.batch.step(nstep=self.env.engine.substeps)
+        return time.perf_counter() - begin
+
+
+def bench_env(steps: int = 200) -> dict[str, Any]:
+    """Return environment steps/s over raw `Batch.step`, robots walking with exploration noise."""
+    policy = Policy(shipped_policy())
+    env = robot_env.make(TASK, SIMULATIONS, seed=1)
+    raw = _Raw(env)
+    rng = np.random.default_rng(0)
+    observation, _ = env.reset(seed=1, options={"spread_episodes": True})
+    times: list[tuple[float, float]] = []
+    for _ in range(50 + steps):
+        action = policy.session.run(None, {"observation": observation})[0]
+        action += rng.normal(0, 0.3, action.shape).astype(np.float32)
+        yardstick = raw.seconds()
+        begin = time.perf_counter()
+        observation = env.step(action)[0]
+        times.append((time.perf_counter() - begin, yardstick))
+    ours, theirs = np.array(times[50:]).T
+    return {
+        "env_ratio": round(float(np.median(theirs) / np.median(ours)), 3),
+        "env_steps_per_second": round(SIMULATIONS / float(np.median(ours))),
+        "raw_steps_per_second": round(SIMULATIONS / float(np.median(theirs))),
+    }
+
+
+def bench_train(iterations: int = 60) -> dict[str, Any]:
+    """Return training steps/s, learning included, over raw `Batch.step`, default preset."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(config.load(TASK), Path(folder))
+        raw = _Raw(trainer.env)
+        rollout = trainer.config.rollout
+        times: list[tuple[float, float]] = []
+
+        def watch(_: Trainer, figures: dict[str, float], parts: dict[str, float]) -> None:
+            yardstick = sum(raw.seconds() for _ in range(rollout))
+            times.append((parts["collect"] + parts["learn"], yardstick))
+
+        trainer.run(watch, iterations=iterations)
+    ours, theirs = np.array(times[5:]).T
+    batch = SIMULATIONS * rollout
+    return {
+        "train_ratio": round(float(np.median(theirs) / np.median(ours)), 3),
+        "train_steps_per_second": round(batch / float(np.median(ours))),
+        "raw_steps_per_second": round(batch / float(np.median(theirs))),
+    }
+
+
+# -- time to walking ----------------------------------------------------------------------------
+
+
+def bench_walk(seeds: int = 3) -> dict[str, Any]:
+    """Return the wall-clock from `train` to walking, default preset, for each seed.
+
+    A training saves a checkpoint every few seconds; afterwards each is scored on the nominal 45
+    commands, oldest first. The clock starts with the process and stops when the first checkpoint
+    that walks is on disk.
+    """
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(1, seeds + 1):
+            runs.append(_time_to_walking(Path(folder) / str(seed), seed))
+            print(f"seed {seed}: {runs[-1]}", flush=True)
+    reached = [r["seconds_to_walking"] for r in runs]
+    return {
+        "seconds_to_walking": max(reached) if None not in reached else None,
+        "peak_mb": max(r["peak_mb"] for r in runs),
+        "seeds": runs,
+    }
+
+
+def _time_to_walking(out: Path, seed: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "robot_ppo.cli", "train", TASK, "--out", str(out)]
+    command += ["--seed", str(seed), "--set", "save_every=6", "--set", "keep=0"]
+    began = time.time()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"the training of seed {seed} ended with code {process.returncode}")
+    result: dict[str, Any] = {
+        "seed": seed,
+        "seconds_to_walking": None,
+        "seconds": round(time.time() - began, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
+    settings = config.load_run(out)
+    for path in Checkpoints(out).paths():
+        checkpoint = load(path)
+        card = evaluate.evaluate(
+            *scorecard.from_checkpoint(settings, checkpoint), evaluate.CONDITIONS[:1]
+        )
+        result |= {name: round(value, 4) for name, value in card.overall().items()}
+        if card.walking:
+            result["seconds_to_walking"] = round(path.stat().st_mtime - began, 1)
+            result["steps_to_walking"] = checkpoint.steps
+            break
+    return result
+
+
+# -- node ---------------------------------------------------------------------------------------
+
+
+def bench_node(seconds: float = 20.0, starts: int = 5) -> dict[str, Any]:
+    """Return the node's figures on the shipped policy, against the simulated robot by UDP."""
+    policy = shipped_policy()
+    ready = [_start_to_ready(policy) for _ in range(starts)]
+    with _simulated_robot(seconds + 30):
+        node = _node(policy, "--seconds", f"{seconds:g}", "--arm", "--command", "0.5,0,0")
+        time.sleep(2.0)
+        begin, cpu = time.perf_counter(), _cpu_seconds(node.pid)
+        time.sleep(seconds - 4.0)
+        cpu = (_cpu_seconds(node.pid) - cpu) / (time.perf_counter() - begin)
+        resident = _resident_mb(node.pid)
+        out, _ = node.communicate(timeout=60)
+    p50, p99 = _ticks(out)
+    return {
+        "tick_p50_ms": p50,
+        "tick_p99_ms": p99,
+        "start_to_ready_s": round(median(ready), 3),
+        "resident_mb": round(resident, 1),
+        "cpu_percent": round(100 * cpu, 2),
+        "missed_deadlines": int(_number(r"missed (\d+)", out)),
+        "onnx_torch_difference": onnx_torch_difference(),
+    }
+
+
+def onnx_torch_difference(count: int = 10_000) -> float:
+    """Return the largest |ONNX - torch| over random observations, default preset's network."""
+    import torch
+
+    from robot_ppo import export
+    from robot_ppo.ppo.networks import Actor
+
+    settings = config.load(TASK)
+    torch.manual_seed(0)
+    policy = Policy(shipped_policy())
+    actor = Actor(policy.layout.size, len(policy.contract.robot.joints), settings.networks)
+    observation = np.random.default_rng(0).normal(0, 3, (count, policy.layout.size))
+    actor.normalizer.update(torch.from_numpy(observation).float())
+    torch.nn.init.orthogonal_(actor.mlp[-1].weight)
+    data = export.graph_bytes(settings, actor)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    x = observation.astype(np.float32)
+    with torch.inference_mode():
+        wanted = actor(torch.from_numpy(x)).numpy()
+    return float(np.abs(session.run(None, {"observation": x})[0] - wanted).max())
+
+
+def _node(policy: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "robot_ppo_export.cli", "run", str(policy), "--driver", "udp"]
+    return subprocess.Popen(
+        [*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+
+
+class _simulated_robot:  # noqa: N801  a context manager, used like a function
+    """`robot-ppo sim` in another process."""
+
+    def __init__(self, seconds: float) -> None:
+        command = [sys.executable, "-m", "robot_ppo.cli", "sim", "go2", "--seconds", f"{seconds:g}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(3.0)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def _start_to_ready(policy: Path) -> float:
+    """Return the time from the node's start to a policy that is proven and warm [s]."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from robot_ppo_export.node import drivers\n"
+        "from robot_ppo_export.node.clock import MonotonicClock\n"
+        "from robot_ppo_export.node.commands import FixedCommand\n"
+        "from robot_ppo_export.node.node import Node\n"
+        "from robot_ppo_export.policy import Policy\n"
+        "clock = MonotonicClock()\n"
+        "driver = drivers.create('fake', clock, '127.0.0.1', 0, 1.0)\n"
+        "Node(Policy(Path(sys.argv[1])), driver, clock, FixedCommand((0, 0, 0))).prepare()\n"
+    )
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, str(policy)], check=True)
+    return time.perf_counter() - begin
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_mb(pid: int) -> float:
+    """Return the resident memory of a process [MB]."""
+    return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+
+
+def _ticks(out: str) -> tuple[float, float]:
+    """Return p50 and p99 of the node's tick [ms] from what it printed at the end."""
+    return _number(r"p50 ([\d.]+) ms", out), _number(r"p99 ([\d.]+) ms", out)
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if not found:
+        raise InputError(f"the node's last lines have no {pattern!r}:\n{text[-600:]}")
+    return float(found[1])
+
+
+Log = Callable[[Trainer, dict[str, float], dict[str, float]], None]

@@ -1,0 +1,172 @@
+"""Checkpoints: whole or as before, passed over when damaged, and never executed."""
+
+import errno
+import logging
+import os
+import pickle
+
+import pytest
+import torch
+
+from robot_ppo.training import checkpoint
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo_export.errors import InputError
+
+
+def snapshot(steps):
+    return Checkpoint(
+        steps=steps,
+        seconds=1.5,
+        iteration=3,
+        learner={"actor": {"w": torch.arange(3.0) + steps}, "learning_rate": 1e-3},
+        rng={"state": 2**100, "name": "PCG64"},
+        env_rng={"state": {"inc": 5}},
+    )
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path)
+
+
+def names(checkpoints):
+    return [p.name for p in checkpoints.paths()]
+
+
+def test_what_is_saved_comes_back(checkpoints):
+    checkpoints.save(snapshot(64), keep=5)
+    back = checkpoints.newest()
+    assert (back.steps, back.seconds, back.iteration) == (64, 1.5, 3)
+    assert torch.equal(back.learner["actor"]["w"], torch.arange(3.0) + 64)
+    assert back.rng == {"state": 2**100, "name": "PCG64"} and back.env_rng == {"state": {"inc": 5}}
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(1, [30]), (2, [20, 30]), (9, [10, 20, 30]), (0, [10, 20, 30])]
+)
+def test_the_newest_stay(checkpoints, keep, kept):
+    for steps in (10, 20, 30):
+        checkpoints.save(snapshot(steps), keep)
+    assert names(checkpoints) == [f"{steps:012d}.pt" for steps in kept]
+    assert checkpoints.newest().steps == 30
+
+
+def test_newest_is_by_steps_not_by_digits(checkpoints):
+    for steps in (9, 1_000_000, 10):
+        checkpoints.save(snapshot(steps), keep=0)
+    assert checkpoints.newest().steps == 1_000_000
+
+
+def test_what_was_just_written_stays_also_beside_a_damaged_newer_one(checkpoints):
+    """As after a resume from the one before it."""
+    for steps in (10, 30):
+        checkpoints.save(snapshot(steps), keep=2)
+    checkpoints.paths()[-1].write_bytes(b"damaged")
+    checkpoints.save(snapshot(20), keep=1)
+    assert "000000000020.pt" in names(checkpoints)
+    assert len(names(checkpoints)) == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_passed_over_and_said(checkpoints, share, caplog):
+    for steps in (10, 20):
+        checkpoints.save(snapshot(steps), keep=0)
+    newest = checkpoints.paths()[-1]
+    data = newest.read_bytes()
+    newest.write_bytes(data[: int(share * len(data))])
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.newest().steps == 10
+    assert f"{newest}: not a whole checkpoint" in caplog.text
+    assert "using the one before it" in caplog.text
+
+
+def test_a_checkpoint_that_lacks_a_part_is_not_whole(checkpoints):
+    checkpoints.folder.mkdir()
+    torch.save({"steps": 1}, checkpoints.folder / "1.pt")
+    with pytest.raises(InputError, match="not a whole checkpoint"):
+        checkpoint.load(checkpoints.folder / "1.pt")
+
+
+def test_nothing_but_damaged_ones_is_an_error_that_counts_them(checkpoints):
+    checkpoints.folder.mkdir()
+    for i in range(2):
+        (checkpoints.folder / f"{i}.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="none of the 2 checkpoints can be read"):
+        checkpoints.newest()
+
+
+def test_no_checkpoint_is_an_error_that_says_who_writes_them(checkpoints):
+    with pytest.raises(InputError, match="no checkpoint here; `robot-ppo train` writes them"):
+        checkpoints.newest()
+    with pytest.raises(InputError, match="no such checkpoint"):
+        checkpoint.load(checkpoints.folder / "1.pt")
+
+
+class Attack:
+    """A pickle that runs code when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(
+    checkpoints, tmp_path, writer
+):
+    checkpoints.folder.mkdir()
+    trap, path = tmp_path / "executed", checkpoints.folder / "1.pt"
+    data = {"steps": Attack(trap)}
+    if writer == "torch":
+        torch.save(data, path)
+    else:
+        path.write_bytes(pickle.dumps(data))
+    with pytest.raises(InputError, match="not a whole checkpoint"):
+        checkpoint.load(path)
+    assert not trap.exists()
+    # Negative control: a loader that trusts the file does run it.
+    with path.open("rb") as file:
+        (torch.load(file, weights_only=False) if writer == "torch" else pickle.load(file))
+    assert trap.exists()
+
+
+# -- disks that fail ----------------------------------------------------------------------------
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen"])
+def test_a_full_disk_keeps_the_last_good_checkpoint(checkpoints, call, monkeypatch):
+    checkpoints.save(snapshot(10), keep=1)
+    before = checkpoints.paths()[0].read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(InputError, match=r"000020.pt: cannot be written \(No space left"):
+            checkpoints.save(snapshot(20), keep=1)
+    assert names(checkpoints) == ["000000000010.pt"]
+    assert checkpoints.paths()[0].read_bytes() == before
+    assert checkpoints.newest().steps == 10
+    assert [p.name for p in checkpoints.folder.iterdir()] == ["000000000010.pt"]  # no litter
+
+
+def test_an_interrupted_write_leaves_no_half_checkpoint(checkpoints, monkeypatch):
+    checkpoints.save(snapshot(10), keep=5)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(snapshot(20), keep=5)
+    assert names(checkpoints) == ["000000000010.pt"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        Checkpoints(tmp_path / "file").save(snapshot(1), keep=1)

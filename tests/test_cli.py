@@ -1,0 +1,299 @@
+"""`robot-ppo` as a person and a script call it: exit codes, sentences, help."""
+
+import json
+import os
+import subprocess
+import sys
+
+import env_helpers as helpers
+import pytest
+from env_helpers import train_arguments
+from node_helpers import ROOT
+
+import robot_ppo
+from robot_ppo import assets, cli
+from robot_ppo.training import evaluate
+
+COMMANDS = ("list", "train", "eval", "export", "play", "sim", "bench")
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def refused(arguments, capsys, code=2):
+    """The one sentence with which a command line is refused."""
+    assert cli.main([str(a) for a in arguments]) == code
+    out, err = capsys.readouterr()
+    said = err.strip()
+    assert said.startswith("robot-ppo: ") and "\n" not in said
+    assert "Traceback" not in out + err
+    return said
+
+
+def rejected(arguments, capsys):
+    """What argparse says, in its own way, with its own exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(a) for a in arguments])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return words(said)
+
+
+# -- help ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    said = words(capsys.readouterr().out)
+    assert said.startswith(f"usage: robot-ppo {command}")
+    assert len(said) > 60
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--help"])
+    assert end.value.code == 0
+    said = words(capsys.readouterr().out)
+    for command in COMMANDS:
+        assert f" {command} " in said
+    assert "exit codes: 0 done; 2 wrong input; 3 a policy file refused" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("train", "--out --preset --seed --steps --minutes --threads --set --resume --overwrite"),
+        ("eval", "--json --plot --quick"),
+        ("export", "-o"),
+        ("play", "--video --plot --seconds --command"),
+        ("sim", "--port"),
+        ("bench", "--json env,train,walk,node"),
+    ],
+)
+def test_the_options_that_scripts_use_exist(command, options, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    said = capsys.readouterr().out
+    assert all(option in said for option in options.split())
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.strip() == f"robot-ppo {robot_ppo.__version__}"
+
+
+def test_list_names_robots_tasks_and_presets(capsys):
+    assert cli.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"robots: {', '.join(assets.robot_names())}",
+        f"tasks: {', '.join(assets.task_names())}",
+        f"presets: {', '.join(assets.preset_names())}",
+    ]
+    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[2]
+
+
+# -- wrong input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["train", "go2_wlak"], "unknown task 'go2_wlak'; did you mean 'go2_walk'? Known: "),
+        (["train", "go2_walk", "--preset", "defautl"], "unknown preset 'defautl'; did you mean"),
+        (["sim", "go3"], "unknown robot 'go3'; did you mean 'go2'? Known: "),
+        (
+            ["train", "go2_walk", "--set", "ppo.gama=0.98"],
+            "--set: unknown key `ppo.gama`; did you mean 'gamma'? Known: ",
+        ),
+        (["train", "go2_walk", "--set", "task.robot=go3"], "unknown robot 'go3'"),
+        (["train", "go2_walk", "--set", "ppo.gamma=high"], "`ppo.gamma`: Expected `float`"),
+        (["train", "go2_walk", "--set", "ppo.gamma"], "write it as path.to.key=value"),
+        (["train", "go2_walk", "--set", "ppo.gamma=2"], "`ppo.gamma`: "),
+        (
+            ["train", "go2_walk", "--set", "task.rewards.slpi={weight: 1}"],
+            "unknown reward 'slpi'; did you mean 'slip'?",
+        ),
+        (
+            ["train", "go2_walk", "--set", "task.randomization.frictions=[0, 1]"],
+            "unknown randomization 'frictions'; did you mean 'friction'?",
+        ),
+        (["train", "go2_walk", "--set", "task.physics_timestep=0.007"], "must divide"),
+        (["train", "go2_walk", "--steps", "0"], "`steps`: 0 must be at least 1"),
+    ],
+)
+def test_wrong_input_is_one_sentence_with_the_right_name_and_exit_code_2(
+    arguments, text, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert text in refused(arguments, capsys)
+
+
+READERS = {"eval": ["eval", "--quick"], "play": ["play", "--plot", "x.png"]}
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize("missing", ["nothing_here", "nothing_here.onnx"])
+def test_a_missing_run_or_file_is_said(command, missing, capsys, tmp_path):
+    assert "nothing_here" in refused([*READERS[command], tmp_path / missing], capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments", [*([*words, "."] for words in READERS.values()), ["export", ".", "-o", "x.onnx"]]
+)
+def test_a_folder_without_a_run_is_said(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "config.yaml" in refused(arguments, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_file_that_is_no_policy_is_refused_with_exit_code_3(command, capsys, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"no policy")
+    assert "x.onnx" in refused([*READERS[command], tmp_path / "x.onnx"], capsys, code=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["train"], "required: TASK"),
+        (["train", "go2_walk", "--resume", "--overwrite"], "not allowed with argument"),
+        (["train", "go2_walk", "--steps", "many"], "invalid int value: 'many'"),
+        (["export", "run"], "required: -o"),
+        (["play", "x.onnx", "--command", "1,2"], "'1,2' is not VX,VY,YAW, e.g. 0.5,0,0"),
+        (["bench", "everything"], "invalid choice: 'everything'"),
+    ],
+)
+def test_a_malformed_command_line_has_exit_code_2(arguments, text, capsys):
+    assert text in rejected(arguments, capsys)
+
+
+# -- missing libraries --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "go2_walk"],
+        ["eval", "run"],
+        ["export", "run", "-o", "x.onnx"],
+        ["play", "x.onnx"],
+        ["sim", "go2"],
+        ["bench", "env"],
+    ],
+)
+def test_a_missing_extra_says_what_to_install(arguments, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "mujoco" else object())
+    said = refused(arguments, capsys)
+    assert said == "robot-ppo: this command needs mujoco: pip install 'robot-ppo[train]'"
+
+
+def test_list_needs_no_extra(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["list"]) == 0
+
+
+def test_the_command_line_alone_loads_nothing_heavy():
+    code = (
+        "import sys; from robot_ppo import cli; cli.parser();"
+        "heavy = {'torch', 'mujoco', 'onnx', 'rich', 'av'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    path = f"{ROOT}:{ROOT / 'export'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# -- the whole line -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """A run of two iterations, and its policy file."""
+    folder = tmp_path_factory.mktemp("line")
+    assert cli.main(train_arguments(folder / "run")) == 0
+    assert cli.main(["export", str(folder / "run"), "-o", str(folder / "walk.onnx")]) == 0
+    return folder
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Scorecards of a fraction of a second."""
+    monkeypatch.setattr(evaluate, "SECONDS", 0.4)
+    monkeypatch.setattr(evaluate, "UNSCORED", 0.2)
+
+
+def scored(policy, name, *more):
+    path = policy / f"{name}.json"
+    source = "run" if name == "run" else "walk.onnx"
+    arguments = ["eval", str(policy / source), "--json", str(path), "--quick", *more]
+    assert cli.main(arguments) == 0
+    return json.loads(path.read_text())
+
+
+def test_eval_writes_the_figures_that_scripts_read(policy, short, capsys):
+    data = scored(policy, "run", "--plot", str(policy / "card.png"))
+    assert {"velocity_error", "yaw_error", "falls", "walking"} <= set(data)
+    assert isinstance(data["walking"], bool) and isinstance(data["velocity_error"], float)
+    assert list(data["conditions"]) == ["nominal"]
+    assert (policy / "card.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    assert "nominal" in said and "not walking (nominal: velocity_error <= 0.15" in words(said)
+
+
+def test_a_policy_file_scores_as_the_run_that_it_came_from(policy, short):
+    """The same weights; two runtimes, which differ in the last bits."""
+    run, file = scored(policy, "run"), scored(policy, "file")
+    for figure in ("velocity_error", "yaw_error", "foot_slip"):
+        assert run[figure] == pytest.approx(file[figure], rel=1e-2), figure
+    assert run["source"]["steps"] == file["source"]["steps"] == 2 * 64
+
+
+def test_without_quick_every_condition_is_scored(policy, short, monkeypatch):
+    monkeypatch.setattr(evaluate, "COMMANDS", ((0.0, 0.0, 0.0),))
+    path = policy / "all.json"
+    assert cli.main(["eval", str(policy / "run"), "--json", str(path)]) == 0
+    names = [c.name for c in evaluate.CONDITIONS]
+    assert list(json.loads(path.read_text())["conditions"]) == names
+
+
+def test_an_unwritable_target_is_said(policy, short, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "x.onnx"
+    assert "cannot be written" in refused(["export", policy / "run", "-o", target], capsys)
+
+
+def test_a_run_of_an_older_configuration_is_said(policy, capsys, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    text = (policy / "run" / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("rollout:", "roll_out:"))
+    said = refused(["eval", folder], capsys)
+    assert "unknown key `roll_out`; did you mean 'rollout'?" in said
+
+
+def test_the_program_has_the_exit_code_of_main(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "robot_ppo.cli", "train", "walk_the_dog"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("robot-ppo: unknown task 'walk_the_dog'")
+    assert helpers.TASK in done.stderr

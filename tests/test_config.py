@@ -1,0 +1,331 @@
+"""Task and preset into one checked configuration, `--set` on top, and the way back from YAML."""
+
+import math
+import shutil
+
+import msgspec
+import pytest
+import yaml
+
+from robot_ppo import assets, config
+from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo_export.contract import strict
+from robot_ppo_export.errors import InputError
+
+TASK = "go2_walk"
+
+
+def load(*overrides, **flags):
+    return config.load(TASK, overrides=overrides, **flags)
+
+
+def refused(*overrides, text, **flags):
+    with pytest.raises(InputError, match=text):
+        load(*overrides, **flags)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A function: a folder of configs/ and a text, which becomes its file mine.yaml."""
+    source = assets.root()
+    (tmp_path / "robots").symlink_to(source / "robots")
+    shutil.copytree(source / "configs", tmp_path / "configs")
+    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+
+    def ship(folder: str, text: str) -> None:
+        (tmp_path / "configs" / folder / "mine.yaml").write_text(text)
+
+    return ship
+
+
+# What is shipped
+
+
+@pytest.mark.parametrize("task", assets.task_names())
+@pytest.mark.parametrize("preset", assets.preset_names())
+def test_every_shipped_task_loads_with_every_preset(task, preset):
+    loaded = config.load(task, preset)
+    assert loaded.task.name == task
+    config.check(loaded)
+
+
+@pytest.mark.parametrize("task", assets.task_names())
+def test_every_name_in_a_shipped_task_is_known_to_the_environment(task):
+    loaded = config.load(task).task
+    env = RobotEnv(loaded, assets.load_robot(loaded.robot), num_envs=2, threads=1, seed=0)
+    assert env.observation_space.shape == (2, env.layout.size)
+    env.close()
+
+
+@pytest.mark.parametrize("task", assets.task_names())
+def test_a_shipped_task_fits_its_robot(task):
+    loaded = config.load(task).task
+    robot = assets.load_robot(loaded.robot)
+    assert set(loaded.gait.offsets) == set(robot.feet)
+    assert all(0 <= offset < 1 for offset in loaded.gait.offsets.values())
+    assert loaded.terminations.base_height < robot.base.height
+
+
+# --set and flags
+
+
+@pytest.mark.parametrize(
+    "text, read, expected",
+    [
+        ("ppo.gamma=0.9876", lambda c: c.ppo.gamma, 0.9876),
+        ("ppo.learning_rate=3.25e-4", lambda c: c.ppo.learning_rate, 3.25e-4),
+        ("ppo.max_grad_norm=7e-1", lambda c: c.ppo.max_grad_norm, 0.7),
+        ("ppo.value_clip=0.7", lambda c: c.ppo.value_clip, 0.7),
+        ("networks.actor=[65, 33]", lambda c: c.networks.actor, (65, 33)),
+        ("num_envs=17", lambda c: c.num_envs, 17),
+        ("task.commands.vx=[-0.5, 0.5]", lambda c: c.task.commands.vx, (-0.5, 0.5)),
+        ("task.rewards.slip.weight=-17", lambda c: c.task.rewards["slip"]["weight"], -17.0),
+        ("task.rewards.torque={weight: 0}", lambda c: c.task.rewards["torque"], {"weight": 0.0}),
+        ("task.randomization={}", lambda c: c.task.randomization, {}),
+        ("task.pushes=null", lambda c: c.task.pushes, None),
+        ("task.observation=[{name: command}]", lambda c: len(c.task.observation), 1),
+    ],
+)
+def test_an_override_is_applied_as_yaml(text, read, expected):
+    assert read(load()) != expected
+    assert read(load(text)) == expected
+
+
+def test_an_override_changes_nothing_else():
+    changed, plain = load("ppo.gamma=0.9876"), load()
+    assert changed != plain
+    ppo = msgspec.structs.replace(changed.ppo, gamma=plain.ppo.gamma)
+    assert msgspec.structs.replace(changed, ppo=ppo) == plain
+
+
+def test_a_later_override_wins_and_overrides_win_over_flags():
+    assert load("ppo.gamma=0.9", "ppo.gamma=0.8").ppo.gamma == 0.8
+    assert load(seed=7).seed == 7
+    assert load("seed=8", seed=7).seed == 8
+
+
+def test_a_flag_that_was_not_given_leaves_the_preset():
+    assert load(seed=None, steps=None) == load()
+    assert load(steps=123).steps == 123
+
+
+@pytest.mark.parametrize(
+    "override, text",
+    [
+        ("ppo.gama=1", r"--set: unknown key `ppo\.gama`; did you mean 'gamma'\? Known: clip, "),
+        ("gama=1", r"--set: unknown key `gama`"),
+        ("task.gait.frequncy=1", r"unknown key `task\.gait\.frequncy`; did you mean 'frequency'"),
+        ("task.action.scal=1", r"unknown key `task\.action\.scal`; did you mean 'scale'"),
+        ("task.pushes.sped=[0, 1]", r"unknown key `task\.pushes\.sped`; did you mean 'speed'"),
+        (
+            "task.observation=[{name: command, scal: 1}]",
+            r"unknown key `task\.observation\[0\]\.scal`; did you mean 'scale'",
+        ),
+        ("ppo.gamma=high", r"--set: `ppo\.gamma`: Expected `float`, got `str`"),
+        ("num_envs=1.5", r"--set: `num_envs`: Expected `int`, got `float`"),
+        ("ppo=3", r"--set: `ppo`: Expected `object`, got `int`"),
+        ("task.commands.vx=[1]", r"`task\.commands\.vx`: Expected `array` of length 2, got 1"),
+        ("task.rewards.slip=3", r"`task\.rewards\.slip`: Expected `object`, got `int`"),
+        ("task.rewards.slip.weight=x", r"`task\.rewards\.slip\.weight`: Expected `float`"),
+        ("task.randomization.kp=1", r"`task\.randomization\.kp`: Expected `array`, got `int`"),
+        ("ppo.objective=clp", r"`ppo\.objective`: Invalid enum value 'clp'; did you mean 'clip'"),
+        ("networks.activation=gelu", r"did you mean 'elu'\? Known: elu, relu, tanh"),
+        ("ppo.gamma", r"--set ppo\.gamma: write it as path\.to\.key=value"),
+        ("ppo.gamma=[", r"--set ppo\.gamma=\[: '\[' is not a YAML value"),
+        ("seed=2020-13-45", r"is not a YAML value"),
+        ("=3", r"--set: unknown key ``"),
+    ],
+)
+def test_a_wrong_override_is_named_with_its_path(override, text):
+    refused(override, text=text)
+
+
+# Files
+
+
+def test_an_unknown_key_in_a_file_is_named_with_the_file(shipped):
+    task = assets.task_path(TASK).read_text()
+    shipped("tasks", task.replace("frequency:", "frequncy:"))
+    with pytest.raises(InputError) as error:
+        config.load("mine")
+    assert "configs/tasks/mine.yaml: unknown key `gait.frequncy`" in str(error.value)
+    assert "did you mean 'frequency'?" in str(error.value)
+
+
+def test_an_unknown_key_in_a_preset_is_named_with_the_file(shipped):
+    shipped("train", "ppo: {gama: 0.9}")
+    with pytest.raises(InputError) as error:
+        config.load(TASK, "mine")
+    assert "configs/train/mine.yaml: unknown key `ppo.gama`; did you mean" in str(error.value)
+
+
+def test_an_override_cannot_repair_a_broken_file(shipped):
+    """The file is checked first, so that the error names it."""
+    shipped("train", "ppo: {gamma: high}")
+    with pytest.raises(InputError, match=r"mine\.yaml: `ppo\.gamma`: Expected `float`, got `str`"):
+        config.load(TASK, "mine", overrides=["ppo.gamma=0.9"])
+
+
+@pytest.mark.parametrize("text", ["- 1", "3", "word"])
+def test_a_file_that_holds_no_keys_is_refused(text, shipped):
+    shipped("tasks", text)
+    with pytest.raises(InputError, match=r"mine\.yaml: must hold keys and values, got "):
+        config.load("mine")
+
+
+def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shipped):
+    shipped("tasks", "")
+    with pytest.raises(InputError, match=r"mine\.yaml: Object missing required field `robot`"):
+        config.load("mine")
+    assets.preset_path("default").with_name("mine.yaml").write_text("# nothing\n")
+    assert config.load(TASK, "mine").ppo == config.Ppo()
+
+
+# check()
+
+
+def test_the_unchanged_configuration_is_not_refused():
+    """Negative control for the table below."""
+    config.check(load())
+
+
+@pytest.mark.parametrize("step", [0.003, 0.021, 0.04, -0.01])
+def test_the_physics_step_must_divide_the_control_period(step):
+    text = r"task\.physics_timestep`: .* (must divide control_period 0\.02|must be above 0)"
+    refused("task.control_period=0.02", f"task.physics_timestep={step}", text=text)
+
+
+@pytest.mark.parametrize("step", [0.02, 0.01, 0.005, 0.004, 0.002, 0.001])
+def test_a_physics_step_that_divides_is_accepted(step):
+    loaded = load("task.control_period=0.02", f"task.physics_timestep={step}")
+    assert loaded.task.physics_timestep == step
+
+
+@pytest.mark.parametrize(
+    "key", ["num_envs", "rollout", "steps", "ppo.epochs", "ppo.minibatches", "threads", "keep"]
+)
+def test_a_count_below_its_least_is_refused(key):
+    least = 0 if key in ("threads", "keep") else 1
+    load("ppo.minibatches=1", f"{key}={least}")
+    refused(f"{key}={least - 1}", text=rf"`{key}`: {least - 1} must be at least {least}")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("task.control_period", "task.physics_timestep", "task.episode_length", "ppo.gamma"),
+        *("ppo.clip", "ppo.value_clip", "ppo.kl_target", "ppo.max_grad_norm"),
+        *("networks.init_std", "networks.obs_clip"),
+    ],
+)
+@pytest.mark.parametrize("value", ["0", "-0.5"])
+def test_what_must_be_above_zero_is_refused_otherwise(key, value):
+    refused(f"{key}={value}", text=rf"`{key}`: {float(value)} must be above 0")
+
+
+@pytest.mark.parametrize("key", ["ppo.gamma", "ppo.gae_lambda", "task.commands.standing_fraction"])
+def test_a_fraction_above_one_is_refused_and_one_is_not(key):
+    load(f"{key}=1")
+    refused(f"{key}=1.01", text=rf"`{key}`: 1\.01 is not in \[0, 1\]")
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_gait_needs_both_stance_and_swing(value):
+    refused(f"task.gait.stance={value}", text=r"`task\.gait\.stance`: .* is not between 0 and 1")
+
+
+def test_no_more_minibatches_than_samples():
+    load("ppo.minibatches=24", num_envs=3, rollout=8)
+    refused("ppo.minibatches=25", num_envs=3, rollout=8, text=r"25 is more than the 24 samples")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("task.commands.vx", "task.commands.vy", "task.commands.yaw_rate"),
+        *("task.commands.resample", "task.pushes.interval", "task.pushes.speed"),
+        *("task.randomization.friction", "task.randomization.payload"),
+    ],
+)
+def test_a_range_that_is_turned_round_is_refused(key):
+    load(f"{key}=[2, 2]")
+    refused(f"{key}=[3, 2]", text=rf"`{key}`: \[3\.0, 2\.0\] is not \[low, high\]")
+
+
+def test_a_reward_without_a_weight_is_refused():
+    refused("task.rewards.slip={sigma2: 1}", text=r"`task\.rewards\.slip`: lacks `weight`")
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+@pytest.mark.parametrize(
+    "key", ["task.control_period", "ppo.clip", "task.rewards.slip.weight", "task.noise.joint_pos"]
+)
+def test_a_number_that_is_not_finite_is_refused_with_its_path(key, value):
+    refused(f"{key}={value}", text=rf"`{key}`: -?(nan|inf) is not a finite number")
+
+
+# What only the environment can know
+
+
+@pytest.mark.parametrize(
+    "override, text",
+    [
+        ("task.observation=[{name: comand}]", "unknown term 'comand'; did you mean 'command'?"),
+        ("task.privileged=[base_hight]", "'base_hight'; did you mean 'base_height'?"),
+        ("task.rewards.slp={weight: 1}", "unknown reward 'slp'; did you mean 'slip'?"),
+        ("task.noise.joint_poss=1.0", "unknown signal 'joint_poss'; did you mean 'joint_pos'?"),
+        ("task.randomization.frixion=[0, 1]", "'frixion'; did you mean 'friction'?"),
+        ("task.gait.offsets={FR: 0.0}", "task.gait.offsets names ['FR'], robot.yaml's feet are"),
+    ],
+)
+def test_a_name_that_no_table_has_is_refused_with_the_nearest(override, text):
+    task = load(override).task
+    with pytest.raises(InputError) as error:
+        RobotEnv(task, assets.load_robot(task.robot), num_envs=1, threads=1)
+    assert text in str(error.value)
+
+
+# The saved configuration
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("ppo.learning_rate=1e-5", "ppo.value_clip=0.2", "minutes=1.5"),
+        ("task.pushes=null", "ppo.kl_target=null", "task.rewards.torque.weight=-1.2345678901e-9"),
+        (f"task.action.scale={1 / 3}", f"task.episode_length={math.pi}"),
+    ],
+)
+def test_a_run_loads_the_very_configuration_that_it_saved(overrides, tmp_path):
+    saved = load(*overrides)
+    (tmp_path / "config.yaml").write_text(config.to_yaml(saved))
+    assert config.load_run(tmp_path) == saved
+    assert config.to_yaml(config.load_run(tmp_path)) == config.to_yaml(saved)
+
+
+def test_the_saved_configuration_is_plain_yaml_with_every_key():
+    data = yaml.safe_load(config.to_yaml(load()))
+    assert set(data) == set(config.Config.__struct_fields__)
+    assert data["task"]["rewards"] == load().task.rewards
+
+
+def test_a_run_without_a_configuration_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"config\.yaml: cannot be read"):
+        config.load_run(tmp_path)
+
+
+def test_a_damaged_saved_configuration_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text(config.to_yaml(load()).replace("num_envs", "num_env"))
+    with pytest.raises(InputError, match=r"config\.yaml: unknown key `num_env`; did you mean"):
+        config.load_run(tmp_path)
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        load().seed = 2  # type: ignore[misc]
+
+
+def test_the_yaml_of_a_task_has_no_key_that_its_structure_lacks():
+    for name in assets.task_names():
+        assert set(strict.read_yaml(assets.task_path(name))) <= set(config.Task.__struct_fields__)

@@ -1,0 +1,214 @@
+"""The contract as JSON: the same bits back, and only what is whole and consistent is accepted."""
+
+import functools
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from contract_helpers import TERMS, contract, robot, small_actor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.contract.contract import FORMAT_VERSION
+from robot_ppo_export.errors import RefusedError
+
+AWKWARD = (0.1 + 0.2, 1 / 3, -0.0, 5e-324, 1.7976931348623157e308, 2**53 + 2.0, math.pi, 1e-5)
+
+
+@functools.cache
+def whole():
+    return contract(small_actor())
+
+
+def plain():
+    return msgspec.json.decode(contracts.to_json(whole()))
+
+
+def refused(data, *texts):
+    text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+    with pytest.raises(RefusedError) as error:
+        contracts.from_json(text)
+    for part in texts:
+        assert part in str(error.value), str(error.value)
+
+
+def with_value(path, value):
+    data = plain()
+    *parents, last = path
+    entry = data
+    for key in parents:
+        entry = entry[key]
+    entry[last] = value
+    return data
+
+
+def paths(data, prefix=()):
+    """The path of every key of nested plain data."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield (*prefix, key)
+            yield from paths(value, (*prefix, key))
+    elif isinstance(data, list):
+        for i, value in enumerate(data):
+            yield from paths(value, (*prefix, i))
+
+
+# Full precision
+
+
+def test_the_contract_comes_back_equal_and_writes_the_same_text():
+    text = contracts.to_json(whole())
+    assert contracts.from_json(text) == whole()
+    assert contracts.to_json(contracts.from_json(text)) == text
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_float_comes_back_with_the_same_bits(value):
+    training = msgspec.structs.replace(whole().training, physics_timestep=value)
+    changed = msgspec.structs.replace(whole(), training=training)
+    back = contracts.from_json(contracts.to_json(changed)).training.physics_timestep
+    assert back.hex() == value.hex()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
+def test_any_finite_float_comes_back_with_the_same_bits(values):
+    normalizer = msgspec.structs.replace(
+        whole().normalizer, mean=(*values, *whole().normalizer.mean[2:])
+    )
+    changed = msgspec.structs.replace(whole(), normalizer=normalizer)
+    back = contracts.from_json(contracts.to_json(changed)).normalizer.mean
+    assert [v.hex() for v in back[:2]] == [v.hex() for v in values]
+
+
+def test_float32_statistics_come_back_with_the_same_bits():
+    actor = small_actor()
+    back = contracts.from_json(contracts.to_json(whole())).normalizer
+    assert np.array(back.mean, np.float32).tobytes() == actor.mean.tobytes()
+    assert np.array(back.std, np.float32).tobytes() == actor.std.tobytes()
+
+
+def test_the_contract_holds_what_the_robot_needs():
+    back = contracts.from_json(contracts.to_json(whole()))
+    assert back.robot == robot()
+    assert back.resolve().describe() == list(back.layout)
+    assert back.resolve().size == len(back.normalizer.mean)
+    assert back.action_map().target(np.zeros(12, np.float32)).tolist() == (
+        robot().vector("default").astype(np.float32).tolist()
+    )
+    assert back.commands.bounds().tolist() == np.float32([[-1, 1], [-0.4, 0.4], [-1, 1]]).tolist()
+    assert all("[" in name for name in back.command_names)  # with their units
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("path", list(paths(plain())), ids=lambda p: ".".join(map(str, p)))
+def test_every_key_is_required_even_one_with_a_default(path):
+    data = plain()
+    *parents, last = path
+    entry = data
+    for key in parents:
+        entry = entry[key]
+    del entry[last]
+    free = {"randomization", "noise", "versions", "units"}  # names of the author's choosing
+    if set(parents) & free:
+        assert contracts.from_json(msgspec.json.encode(data).decode()) != whole()
+    else:
+        refused(data, "format version None" if last == "format_version" else str(last))
+
+
+@pytest.mark.parametrize("path", [(), ("robot",), ("action",), ("robot", "joints", 3)])
+def test_an_unknown_key_is_refused(path):
+    refused(with_value((*path, "surprise"), 1), "unknown field `surprise`")
+
+
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 0, -1, "1", None, 1.5])
+def test_another_format_version_is_refused_with_what_to_do(version):
+    refused(
+        with_value(("format_version",), version),
+        f"format version {version!r} and this node reads {FORMAT_VERSION}",
+        "install the robot-ppo release that wrote the file",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}]", '{"a": NaN}'])
+def test_what_is_no_json_object_is_refused(text):
+    with pytest.raises(RefusedError, match="not valid JSON"):
+        contracts.from_json(text)
+
+
+@pytest.mark.parametrize("key", ["offset", "size", "unit", "frame", "scale", "clip", "history"])
+@pytest.mark.parametrize("row", [0, 3, len(TERMS) - 1])
+def test_a_layout_that_is_not_that_of_its_terms_is_refused(key, row):
+    changed = with_value(("layout", row, key), 77)
+    refused(changed, "layout differs from the one that this node computes", f"'{key}': 77")
+
+
+def test_terms_in_another_order_than_the_layout_are_refused():
+    data = plain()
+    data["observation"].reverse()
+    refused(data, "layout differs")
+
+
+@pytest.mark.parametrize("cut", [slice(0, -1), slice(0, 0)])
+def test_a_layout_that_lacks_terms_is_refused(cut):
+    data = plain()
+    data["layout"] = data["layout"][cut]
+    refused(data, "layout differs", "None against {'name': ")
+
+
+def test_an_unknown_term_is_refused_with_the_nearest():
+    refused(with_value(("observation", 2, "name"), "comand"), "did you mean 'command'?")
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+@pytest.mark.parametrize("change", [lambda v: v[:-1], lambda v: [*v, 1.0], lambda v: []])
+def test_a_normalizer_of_another_length_is_refused(name, change):
+    size = whole().resolve().size
+    data = plain()
+    data["normalizer"][name] = change(data["normalizer"][name])
+    refused(data, f"normalizer.{name} must be {size} finite numbers")
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0])
+def test_a_standard_deviation_that_is_not_above_zero_is_refused(std):
+    refused(with_value(("normalizer", "std", 5), std), "normalizer.std must be above 0")
+
+
+@pytest.mark.parametrize("path", [("normalizer", "mean", 0), ("robot", "joints", 0, "kp")])
+def test_a_number_that_is_not_finite_is_written_as_null_and_refused(path):
+    refused(with_value(path, math.nan), "Expected `float`, got `null`")
+
+
+@pytest.mark.parametrize("period", [0.0, -0.02, 1.0, 20.0])
+def test_a_control_period_that_no_robot_runs_at_is_refused(period):
+    refused(with_value(("control_period",), period), f"control_period {period} s is not between")
+
+
+def test_command_ranges_that_are_turned_round_are_refused():
+    refused(with_value(("commands", "vy"), [0.5, -0.5]), "are not ranges [low, high]")
+
+
+@pytest.mark.parametrize("key", ["scale", "clip"])
+@pytest.mark.parametrize("value", [0.0, -0.5])
+def test_an_action_that_moves_nothing_or_backwards_is_refused(key, value):
+    refused(with_value(("action", key), value), "does not hold together", f"action.{key}: {value}")
+
+
+@pytest.mark.parametrize(
+    "path, value, text",
+    [
+        (("robot", "joints", 0, "default"), 9.0, "joints.FR_hip_joint.default"),
+        (("robot", "joints", 0, "name"), "FL_hip_joint", "two joints share a name"),
+        (("robot", "joints", 0, "kp"), -1.0, "must be above 0"),
+        (("robot", "damping", "kd"), -3.0, "`damping.kd`: -3.0 must be above 0"),
+        (("robot", "safety", "max_tilt"), -1.0, "safety.max_tilt"),
+        (("observation", 0, "history"), 0, "history must be at least 1"),
+        (("observation", 0, "clip"), -2.0, "clip -2.0 must be above 0"),
+        (("robot", "joints", 0, "kp"), "strong", "Expected `float`, got `str`"),
+    ],
+)
+def test_a_robot_or_term_that_contradicts_itself_is_refused(path, value, text):
+    refused(with_value(path, value), text)

@@ -1,0 +1,285 @@
+"""The scorecard, on policies whose behaviour is known without training."""
+
+import env_helpers as helpers
+import msgspec
+import mujoco
+import numpy as np
+import pytest
+
+from robot_ppo import export
+from robot_ppo.ppo.networks import Actor
+from robot_ppo.training import evaluate
+from robot_ppo.training.checkpoint import Checkpoint
+from robot_ppo.training.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
+from robot_ppo_export.contract.layout import Layout
+
+STAND = (0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def contract():
+    settings = helpers.tiny_config()
+    size = Layout(settings.task.observation, helpers.JOINTS).size
+    actor = Actor(size, helpers.JOINTS, settings.networks)
+    checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={}, env_rng={})
+    return export.build_contract(settings, checkpoint, actor)
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Sets the commands, and the time that they are given, for one test."""
+
+    def set_to(*values, seconds=4.0, unscored=2.0):
+        monkeypatch.setattr(evaluate, "COMMANDS", values)
+        monkeypatch.setattr(evaluate, "SECONDS", seconds)
+        monkeypatch.setattr(evaluate, "UNSCORED", unscored)
+
+    return set_to
+
+
+def zeros(observation):
+    return np.zeros((len(observation), helpers.JOINTS), np.float32)
+
+
+def lying(contract):
+    """The action that folds the legs."""
+    rest = helpers.robot().rest().astype(np.float32)
+    return contract.action_map().action(rest)
+
+
+def run_of(contract, *conditions, seed=0):
+    return evaluate._Run(contract, list(conditions), threads=1, seed=seed)
+
+
+# -- what a policy does -------------------------------------------------------------------------
+
+
+def test_a_policy_that_does_nothing_stands_for_all_eight_seconds(contract, commands):
+    commands(STAND, seconds=evaluate.SECONDS)
+    overall = evaluate.evaluate(contract, zeros, CONDITIONS[:1], threads=1).overall()
+    assert overall["falls"] == 0
+    assert overall["velocity_error"] < 0.05 and overall["yaw_error"] < 0.05
+    assert overall["foot_slip"] < 0.02 and overall["action_rate"] == 0
+    assert overall["torque_saturation"] == 0
+
+
+def test_errors_of_a_standing_robot_are_what_was_asked_of_it(contract, commands):
+    commands((0.8, 0.0, 0.0), (0.0, -0.3, 0.7), (0.4, 0.3, -0.7))
+    card = evaluate.evaluate(contract, zeros, CONDITIONS[:1], threads=1)
+    assert np.allclose(card.figures["velocity_error"], [[0.8, 0.3, 0.5]], atol=0.02)
+    assert np.allclose(card.figures["yaw_error"], [[0.0, 0.7, 0.7]], atol=0.02)
+
+
+def test_a_policy_that_lies_down_has_fallen_once_per_command(contract, commands):
+    commands(STAND, (0.4, 0.0, 0.0), (0.0, 0.0, 0.7))
+    action = lying(contract)
+    card = evaluate.evaluate(contract, lambda o: zeros(o) + action, CONDITIONS[:2], threads=1)
+    assert card.figures["falls"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert card.overall(1)["falls"] == 3
+    assert not card.walking
+
+
+def test_getting_up_again_does_not_undo_a_fall_nor_does_falling_again_count(contract, commands):
+    commands(STAND, seconds=6.0)
+    action, ticks = lying(contract), iter(range(10**6))
+
+    def lies_down_twice(observation):
+        return zeros(observation) + action * (next(ticks) // 75 % 2 == 0)
+
+    run, heights, fallen = run_of(contract, CONDITIONS[0]), [], 0
+    for _ in range(300):
+        run.tick(lies_down_twice, scored=True)
+        heights.append(run.qpos[0, 2])
+        now = heights[-1] < 0.4 * contract.robot.base.height
+        fallen += now and not heights[-2] < 0.4 * contract.robot.base.height
+    assert fallen == 2  # it did get up in between
+    assert run.scorecard().figures["falls"].tolist() == [[1]]
+
+
+def test_a_fall_before_scoring_begins_counts(contract, commands):
+    commands(STAND, seconds=3.0, unscored=2.0)
+    action, ticks = lying(contract), iter(range(10**6))
+
+    def lies_down_first(observation):
+        return zeros(observation) + action * (next(ticks) < 75)
+
+    card = evaluate.evaluate(contract, lies_down_first, CONDITIONS[:1], threads=1)
+    assert card.overall()["falls"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_policy_that_is_not_finite_falls_and_breaks_nothing(
+    contract, commands, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
+    commands(STAND, seconds=2.0, unscored=1.0)
+    card = evaluate.evaluate(contract, lambda o: zeros(o) + np.nan, CONDITIONS[:1], threads=1)
+    assert not card.walking
+    assert card.overall()["falls"] == 1
+
+
+def restless(observation):
+    """An arbitrary function of all that is observed, so that noise and seed show."""
+    mixing = np.random.default_rng(0).normal(0, 0.1, (observation.shape[1], helpers.JOINTS))
+    return np.tanh(observation @ mixing.astype(np.float32))
+
+
+def test_a_seed_gives_equal_bits_at_any_number_of_threads(contract, commands):
+    commands((0.4, 0.0, 0.0), STAND, seconds=1.0, unscored=0.5)
+
+    def figures(threads, seed):
+        card = evaluate.evaluate(contract, restless, CONDITIONS[:2], threads, seed)
+        return np.stack([card.figures[name] for name in FIGURES])
+
+    assert np.array_equal(figures(1, 0), figures(2, 0))
+    assert not np.array_equal(figures(1, 0), figures(1, 1))
+
+
+def test_sensor_noise_is_on(contract, commands):
+    commands(STAND)
+    run = run_of(contract, CONDITIONS[0])
+    seen = [run._inputs().state.joint_vel.copy() for _ in range(2)]  # of one and the same state
+    assert contract.training.noise["joint_vel"] > 0
+    assert not np.isclose(*seen).any()
+
+
+def test_progress_goes_from_nothing_to_all(contract, commands):
+    commands(STAND, seconds=0.2, unscored=0.0)
+    told = []
+    evaluate.evaluate(contract, zeros, CONDITIONS[:1], threads=1, progress=told.append)
+    assert len(told) == 10 and told == sorted(told) and told[-1] == 1.0
+
+
+# -- the conditions -----------------------------------------------------------------------------
+
+
+def test_the_first_condition_is_the_nominal_one_and_names_are_unique():
+    assert CONDITIONS[0] == Condition(CONDITIONS[0].name)
+    assert len({c.name for c in CONDITIONS}) == len(CONDITIONS)
+
+
+def test_payload_raises_the_weight(contract, commands):
+    commands(STAND)
+    run = run_of(contract, Condition("nominal"), Condition("loaded", payload=3.0))
+    assert run.weight[1] - run.weight[0] == pytest.approx(3.0 * 9.81)
+    assert run.batch.get_model(1).body_subtreemass[0] == pytest.approx(run.weight[1] / 9.81)
+
+
+def test_friction_is_that_of_every_foot(contract, commands):
+    commands(STAND, (0.4, 0.0, 0.0))
+    run = run_of(contract, Condition("nominal"), Condition("ice", friction=0.1))
+    feet = [run.model.geom(name).id for name in contract.robot.feet]
+    friction = run.batch.expand("geom_friction")[:, feet, 0]
+    assert np.array_equal(friction[:2], np.tile(run.model.geom_friction[feet, 0], (2, 1)))
+    assert (friction[2:] == 0.1).all()
+
+
+def test_strength_and_delay_are_those_of_the_motors(contract, commands):
+    commands(STAND)
+    run = run_of(
+        contract,
+        Condition("nominal"),
+        Condition("weak", strength=0.5),
+        Condition("late", delay=0.02),
+    )
+    run.target = run.target + 10.0
+    ctrl = []
+    for _ in range(11):  # 20 ms are ten physics steps
+        target = run.target.astype(np.float64)
+        pos, vel = run.qpos[:, run.joint_qpos], run.qvel[:, run.joint_qvel]
+        ctrl.append(run.motors.torque(target, pos, vel))
+    limit = helpers.robot().vector("torque_limit")
+    for torque in ctrl[:10]:
+        assert np.allclose(torque, [limit, 0.5 * limit, 0 * limit], atol=1e-5)
+    assert np.allclose(ctrl[10], [limit, 0.5 * limit, limit], atol=1e-5)
+
+
+def test_a_push_adds_its_speed_to_the_base_every_three_seconds(contract, commands):
+    commands(STAND)
+    run = run_of(contract, Condition("nominal"), Condition("pushed", push=0.5))
+    every = round(evaluate.PUSH_EVERY / contract.control_period)
+    for ticks, pushed in ((0, False), (every - 1, False), (every, True), (2 * every, True)):
+        run.ticks = ticks
+        before = run.qvel.copy()
+        run._push()
+        change = run.qvel - before
+        assert not change[0].any() and not change[:, 2:].any()
+        assert np.linalg.norm(change[1]) == pytest.approx(0.5 if pushed else 0.0)
+
+
+def test_every_condition_makes_a_difference(contract, commands):
+    commands((0.4, 0.0, 0.7), seconds=4.0, unscored=0.0)
+    # Without noise, which every simulation draws for itself, conditions are all that differs.
+    exact = helpers.replace(contract, training=helpers.replace(contract.training, noise={}))
+    twice = (*CONDITIONS, CONDITIONS[0])
+    card = evaluate.evaluate(exact, restless, twice, threads=2)
+    seen = np.stack([card.figures[name][:, 0] for name in FIGURES], axis=1)
+    assert np.array_equal(seen[-1], seen[0])
+    for i in range(1, len(CONDITIONS)):
+        assert not np.allclose(seen[i], seen[0], rtol=1e-3, atol=0), CONDITIONS[i].name
+
+
+def test_the_robot_is_the_evaluation_variant(contract, commands):
+    commands(STAND)
+    run = run_of(contract, CONDITIONS[0])
+    assert run.model.opt.timestep == pytest.approx(0.002)
+    assert run.model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC
+    assert run.model.ngeom > 1 + len(contract.robot.feet)  # the trunk can hit the floor
+    assert run.substeps * 0.002 == pytest.approx(contract.control_period)
+
+
+# -- the card -----------------------------------------------------------------------------------
+
+
+def card(**nominal):
+    figures = {name: np.zeros((2, len(COMMANDS))) for name in FIGURES}
+    for name, value in nominal.items():
+        figures[name][0] = value
+    return Scorecard(["nominal", "pushes"], figures)
+
+
+def test_there_are_45_commands_in_all_combinations():
+    assert len(set(COMMANDS)) == 45
+    assert STAND in COMMANDS and (-0.8, -0.3, -0.7) in COMMANDS and (0.8, 0.3, 0.7) in COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("nominal", "walking"),
+    [
+        ({}, True),
+        ({"velocity_error": 0.149, "yaw_error": 0.199}, True),
+        ({"velocity_error": 0.151}, False),
+        ({"yaw_error": 0.201}, False),
+        ({"falls": 1}, False),
+        ({"cost_of_transport": 1e9, "foot_slip": 1e9}, True),
+    ],
+)
+def test_walking_means_none_of_the_limits_is_exceeded(nominal, walking):
+    assert card(**nominal).walking == walking
+
+
+def test_one_fall_among_the_45_is_not_walking():
+    one = card()
+    one.figures["falls"][0, 17] = 1
+    assert not one.walking and one.overall()["falls"] == 1
+
+
+def test_only_the_nominal_condition_decides_over_walking():
+    one = card()
+    one.figures["falls"][1] = 1
+    one.figures["velocity_error"][1] = 9.0
+    assert one.walking
+
+
+def test_the_json_has_the_headline_figures_at_the_top_and_all_others_below(contract):
+    one = card(velocity_error=0.1, yaw_error=0.05)
+    one.figures["velocity_error"][0, 3] = 0.55
+    data = msgspec.json.decode(msgspec.json.encode(one.to_json()))
+    assert data["walking"] is True and data["falls"] == 0
+    assert data["velocity_error"] == pytest.approx(0.1 + 0.45 / 45)
+    assert data["yaw_error"] == pytest.approx(0.05)
+    assert set(data["conditions"]) == set(data["per_command"]) == {"nominal", "pushes"}
+    assert set(data["conditions"]["nominal"]) == set(FIGURES)
+    assert data["per_command"]["nominal"]["velocity_error"][3] == 0.55
+    assert data["commands"][3] == list(COMMANDS[3]) and len(data["commands"]) == 45
+    assert data["limits"] == evaluate.WALKING

@@ -1,0 +1,130 @@
+"""Gymnasium finds the tasks both ways, and its own checker has nothing to say."""
+
+import subprocess
+import sys
+
+import env_helpers as helpers
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from node_helpers import ROOT
+
+import robot_ppo
+from robot_ppo import assets, registration
+from robot_ppo.envs.robot_env import RobotEnv
+
+ID = "robot_ppo/Go2Walk-v0"
+
+
+@pytest.fixture(scope="module")
+def many():
+    return gymnasium.make_vec(ID, num_envs=4)
+
+
+@pytest.fixture(scope="module")
+def single():
+    return gymnasium.make(ID)
+
+
+def test_importing_the_package_registers_every_shipped_task():
+    assert robot_ppo.__version__
+    assert registration.env_id("go2_walk") == ID
+    for task in assets.task_names():
+        assert registration.env_id(task) in gymnasium.registry
+
+
+def test_registering_twice_is_no_warning(recwarn):
+    registration.register()
+    assert not recwarn.list
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, robot_ppo;"
+        "heavy = {'torch', 'mujoco', 'onnx', 'rich', 'av'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    path = f"{ROOT}:{ROOT / 'export'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_vec_is_the_vector_environment(many):
+    assert isinstance(many.unwrapped, RobotEnv)
+    assert many.num_envs == 4
+    assert many.unwrapped.task.name == "go2_walk"
+
+
+def test_make_vec_passes_keywords_on():
+    a, b = (gymnasium.make_vec(ID, num_envs=3, threads=1, seed=s) for s in (1, 1))
+    action = np.zeros((3, 12), np.float32)
+    assert np.array_equal(a.step(action)[0], b.step(action)[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*(recommend using a symmetric|value is -?infinity)")
+def test_a_single_environment_passes_gymnasiums_checker(single):
+    check_env(single.unwrapped, skip_render_check=True)
+
+
+def test_vector_spaces_hold_what_comes_back(many):
+    observation, info = many.reset(seed=0)
+    size, joints = many.unwrapped.layout.size, 12
+    assert many.observation_space.shape == (4, size)
+    assert many.action_space.shape == (4, joints)
+    assert many.single_observation_space.shape == (size,)
+    assert many.single_action_space.shape == (joints,)
+    assert many.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    many.action_space.seed(0)
+    for _ in range(3):
+        assert observation in many.observation_space
+        action = many.action_space.sample()
+        observation, reward, terminated, truncated, info = many.step(action)
+        assert reward.shape == terminated.shape == truncated.shape == (4,)
+        assert reward.dtype == np.float32
+        assert terminated.dtype == truncated.dtype == bool
+        assert info["privileged"].shape[0] == 4
+
+
+def test_actions_beyond_the_space_are_clipped_by_the_contract(many):
+    action = np.full((4, 12), many.single_action_space.high[0], np.float32)
+    map_ = many.unwrapped.actions
+    assert np.array_equal(map_.target(action), map_.target(10 * action))
+
+
+def test_gymnasiums_vector_wrappers_accept_it(many):
+    wrapped = gymnasium.wrappers.vector.RecordEpisodeStatistics(many)
+    wrapped.reset(seed=0)
+    for _ in range(2):
+        observation, *_ = wrapped.step(np.zeros((4, 12), np.float32))
+    assert observation in many.observation_space
+
+
+def test_the_single_environment_is_the_vector_one_with_one_robot(single):
+    vector = gymnasium.make_vec(ID, num_envs=1, threads=1)
+    first, info = single.reset(seed=7)
+    expected, expected_info = vector.reset(seed=7)
+    assert np.array_equal(first, expected[0])
+    assert np.array_equal(info["privileged"], expected_info["privileged"][0])
+    for action in helpers.random_actions(5, 1, size=0.1):
+        observation, reward, terminated, truncated, _ = single.step(action[0])
+        others = vector.step(action)
+        assert np.array_equal(observation, others[0][0])
+        assert reward == others[1][0]
+        assert (terminated, truncated) == (others[2][0], others[3][0])
+
+
+def test_the_single_environment_ends_on_the_true_last_observation(single):
+    single.reset(seed=7)
+    inner = single.unwrapped._vector
+    inner.ticks[:] = inner.max_ticks - 1
+    action = helpers.random_actions(1, 1)[0, 0]
+    observation, _, terminated, truncated, info = single.step(action)
+    assert truncated and not terminated
+    last = inner.layout.slices["last_action"]
+    assert np.array_equal(observation[last], action)  # not the zeros of a new episode
+    assert observation in single.observation_space
+    assert info["privileged"].ndim == 1

@@ -1,0 +1,236 @@
+"""Each reward against its closed form on hand-made worlds."""
+
+import math
+
+import env_helpers as helpers
+import numpy as np
+import pytest
+from env_helpers import world
+
+from robot_ppo.config import Gait
+from robot_ppo.envs import rewards
+from robot_ppo.envs.gait import Schedule
+from robot_ppo.envs.rewards import TERMS, Rewards
+from robot_ppo_export.errors import InputError
+
+N, DT = 5, 0.02
+GAIT = Gait(
+    frequency=2.0,
+    offsets={"FR": 0.0, "FL": 0.5, "RR": 0.5, "RL": 0.0},
+    stance=0.6,
+    swing_height=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def context():
+    return rewards.context(helpers.robot(), Schedule(GAIT, helpers.robot()))
+
+
+DEFAULT = helpers.robot().vector("default")
+LOW, HIGH = helpers.robot().vector("range").T
+
+
+def swing(phase):
+    """Progress of FR, FL, RR, RL through their swing, 0 in stance; in plain Python."""
+    out = []
+    for offset in (0.0, 0.5, 0.5, 0.0):
+        position = (phase + offset) % 1.0
+        out.append(max(0.0, (position - 0.6) / 0.4))
+    return out
+
+
+def beyond(angles):
+    """What angles exceed the middle 95 % of their range by, summed."""
+    middle, half = (LOW + HIGH) / 2, 0.95 * (HIGH - LOW) / 2
+    return sum(max(0.0, abs(a - m) - h) for a, m, h in zip(angles, middle, half, strict=True))
+
+
+def scheduled(w, i):
+    wanted = [s == 0 for s in swing(w.phase[i])] if w.moving[i] else [True] * 4
+    return sum(a == b for a, b in zip(w.foot_contact[i], wanted, strict=True)) / 4
+
+
+def swinging(w, i):
+    if not w.moving[i]:
+        return 0.0
+    errors = [
+        ((h - 0.1 * math.sin(math.pi * s)) / 0.1) ** 2 if s > 0 else 0.0
+        for h, s in zip(w.foot_height[i], swing(w.phase[i]), strict=True)
+    ]
+    return sum(errors) / 4
+
+
+CLOSED_FORMS = {
+    "lin_vel_tracking": (
+        {"sigma2": 0.7},
+        lambda w, i: math.exp(-((w.base_lin_vel[i, :2] - w.command[i, :2]) ** 2).sum() / 0.7),
+    ),
+    "yaw_rate_tracking": (
+        {"sigma2": 0.4},
+        lambda w, i: math.exp(-((w.base_ang_vel[i, 2] - w.command[i, 2]) ** 2) / 0.4),
+    ),
+    "base_height": ({"target": 0.3}, lambda w, i: (w.base_height[i] - 0.3) ** 2),
+    "lin_vel_z": ({}, lambda w, i: w.base_lin_vel[i, 2] ** 2),
+    "ang_vel_xy": ({}, lambda w, i: w.base_ang_vel[i, 0] ** 2 + w.base_ang_vel[i, 1] ** 2),
+    "orientation": (
+        {},
+        lambda w, i: w.projected_gravity[i, 0] ** 2 + w.projected_gravity[i, 1] ** 2,
+    ),
+    "torque": ({}, lambda w, i: sum(t**2 for t in w.torque[i])),
+    "action_rate": (
+        {},
+        lambda w, i: sum((a - b) ** 2 for a, b in zip(w.action[i], w.last_action[i], strict=True)),
+    ),
+    "joint_acc": ({}, lambda w, i: sum(a**2 for a in w.joint_acc[i])),
+    "joint_limits": ({}, lambda w, i: beyond(w.joint_pos[i])),
+    "joint_pose": ({}, lambda w, i: sum((w.joint_pos[i] - DEFAULT) ** 2)),
+    "contact_schedule": ({}, scheduled),
+    "swing_height": ({}, swinging),
+    "slip": (
+        {},
+        lambda w, i: (
+            sum(
+                c * (v[0] ** 2 + v[1] ** 2)
+                for c, v in zip(w.foot_contact[i], w.foot_vel_w[i], strict=True)
+            )
+            / 4
+        ),
+    ),
+    "stand_still": (
+        {},
+        lambda w, i: 0.0 if w.moving[i] else sum(abs(w.joint_pos[i] - DEFAULT)),
+    ),
+}
+"""Name -> parameters, and the reward of row i of a world, in plain Python."""
+
+
+def test_every_reward_has_a_closed_form_here():
+    assert set(CLOSED_FORMS) == set(TERMS)
+
+
+def test_every_reward_of_the_shipped_task_exists():
+    assert set(helpers.shipped().task.rewards) <= {*TERMS, "termination"}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_reward_is_its_closed_form(name, context):
+    parameters, closed_form = CLOSED_FORMS[name]
+    w = world(N, seed=3, moving=np.array([True, True, False, True, False]))
+    got = TERMS[name](w, context, **parameters)
+    assert got.shape == (N,) and got.dtype == np.float32
+    expected = [closed_form(w, i) for i in range(N)]
+    assert len(set(expected)) > 1  # a constant would not tell one formula from another
+    assert np.allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context):
+    level = np.tile(np.float32([0, 0, -1]), (N, 1))
+    command = np.tile(np.float32([0.5, -0.2, 0.3]), (N, 1))
+    velocity = np.zeros((N, 3), np.float32)
+    velocity[:, :2] = command[:, :2]
+    rate = np.zeros((N, 3), np.float32)
+    rate[:, 2] = command[:, 2]
+    pose = np.tile(DEFAULT.astype(np.float32), (N, 1))
+    nothing = np.zeros((N, 12), np.float32)
+    w = world(
+        N,
+        command=command,
+        base_lin_vel=velocity,
+        base_ang_vel=rate,
+        projected_gravity=level,
+        joint_pos=pose,
+        joint_acc=nothing,
+        torque=nothing,
+        action=nothing,
+        last_action=nothing,
+        base_height=np.full(N, 0.3, np.float32),
+        foot_vel_w=np.zeros((N, 4, 3), np.float32),
+        phase=np.full(N, 0.8, np.float32),  # FR and RL half way through their swing
+        foot_height=np.tile(np.float32([0.1, 0, 0, 0.1]), (N, 1)),
+        foot_contact=np.tile([False, True, True, False], (N, 1)),
+    )
+    good = ("lin_vel_tracking", "yaw_rate_tracking", "contact_schedule")
+    for name, (parameters, _) in CLOSED_FORMS.items():
+        value = TERMS[name](w, context, **parameters)
+        assert np.allclose(value, 1.0 if name in good else 0.0, atol=1e-6), name
+
+
+def test_no_joint_limit_is_paid_inside_the_soft_range(context):
+    edge = context.soft_range.T
+    assert np.allclose(edge[1] - edge[0], 0.95 * (HIGH - LOW), rtol=1e-6)
+    for pose in (*edge, DEFAULT):
+        w = world(1, joint_pos=pose[None].astype(np.float32))
+        assert TERMS["joint_limits"](w, context)[0] < 1e-5
+    w = world(1, joint_pos=(edge[1][None] + 0.01).astype(np.float32))
+    assert TERMS["joint_limits"](w, context)[0] == pytest.approx(12 * 0.01, rel=1e-3)
+
+
+# -- the sum ------------------------------------------------------------------------------------
+
+
+def test_the_reward_is_the_sum_of_weight_times_term_times_period(context):
+    weights = {"lin_vel_z": {"weight": -2.0}, "lin_vel_tracking": {"weight": 3.0, "sigma2": 0.5}}
+    total, w = Rewards(weights, context, DT), world(N)
+    reward, terms = total.compute(w, np.zeros(N, bool))
+    expected = [
+        -2.0 * DT * TERMS["lin_vel_z"](w, context),
+        3.0 * DT * TERMS["lin_vel_tracking"](w, context, sigma2=0.5),
+        np.zeros(N),
+    ]
+    assert total.names == ("lin_vel_z", "lin_vel_tracking", "termination")
+    assert np.allclose(terms, expected, rtol=1e-5)
+    assert np.allclose(reward, np.sum(expected, axis=0), rtol=1e-5)
+    assert reward.dtype == np.float32
+
+
+def test_half_the_period_is_half_the_reward(context):
+    weights = {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
+    failed, w = np.array([True, False, False, True, False]), world(N)
+    whole, half = (Rewards(weights, context, dt).compute(w, failed)[0] for dt in (DT, DT / 2))
+    assert np.allclose(whole, 2 * half)
+
+
+def test_termination_is_paid_on_failure_only(context):
+    failed = np.array([True, False, False, True, False])
+    total = Rewards({"termination": {"weight": -20.0}}, context, DT)
+    assert np.allclose(total.compute(world(N), failed)[0], -20.0 * DT * failed)
+
+
+def test_the_settings_are_not_changed(context):
+    weights = {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
+    Rewards(weights, context, DT)
+    assert weights == {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(N, 1), (), (1,)])
+def test_a_term_of_the_wrong_shape_is_named(shape, context, monkeypatch):
+    """(n, 1) would broadcast quietly against (n,)."""
+    monkeypatch.setitem(TERMS, "lin_vel_z", lambda world, context: np.zeros(shape, np.float32))
+    total = Rewards({"torque": {"weight": 1.0}, "lin_vel_z": {"weight": 1.0}}, context, DT)
+    with pytest.raises(ValueError, match="reward 'lin_vel_z' has shape"):
+        total.compute(world(N), np.zeros(N, bool))
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (
+            {"lin_vel_traking": {"weight": 1.0}},
+            "task.rewards: unknown reward 'lin_vel_traking'; did you mean 'lin_vel_tracking'?",
+        ),
+        (
+            {"lin_vel_tracking": {"weight": 1.0, "sigma": 1.0}},
+            "task.rewards.lin_vel_tracking: unknown parameter 'sigma'; it takes weight, sigma2",
+        ),
+        ({"slip": {"weight": 1.0, "sigma2": 1.0}}, "unknown parameter 'sigma2'; it takes weight"),
+        ({"base_height": {"weight": 1.0}}, "task.rewards.base_height: lacks target"),
+    ],
+)
+def test_an_unknown_name_or_parameter_is_said_with_the_right_ones(weights, text, context):
+    with pytest.raises(InputError) as error:
+        Rewards(weights, context, DT)
+    assert text in str(error.value)

@@ -1,0 +1,349 @@
+"""A whole training, small: what it writes, how it goes on, and how it stops."""
+
+import csv
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import env_helpers as helpers
+import numpy as np
+import pytest
+import torch
+from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
+from node_helpers import ROOT
+
+from robot_ppo import cli, config
+from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.logger import SHOWN, Logger
+from robot_ppo.training.train import Trainer
+
+BATCH = ROBOTS * ROLLOUT
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two iterations; copy it before changing it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert cli.main(train_arguments(out)) == 0
+    return out
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def log(run):
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(run, name):
+    return [float(row[name]) for row in log(run)]
+
+
+def same_weights(a, b):
+    return all(
+        torch.equal(a.learner[part][key], b.learner[part][key])
+        for part in ("actor", "critic")
+        for key in a.learner[part]
+    )
+
+
+def result(out, *more, **kwargs):
+    assert cli.main(train_arguments(out, *more, **kwargs)) == 0
+    return Checkpoints(out).newest()
+
+
+# -- what it writes -----------------------------------------------------------------------------
+
+
+def test_a_run_holds_its_settings_its_log_and_its_checkpoint(trained):
+    assert config.load_run(trained) == tiny_config(steps=2 * BATCH, threads=1)
+    checkpoint = Checkpoints(trained).newest()
+    assert (checkpoint.steps, checkpoint.iteration) == (2 * BATCH, 2)
+    assert checkpoint.seconds > 0
+    assert list((trained / "tensorboard").glob("events.*"))
+    assert column(trained, "iteration") == [1, 2]
+    assert column(trained, "steps") == [BATCH, 2 * BATCH]
+
+
+def test_the_log_has_every_reward_and_every_figure_that_is_shown(trained):
+    columns = set(log(trained)[0])
+    rewards = {f"reward_{name}" for name in (*helpers.shipped().task.rewards, "termination")}
+    assert rewards <= columns
+    assert {name for name, _, _ in SHOWN} <= columns
+    assert {"steps_per_second", "time_physics", "time_learn", "diverged"} <= columns
+    for name in ("kl", "entropy", "std", "learning_rate", "velocity_error", "value_loss"):
+        assert np.isfinite(column(trained, name)).all(), name
+
+
+def test_the_normalizers_have_seen_every_rollout_and_one_before_learning(trained):
+    learner = Checkpoints(trained).newest().learner
+    for part in ("actor", "critic"):
+        assert learner[part]["normalizer.count"] == 3 * BATCH
+
+
+def test_it_says_what_to_do_next(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.main(train_arguments(out)) == 0
+    said = capsys.readouterr().out
+    assert "it=1" in said and "kl=" in said  # plain lines, where there is no terminal
+    assert f"done after {2 * BATCH} steps" in said
+    assert f"robot-ppo eval {out}" in said and f"robot-ppo export {out} -o go2_walk.onnx" in said
+
+
+def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
+    first = Checkpoints(trained).newest()
+    assert same_weights(first, result(tmp_path / "again"))
+    assert same_weights(first, result(tmp_path / "two threads", "--threads", "2"))
+    assert not same_weights(first, result(tmp_path / "seed", "--seed", "2"))
+
+
+@pytest.mark.parametrize(("steps", "iterations"), [(1, 1), (BATCH, 1), (BATCH + 1, 2)])
+def test_a_budget_of_steps_is_spent_in_whole_iterations(steps, iterations, tmp_path):
+    assert result(tmp_path / "run", steps=steps).iteration == iterations
+
+
+def test_a_budget_of_minutes_ends_a_training(tmp_path):
+    checkpoint = result(tmp_path / "run", "--minutes", "0.005", steps=10**9)
+    assert 0.3 <= checkpoint.seconds < 10
+
+
+# -- going on -----------------------------------------------------------------------------------
+
+
+def test_resume_continues_the_counters_and_the_log(run):
+    assert cli.main(train_arguments(run, "--resume", steps=4 * BATCH)) == 0
+    checkpoint = Checkpoints(run).newest()
+    assert (checkpoint.steps, checkpoint.iteration) == (4 * BATCH, 4)
+    assert column(run, "iteration") == [1, 2, 3, 4]
+    assert column(run, "steps") == [BATCH, 2 * BATCH, 3 * BATCH, 4 * BATCH]
+    seconds = column(run, "seconds")
+    assert seconds == sorted(seconds)
+    assert checkpoint.learner["actor"]["normalizer.count"] == 5 * BATCH
+
+
+def test_resume_takes_up_weights_optimizers_and_random_streams(run):
+    saved = Checkpoints(run).newest()
+    trainer = Trainer(config.load_run(run), run, resume=True)
+    state = trainer.learner.state_dict()
+    assert same_weights(saved, trainer._snapshot())
+    for part in ("actor_optimizer", "critic_optimizer"):
+        assert saved.learner[part] and str(state[part]) == str(saved.learner[part])
+    assert state["learning_rate"] == saved.learner["learning_rate"]
+    assert trainer.rng.bit_generator.state == saved.rng
+    assert trainer.env.rng_state() == saved.env_rng
+    fresh = Trainer(config.load_run(run), run)
+    assert not same_weights(saved, fresh._snapshot())  # negative control
+
+
+def test_a_truncated_newest_checkpoint_means_the_one_before_it(run, caplog):
+    assert cli.main(train_arguments(run, "--resume", steps=4 * BATCH)) == 0
+    newest = Checkpoints(run).paths()[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    trainer = Trainer(config.load_run(run), run, resume=True)
+    assert trainer.steps == 2 * BATCH
+    assert f"{newest}: not a whole checkpoint" in caplog.text
+    assert "using the one before it" in caplog.text
+
+
+@pytest.mark.xfail(reason="runs.train resolves task and preset anew instead of the run's config")
+def test_resume_needs_no_more_than_the_words_that_ctrl_c_prints(run):
+    """The settings of a run are those that it was started with."""
+    words = ["train", "go2_walk", "--out", str(run), "--resume", "--steps", str(4 * BATCH)]
+    assert cli.main(words) == 0
+    assert Checkpoints(run).newest().iteration == 4
+
+
+# -- the folder ---------------------------------------------------------------------------------
+
+
+def refused(arguments, capsys):
+    """The one sentence with which a command line is refused."""
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("robot-ppo: ") and "\n" not in said and "Traceback" not in said
+    return said
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_left_alone(run, capsys):
+    before = contents(run)
+    said = refused(train_arguments(run), capsys)
+    assert "is not empty; --resume goes on with that run, --overwrite deletes it" in said
+    assert contents(run) == before
+
+
+def test_overwrite_starts_from_nothing(run):
+    (run / "note.txt").write_text("of the old run")
+    assert result(run, "--overwrite", "--seed", "3").iteration == 2
+    assert not (run / "note.txt").exists()
+    assert config.load_run(run).seed == 3
+    assert column(run, "iteration") == [1, 2]
+
+
+def test_overwrite_deletes_nothing_that_is_not_a_run(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("three years of work")
+    said = refused(train_arguments(tmp_path, "--overwrite"), capsys)
+    assert "has no config.yaml, so it is not a run; delete it yourself" in said
+    assert (tmp_path / "thesis.tex").read_text() == "three years of work"
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path):
+    assert result(tmp_path).iteration == 2
+
+
+def test_a_file_in_the_way_is_said(tmp_path, capsys):
+    (tmp_path / "run").write_text("")
+    assert "is a file, not a folder" in refused(train_arguments(tmp_path / "run"), capsys)
+
+
+def test_nothing_to_resume_is_said(tmp_path, capsys):
+    said = refused(train_arguments(tmp_path / "run", "--resume"), capsys)
+    assert "no checkpoint here; `robot-ppo train` writes them" in said
+
+
+def test_a_disk_that_fills_up_while_saving_keeps_the_last_good_checkpoint(run, capsys, monkeypatch):
+    before = Checkpoints(run).newest()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        said = refused(train_arguments(run, "--resume", steps=4 * BATCH), capsys)
+    assert "cannot be written (No space left on device)" in said
+    after = Checkpoints(run).newest()
+    assert after.steps == before.steps and same_weights(before, after)
+
+
+@pytest.mark.xfail(raises=OSError, reason="Logger lets OSError through, as a traceback")
+def test_a_disk_that_fills_up_while_logging_is_said(run, capsys):
+    (run / "log.csv").unlink()
+    (run / "log.csv").symlink_to("/dev/full")
+    said = refused(train_arguments(run, "--resume", steps=4 * BATCH), capsys)
+    assert "No space left on device" in said
+
+
+# -- stopping -----------------------------------------------------------------------------------
+
+
+class Quiet:
+    """A logger that says nothing; it may do something at each iteration."""
+
+    def __init__(self, act=lambda trainer: None):
+        self.log = lambda trainer, figures, times: act(trainer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_iteration_saves_and_restores_the_handlers(number, tmp_path):
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    trainer = Trainer(tiny_config(steps=10**9, threads=1), tmp_path)
+    saved = trainer.run(Quiet(lambda t: os.kill(os.getpid(), number) if t.iteration == 2 else None))
+    assert trainer.interrupted
+    assert saved.iteration == 2 and Checkpoints(tmp_path).newest().iteration == 2
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_second_ctrl_c_is_the_usual_one(tmp_path):
+    trainer = Trainer(tiny_config(steps=10**9, threads=1), tmp_path)
+
+    def twice(_):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # signals are handled between bytecodes
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(Quiet(twice))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robot_ppo.cli", *train_arguments(out, steps=10**9)],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}", "TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        ends = time.monotonic() + 60
+        while not ((out / "log.csv").exists() and len(log(out)) > 2):
+            assert process.poll() is None and time.monotonic() < ends
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        pressed = time.monotonic()
+        said, complaints = process.communicate(timeout=30)
+        assert time.monotonic() - pressed < 10
+    finally:
+        process.kill()
+    assert process.returncode == 0, complaints
+    assert "Traceback" not in complaints
+    assert f"go on with: robot-ppo train go2_walk --out {out} --resume" in said
+    assert Checkpoints(out).newest().iteration == int(column(out, "iteration")[-1])
+
+
+# -- the rollout --------------------------------------------------------------------------------
+
+
+def test_the_rollout_is_what_the_environment_returned(tmp_path, monkeypatch):
+    trainer = Trainer(tiny_config(steps=BATCH, threads=1), tmp_path)
+    trainer.env.max_ticks = 5  # so that every episode is cut off at least once
+    trainer._start_episodes()
+    first, steps, step = trainer.observation.copy(), [], trainer.env.step
+
+    def spy(action):
+        returned = step(action)
+        steps.append((action.copy(), *returned))
+        return returned
+
+    monkeypatch.setattr(trainer.env, "step", spy)
+    trainer._collect({"physics": 0.0})
+    rollout = trainer.rollout
+    actions, observations, rewards, failed, cut, infos = zip(*steps, strict=True)
+    assert np.array_equal(rollout.observations, [first, *observations[:-1]])
+    for ours, theirs in (
+        (rollout.actions, actions),
+        (rollout.rewards, rewards),
+        (rollout.terminated, failed),
+        (rollout.truncated, cut),
+    ):
+        assert np.array_equal(ours, theirs)
+    last = np.concatenate((observations[-1], infos[-1]["privileged"]), axis=1)
+    assert np.array_equal(rollout.last_critic_inputs, last)
+    cuts = [(t, np.flatnonzero(c)) for t, c in enumerate(cut) if c.any()]
+    assert sum(len(ids) for _, ids in cuts) >= ROBOTS
+    for (t, ids, final), (at, rows) in zip(rollout.finals, cuts, strict=True):
+        assert t == at and np.array_equal(ids, rows)
+        both = (infos[t]["final_obs"][rows], infos[t]["final_privileged"][rows])
+        assert np.array_equal(final, np.concatenate(both, axis=1))
+
+
+def test_actions_are_the_policys_mean_and_its_deviation(tmp_path):
+    config_ = tiny_config("num_envs=64", "rollout=16", steps=1, threads=1)
+    trainer = Trainer(config_, tmp_path)
+    with torch.no_grad():
+        trainer.learner.actor.log_std[:] = torch.linspace(-2, 0, 12)
+    trainer._start_episodes()
+    trainer._collect({"physics": 0.0})
+    rollout, actor = trainer.rollout, trainer.learner.actor
+    with torch.no_grad():
+        assert torch.allclose(rollout.means, actor(rollout.observations), atol=1e-6)
+        noise = (rollout.actions - rollout.means) / actor.log_std.exp()
+    assert torch.allclose(noise.mean((0, 1)), torch.zeros(12), atol=0.2)
+    assert torch.allclose(noise.std((0, 1)), torch.ones(12), atol=0.15)
+
+
+def test_the_log_continues_under_its_first_columns(tmp_path):
+    (tmp_path / "log.csv").write_text("steps,iteration\n1,1\n")
+    with Logger(tmp_path, resume=True) as logger:
+        logger._write({"iteration": 2, "steps": 5, "new": 7})
+    assert (tmp_path / "log.csv").read_text().splitlines() == ["steps,iteration", "1,1", "5,2"]

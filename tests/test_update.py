@@ -1,0 +1,348 @@
+"""One PPO update: gradients, the learning rate, determinism, and that it learns."""
+
+import copy
+import hashlib
+
+import env_helpers as helpers
+import pytest
+import torch
+
+from robot_ppo.config import Networks, Ppo
+from robot_ppo.ppo import advantages, gaussian, update
+from robot_ppo.ppo.flat_adam import FlatAdam
+from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.update import Learner
+
+SIZE, CRITIC_SIZE, ACTIONS, STEPS, N = 5, 7, 3, 6, 20
+NETWORKS = Networks(actor=(16, 16), critic=(16, 16), activation="tanh", init_std=0.5)
+
+
+def learner(seed=0, **ppo):
+    settings = {"epochs": 2, "minibatches": 3, "entropy": 0.0, "learning_rate": 1e-3}
+    config = helpers.replace(
+        helpers.shipped(), seed=seed, networks=NETWORKS, ppo=Ppo(**(settings | ppo))
+    )
+    torch.manual_seed(seed)
+    return Learner(config, Actor(SIZE, ACTIONS, NETWORKS), Critic(CRITIC_SIZE, NETWORKS))
+
+
+def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
+    """Random experience under the policy of learner `of`."""
+    generator = torch.Generator().manual_seed(seed)
+    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS)
+    full.observations.normal_(generator=generator)
+    full.critic_inputs.normal_(generator=generator)
+    full.last_critic_inputs.normal_(generator=generator)
+    full.rewards.normal_(generator=generator)
+    ends = torch.rand(steps, n, generator=generator)
+    full.terminated[:] = ends < end
+    full.truncated[:] = ends > 1 - end
+    for t in range(steps):
+        (ids,) = torch.nonzero(full.truncated[t], as_tuple=True)
+        full.finals.append((t, ids, torch.randn(len(ids), CRITIC_SIZE, generator=generator)))
+    with torch.no_grad():
+        full.means[:] = of.actor(full.observations)
+        noise = torch.randn(steps, n, ACTIONS, generator=generator)
+        full.actions[:] = full.means + noise * of.actor.log_std.exp()
+    return full
+
+
+def weights(of):
+    return [p.detach().clone() for m in (of.actor, of.critic) for p in m.parameters()]
+
+
+def fingerprint(of):
+    tensors = [*of.actor.state_dict().values(), *of.critic.state_dict().values()]
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
+
+
+# -- one gradient step, against a plain one -----------------------------------------------------
+
+WHOLE = {"epochs": 1, "minibatches": 1, "kl_target": None, "max_grad_norm": 1e9}
+
+
+def plain_step(of, experience, monkeypatch):
+    """The same update written plainly: one autograd pass over everything, then torch's Adam."""
+    ppo = of.config.ppo
+    seen = {}
+    gae = advantages.gae
+    monkeypatch.setattr(
+        advantages, "gae", lambda *a, **k: seen.setdefault("gain", gae(*a, **k).clone())
+    )
+    actor, critic = copy.deepcopy(of.actor), copy.deepcopy(of.critic)
+    of.update(experience)
+    monkeypatch.setattr(advantages, "gae", gae)
+    gain = seen["gain"]
+    with torch.no_grad():
+        returns = gain + critic(experience.critic_inputs)
+    old = gaussian.log_prob(experience.actions, experience.means, actor.log_std.detach())
+    new = gaussian.log_prob(experience.actions, actor(experience.observations), actor.log_std)
+    ratio = torch.exp(new - old)
+    normalized = (gain - gain.mean()) / gain.std()
+    clipped = ratio.clamp(1 - ppo.clip, 1 + ppo.clip)
+    objective = torch.minimum(ratio * normalized, clipped * normalized).mean()
+    objective = objective + ppo.entropy * gaussian.entropy(actor.log_std)
+    optimizer = torch.optim.Adam(actor.parameters(), ppo.learning_rate)
+    (-objective).backward()
+    optimizer.step()
+    optimizer = torch.optim.Adam(critic.parameters(), ppo.critic_learning_rate)
+    (0.5 * (critic(experience.critic_inputs) - returns).square().mean()).backward()
+    optimizer.step()
+    return actor, critic
+
+
+def test_an_update_is_adam_on_the_clipped_objective_and_on_the_squared_error(monkeypatch):
+    ours = learner(entropy=0.01, **WHOLE)
+    before = weights(ours)
+    experience = rollout(ours)
+    plain = plain_step(ours, experience, monkeypatch)
+    theirs = [p.detach() for model in plain for p in model.parameters()]
+    for old, a, b in zip(before, weights(ours), theirs, strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=2e-5)
+        assert not torch.allclose(a, old, rtol=0, atol=2e-5)
+
+
+def gradients(chunk, monkeypatch, **ppo):
+    monkeypatch.setattr(update, "CHUNK", chunk)
+    one = learner(**(WHOLE | ppo))
+    one.update(rollout(one))
+    return [p.grad.clone() for m in (one.actor, one.critic) for p in m.parameters()]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 119])
+def test_a_minibatch_in_pieces_has_the_gradient_of_the_whole(chunk, monkeypatch):
+    whole = gradients(STEPS * N, monkeypatch)
+    pieces = gradients(chunk, monkeypatch)
+    for a, b in zip(whole, pieces, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert all(g.abs().max() > 1e-4 for g in whole)
+
+
+def test_gradients_are_bounded_for_actor_and_critic_separately(monkeypatch):
+    free = gradients(10**6, monkeypatch)
+    bounded = gradients(10**6, monkeypatch, max_grad_norm=0.05)
+    actor = sum(1 for _ in learner().actor.parameters())
+
+    def norm(tensors):
+        return torch.sqrt(sum(t.square().sum() for t in tensors)).item()
+
+    for part in (slice(None, actor), slice(actor, None)):
+        assert norm(free[part]) > 0.06
+        assert norm(bounded[part]) == pytest.approx(0.05, rel=1e-3)
+        scale = 0.05 / norm(free[part])
+        for a, b in zip(free[part], bounded[part], strict=True):
+            assert torch.allclose(scale * a, b, rtol=1e-3, atol=1e-7)
+
+
+def test_every_sample_is_used_once_per_epoch(monkeypatch):
+    """Also where the minibatches do not divide the samples."""
+    one, seen = learner(epochs=2, minibatches=7), []
+    experience = rollout(one)
+    forward = one.actor.mlp.forward
+    experience.observations[..., 0] = torch.arange(STEPS * N).reshape(STEPS, N)
+    monkeypatch.setattr(one.actor.normalizer, "clip", 1e9)
+    monkeypatch.setattr(
+        one.actor.mlp, "forward", lambda x: seen.append(x[:, 0].clone()) or forward(x)
+    )
+    one.update(experience)
+    used = torch.cat([s for s in seen if s.ndim == 1]).round().int()
+    assert torch.equal(used.bincount(), torch.full((STEPS * N,), 2))
+    assert not torch.equal(used[: STEPS * N], used[STEPS * N :])  # shuffled anew
+
+
+# -- the normalizer between updates -------------------------------------------------------------
+
+
+def test_while_learning_the_normalizer_is_the_one_that_acted():
+    """So the first ratio is exactly the unchanged policy's: 1."""
+    one = learner(**WHOLE)
+    one.count(rollout(one, seed=5))
+    figures = one.update(rollout(one))
+    assert figures["ratio_max"] == pytest.approx(1, abs=1e-5)
+    assert figures["kl"] == pytest.approx(0, abs=1e-8)
+    assert figures["clip_fraction"] == 0
+
+
+def test_a_normalizer_that_moves_before_learning_breaks_that():
+    """Negative control of the test above."""
+    one = learner(**WHOLE)
+    with torch.no_grad():
+        one.actor.mlp[-1].weight.mul_(100)
+    one.count(rollout(one, seed=5))
+    experience = rollout(one)
+    one.count(experience)
+    figures = one.update(experience)
+    assert figures["ratio_max"] > 1.01 and figures["kl"] > 1e-4
+
+
+def test_after_learning_the_rollout_is_counted():
+    one = learner()
+    experience = rollout(one)
+    one.update(experience)
+    seen = experience.observations.flatten(0, 1).double()
+    assert one.actor.normalizer.count == STEPS * N
+    assert torch.allclose(one.actor.normalizer.mean, seen.mean(0))
+    assert one.critic.normalizer.count == STEPS * N
+    seen = experience.critic_inputs.flatten(0, 1).double()
+    assert torch.allclose(one.critic.normalizer.var, seen.var(0, correction=0))
+
+
+# -- values at the end of an episode ------------------------------------------------------------
+
+
+def test_the_bootstrap_uses_the_true_final_state_of_what_was_cut_off(monkeypatch):
+    one, seen = learner(), {}
+    gae = advantages.gae
+
+    def spy(rewards, values, next_values, *rest):
+        seen.update(values=values.clone(), next_values=next_values.clone())
+        return gae(rewards, values, next_values, *rest)
+
+    monkeypatch.setattr(advantages, "gae", spy)
+    experience = rollout(one)
+    assert sum(len(ids) for _, ids, _ in experience.finals) > 3
+    with torch.no_grad():
+        values = one.critic(experience.critic_inputs)
+        expected = torch.cat((values[1:], one.critic(experience.last_critic_inputs)[None]))
+        following = expected.clone()
+        for t, ids, final in experience.finals:
+            following[t, ids] = one.critic(final)
+    one.update(experience)
+    assert torch.allclose(seen["values"], values, atol=1e-6)
+    assert torch.allclose(seen["next_values"], following, atol=1e-6)
+    # Negative control: V of the new episode's first state is another number.
+    cut = experience.truncated
+    assert not torch.isclose(seen["next_values"][cut], expected[cut]).any()
+    assert torch.allclose(seen["next_values"][~cut], expected[~cut], atol=1e-6)
+
+
+# -- determinism --------------------------------------------------------------------------------
+
+
+def trained(updates=3, **kwargs):
+    one = learner(**kwargs)
+    for i in range(updates):
+        one.update(rollout(one, seed=i))
+    return one
+
+
+def test_a_seed_gives_identical_weights_although_two_threads_learn():
+    first = fingerprint(trained())
+    assert all(fingerprint(trained()) == first for _ in range(3))
+    assert fingerprint(trained(seed=1)) != first
+
+
+def test_learning_that_is_taken_up_goes_on_as_if_it_had_not_stopped():
+    straight, first = trained(updates=4), trained(updates=2)
+    second = learner(seed=7)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for i in (2, 3):
+        second.update(rollout(second, seed=i))
+    assert fingerprint(second) == fingerprint(straight)
+    assert second.learning_rate == straight.learning_rate
+
+
+# -- the learning rate --------------------------------------------------------------------------
+
+
+def test_a_small_kl_raises_the_learning_rate_and_a_large_one_lowers_it():
+    for target, direction in ((1e3, 1), (1e-9, -1)):
+        one = learner(kl_target=target, learning_rate=1e-3)
+        one.update(rollout(one))
+        steps = one.config.ppo.epochs * one.config.ppo.minibatches - 1  # the first KL is zero
+        assert one.learning_rate == pytest.approx(1e-3 * 1.5 ** (direction * steps), rel=0.6)
+        assert (one.learning_rate > 1e-3) == (direction > 0)
+
+
+def test_without_a_target_the_learning_rate_stays():
+    one = learner(kl_target=None, learning_rate=1e-3)
+    assert one.update(rollout(one))["learning_rate"] == one.learning_rate == 1e-3
+
+
+def test_the_learning_rate_stays_within_its_bounds():
+    for target, bound in ((1e3, update.MAX_LEARNING_RATE), (1e-9, update.MIN_LEARNING_RATE)):
+        one = learner(kl_target=target, learning_rate=1e-3, epochs=30)
+        one.update(rollout(one))
+        assert one.learning_rate == pytest.approx(bound, rel=0.51)
+        assert update.MIN_LEARNING_RATE <= one.learning_rate <= update.MAX_LEARNING_RATE
+
+
+def test_the_rate_of_the_actor_is_the_one_that_is_applied():
+    """With a rate of (nearly) zero the actor stays where it is, and the critic does not."""
+    one = learner(learning_rate=1e-12, kl_target=None)
+    before = copy.deepcopy(one.actor.mlp.state_dict()), copy.deepcopy(one.critic.mlp.state_dict())
+    one.update(rollout(one))
+    for old, model, same in ((before[0], one.actor, True), (before[1], one.critic, False)):
+        now = model.mlp.state_dict()
+        assert all(torch.allclose(old[k], now[k], rtol=0, atol=1e-9) for k in old) == same
+
+
+# -- what it is for -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bonus", "rises"), [(0.0, False), (0.05, True)])
+def test_the_entropy_bonus_raises_the_deviation(bonus, rises):
+    """Where nothing is better than anything else, it is the only force."""
+    one = learner(entropy=bonus, kl_target=None, learning_rate=1e-2)
+    for p in one.critic.mlp.parameters():
+        torch.nn.init.zeros_(p)
+    for i in range(5):
+        experience = rollout(one, seed=i)
+        experience.rewards.zero_()
+        figures = one.update(experience)
+    assert (figures["std"] > 0.55) == rises
+    assert rises or figures["std"] == pytest.approx(0.5, abs=1e-6)
+
+
+def bandit(updates, **ppo):
+    """Each step is an episode: reward -|action - wanted(observation)|^2. Returns the errors."""
+    one = learner(epochs=5, minibatches=2, critic_learning_rate=3e-3, **ppo)
+    errors = []
+    for i in range(updates):
+        experience = rollout(one, seed=i, steps=4, n=64)
+        wanted = 0.8 * torch.stack([experience.observations[..., k].sin() for k in range(3)], -1)
+        experience.critic_inputs[..., :SIZE] = experience.observations
+        experience.rewards[:] = -(experience.actions - wanted).square().sum(-1)
+        experience.terminated[:] = True
+        experience.truncated[:] = False
+        experience.finals = []
+        errors.append((experience.means - wanted).square().mean().sqrt().item())
+        figures = one.update(experience)
+    return errors, figures
+
+
+def test_a_contextual_bandit_is_learned():
+    errors, figures = bandit(100)
+    assert errors[0] > 0.4
+    assert errors[-1] < 0.15
+    assert figures["std"] < 0.25  # and it has become sure
+
+
+def test_an_actor_that_may_not_move_learns_nothing():
+    """Negative control of the test above."""
+    errors, _ = bandit(10, kl_target=None, learning_rate=1e-12)
+    assert errors[-1] > 0.4
+
+
+# -- the optimizer ------------------------------------------------------------------------------
+
+
+def test_adam_over_one_vector_is_adam_over_the_tensors():
+    torch.manual_seed(0)
+    flat = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    plain = copy.deepcopy(flat)
+    ours, theirs = FlatAdam(flat, 1e-2), torch.optim.Adam(plain.parameters(), 1e-2)
+    for i in range(10):
+        x = torch.randn(16, 4)
+        ours.zero()
+        theirs.zero_grad()
+        for model in (flat, plain):
+            model(x).square().mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1 / (i + 1))
+        assert ours.limit(0.1 / (i + 1)) == pytest.approx(norm.item(), rel=1e-5)
+        theirs.param_groups[0]["lr"] = 1e-2 / (i + 1)
+        theirs.step()
+        ours.step(1e-2 / (i + 1))
+    for a, b in zip(flat.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
