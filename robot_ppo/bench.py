@@ -12,21 +12,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import torch
 from mujoco.batch import Batch
 from rich.console import Console
 from rich.table import Table
 
-from robot_ppo import assets, config
+from robot_ppo import assets, config, export
 from robot_ppo.envs import robot_env
+from robot_ppo.ppo.networks import Actor
 from robot_ppo.training import evaluate, scorecard
 from robot_ppo.training.checkpoint import Checkpoints, load
 from robot_ppo.training.train import Trainer
+from robot_ppo_export import to_onnx
+from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 from robot_ppo_export.policy import Policy
@@ -98,7 +102,7 @@ def bench_env(steps: int = 200) -> dict[str, Any]:
     observation, _ = env.reset(seed=1, options={"spread_episodes": True})
     times: list[tuple[float, float]] = []
     for _ in range(50 + steps):
-        action = policy.session.run(None, {"observation": observation})[0]
+        action = policy.act_many(observation)
         action += rng.normal(0, 0.3, action.shape).astype(np.float32)
         yardstick = raw.seconds()
         begin = time.perf_counter()
@@ -112,21 +116,28 @@ def bench_env(steps: int = 200) -> dict[str, Any]:
     }
 
 
+class _Watch:
+    """Stands in the logger's place: after each iteration, the yardstick takes as many steps."""
+
+    def __init__(self, raw: _Raw) -> None:
+        self.raw = raw
+        self.times: list[tuple[float, float]] = []
+
+    def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
+        """Note the iteration's time and the yardstick's."""
+        yardstick = sum(self.raw.seconds() for _ in range(trainer.config.rollout))
+        self.times.append((times["collect"] + times["learn"], yardstick))
+
+
 def bench_train(iterations: int = 60) -> dict[str, Any]:
     """Return training steps/s, learning included, over raw `Batch.step`, default preset."""
+    settings = config.load(TASK)
+    batch = settings.num_envs * settings.rollout
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config.load(TASK), Path(folder))
-        raw = _Raw(trainer.env)
-        rollout = trainer.config.rollout
-        times: list[tuple[float, float]] = []
-
-        def watch(_: Trainer, figures: dict[str, float], parts: dict[str, float]) -> None:
-            yardstick = sum(raw.seconds() for _ in range(rollout))
-            times.append((parts["collect"] + parts["learn"], yardstick))
-
-        trainer.run(watch, iterations=iterations)
-    ours, theirs = np.array(times[5:]).T
-    batch = SIMULATIONS * rollout
+        trainer = Trainer(config.load(TASK, steps=iterations * batch), Path(folder))
+        watch = _Watch(_Raw(trainer.env))
+        trainer.run(watch)
+    ours, theirs = np.array(watch.times[5:]).T
     return {
         "train_ratio": round(float(np.median(theirs) / np.median(ours)), 3),
         "train_steps_per_second": round(batch / float(np.median(ours))),
@@ -215,21 +226,15 @@ def bench_node(seconds: float = 20.0, starts: int = 5) -> dict[str, Any]:
 
 def onnx_torch_difference(count: int = 10_000) -> float:
     """Return the largest |ONNX - torch| over random observations, default preset's network."""
-    import torch
-
-    from robot_ppo import export
-    from robot_ppo.ppo.networks import Actor
-
     settings = config.load(TASK)
     torch.manual_seed(0)
-    policy = Policy(shipped_policy())
-    actor = Actor(policy.layout.size, len(policy.contract.robot.joints), settings.networks)
-    observation = np.random.default_rng(0).normal(0, 3, (count, policy.layout.size))
+    robot = assets.load_robot(settings.task.robot)
+    size = Layout(settings.task.observation, len(robot.joints)).size
+    actor = Actor(size, len(robot.joints), settings.networks)
+    observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())
-    torch.nn.init.orthogonal_(actor.mlp[-1].weight)
-    data = export.graph_bytes(settings, actor)
-    import onnxruntime
-
+    torch.nn.init.orthogonal_(actor.mlp[-1].get_parameter("weight"))
+    data = to_onnx.network(export.arrays(settings, actor)).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     x = observation.astype(np.float32)
     with torch.inference_mode():
@@ -244,7 +249,7 @@ def _node(policy: Path, *options: str) -> subprocess.Popen:
     )
 
 
-class _simulated_robot:  # noqa: N801  a context manager, used like a function
+class _simulated_robot:
     """`robot-ppo sim` in another process."""
 
     def __init__(self, seconds: float) -> None:
@@ -286,7 +291,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def _resident_mb(pid: int) -> float:
     """Return the resident memory of a process [MB]."""
-    return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+    return _number(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text()) / 1024
 
 
 def _ticks(out: str) -> tuple[float, float]:
@@ -299,6 +304,3 @@ def _number(pattern: str, text: str) -> float:
     if not found:
         raise InputError(f"the node's last lines have no {pattern!r}:\n{text[-600:]}")
     return float(found[1])
-
-
-Log = Callable[[Trainer, dict[str, float], dict[str, float]], None]

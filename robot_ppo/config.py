@@ -25,7 +25,7 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class Gait(_Struct):
+class Gait(_Struct, frozen=True):
     """The clock that the policy hears and the schedule that rewards ask for."""
 
     frequency: float
@@ -38,7 +38,7 @@ class Gait(_Struct):
     """Highest point of the foot's underside in swing [m]."""
 
 
-class Commands(_Struct):
+class Commands(_Struct, frozen=True):
     """What the policy is asked to do."""
 
     vx: Range
@@ -53,7 +53,7 @@ class Commands(_Struct):
     """Probability that a new command is to stand still."""
 
 
-class Pushes(_Struct):
+class Pushes(_Struct, frozen=True):
     """A sudden change of the base's horizontal velocity, now and then."""
 
     interval: Range
@@ -62,7 +62,7 @@ class Pushes(_Struct):
     """[m/s], uniform, in a uniform direction"""
 
 
-class Terminations(_Struct):
+class Terminations(_Struct, frozen=True):
     """What ends an episode as a failure. The time limit is not a failure."""
 
     tilt: float
@@ -71,7 +71,7 @@ class Terminations(_Struct):
     """Below this height [m]."""
 
 
-class Reset(_Struct):
+class Reset(_Struct, frozen=True):
     """How an episode starts: the default pose, disturbed."""
 
     joint_pos: float
@@ -84,7 +84,7 @@ class Reset(_Struct):
     """Half-width of each component [rad/s]."""
 
 
-class Task(_Struct):
+class Task(_Struct, frozen=True):
     """The world: robot, commands, observation, rewards, randomization."""
 
     name: str
@@ -113,7 +113,7 @@ class Task(_Struct):
     pushes: Pushes | None = None
 
 
-class Ppo(_Struct):
+class Ppo(_Struct, frozen=True):
     """The algorithm."""
 
     objective: Literal["clip"] = "clip"
@@ -137,7 +137,7 @@ class Ppo(_Struct):
     """For actor and critic separately."""
 
 
-class Networks(_Struct):
+class Networks(_Struct, frozen=True):
     """Shapes of the two MLPs."""
 
     actor: tuple[int, ...] = (128, 128, 128)
@@ -148,7 +148,7 @@ class Networks(_Struct):
     """Bound on a normalized observation."""
 
 
-class Config(_Struct):
+class Config(_Struct, frozen=True):
     """One run."""
 
     task: Task
@@ -185,6 +185,26 @@ def load(task: str, preset: str = "default", overrides: Sequence[str] = (), **fl
     # Checked before overrides too, so that an error names the file it comes from.
     strict.convert(Task, data["task"], str(assets.task_path(task)))
     strict.convert(Config, data, str(assets.preset_path(preset)))
+    return _overridden(data, overrides)
+
+
+def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
+    """Return the configuration that a run in `folder` goes on with: its own, then what is new.
+
+    Args:
+        folder: of the run.
+        task: must be the run's.
+        overrides: as for `load`.
+        flags: as for `load`.
+    """
+    data = msgspec.to_builtins(load_run(folder))
+    if data["task"]["name"] != task:
+        raise InputError(f"{folder}: is a run of the task {data['task']['name']!r}, not {task!r}")
+    data |= {key: value for key, value in flags.items() if value is not None}
+    return _overridden(data, overrides)
+
+
+def _overridden(data: dict[str, Any], overrides: Sequence[str]) -> Config:
     for text in overrides:
         _override(data, text)
     config = strict.convert(Config, data, "--set")

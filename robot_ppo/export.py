@@ -49,7 +49,7 @@ def build(config: Config, checkpoint: Checkpoint) -> bytes:
     """Return the bytes of the policy file; the same checkpoint gives the same bytes."""
     actor = load_actor(config, checkpoint)
     contract = build_contract(config, checkpoint, actor)
-    return to_onnx.build(_arrays(config, actor), contract, _golden(config, actor))
+    return to_onnx.build(arrays(config, actor), contract, _golden(config, actor))
 
 
 def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
@@ -96,7 +96,8 @@ def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Cont
     )
 
 
-def _arrays(config: Config, actor: Actor) -> to_onnx.Actor:
+def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
+    """Return the actor's weights as arrays."""
     linear = [m for m in actor.mlp if isinstance(m, torch.nn.Linear)]
     return to_onnx.Actor(
         mean=actor.normalizer.mean.float().numpy(),

@@ -13,70 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from robot_ppo import assets
+from robot_ppo.play_script import ScriptedCommands, Segment, choose
 from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
-from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.clock import MonotonicClock, Pacer
-from robot_ppo_export.node.commands import parse
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
-SECONDS = 12.0
-"""[s] How long the policy runs where nothing else is said."""
 SIZE = (1280, 720)
 """Width and height of the video."""
 FPS = 25
 """Frames per second of the video, or the nearest that is a whole number of ticks: without a GPU a
 frame takes longer than a second's fiftieth many times over."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
-
-
-class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One piece of a script."""
-
-    seconds: float
-    command: tuple[float, float, float]
-    """vx [m/s], vy [m/s], yaw rate [rad/s]"""
-
-
-DEFAULT_SCRIPT = (
-    Segment(1.0, (0.0, 0.0, 0.0)),
-    Segment(2.0, (0.5, 0.0, 0.0)),
-    Segment(2.0, (0.8, 0.0, 0.0)),
-    Segment(2.0, (0.0, 0.3, 0.0)),
-    Segment(2.0, (0.3, 0.0, 0.7)),
-    Segment(2.0, (-0.4, 0.0, 0.0)),
-    Segment(1.0, (0.0, 0.0, 0.0)),
-)
-"""12 s: stand, forward, faster, left, a turn, back, stop."""
-
-
-class ScriptedCommands:
-    """A command source that plays a script from `begin` on; the last command stays."""
-
-    def __init__(self, script: tuple[Segment, ...]) -> None:
-        """Stand still until `begin`."""
-        self.ends = np.cumsum([segment.seconds for segment in script])
-        self.commands = np.array([segment.command for segment in script], np.float32)
-        self.start: float | None = None
-
-    def begin(self, now: float) -> None:
-        """Start the script at `now` [s]."""
-        self.start = now
-
-    def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the command (3,) of this moment; it is never old."""
-        if self.start is None:
-            return np.zeros(3, np.float32), 0.0
-        # Half a microsecond: a segment must not start a tick late because of a rounded sum.
-        index = int(np.searchsorted(self.ends, now - self.start + 5e-7, side="right"))
-        return self.commands[min(index, len(self.ends) - 1)], 0.0
 
 
 @dataclass
@@ -167,7 +121,7 @@ def play(
     With neither `video` nor `plot`, a window opens and shows it in real time.
     """
     _check_outputs(video, plot)
-    segments, seconds = _script(command, script, seconds)
+    segments, seconds = choose(command, script, seconds)
     policy = Policy(path)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
     watch = _filmed(session, video) if video else None if plot else _windowed(session)
@@ -317,35 +271,6 @@ def _caption(session: _Session) -> tuple[str, str]:
     numbers = ["   ".join(f"{x:+.2f}" for x in row) for row in rows]
     left = "policy\ncommand\nmeasured"
     return left, "\n".join(["forward, left [m/s], turn [rad/s]", *numbers])
-
-
-def _script(
-    command: str | tuple[float, float, float] | None, path: Path | None, seconds: float | None
-) -> tuple[tuple[Segment, ...], float]:
-    """Return the script to play and for how long [s]."""
-    if command is not None and path is not None:
-        raise InputError("--command and --script exclude each other: give one of them")
-    if seconds is not None and not 0 < seconds < 3600:
-        raise InputError(f"--seconds {seconds:g} must be above 0 and below 3600")
-    if command is not None:
-        values = parse(command) if isinstance(command, str) else command
-        seconds = seconds or SECONDS
-        return (Segment(seconds, values),), seconds
-    script = load_script(path) if path else DEFAULT_SCRIPT
-    return script, seconds or sum(segment.seconds for segment in script)
-
-
-def load_script(path: Path) -> tuple[Segment, ...]:
-    """Return the script in a YAML file, or raise `InputError`."""
-    script = strict.load_yaml(tuple[Segment, ...], path)
-    for i, segment in enumerate(script):
-        if not (segment.seconds > 0 and np.isfinite(segment.command).all()):
-            raise InputError(f"{path}: `[{i}]`: needs seconds above 0 and three finite numbers")
-    if not script:
-        raise InputError(
-            f"{path}: the script is empty; a line is {{seconds: 2, command: [1, 0, 0]}}"
-        )
-    return script
 
 
 def _same_robot(robot: RobotSpec) -> RobotSpec:

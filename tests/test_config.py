@@ -323,7 +323,7 @@ def test_a_damaged_saved_configuration_is_named(tmp_path):
 
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(AttributeError):
-        load().seed = 2  # type: ignore[misc]
+        load().seed = 2
 
 
 def test_the_yaml_of_a_task_has_no_key_that_its_structure_lacks():

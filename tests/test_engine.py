@@ -62,8 +62,8 @@ def test_stepping_equals_a_plain_loop_bit_for_bit(threads):
     engine = helpers.engine(N, threads)
     randomized_start(engine)
     plain = PlainLoop(engine)
-    assert (engine._fields["sensor_delay"].max(axis=1) > 0).all()
-    assert (engine._fields["actuator_delay"].max(axis=1) > 0).all()
+    assert (engine._fields["sensor_delay"].max(axis=1) > 0).any()
+    assert (engine._fields["actuator_delay"].max(axis=1) > 0).any()
     for targets in random_targets(TICKS, N):
         assert not engine.step(targets).size
         plain.step(targets)

@@ -11,49 +11,13 @@ import pytest
 
 from robot_ppo import play as playback
 from robot_ppo import video
-from robot_ppo.play import ScriptedCommands, Segment, load_script, play
+from robot_ppo.play import play
 from robot_ppo_export import to_onnx
 from robot_ppo_export.errors import InputError
 
 
 def silent(line):
     pass
-
-
-def test_a_script_is_played_from_its_beginning_and_its_last_command_stays():
-    script = ScriptedCommands((Segment(0.1, (1, 0, 0)), Segment(0.2, (0, 2, 0))))
-    assert script.read(5.0)[0].tolist() == [0, 0, 0]
-    script.begin(10.0)
-    ticks = [script.read(10.0 + 0.02 * i)[0].tolist() for i in range(20)]
-    assert ticks == [[1, 0, 0]] * 5 + [[0, 2, 0]] * 15
-
-
-def test_the_default_script_lasts_as_long_as_the_default_playback():
-    assert sum(s.seconds for s in playback.DEFAULT_SCRIPT) == playback.SECONDS
-
-
-def test_a_script_is_read_from_yaml(tmp_path):
-    path = tmp_path / "script.yaml"
-    path.write_text("- {seconds: 2, command: [0.5, 0, 0]}\n- {seconds: 1, command: [0, 0, 0.7]}\n")
-    assert load_script(path) == (Segment(2, (0.5, 0, 0)), Segment(1, (0, 0, 0.7)))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- {seconds: 2, comand: [0, 0, 0]}", "did you mean 'command'"),
-        ("- {seconds: 2, command: [0, 0]}", r"\[0\]"),
-        ("- {seconds: -2, command: [0, 0, 0]}", "above 0"),
-        ("[]", "empty"),
-        ("- [", "not valid YAML"),
-    ],
-)
-def test_a_bad_script_is_said_with_file_and_place(tmp_path, text, message):
-    path = tmp_path / "script.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message) as error:
-        load_script(path)
-    assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize(

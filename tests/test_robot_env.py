@@ -415,6 +415,34 @@ def test_11_the_first_observation_is_of_the_new_episode():
     assert np.allclose(present, 0, atol=1e-6)
 
 
+def test_11_histories_of_a_new_episode_hold_nothing_of_the_old_one():
+    env = environment(loud(observation=HISTORIES, episode_length=20.0, terminations=ENDLESS))
+    env.reset(seed=1)
+    env.ticks[:] = [0, env.max_ticks - 4, 0, 0]
+    for action in random_actions(4, N):
+        observation = env.step(action)[0]
+    for name, length in (("base_ang_vel", 3), ("joint_pos_error", 2)):
+        values = term(env, observation, name).reshape(N, length, -1)
+        same = [(np.diff(row, axis=0) == 0).all() for row in values]
+        assert same == [False, True, False, False], name
+
+
+def test_joint_acceleration_is_the_change_of_velocity_over_the_step_also_after_a_reset():
+    task = quiet(
+        rewards=only_reward(joint_acc={}),
+        episode_length=3 * DT,
+        reset=Reset(joint_pos=0.0, joint_vel=1.0, base_lin_vel=0.0, base_ang_vel=0.0),
+    )
+    env = environment(task)
+    env.reset(seed=1)
+    for action in random_actions(7, N):
+        before = env.engine.qvel[:, 6:].astype(np.float32)
+        _, reward, _, _, info = env.step(action)
+        critic = info.get("final_privileged", info["privileged"])
+        change = lookup(env, critic, "joint_vel_true") - before
+        assert np.allclose(reward, ((change / DT) ** 2).sum(axis=1) * DT, rtol=1e-4)
+
+
 # -- starts and pushes --------------------------------------------------------------------------
 
 

@@ -152,7 +152,6 @@ def test_a_truncated_newest_checkpoint_means_the_one_before_it(run, caplog):
     assert "using the one before it" in caplog.text
 
 
-@pytest.mark.xfail(reason="runs.train resolves task and preset anew instead of the run's config")
 def test_resume_needs_no_more_than_the_words_that_ctrl_c_prints(run):
     """The settings of a run are those that it was started with."""
     words = ["train", "go2_walk", "--out", str(run), "--resume", "--steps", str(4 * BATCH)]
@@ -225,7 +224,6 @@ def test_a_disk_that_fills_up_while_saving_keeps_the_last_good_checkpoint(run, c
     assert after.steps == before.steps and same_weights(before, after)
 
 
-@pytest.mark.xfail(raises=OSError, reason="Logger lets OSError through, as a traceback")
 def test_a_disk_that_fills_up_while_logging_is_said(run, capsys):
     (run / "log.csv").unlink()
     (run / "log.csv").symlink_to("/dev/full")

@@ -62,7 +62,8 @@ class Policy:
         self.action_map = self.contract.action_map()
         self.observer = Observer(self.layout, ())
         self._input = np.zeros((1, self.layout.size), np.float32)
-        self._feed = {"observation": self._input}
+        self._output = np.zeros((1, len(self.contract.robot.joints)), np.float32)
+        self._binding = _bind(self.session, self._input, self._output)
         self.ticks = 0
         self.last_action = np.zeros(len(self.contract.robot.joints), np.float32)
 
@@ -82,7 +83,12 @@ class Policy:
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Return the raw action (joints,) of one observation (size,)."""
         self._input[0] = observation
-        return self.session.run(None, self._feed)[0][0]
+        self.session.run_with_iobinding(self._binding)
+        return self._output[0].copy()
+
+    def act_many(self, observations: np.ndarray) -> np.ndarray:
+        """Return the raw actions (n, joints) of n observations (n, size)."""
+        return np.asarray(self.session.run(None, {"observation": observations})[0])
 
     def tick(self, state: RobotState, command: Array) -> np.ndarray:
         """Return the joint target (joints,) [rad], and advance by one control period."""
@@ -156,3 +162,16 @@ def _session(data: bytes, source: str) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise RefusedError(f"{source}: onnxruntime cannot load it: {error}") from None
+
+
+def _bind(
+    session: onnxruntime.InferenceSession, observation: np.ndarray, action: np.ndarray
+) -> onnxruntime.IOBinding:
+    """Return a binding that reads and writes these arrays in place; they must outlive it."""
+    binding = session.io_binding()
+    for bind, name, array in (
+        (binding.bind_input, "observation", observation),
+        (binding.bind_output, "action", action),
+    ):
+        bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+    return binding

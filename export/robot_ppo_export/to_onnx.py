@@ -46,12 +46,7 @@ def write(path: Path, actor: Actor, contract: Contract, traces: golden.GoldenTra
 
 def build(actor: Actor, contract: Contract, traces: golden.GoldenTraces) -> bytes:
     """Return the bytes of the policy file: graph, contract, golden traces, seal."""
-    model = helper.make_model(
-        _graph(actor),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="robot-ppo",
-    )
+    model = network(actor)
     metadata = {
         "robot_ppo.contract": contracts.to_json(contract),
         "robot_ppo.golden": golden.to_json(traces),
@@ -61,6 +56,16 @@ def build(actor: Actor, contract: Contract, traces: golden.GoldenTraces) -> byte
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
     return seal.seal(model.SerializeToString(deterministic=True))
+
+
+def network(actor: Actor) -> onnx.ModelProto:
+    """Return the network alone as a model, without contract or golden traces."""
+    return helper.make_model(
+        _graph(actor),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="robot-ppo",
+    )
 
 
 def _graph(actor: Actor) -> onnx.GraphProto:

@@ -39,7 +39,9 @@ class EpisodeMetrics:
 
     def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
-        rows = {name: self.sums[i, ids].copy() for i, name in enumerate(self._summed)}
+        rows: dict[str, np.ndarray] = {
+            name: self.sums[i, ids].copy() for i, name in enumerate(self._summed)
+        }
         rows["length"] = self.counts[ids] * self.control_period
         rows["failed"] = failed.astype(np.float64)
         self.clear(ids)

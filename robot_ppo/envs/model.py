@@ -5,7 +5,8 @@ implicitly, sensors and actuators with history buffers so that delays can be ran
 *eval*: every collision geom, 2 ms, elliptic cone, torque motors; whoever steps it computes the PD
 law at the physics rate, as a motor controller does (`motors.py`).
 
-Both come from the same file, so a mass changed there changes in both.
+Both come from the same file, so a mass changed there changes in both; and the file is compared
+with robot.yaml before either is made (`agreement.py`).
 """
 
 import math
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
-import numpy as np
 
+from robot_ppo.envs import agreement
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -42,7 +43,7 @@ def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) 
         timestep: physics step [s].
         max_delay: longest delay of a sensor or an actuator [s]; sizes the history buffers.
     """
-    spec = _parse(xml)
+    spec = _source(robot, xml)
     _add_floor(spec)
     _delete_geoms(spec, lambda geom: geom.name not in (*robot.feet, "floor"))
     option = spec.option
@@ -64,7 +65,7 @@ def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) 
         if sensor.type in _DELAYED_SENSORS:
             sensor.nsample, sensor.interp = samples, 1
     _add_truth_sensors(spec, robot)
-    return _compile(spec, robot, xml)
+    return _compile(spec, xml)
 
 
 def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjModel:
@@ -75,7 +76,7 @@ def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjMod
         xml: the robot's MJCF.
         looks: keep what only eyes need (visual geoms, lights, sky); for videos and windows.
     """
-    spec = _parse(xml)
+    spec = _source(robot, xml)
     _add_floor(spec)
     if looks:
         _add_looks(spec)
@@ -86,51 +87,26 @@ def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjMod
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10
     _add_truth_sensors(spec, robot)
-    return _compile(spec, robot, xml)
+    return _compile(spec, xml)
 
 
-def check_agreement(model: mujoco.MjModel, robot: RobotSpec, xml: str) -> None:
-    """Raise `InputError`, naming both sides, where robot.yaml and the MJCF disagree."""
-    actuators = tuple(model.actuator(i).name for i in range(model.nu))
-    _agree("joint names in order", robot.joint_names, f"{xml} actuators", actuators)
-    for kind, names in (("joint", robot.joint_names), ("geom", robot.feet)):
-        table = getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}")
-        for name in names:
-            if mujoco.mj_name2id(model, table, name) < 0:
-                raise InputError(f"robot.yaml names the {kind} {name!r}, which {xml} does not have")
-    for joint in robot.joints:
-        got = tuple(float(x) for x in model.joint(joint.name).range)
-        _agree(f"{joint.name}.range [rad]", joint.range, xml, got, atol=1e-9)
-        limit = float(model.jnt_actfrcrange[model.joint(joint.name).id, 1])
-        _agree(f"{joint.name}.torque_limit [N m]", joint.torque_limit, xml, limit, atol=1e-9)
-    home = model.key("home").qpos
-    pose = tuple(float(home[model.joint(n).qposadr[0]]) for n in robot.joint_names)
-    _agree("default pose [rad]", tuple(robot.vector("default")), f"{xml} keyframe home", pose, 1e-9)
-    _agree("base.height [m]", robot.base.height, f"{xml} keyframe home", float(home[2]), 1e-6)
-
-
-def _agree(what: str, ours: object, where: str, theirs: object, atol: float = 0.0) -> None:
-    same = np.allclose(ours, theirs, rtol=0, atol=atol) if atol else ours == theirs  # type: ignore[arg-type]
-    if not same:
-        raise InputError(f"{what}: robot.yaml says {ours}, {where} says {theirs}; make them agree")
-
-
-def _parse(xml: Path) -> mujoco.MjSpec:
+def _source(robot: RobotSpec, xml: Path) -> mujoco.MjSpec:
+    """Return the MJCF, which agrees with `robot`, to be changed into a variant."""
     if not xml.is_file():
         raise InputError(f"{xml}: no such MJCF; robot.yaml's `model` names it")
     try:
-        return mujoco.MjSpec.from_file(str(xml))
+        spec = mujoco.MjSpec.from_file(str(xml))
     except ValueError as error:
         raise InputError(f"{xml}: MuJoCo cannot read it: {' '.join(str(error).split())}") from None
+    agreement.check(_compile(spec, xml), robot, xml.name)
+    return spec
 
 
-def _compile(spec: mujoco.MjSpec, robot: RobotSpec, xml: Path) -> mujoco.MjModel:
+def _compile(spec: mujoco.MjSpec, xml: Path) -> mujoco.MjModel:
     try:
-        model = spec.compile()
+        return spec.compile()
     except ValueError as error:
         raise InputError(f"{xml}: MuJoCo rejects it: {' '.join(str(error).split())}") from None
-    check_agreement(model, robot, xml.name)
-    return model
 
 
 def _delete_geoms(spec: mujoco.MjSpec, unwanted: Callable[[mujoco.MjsGeom], bool]) -> None:

@@ -5,8 +5,9 @@ function of the task changes its rows, in the order of this file. A draw is unif
 range; draws scaled to [-1, 1] go to the critic (`randomized`). Model fields from which MuJoCo
 derives constants (`set_const`) are recognized by their name, so that cannot be forgotten.
 
-A delay is MuJoCo's: between 0 and one physics step it acts as one whole step, because the newest
-sample in a buffer is one step old; beyond that samples are interpolated.
+A delay is MuJoCo's: between 0 and one physics step it would act as one whole step, because the
+newest sample in a buffer is one step old; beyond that samples are interpolated. So that small
+delays are not all made large, a draw below one step goes to 0 or to one step, whichever is nearer.
 
 Fields of `Measurement` are not MuJoCo's: they are what our own sensor arithmetic adds.
 """
@@ -38,6 +39,8 @@ class Ids:
     """Bodies that move, base included."""
     dofs: np.ndarray
     imu: int
+    timestep: float
+    """Physics step [s]."""
     delayed: np.ndarray
     """Sensors with a history buffer."""
 
@@ -50,6 +53,7 @@ class Ids:
             links=np.arange(1, model.nbody),
             dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),
             imu=model.site(robot.imu.site).id,
+            timestep=float(model.opt.timestep),
             delayed=np.flatnonzero(model.sensor_history[:, 0]),
         )
 
@@ -164,15 +168,20 @@ def imu_mounting(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
 
 
 @_writes("actuator_delay")
-def actuator_delay(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Time from a target to its effect [ms], the same for all motors."""
-    rows["actuator_delay"][...] = draw * 1e-3
+    rows["actuator_delay"][...] = _reachable(draw * 1e-3, ids.timestep)
 
 
 @_writes("sensor_delay")
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Age of what is measured [ms], on top of the physics step that sensors lag by."""
-    rows["sensor_delay"][:, ids.delayed] = draw * 1e-3
+    rows["sensor_delay"][:, ids.delayed] = _reachable(draw * 1e-3, ids.timestep)
+
+
+def _reachable(delay: np.ndarray, timestep: float) -> np.ndarray:
+    """Return delays [s] that MuJoCo can render: 0, one physics step, or anything above."""
+    return np.where(delay < timestep / 2, 0.0, np.maximum(delay, timestep))
 
 
 class Randomizer:

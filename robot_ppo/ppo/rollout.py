@@ -1,7 +1,7 @@
 """One iteration's experience, (T, n, ...), float32, allocated once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import torch
@@ -56,7 +56,7 @@ class _Samples:
 
     def tensors(self) -> list[Tensor]:
         """Return the fields, in order."""
-        return [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
+        return list(vars(self).values())
 
     def flattened(self) -> Self:
         """Return (T, n, ...) as (T n, ...)."""

@@ -173,7 +173,7 @@ class _Run:
         feet = np.array([self.model.geom(f).id for f in self.contract.robot.feet])
         wanted = self._of("friction")
         given = ~np.isnan(wanted)
-        friction[np.ix_(given, feet, [0])] = wanted[given, None, None]
+        friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]
         mass[:, self.model.body(self.contract.robot.base.body).id] += self._of("payload")
         self.batch.set_const()
         self.motors.strength[:] = self._of("strength")[:, None]

@@ -1,5 +1,6 @@
 """What a run says while it runs: a live table or plain lines, a CSV and TensorBoard events."""
 
+import contextlib
 import csv
 import sys
 from collections import defaultdict, deque
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+from robot_ppo_export.errors import InputError
 
 if TYPE_CHECKING:
     from robot_ppo.training.train import Trainer
@@ -47,7 +50,10 @@ class Logger:
         self._episodes: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._path = folder / "log.csv"
         self._columns: list[str] = _header(self._path) if resume else []
-        self._file = self._path.open("a" if resume else "w", newline="", encoding="utf-8")
+        try:
+            self._file = self._path.open("a" if resume else "w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
         self._board: Any = None
         self._live = Live(console=self.console, refresh_per_second=4, transient=False)
         self._spoke = -PLAIN_EVERY
@@ -64,8 +70,9 @@ class Logger:
     def __exit__(self, *_: object) -> None:
         """Close table and files."""
         self._live.stop()
-        self._file.close()
-        self._board.close()
+        with contextlib.suppress(OSError):  # what could not be written has been said
+            self._file.close()
+            self._board.close()
 
     def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
         """Record one iteration."""
@@ -106,11 +113,17 @@ class Logger:
         return row | trainer.env.metrics.behaviour() | figures
 
     def _write(self, row: dict[str, float]) -> None:
-        if not self._columns:
-            self._columns = list(row)
-            csv.writer(self._file).writerow(self._columns)
-        csv.writer(self._file).writerow([f"{row.get(c, np.nan):.8g}" for c in self._columns])
-        self._file.flush()
+        try:
+            if not self._columns:
+                self._columns = list(row)
+                csv.writer(self._file).writerow(self._columns)
+            csv.writer(self._file).writerow([f"{row.get(c, np.nan):.8g}" for c in self._columns])
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint stays, "
+                "--resume goes on from it"
+            ) from None
 
 
 def _header(path: Path) -> list[str]:
@@ -125,6 +138,11 @@ def _group(name: str) -> str:
     """Return the TensorBoard tag of a column."""
     shown = [column for column, _, _ in SHOWN]
     return f"main/{name}" if name in shown else f"more/{name}"
+
+
+def _shown(form: str, value: float) -> str:
+    """Return a figure as text; what is not known yet is a dash."""
+    return "-" if np.isnan(value) else form.format(value)
 
 
 def _clock(seconds: float) -> str:
@@ -149,7 +167,7 @@ def _table(row: dict[str, float], trainer: "Trainer") -> Table:
     table.add_row("steps per second", f"{row['steps_per_second']:,.0f}")
     for column, words, form in SHOWN:
         if column in row:
-            table.add_row(words, form.format(row[column]))
+            table.add_row(words, _shown(form, row[column]))
     return table
 
 
@@ -157,7 +175,7 @@ def _line(row: dict[str, float], trainer: "Trainer") -> str:
     """Return one plain line."""
     done, left = _progress(row, trainer)
     shown = " ".join(
-        f"{column}={form.format(row[column])}" for column, _, form in SHOWN if column in row
+        f"{column}={_shown(form, row[column])}" for column, _, form in SHOWN if column in row
     )
     return (
         f"{done:4.0%} {_clock(row['seconds'])} left {_clock(left)} "

@@ -21,7 +21,12 @@ def train(
     **flags: Any,
 ) -> None:
     """Train `task` in the folder `out`, and say how to go on from there."""
-    settings = config.load(task, preset, overrides, **flags)
+    if resume:
+        if not (out / "config.yaml").is_file():
+            raise InputError(f"{out}: no checkpoint here; `robot-ppo train` writes them, without --resume")
+        settings = config.load_resumed(out, task, overrides, **flags)
+    else:
+        settings = config.load(task, preset, overrides, **flags)
     prepare(out, settings, resume, overwrite)
     from robot_ppo.training.logger import Logger
     from robot_ppo.training.train import Trainer

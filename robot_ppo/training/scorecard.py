@@ -61,7 +61,7 @@ def load(source: Path) -> tuple[Contract, Act]:
         raise InputError(f"{source}: no such run folder or policy file")
     policy = Policy(source)
     policy.check_golden()
-    return policy.contract, lambda x: policy.session.run(None, {"observation": x})[0]
+    return policy.contract, policy.act_many
 
 
 def from_checkpoint(
@@ -84,7 +84,7 @@ def show(card: Scorecard, console: Console) -> None:
     table.add_column("condition")
     for name, unit in evaluate.FIGURES.items():
         table.add_column(
-            name.replace("_", " ") + (f"\n[dim]{unit}[/]" if unit else "\n"), justify="right"
+            name.replace("_", "\n") + (f"\n[dim]{unit}[/]" if unit else "\n"), justify="right"
         )
     for i, condition in enumerate(card.conditions):
         overall = card.overall(i)

@@ -2,10 +2,11 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,14 @@ from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
-from robot_ppo.training.logger import Logger
+from robot_ppo_export.errors import InputError
+
+
+class Log(Protocol):
+    """What hears of every iteration."""
+
+    def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
+        """Take the figures of learning and the seconds that the parts took."""
 
 
 class Trainer:
@@ -44,7 +52,7 @@ class Trainer:
         if resume:
             self._restore(self.checkpoints.newest())
 
-    def run(self, logger: Logger) -> Checkpoint:
+    def run(self, logger: Log) -> Checkpoint:
         """Train until the budget is spent or Ctrl-C; return the last checkpoint."""
         started, saved = time.perf_counter() - self.seconds, self.seconds
         self._start_episodes()
@@ -86,6 +94,11 @@ class Trainer:
             mean = actor(rollout.observations[t])
             noise = self.rng.standard_normal(mean.shape, np.float32) * std
             action = mean.numpy() + noise
+            if not np.isfinite(action).all():
+                raise InputError(
+                    f"the policy's output is no longer finite after {self.steps:,} steps: learning "
+                    "diverged; the last checkpoint stays, lower ppo.learning_rate or ppo.kl_target"
+                )
             rollout.means[t], rollout.actions[t] = mean, torch.from_numpy(action)
             policy += time.perf_counter() - t0
             self.observation, reward, failed, cut, info = self.env.step(action)
@@ -127,7 +140,7 @@ class Trainer:
             seconds=self.seconds,
             iteration=self.iteration,
             learner=self.learner.state_dict(),
-            rng=self.rng.bit_generator.state,
+            rng=dict(self.rng.bit_generator.state),
             env_rng=self.env.rng_state(),
         )
 
@@ -140,14 +153,14 @@ class Trainer:
 
 
 @contextmanager
-def _stop_on_signal() -> "Iterator":
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a clean stop; a second Ctrl-C is the usual one."""
     stop = False
 
     def handle(number: int, _: FrameType | None) -> None:
         nonlocal stop
         stop = True
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:

@@ -35,13 +35,15 @@ class ActionMap:
         self.low = (low_high[:, 0] + margin).astype(np.float32)
         self.high = (low_high[:, 1] - margin).astype(np.float32)
         self.scale = np.float32(action.scale)
-        self.clip = np.float32(action.clip)
+        self.bound = np.full_like(self.default_pose, action.clip)
 
     def target(self, action: Array) -> Array:
         """Return joint targets (..., joints) [rad] of raw actions (..., joints)."""
         xp = action.__array_namespace__()
-        bounded = xp.clip(action, -self.clip, self.clip)
-        return xp.clip(self.default_pose + self.scale * bounded, self.low, self.high)
+        # Not xp.clip, which takes four times as long for a dozen numbers.
+        bounded = xp.minimum(xp.maximum(action, -self.bound), self.bound)
+        target = self.default_pose + self.scale * bounded
+        return xp.minimum(xp.maximum(target, self.low), self.high)
 
     def action(self, target: Array) -> Array:
         """Return the raw action whose target, before limits, is `target`."""

@@ -24,7 +24,7 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class CommandRanges(_Struct):
+class CommandRanges(_Struct, frozen=True):
     """Uniform ranges that commands were drawn from; an operator's stick is scaled to them."""
 
     vx: tuple[float, float]
@@ -39,7 +39,7 @@ class CommandRanges(_Struct):
         return np.array((self.vx, self.vy, self.yaw_rate), np.float32)
 
 
-class Normalizer(_Struct):
+class Normalizer(_Struct, frozen=True):
     """Observation statistics; the network sees clip((obs - mean) / std, -clip, clip)."""
 
     mean: tuple[float, ...]
@@ -47,14 +47,14 @@ class Normalizer(_Struct):
     clip: float
 
 
-class Network(_Struct):
+class Network(_Struct, frozen=True):
     """The actor after the normalizer."""
 
     hidden: tuple[int, ...]
     activation: str
 
 
-class Training(_Struct):
+class Training(_Struct, frozen=True):
     """Where the policy comes from, and the world that it has seen."""
 
     physics_timestep: float
@@ -70,7 +70,7 @@ class Training(_Struct):
     git_commit: str
 
 
-class Contract(_Struct, kw_only=True):
+class Contract(_Struct, frozen=True, kw_only=True):
     """What a policy assumes."""
 
     format_version: int = FORMAT_VERSION

@@ -138,6 +138,6 @@ class Observer:
         old = history[ids]
         new = np.concatenate((old[..., 1:, :], value[..., None, :]), axis=-2)
         fresh = self._fresh[ids][..., None, None]
-        new = np.where(fresh, np.broadcast_to(value[..., None, :], new.shape), new)
+        new = np.where(fresh, value[..., None, :], new)
         history[ids] = new
         return new.reshape(*new.shape[:-2], -1)

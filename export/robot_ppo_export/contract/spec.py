@@ -19,7 +19,7 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Frozen; a key that it does not know is an error."""
 
 
-class Joint(_Struct):
+class Joint(_Struct, frozen=True):
     """One actuated joint."""
 
     name: str
@@ -37,7 +37,7 @@ class Joint(_Struct):
     """Velocity gain that the policy is trained with [N m s/rad]."""
 
 
-class Base(_Struct):
+class Base(_Struct, frozen=True):
     """The floating base."""
 
     body: str
@@ -45,7 +45,7 @@ class Base(_Struct):
     """Height of the body frame above flat ground in the default pose [m]."""
 
 
-class Imu(_Struct):
+class Imu(_Struct, frozen=True):
     """The inertial measurement unit."""
 
     site: str
@@ -53,7 +53,7 @@ class Imu(_Struct):
     """Order of the orientation's components; the only one that the project speaks."""
 
 
-class Stand(_Struct):
+class Stand(_Struct, frozen=True):
     """How the node stands the robot up: interpolation to the default pose."""
 
     kp: float
@@ -62,13 +62,13 @@ class Stand(_Struct):
     """[s]"""
 
 
-class Damping(_Struct):
+class Damping(_Struct, frozen=True):
     """The state to which every fault leads: zero position gain, this velocity gain."""
 
     kd: float
 
 
-class Limits(_Struct):
+class Limits(_Struct, frozen=True):
     """The safety envelope. A file on the robot may only tighten it."""
 
     max_tilt: float
@@ -87,14 +87,14 @@ class Limits(_Struct):
     """So many missed deadlines in a row are a fault."""
 
 
-class Unitree(_Struct):
+class Unitree(_Struct, frozen=True):
     """Facts for the vendor's low-level interface."""
 
     message_family: str
     motors: int
 
 
-class RobotSpec(_Struct):
+class RobotSpec(_Struct, frozen=True):
     """One robot. Vectors come out as float64 arrays in joint order."""
 
     name: str

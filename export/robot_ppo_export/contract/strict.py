@@ -8,16 +8,19 @@ given twice is an error too.
 """
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import yaml
 
 from robot_ppo_export.errors import InputError
+
+if TYPE_CHECKING:
+    import yaml
 
 T = TypeVar("T")
 
@@ -26,25 +29,31 @@ _AT = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<path>[^`]*)`")
 _CHOICE = re.compile(r"Invalid enum value '(?P<value>[^']*)'")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which `1e-3` is a number, as in YAML 1.2, and a key stands once."""
+@functools.cache
+def _loader() -> "type[yaml.SafeLoader]":
+    """Return YAML in which `1e-3` is a number, as in YAML 1.2, and a key stands once.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping; a key given twice is an error, where YAML keeps the last."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"the key {key.value!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
+    Made when it is first needed: a node reads no YAML, and PyYAML takes 20 ms to import.
+    """
+    import yaml
 
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            """Return the mapping; a key given twice is an error, where YAML keeps the last."""
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    problem = f"the key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            return super().construct_mapping(node, deep)
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
+    return Loader
 
 
 def did_you_mean(name: str, known: Any) -> str:
@@ -57,6 +66,8 @@ def did_you_mean(name: str, known: Any) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Return the plain data in a YAML file; unreadable or malformed is an `InputError`."""
+    import yaml
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -69,8 +80,10 @@ def read_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str) -> Any:
     """Return the plain data in YAML text, or raise `yaml.YAMLError`."""
+    import yaml
+
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _loader())
     except yaml.YAMLError:
         raise
     except Exception as error:  # PyYAML trips over an impossible date or an empty `!!bool`

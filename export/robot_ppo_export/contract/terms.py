@@ -109,7 +109,7 @@ def gait_clock(inputs: Inputs) -> Array:
     angle = inputs.phase * 6.283185307179586
     # asarray: of one robot these are scalars, which numpy 2.0's astype does not take.
     on = xp.astype(xp.asarray(is_moving(inputs.command)), inputs.phase.dtype)
-    return xp.stack((on * xp.sin(angle), on * xp.cos(angle)), axis=-1)
+    return frames.join(xp, on * xp.sin(angle), on * xp.cos(angle))
 
 
 def is_moving(command: Array) -> Array:
@@ -124,4 +124,4 @@ def gait_phase(tick: Array, control_period: float, frequency: float) -> Array:
     cycles = xp.astype(tick, xp.float64) * (control_period * frequency)
     phase = xp.astype(xp.asarray(cycles - xp.floor(cycles)), xp.float32)
     # Just below a whole cycle, float32 rounds up to it.
-    return xp.where(phase < 1, phase, xp.zeros_like(phase))
+    return xp.where(phase < 1, phase, 0.0)
