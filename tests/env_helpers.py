@@ -32,7 +32,7 @@ EXTREMES = {
     "imu_bias": (-0.1, 0.1),
     "imu_mounting": (-0.05, 0.05),
     "actuator_delay": (0.0, 20.0),
-    "sensor_delay": (0.0, 20.0),
+    "sensor_delay": (0.0, 30.0),
 }
 """A wide range for every randomization that exists; the shipped task's are narrower."""
 

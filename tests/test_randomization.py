@@ -232,8 +232,37 @@ def test_an_imu_that_is_mounted_askew_turns_orientation_and_rates(engine, ids):
 
 def test_delays_are_given_in_milliseconds(engine, ids):
     assert (with_value("actuator_delay", 12.0, engine, ids)["actuator_delay"] == 0.012).all()
-    late = with_value("sensor_delay", 12.0, engine, ids)["sensor_delay"][0]
+    # A measurement of 25 ms: MuJoCo's own step of 10 ms, and 15 ms more.
+    late = with_value("sensor_delay", 25.0, engine, ids)["sensor_delay"][0]
     assert set(np.flatnonzero(late)) == set(ids.delayed)
+    assert np.allclose(late[ids.delayed], 0.015, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("age", "native"), [(4.0, 0.0), (6.0, 0.01), (10.0, 0.01), (13.0, 0.013)])
+def test_a_draw_below_one_physics_step_goes_to_the_nearer_delay_that_exists(
+    age, native, engine, ids
+):
+    rows = with_value("actuator_delay", age, engine, ids)
+    assert np.allclose(rows["actuator_delay"], native, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("age", [0.0, 2.5, 5.0, 10.0])
+def test_within_one_physics_step_a_measurement_is_interpolated_with_the_present(age, engine, ids):
+    rows = with_value("sensor_delay", age, engine, ids)
+    assert (rows["sensor_delay"] == 0).all()
+    both = joined(engine.nominal(helpers.FIELDS, 1), rows)
+    helpers.start(engine, [0, 1], both, height=0.1)
+    home = engine.model.key("home").qpos[7:]
+    for tick in range(3):
+        engine.step(home + 0.3 * np.sin(tick + np.arange(helpers.JOINTS)))
+    stale, ours = engine.measure([0]), engine.measure([1])  # one physics step old, and `age`
+    present = {"joint_pos": engine.qpos[1, 7:], "base_ang_vel": engine.qvel[1, 3:6]}
+    present |= {"joint_vel": engine.qvel[1, 6:], "base_quat": engine.qpos[1, 3:7]}
+    for name, now in present.items():
+        then = getattr(stale, name)[0]
+        wanted = then + (1 - age / 10.0) * (now - then)
+        assert np.allclose(getattr(ours, name)[0], wanted, rtol=0, atol=2e-5), name
+    assert not np.allclose(stale.joint_vel[0], present["joint_vel"], rtol=0, atol=1e-2)
 
 
 def test_all_that_an_actor_reads_is_delayed_and_what_only_a_simulator_knows_is_not(engine, ids):

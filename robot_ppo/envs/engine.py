@@ -19,6 +19,7 @@ from mujoco.batch import Batch, SimulationError
 
 from robot_ppo.envs.randomization import MEASUREMENT_FIELDS, Rows
 from robot_ppo.envs.sensors import SensorMap
+from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 
@@ -48,6 +49,7 @@ class Engine:
         self._measurement = {
             "encoder_offset": np.zeros((n, len(robot.joints)), np.float32),
             "gyro_bias": np.zeros((n, 3), np.float32),
+            "freshness": np.zeros((n, 1), np.float32),
         }
         self._fields: dict[str, np.ndarray] = {}
         self._needs_constants = False
@@ -113,9 +115,30 @@ class Engine:
     def measure(self, ids: Any = ...) -> RobotState:
         """Return what the sensors of `ids` say, with bias and delay, without noise."""
         state = self.sensors.read(self._sensordata[ids])
+        self._freshen(state, ids)
         state.joint_pos += self._measurement["encoder_offset"][ids]
         state.base_ang_vel += self._measurement["gyro_bias"][ids]
         return state
+
+    def _freshen(self, state: RobotState, ids: Any) -> None:
+        """Move measurements that are a physics step old towards the present, by `freshness`."""
+        share = self._measurement["freshness"][ids]
+        if not share.any():
+            return
+        qpos, qvel = self.qpos[ids], self.qvel[ids]
+        mounting = self._fields.get("site_quat")
+        mounting = self.model.site_quat if mounting is None else mounting[ids]
+        imu = mounting[..., self._imu, :].astype(np.float32)
+        now = {
+            "joint_pos": qpos[:, self.joint_qpos],
+            "joint_vel": qvel[:, self.joint_qvel],
+            "base_quat": frames.multiply(qpos[:, 3:7].astype(np.float32), imu),
+            "base_ang_vel": frames.to_body(imu, qvel[:, 3:6].astype(np.float32)),
+        }
+        for name, value in now.items():
+            stale = getattr(state, name)
+            stale += share * (value.astype(np.float32) - stale)
+        state.base_quat = frames.normalize(state.base_quat)
 
     def foot_heights(self, ids: Any = ...) -> np.ndarray:
         """Return the clearance of each foot's underside (m, feet) [m], float32."""

@@ -25,8 +25,9 @@ from robot_ppo_export.errors import InputError
 Rows = dict[str, np.ndarray]
 """Field name -> values of the simulations being reset, (m, ...)."""
 
-MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias")
-"""Added to what is measured: (n, joints) [rad] and (n, 3) [rad/s]."""
+MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
+"""What our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias (n, 3)
+[rad/s], and the share of the present in what is measured (n, 1); see `sensor_delay`."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,16 @@ def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     rows["actuator_delay"][...] = _reachable(draw * 1e-3, ids.timestep)
 
 
-@_writes("sensor_delay")
+@_writes("sensor_delay", "freshness")
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
-    """Age of what is measured [ms], on top of the physics step that sensors lag by."""
-    rows["sensor_delay"][:, ids.delayed] = _reachable(draw * 1e-3, ids.timestep)
+    """Age of what is measured [ms], the same for all sensors.
+
+    MuJoCo's sensors are one physics step old by themselves. Up to that age, the measurement is
+    interpolated between the present and one step ago; beyond it, MuJoCo's delay does the rest.
+    """
+    age = draw * 1e-3
+    rows["freshness"][...] = np.clip(1 - age / ids.timestep, 0.0, 1.0)
+    rows["sensor_delay"][:, ids.delayed] = _reachable(age - ids.timestep, ids.timestep)
 
 
 def _reachable(delay: np.ndarray, timestep: float) -> np.ndarray:

@@ -23,7 +23,7 @@ def train(
     """Train `task` in the folder `out`, and say how to go on from there."""
     if resume:
         if not (out / "config.yaml").is_file():
-            raise InputError(f"{out}: no checkpoint here; `robot-ppo train` writes them, without --resume")
+            raise InputError(f"{out}: no checkpoint here; `robot-ppo train` writes them")
         settings = config.load_resumed(out, task, overrides, **flags)
     else:
         settings = config.load(task, preset, overrides, **flags)
