@@ -206,7 +206,7 @@ def bench_node(seconds: float = 20.0, starts: int = 5) -> dict[str, Any]:
     """Return the node's figures on the shipped policy, against the simulated robot by UDP."""
     policy = shipped_policy()
     ready = [_start_to_ready(policy) for _ in range(starts)]
-    with _simulated_robot(seconds + 30):
+    with _SimulatedRobot(seconds + 30):
         node = _node(policy, "--seconds", f"{seconds:g}", "--arm", "--command", "0.5,0,0")
         time.sleep(2.0)
         begin, cpu = time.perf_counter(), _cpu_seconds(node.pid)
@@ -251,7 +251,7 @@ def _node(policy: Path, *options: str) -> subprocess.Popen:
     )
 
 
-class _simulated_robot:
+class _SimulatedRobot:
     """`robot-ppo sim` in another process."""
 
     def __init__(self, seconds: float) -> None:
