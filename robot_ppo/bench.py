@@ -38,6 +38,8 @@ from robot_ppo_export.policy import Policy
 TASK = "go2_walk"
 SHIPPED = "tests/golden/go2_walk.onnx"
 SIMULATIONS = 1024
+RUNS = Path("runs/bench")
+"""The trainings of `bench walk` stay here."""
 
 
 def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
@@ -156,10 +158,9 @@ def bench_walk(seeds: int = 3) -> dict[str, Any]:
     that walks is on disk.
     """
     runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(1, seeds + 1):
-            runs.append(_time_to_walking(Path(folder) / str(seed), seed))
-            print(f"seed {seed}: {runs[-1]}", flush=True)
+    for seed in range(1, seeds + 1):
+        runs.append(_time_to_walking(RUNS / f"walk_seed{seed}", seed))
+        print(f"seed {seed}: {runs[-1]}", flush=True)
     reached = [r["seconds_to_walking"] for r in runs]
     return {
         "seconds_to_walking": max(reached) if None not in reached else None,
@@ -171,6 +172,7 @@ def bench_walk(seeds: int = 3) -> dict[str, Any]:
 def _time_to_walking(out: Path, seed: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "robot_ppo.cli", "train", TASK, "--out", str(out)]
     command += ["--seed", str(seed), "--set", "save_every=6", "--set", "keep=0"]
+    command += ["--overwrite"]
     began = time.time()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -204,7 +206,7 @@ def bench_node(seconds: float = 20.0, starts: int = 5) -> dict[str, Any]:
     """Return the node's figures on the shipped policy, against the simulated robot by UDP."""
     policy = shipped_policy()
     ready = [_start_to_ready(policy) for _ in range(starts)]
-    with _simulated_robot(seconds + 30):
+    with _SimulatedRobot(seconds + 30):
         node = _node(policy, "--seconds", f"{seconds:g}", "--arm", "--command", "0.5,0,0")
         time.sleep(2.0)
         begin, cpu = time.perf_counter(), _cpu_seconds(node.pid)
@@ -249,7 +251,7 @@ def _node(policy: Path, *options: str) -> subprocess.Popen:
     )
 
 
-class _simulated_robot:
+class _SimulatedRobot:
     """`robot-ppo sim` in another process."""
 
     def __init__(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -80,8 +81,8 @@ def from_checkpoint(
 
 def show(card: Scorecard, console: Console) -> None:
     """Print one row per condition, and the verdict."""
-    table = Table(title="45 commands each")
-    table.add_column("condition")
+    table = Table(title="45 commands each", box=box.SIMPLE_HEAD)
+    table.add_column("condition", no_wrap=True)
     for name, unit in evaluate.FIGURES.items():
         table.add_column(
             name.replace("_", "\n") + (f"\n[dim]{unit}[/]" if unit else "\n"), justify="right"

@@ -179,7 +179,8 @@ class Operator:
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
         vx, vy, yaw = node.command
         return (
-            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  tick p99 "
+            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  "
+            f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
             f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
         )
