@@ -23,8 +23,6 @@ from robot_ppo_export.errors import InputError
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
-PENDING = (SHIPPED, "docs/results.md", "docs/images/go2_walk.png")
-"""Written with the first release's measurements; until then they may be missing."""
 
 MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_export.cli"}
 TINY = {
@@ -154,11 +152,7 @@ def named_files(page):
 def test_every_file_that_a_page_names_exists(page):
     missing = {name for name in named_files(page) if not exists(name, page.parent)}
     missing |= {link for link in links(page) if not (page.parent / link).exists()}
-    missing = {os.path.relpath((page.parent / m) if m in links(page) else ROOT / m, ROOT)
-               for m in missing}  # fmt: skip
-    assert missing <= set(PENDING), f"{page.name} names {sorted(missing - set(PENDING))}"
-    if missing:
-        pytest.skip(f"not there yet: {', '.join(sorted(missing))}")
+    assert not missing, f"{page.name} names {sorted(missing)}"
 
 
 def test_a_file_that_does_not_exist_is_noticed():
@@ -272,8 +266,6 @@ def test_the_readme_from_training_to_the_running_node(tmp_path):
 )  # fmt: skip
 def test_the_commands_of_the_docs_with_the_shipped_policy(page, tmp_path):
     shipped = ROOT / SHIPPED
-    if not shipped.is_file():
-        pytest.skip(f"{SHIPPED} is not there yet")
     needs_opengl()
     (tmp_path / SHIPPED).parent.mkdir(parents=True)
     for copy in (tmp_path / SHIPPED, tmp_path / Path(SHIPPED).name):

@@ -81,11 +81,15 @@ def from_checkpoint(
 
 def show(card: Scorecard, console: Console) -> None:
     """Print one row per condition, and the verdict."""
-    table = Table(title="45 commands each", box=box.SIMPLE_HEAD)
+    table = Table(
+        title="45 commands each", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("condition", no_wrap=True)
     for name, unit in evaluate.FIGURES.items():
         table.add_column(
-            name.replace("_", "\n") + (f"\n[dim]{unit}[/]" if unit else "\n"), justify="right"
+            name.replace("_", "\n") + (f"\n[dim]{unit}[/]" if unit else "\n"),
+            justify="right",
+            no_wrap=True,
         )
     for i, condition in enumerate(card.conditions):
         overall = card.overall(i)
