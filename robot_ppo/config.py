@@ -4,6 +4,7 @@ One run has one `Config`: the task (the world) and the preset (the learner). It 
 saved beside the checkpoints, and never changed. Every key's meaning and unit stand below it here.
 """
 
+import math
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -116,18 +117,41 @@ class Task(_Struct, frozen=True):
 class Ppo(_Struct, frozen=True):
     """The algorithm."""
 
-    objective: Literal["clip"] = "clip"
+    objective: Literal["clip", "kl_fixed", "kl_adaptive", "kl_dual", "unclipped", "trpo"] = "clip"
+    """What the actor maximizes; formulas in ppo/objectives.py. `trpo` takes one step over the whole
+    batch: epochs, minibatches, learning rate and max_grad_norm then concern the critic only."""
     clip: float = 0.2
     """Bound on |ratio - 1|."""
+    beta: float = 1.0
+    """Price of KL for the kl_ objectives: for kl_fixed always, for the others at the start."""
+    beta_rate: float = 0.2
+    """kl_dual: largest change of log(beta) in one update; converges below 1."""
+    kl_bound: float = 0.01
+    """KL of one update that kl_adaptive and kl_dual aim at, and that trpo never exceeds."""
     epochs: int = 5
     minibatches: int = 4
+    stop_kl: float | None = None
+    """The actor's epochs end at a minibatch whose KL is above this; null: never."""
     gamma: float = 0.97
+    estimator: Literal["gae", "rewards_to_go"] = "gae"
+    """Of advantages; functions in ppo/advantages.py."""
     gae_lambda: float = 0.9
+    normalize_advantages: Literal["batch", "minibatch", "none"] = "batch"
+    """To mean 0 and deviation 1, once or in every minibatch."""
+    recompute_advantages: bool = False
+    """Before every epoch, with the critic as it is by then."""
     entropy: float = 0.005
     """Weight of the entropy bonus."""
+    entropy_end: float | None = None
+    """The weight moves to this, linearly, over the run; null: it stays."""
     value_clip: float | None = None
-    """Bound on the change of a value in one update; null: none."""
+    """Bound on the change of a value in one update (in one epoch with recompute_advantages; in
+    standard deviations of the returns with normalize_returns); null: none."""
+    normalize_returns: bool = False
+    """The critic learns returns less their running mean over their running deviation."""
     learning_rate: float = 1e-3
+    learning_rate_schedule: Literal["constant", "linear", "kl"] = "kl"
+    """linear: actor's and critic's fall to 0 over the run; kl: the actor's follows kl_target."""
     kl_target: float | None = 0.01
     """The actor's learning rate follows the KL to this; null: it stays."""
     kl_target_end: float | None = None
@@ -138,12 +162,20 @@ class Ppo(_Struct, frozen=True):
 
 
 class Networks(_Struct, frozen=True):
-    """Shapes of the two MLPs."""
+    """Shapes of the two MLPs, and how they start."""
 
     actor: tuple[int, ...] = (128, 128, 128)
     critic: tuple[int, ...] = (128, 128, 128)
     activation: Literal["elu", "relu", "tanh"] = "elu"
+    init: Literal["orthogonal", "default"] = "orthogonal"
+    """Of weights; default: torch's."""
+    last_gain: float = 0.01
+    """Factor on the actor's last layer at the start; small: its means start near zero."""
+    std: Literal["global", "state"] = "global"
+    """Whether the deviation of actions depends on the observation."""
     init_std: float = 0.5
+    log_std_range: Range | None = None
+    """Bounds on the log of the deviation, smooth; null: none."""
     obs_clip: float = 10.0
     """Bound on a normalized observation."""
 
@@ -247,10 +279,15 @@ _ABOVE_ZERO = (
     "task.episode_length",
     "ppo.gamma",
     "ppo.clip",
+    "ppo.beta",
+    "ppo.beta_rate",
+    "ppo.kl_bound",
+    "ppo.stop_kl",
     "ppo.value_clip",
     "ppo.kl_target",
     "ppo.max_grad_norm",
     "networks.init_std",
+    "networks.last_gain",
     "networks.obs_clip",
 )
 _FRACTIONS = ("ppo.gamma", "ppo.gae_lambda", "task.commands.standing_fraction")
@@ -283,10 +320,45 @@ def check(config: Config) -> None:
         "ppo.minibatches",
         f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
     )
+    _check_learner(config)
     for path, value in _ranges(task):
         _require(value[0] <= value[1], path, f"[{value[0]}, {value[1]}] is not [low, high]")
     for name, entry in task.rewards.items():
         _require("weight" in entry, f"task.rewards.{name}", "lacks `weight`")
+
+
+def _check_learner(config: Config) -> None:
+    """Raise `InputError` for settings of the learner that contradict each other."""
+    ppo, networks = config.ppo, config.networks
+    if ppo.objective == "trpo":
+        one = "does nothing for `ppo.objective: trpo`, which takes one step over the whole batch"
+        _require(ppo.stop_kl is None, "ppo.stop_kl", f"{one}; leave it null")
+        _require(not ppo.recompute_advantages, "ppo.recompute_advantages", f"{one}; leave it false")
+        _require(
+            ppo.normalize_advantages != "minibatch",
+            "ppo.normalize_advantages",
+            f"minibatch {one}; use batch",
+        )
+    _require(
+        not ppo.recompute_advantages or ppo.epochs > 1,
+        "ppo.recompute_advantages",
+        "needs ppo.epochs of at least 2; the first epoch has fresh ones anyway",
+    )
+    batch = config.num_envs * config.rollout
+    piece = math.ceil(batch / ppo.minibatches)
+    _require(
+        ppo.normalize_advantages != "minibatch" or (batch % piece or piece) > 1,
+        "ppo.normalize_advantages",
+        f"minibatch: {batch} samples in {ppo.minibatches} minibatches leave one with a single "
+        "sample, which has no deviation; use fewer minibatches",
+    )
+    if networks.log_std_range is not None:
+        low, high = networks.log_std_range
+        _require(
+            low < math.log(networks.init_std) < high,
+            "networks.log_std_range",
+            f"[{low}, {high}] does not hold log(init_std) = {math.log(networks.init_std):.3g}",
+        )
 
 
 def _ranges(task: Task) -> list[tuple[str, Range]]:

@@ -106,6 +106,60 @@ def test_lambda_one_is_the_discounted_return_less_the_value():
             assert got[t, i] == pytest.approx(float(total - values[t, i]), abs=1e-6)
 
 
+def test_rewards_to_go_by_hand():
+    def to_go(terminated=NEVER, truncated=NEVER, following=NEXT):
+        return advantages.rewards_to_go(REWARDS, following, terminated, truncated, GAMMA)
+
+    # R_2 = 3 + 0.9 * 40 = 39    R_1 = 2 + 0.9 * 39 = 37.1    R_0 = 1 + 0.9 * 37.1 = 34.39
+    assert torch.allclose(to_go(), column(34.39, 37.1, 39))
+    # A failure: R_1 = 2    R_0 = 1 + 0.9 * 2
+    assert torch.allclose(to_go(terminated=flags(0, 1, 0)), column(2.8, 2, 39))
+    # The time limit, V of the true last state 50: R_1 = 2 + 0.9 * 50 = 47    R_0 = 43.3
+    cut = to_go(truncated=flags(0, 1, 0), following=column(20, 50, 40))
+    assert torch.allclose(cut, column(43.3, 47, 39))
+    # Without values: 1 + 0.9 * 2 + 0.81 * 3
+    assert torch.allclose(to_go(following=column(0, 0, 0)), column(5.23, 4.7, 3))
+
+
+def test_rewards_to_go_less_the_value_are_gae_with_lambda_one():
+    for seed in range(5):
+        rewards, values, following, terminated, truncated = random(seed)
+        sums = advantages.rewards_to_go(rewards, following, terminated, truncated, GAMMA)
+        got = advantages.gae(rewards, values, following, terminated, truncated, GAMMA, 1.0)
+        # Values cancel in every sum but the first, to rounding.
+        assert torch.allclose(sums - values, got, atol=1e-12)
+
+
+# -- groups -------------------------------------------------------------------------------------
+
+
+def test_a_simulation_is_scored_against_its_own_group():
+    # (1, 3): mean 2, deviation sqrt(2).  (10, 10): nobody is better.
+    returns = torch.tensor([1.0, 3.0, 10.0, 10.0], dtype=torch.float64)
+    got = advantages.group_relative(returns, 2)
+    half = 0.5**0.5
+    assert torch.allclose(got, torch.tensor([-half, half, 0.0, 0.0], dtype=torch.float64))
+    got = advantages.group_relative(returns, 2, scale=False)
+    assert torch.equal(got, torch.tensor([-1.0, 1.0, 0.0, 0.0], dtype=torch.float64))
+
+
+def test_what_a_start_is_worth_does_not_count_within_its_group():
+    generator = torch.Generator().manual_seed(0)
+    returns = torch.randn(5, 12, generator=generator, dtype=torch.float64)
+    easy = torch.randn(5, 3, generator=generator, dtype=torch.float64).repeat_interleave(4, -1)
+    got = advantages.group_relative(returns, 4)
+    assert torch.allclose(advantages.group_relative(returns + 100 * easy, 4), got, atol=1e-9)
+    # Negative control: it does count where all are one group.
+    all_in_one = advantages.group_relative(returns, 12)
+    assert not torch.allclose(advantages.group_relative(returns + 100 * easy, 12), all_in_one)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_groups_that_do_not_fit_are_refused(size):
+    with pytest.raises(ValueError, match=f"groups of {size}"):
+        advantages.group_relative(torch.zeros(12), size)
+
+
 # -- a task whose value is known ----------------------------------------------------------------
 
 STEPS = 40

@@ -112,7 +112,7 @@ def test_a_flag_that_was_not_given_leaves_the_preset():
 @pytest.mark.parametrize(
     "override, text",
     [
-        ("ppo.gama=1", r"--set: unknown key `ppo\.gama`; did you mean 'gamma'\? Known: clip, "),
+        ("ppo.gama=1", r"--set: unknown key `ppo\.gama`; did you mean 'gamma'\? Known: beta, "),
         ("gama=1", r"--set: unknown key `gama`"),
         ("task.gait.frequncy=1", r"unknown key `task\.gait\.frequncy`; did you mean 'frequency'"),
         ("task.action.scal=1", r"unknown key `task\.action\.scal`; did you mean 'scale'"),
@@ -215,7 +215,8 @@ def test_a_count_below_its_least_is_refused(key):
     [
         *("task.control_period", "task.physics_timestep", "task.episode_length", "ppo.gamma"),
         *("ppo.clip", "ppo.value_clip", "ppo.kl_target", "ppo.max_grad_norm"),
-        *("networks.init_std", "networks.obs_clip"),
+        *("ppo.beta", "ppo.beta_rate", "ppo.kl_bound", "ppo.stop_kl"),
+        *("networks.init_std", "networks.obs_clip", "networks.last_gain"),
     ],
 )
 @pytest.mark.parametrize("value", ["0", "-0.5"])
@@ -250,6 +251,50 @@ def test_no_more_minibatches_than_samples():
 def test_a_range_that_is_turned_round_is_refused(key):
     load(f"{key}=[2, 2]")
     refused(f"{key}=[3, 2]", text=rf"`{key}`: \[3\.0, 2\.0\] is not \[low, high\]")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("ppo.stop_kl=0.1", "does nothing for `ppo.objective: trpo`, which takes one step"),
+        ("ppo.recompute_advantages=true", "takes one step over the whole batch; leave it false"),
+        ("ppo.normalize_advantages=minibatch", "minibatch does nothing .*; use batch"),
+    ],
+)
+def test_trpo_refuses_what_only_minibatches_can_do(override, words):
+    load(override)
+    load("ppo.objective=trpo")
+    key = override.partition("=")[0]
+    refused("ppo.objective=trpo", override, text=f"`{key}`: .*{words}")
+
+
+def test_advantages_cannot_be_recomputed_without_a_second_epoch():
+    load("ppo.recompute_advantages=true", "ppo.epochs=2")
+    words = r"`ppo\.recompute_advantages`: needs ppo\.epochs of at least 2"
+    refused("ppo.recompute_advantages=true", "ppo.epochs=1", text=words)
+
+
+@pytest.mark.parametrize(("minibatches", "fits"), [(1, True), (4, True), (12, True), (24, False)])
+def test_a_minibatch_of_one_has_no_deviation(minibatches, fits):
+    words = ("ppo.normalize_advantages=minibatch", f"ppo.minibatches={minibatches}")
+    if fits:
+        load(*words, num_envs=3, rollout=8)
+    else:
+        refused(*words, num_envs=3, rollout=8, text="leave one with a single sample")
+    load(words[1], num_envs=3, rollout=8)
+
+
+def test_a_last_minibatch_of_one_is_refused_too():
+    words = ("ppo.normalize_advantages=minibatch", "ppo.minibatches=3")
+    refused(*words, num_envs=1, rollout=7, text="7 samples in 3 minibatches")  # 3, 3 and 1
+
+
+def test_the_range_of_the_deviation_holds_its_start():
+    load("networks.log_std_range=[-1.0, 0.0]", "networks.init_std=0.5")
+    refused(
+        *("networks.log_std_range=[-0.5, 0.0]", "networks.init_std=0.5"),
+        text=r"`networks\.log_std_range`: \[-0\.5, 0\.0\] does not hold log\(init_std\) = -0\.693",
+    )
 
 
 def test_a_reward_without_a_weight_is_refused():

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -128,6 +129,90 @@ def test_layers_start_orthogonal_with_zero_biases():
         gram = layer.weight @ layer.weight.T
         assert torch.allclose(gram, gain**2 * torch.eye(len(gram)), atol=1e-5)
         assert not layer.bias.any()
+
+
+def test_layers_may_start_as_torch_starts_them():
+    torch.manual_seed(0)
+    layers = mlp((16, 8, 4), "tanh", 0.01, init="default")
+    torch.manual_seed(0)
+    plain = nn.Linear(16, 8), nn.Linear(8, 4)
+    assert torch.equal(layers[0].weight, plain[0].weight)
+    assert torch.equal(layers[0].bias, plain[0].bias) and plain[0].bias.any()
+    assert torch.equal(layers[2].weight, 0.01 * plain[1].weight)
+    assert torch.equal(layers[2].bias, 0.01 * plain[1].bias)
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "default"])
+def test_a_small_last_layer_starts_near_zero_and_a_large_one_does_not(init):
+    largest = []
+    for gain in (0.01, 1.0):
+        torch.manual_seed(0)
+        settings = msgspec.structs.replace(CONFIG, init=init, last_gain=gain)
+        largest.append(Actor(SIZE, ACTIONS, settings)(observations(100, scale=1.0)).abs().max())
+    assert largest[1] > 50 * largest[0]
+
+
+# -- the deviation ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("std", ["global", "state"])
+def test_a_bounded_deviation_stays_in_its_range_and_starts_where_it_should(std):
+    bounds = (-2.0, 0.5)
+    actor = Actor(SIZE, ACTIONS, msgspec.structs.replace(CONFIG, std=std, log_std_range=bounds))
+    x = observations(50, scale=1.0)
+    start = actor.distribution(x)[1]
+    assert torch.allclose(start, torch.tensor(math.log(0.4)), atol=0.05)
+    for push in (8.0, -8.0):
+        with torch.no_grad():
+            actor.log_std[:] = push
+        log_std = actor.distribution(x)[1]
+        assert (log_std >= bounds[0]).all() and (log_std <= bounds[1]).all()
+        assert (log_std - bounds[push > 0]).abs().max() < 0.01
+        (gradient,) = torch.autograd.grad(log_std.sum(), actor.log_std)
+        assert (gradient > 0).all()  # a clamp would be stuck here
+
+
+def test_without_bounds_the_deviation_is_free():
+    """Negative control of the test above."""
+    actor = Actor(SIZE, ACTIONS, CONFIG)
+    with torch.no_grad():
+        actor.log_std[:] = 8.0
+    assert (actor.distribution(observations(3))[1] == 8.0).all()
+
+
+def test_a_common_deviation_is_one_for_all_states_and_the_other_is_not():
+    x = observations(20, scale=1.0)
+    common = Actor(SIZE, ACTIONS, CONFIG)
+    assert common.distribution(x)[1].shape == (ACTIONS,)
+    own = Actor(SIZE, ACTIONS, msgspec.structs.replace(CONFIG, std="state"))
+    with torch.no_grad():
+        own.log_std_head.weight.mul_(100)
+    mean, log_std = own.distribution(x)
+    assert log_std.shape == (20, ACTIONS) and (log_std.std(0) > 0.01).all()
+    assert torch.allclose(mean, own(x), atol=1e-6)  # what is exported
+
+
+# -- returns ------------------------------------------------------------------------------------
+
+
+def test_counting_returns_changes_the_unit_and_no_value():
+    torch.manual_seed(0)
+    critic = Critic(SIZE, CONFIG, normalize_returns=True)
+    x = observations(50)
+    with torch.no_grad():
+        before, output = critic(x), critic.mlp(critic.normalizer(x))
+        critic.count_returns(300 + 70 * torch.randn(1000))
+        assert torch.allclose(critic(x), before, rtol=1e-3, atol=1e-2)  # float32 around 300
+        assert critic.return_std() == pytest.approx(70, rel=0.1)
+        expected = (output[:, 0] - critic.returns.mean.float()) / critic.return_std()
+        assert torch.allclose(critic.mlp(critic.normalizer(x))[:, 0], expected, atol=1e-4)
+
+
+def test_a_critic_without_normalized_returns_counts_nothing():
+    critic = Critic(SIZE, CONFIG)
+    before = critic.state_dict()
+    critic.count_returns(torch.randn(10))
+    assert critic.return_std() is None and before.keys() == critic.state_dict().keys()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

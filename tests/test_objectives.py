@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_ppo.ppo import objectives
+from robot_ppo.ppo import gaussian, objectives
 
 EPSILON = 0.2
 
@@ -89,9 +89,54 @@ def test_the_minimum_keeps_the_way_back_that_clipping_alone_closes(case):
     assert (got[0], got[1].item()) == pytest.approx((alone, alone_gradient))
 
 
-def test_at_the_old_policy_it_is_the_policy_gradient():
+@pytest.mark.parametrize("form", [spinning_up, conditional])
+@pytest.mark.parametrize("ratio", [1 - EPSILON, 1.0, 1 + EPSILON, 0.0, 1e6])
+@pytest.mark.parametrize("advantage", [-2.0, 0.0, 2.0])
+def test_all_forms_agree_at_the_edges(form, ratio, advantage):
+    """In value; a kink has no gradient."""
+    got = with_gradient(ours, [(ratio, advantage)])[0]
+    assert got == pytest.approx(with_gradient(form, [(ratio, advantage)])[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_unclipped_surrogate_never_stops_paying(case):
+    ratio, advantage = CASES[case][:2]
+    value, gradient = with_gradient(objectives.unclipped, [(ratio, advantage)])
+    assert (value, gradient.item()) == (ratio * advantage, advantage)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.floats(0, 100), st.floats(0, 10))
+def test_a_penalty_is_its_price_times_the_kl_and_no_more(batch, beta, kl):
+    kl = torch.full((len(batch),), kl, dtype=torch.float64)
+    value, gradient = with_gradient(lambda r, a: objectives.penalized(r, a, kl, beta), batch)
+    plain, plain_gradient = with_gradient(objectives.unclipped, batch)
+    assert value == pytest.approx(plain - beta * kl[0].item(), abs=1e-9)
+    assert torch.equal(gradient, plain_gradient)
+
+
+def test_a_penalty_pulls_back_to_the_old_policy_and_clipping_only_lets_go():
+    """A mean that has gone too far, with an advantage that asks for more."""
+    actions = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    old = torch.zeros(1, dtype=torch.float64)
+
+    def pull(objective):
+        mean = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+        new = gaussian.log_prob(actions, mean, old)
+        ratio = torch.exp(new - gaussian.log_prob(actions, old, old))
+        objective(ratio, gaussian.kl(old, old, mean, old)).backward()
+        return mean.grad.item()
+
+    good = torch.ones(2, dtype=torch.float64)
+    assert pull(lambda r, kl: objectives.penalized(r, good, kl, 10.0)) < 0
+    assert pull(lambda r, kl: objectives.clip(r, good, EPSILON)) == 0
+    assert pull(lambda r, kl: objectives.unclipped(r, good)) > 0
+
+
+@pytest.mark.parametrize("form", [ours, objectives.unclipped])
+def test_at_the_old_policy_it_is_the_policy_gradient(form):
     batch = [(1.0, 2.0), (1.0, -3.0)]
-    value, gradient = with_gradient(ours, batch)
+    value, gradient = with_gradient(form, batch)
     assert value == pytest.approx(-0.5)
     assert torch.allclose(gradient, torch.tensor([1.0, -1.5], dtype=torch.float64))
 

@@ -340,6 +340,36 @@ def test_actions_are_the_policys_mean_and_its_deviation(tmp_path):
     assert torch.allclose(noise.std((0, 1)), torch.ones(12), atol=0.15)
 
 
+def test_a_deviation_per_state_is_the_one_that_acts(tmp_path):
+    trainer = Trainer(tiny_config("networks.std=state", steps=1, threads=1), tmp_path)
+    actor, rollout = trainer.learner.actor, trainer.rollout
+    with torch.no_grad():
+        actor.log_std_head.weight.mul_(100)
+    trainer._start_episodes()  # counts into the normalizer; the next ones act with it
+    trainer._collect({"physics": 0.0})
+    with torch.no_grad():
+        mean, log_std = actor.distribution(rollout.observations)
+    assert torch.allclose(rollout.means, mean, atol=1e-5)
+    assert torch.allclose(rollout.log_stds, log_std, atol=1e-5)
+    assert rollout.log_stds.std((0, 1)).min() > 0.01
+
+
+@pytest.mark.parametrize("objective", ["kl_dual", "trpo"])
+def test_other_objectives_train_log_resume_and_export(objective, tmp_path):
+    """With all that a preset can add; what is exported is the mean alone."""
+    keys = [f"ppo.objective={objective}", "networks.std=state", "networks.log_std_range=[-3, 0]"]
+    keys += ["ppo.normalize_returns=true", "ppo.entropy_end=0", "networks.init=default"]
+    more = [word for key in keys for word in ("--set", key)]
+    one, two = tmp_path / "one", tmp_path / "two"
+    result(one, *more, steps=4 * BATCH)
+    result(two, *more)
+    result(two, *more, "--resume", steps=4 * BATCH)
+    assert len(log(two)) == 4
+    assert all(0 <= kl <= 0.0101 for kl in column(one, "kl_after")) or objective != "trpo"
+    assert ("beta" in log(one)[0]) == (objective == "kl_dual")
+    assert cli.main(["export", str(one), "-o", str(tmp_path / "walk.onnx")]) == 0
+
+
 def test_the_log_continues_under_its_first_columns(tmp_path):
     (tmp_path / "log.csv").write_text("steps,iteration\n1,1\n")
     with Logger(tmp_path, resume=True) as logger:

@@ -1,61 +1,23 @@
 """One PPO update: gradients, the learning rate, determinism, and that it learns."""
 
 import copy
-import hashlib
 
-import env_helpers as helpers
 import pytest
 import torch
+from ppo_helpers import (
+    OBJECTIVES,
+    STEPS,
+    N,
+    bandit,
+    fingerprint,
+    learner,
+    rollout,
+    trained,
+    weights,
+)
 
-from robot_ppo.config import Networks, Ppo
-from robot_ppo.ppo import advantages, gaussian, update
+from robot_ppo.ppo import advantages, gaussian, minibatches, schedules
 from robot_ppo.ppo.flat_adam import FlatAdam
-from robot_ppo.ppo.networks import Actor, Critic
-from robot_ppo.ppo.rollout import Rollout
-from robot_ppo.ppo.update import Learner
-
-SIZE, CRITIC_SIZE, ACTIONS, STEPS, N = 5, 7, 3, 6, 20
-NETWORKS = Networks(actor=(16, 16), critic=(16, 16), activation="tanh", init_std=0.5)
-
-
-def learner(seed=0, **ppo):
-    settings = {"epochs": 2, "minibatches": 3, "entropy": 0.0, "learning_rate": 1e-3}
-    config = helpers.replace(
-        helpers.shipped(), seed=seed, networks=NETWORKS, ppo=Ppo(**(settings | ppo))
-    )
-    torch.manual_seed(seed)
-    return Learner(config, Actor(SIZE, ACTIONS, NETWORKS), Critic(CRITIC_SIZE, NETWORKS))
-
-
-def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
-    """Random experience under the policy of learner `of`."""
-    generator = torch.Generator().manual_seed(seed)
-    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS)
-    full.observations.normal_(generator=generator)
-    full.critic_inputs.normal_(generator=generator)
-    full.last_critic_inputs.normal_(generator=generator)
-    full.rewards.normal_(generator=generator)
-    ends = torch.rand(steps, n, generator=generator)
-    full.terminated[:] = ends < end
-    full.truncated[:] = ends > 1 - end
-    for t in range(steps):
-        (ids,) = torch.nonzero(full.truncated[t], as_tuple=True)
-        full.finals.append((t, ids, torch.randn(len(ids), CRITIC_SIZE, generator=generator)))
-    with torch.no_grad():
-        full.means[:] = of.actor(full.observations)
-        noise = torch.randn(steps, n, ACTIONS, generator=generator)
-        full.actions[:] = full.means + noise * of.actor.log_std.exp()
-    return full
-
-
-def weights(of):
-    return [p.detach().clone() for m in (of.actor, of.critic) for p in m.parameters()]
-
-
-def fingerprint(of):
-    tensors = [*of.actor.state_dict().values(), *of.critic.state_dict().values()]
-    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
-
 
 # -- one gradient step, against a plain one -----------------------------------------------------
 
@@ -104,7 +66,7 @@ def test_an_update_is_adam_on_the_clipped_objective_and_on_the_squared_error(mon
 
 
 def gradients(chunk, monkeypatch, **ppo):
-    monkeypatch.setattr(update, "CHUNK", chunk)
+    monkeypatch.setattr(minibatches, "CHUNK", chunk)
     one = learner(**(WHOLE | ppo))
     one.update(rollout(one))
     return [p.grad.clone() for m in (one.actor, one.critic) for p in m.parameters()]
@@ -220,27 +182,23 @@ def test_the_bootstrap_uses_the_true_final_state_of_what_was_cut_off(monkeypatch
 # -- determinism --------------------------------------------------------------------------------
 
 
-def trained(updates=3, **kwargs):
-    one = learner(**kwargs)
-    for i in range(updates):
-        one.update(rollout(one, seed=i))
-    return one
-
-
 def test_a_seed_gives_identical_weights_although_two_threads_learn():
     first = fingerprint(trained())
     assert all(fingerprint(trained()) == first for _ in range(3))
     assert fingerprint(trained(seed=1)) != first
 
 
-def test_learning_that_is_taken_up_goes_on_as_if_it_had_not_stopped():
-    straight, first = trained(updates=4), trained(updates=2)
-    second = learner(seed=7)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_learning_that_is_taken_up_goes_on_as_if_it_had_not_stopped(objective):
+    straight = trained(updates=4, objective=objective)
+    first = trained(updates=2, objective=objective)
+    second = learner(seed=7, objective=objective)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for i in (2, 3):
         second.update(rollout(second, seed=i))
     assert fingerprint(second) == fingerprint(straight)
     assert second.learning_rate == straight.learning_rate
+    assert second.penalty == straight.penalty
 
 
 # -- the learning rate --------------------------------------------------------------------------
@@ -261,11 +219,11 @@ def test_without_a_target_the_learning_rate_stays():
 
 
 def test_the_learning_rate_stays_within_its_bounds():
-    for target, bound in ((1e3, update.MAX_LEARNING_RATE), (1e-9, update.MIN_LEARNING_RATE)):
+    for target, bound in ((1e3, schedules.MAX_LEARNING_RATE), (1e-9, schedules.MIN_LEARNING_RATE)):
         one = learner(kl_target=target, learning_rate=1e-3, epochs=30)
         one.update(rollout(one))
         assert one.learning_rate == pytest.approx(bound, rel=0.51)
-        assert update.MIN_LEARNING_RATE <= one.learning_rate <= update.MAX_LEARNING_RATE
+        assert schedules.MIN_LEARNING_RATE <= one.learning_rate <= schedules.MAX_LEARNING_RATE
 
 
 def test_the_rate_of_the_actor_is_the_one_that_is_applied():
@@ -293,23 +251,6 @@ def test_the_entropy_bonus_raises_the_deviation(bonus, rises):
         figures = one.update(experience)
     assert (figures["std"] > 0.55) == rises
     assert rises or figures["std"] == pytest.approx(0.5, abs=1e-6)
-
-
-def bandit(updates, **ppo):
-    """Each step is an episode: reward -|action - wanted(observation)|^2. Returns the errors."""
-    one = learner(epochs=5, minibatches=2, critic_learning_rate=3e-3, **ppo)
-    errors = []
-    for i in range(updates):
-        experience = rollout(one, seed=i, steps=4, n=64)
-        wanted = 0.8 * torch.stack([experience.observations[..., k].sin() for k in range(3)], -1)
-        experience.critic_inputs[..., :SIZE] = experience.observations
-        experience.rewards[:] = -(experience.actions - wanted).square().sum(-1)
-        experience.terminated[:] = True
-        experience.truncated[:] = False
-        experience.finals = []
-        errors.append((experience.means - wanted).square().mean().sqrt().item())
-        figures = one.update(experience)
-    return errors, figures
 
 
 def test_a_contextual_bandit_is_learned():

@@ -42,6 +42,51 @@ def gae(
     return advantages
 
 
+def rewards_to_go(
+    rewards: Tensor, next_values: Tensor, terminated: Tensor, truncated: Tensor, gamma: float
+) -> Tensor:
+    """Return the discounted sums of what is still to come in the episode, (T, n).
+
+    R_t = r_t + gamma R_t+1, where R_t+1 is 0 after a failure, and V(s_t+1) of the true next state
+    after a time limit and after the last step: what stands for what is cut off. No critic is
+    needed for anything else; with lambda 1, `gae` is this less V(s_t).
+
+    Args:
+        rewards: (T, n).
+        next_values: V(s_t+1) of the true next state, (T, n); zeros: what is cut off is ignored.
+        terminated: (T, n) bool.
+        truncated: (T, n) bool.
+        gamma: discount per step.
+    """
+    sums = torch.empty_like(rewards)
+    running = next_values[-1]
+    for t in reversed(range(len(rewards))):
+        following = torch.where(truncated[t], next_values[t], running)
+        running = rewards[t] + gamma * following * ~terminated[t]
+        sums[t] = running
+    return sums
+
+
+def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
+    """Return how much better each simulation did than its group, (..., n).
+
+    A_i = (R_i - mean of the group) / (standard deviation of the group), without a critic: the
+    others that started in the same state tell what the state is worth.
+
+    Args:
+        returns: of episodes, (..., n), or rewards to go, (T, n).
+        size: simulations 0..size-1 are the first group, and so on; each started in one state.
+        scale: divide by the group's deviation; without it, groups that hardly differ count less.
+    """
+    if size < 2 or returns.shape[-1] % size:
+        raise ValueError(f"groups of {size}: must be 2 or more and divide {returns.shape[-1]}")
+    groups = returns.unflatten(-1, (-1, size))
+    relative = groups - groups.mean(-1, keepdim=True)
+    if scale:
+        relative = relative / (groups.std(-1, keepdim=True) + 1e-8)
+    return relative.flatten(-2)
+
+
 def normalize(advantages: Tensor) -> Tensor:
     """Return advantages with mean 0 and standard deviation 1."""
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)

@@ -48,33 +48,52 @@ class Normalizer(nn.Module):
         self.count.copy_(total)
 
 
-def mlp(sizes: tuple[int, ...], activation: str, last_gain: float) -> nn.Sequential:
-    """Return an MLP with orthogonal weights and zero biases.
+def mlp(
+    sizes: tuple[int, ...], activation: str, last_gain: float, init: str = "orthogonal"
+) -> nn.Sequential:
+    """Return an MLP.
 
     Args:
         sizes: widths, input first.
         activation: key of `ACTIVATIONS`, between layers.
         last_gain: scale of the last layer's weights; small, so that training starts near zero.
+        init: `orthogonal` weights and zero biases, or torch's `default` for both.
     """
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         last = i == len(sizes) - 2
         linear = nn.Linear(fan_in, fan_out)
-        nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
-        nn.init.zeros_(linear.bias)
+        if init == "orthogonal":
+            nn.init.orthogonal_(linear.weight, last_gain if last else math.sqrt(2))
+            nn.init.zeros_(linear.bias)
+        elif last:
+            with torch.no_grad():
+                linear.weight.mul_(last_gain)
+                linear.bias.mul_(last_gain)
         layers += [linear] if last else [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
 
 class Actor(nn.Module):
-    """A Gaussian policy: the mean from the observation, one standard deviation per action."""
+    """A Gaussian policy: the mean from the observation, one standard deviation per action.
+
+    With `std: state` the deviation depends on the observation too: a head on the last hidden
+    layer, small at the start, adds to the log of the common one. Only the mean is exported.
+    """
 
     def __init__(self, size: int, actions: int, config: Networks) -> None:
         """Build for observations (…, size) and actions (…, actions)."""
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
-        self.mlp = mlp((size, *config.actor, actions), config.activation, last_gain=0.01)
-        self.log_std = nn.Parameter(torch.full((actions,), math.log(config.init_std)))
+        sizes = (size, *config.actor, actions)
+        self.mlp = mlp(sizes, config.activation, config.last_gain, config.init)
+        self.range = config.log_std_range
+        raw = _unbounded(math.log(config.init_std), self.range)
+        self.log_std = nn.Parameter(torch.full((actions,), raw))
+        self.log_std_head: nn.Linear | None = None
+        if config.std == "state":
+            self.log_std_head = nn.Linear(sizes[-2], actions, bias=False)
+            nn.init.orthogonal_(self.log_std_head.weight, 0.01)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the mean action (..., actions): what is exported and what the robot runs."""
@@ -84,15 +103,55 @@ class Actor(nn.Module):
         """Return the mean action of observations that went through the normalizer already."""
         return self.mlp(observation)
 
+    def distribution(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean (..., actions) and log of the deviation, (actions,) or (..., actions)."""
+        return self.distribution_of_normalized(self.normalizer(observation))
+
+    def distribution_of_normalized(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `distribution` of observations that went through the normalizer already."""
+        if self.log_std_head is None:
+            return self.mlp(observation), self.common_log_std()
+        hidden = self.mlp[:-1](observation)
+        log_std = _bounded(self.log_std + self.log_std_head(hidden), self.range)
+        return self.mlp[-1](hidden), log_std
+
+    def common_log_std(self) -> Tensor:
+        """Return the log of the deviation where it does not depend on the state, (actions,)."""
+        return _bounded(self.log_std, self.range)
+
+
+def _bounded(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+    """Return `raw` squeezed between the bounds.
+
+    Smoothly, because a clamp has no gradient outside: what went out would never come back.
+    """
+    if bounds is None:
+        return raw
+    low, high = bounds
+    return low + (high - low) * torch.sigmoid(raw)
+
+
+def _unbounded(value: float, bounds: tuple[float, float] | None) -> float:
+    """Return the number that `_bounded` squeezes to `value`."""
+    if bounds is None:
+        return value
+    low, high = bounds
+    return math.log((value - low) / (high - value))
+
 
 class Critic(nn.Module):
-    """The value of a state, from what the actor sees and what only the simulator knows."""
+    """The value of a state, from what the actor sees and what only the simulator knows.
 
-    def __init__(self, size: int, config: Networks) -> None:
+    With `normalize_returns` the network's output is in standard deviations of the returns seen
+    so far, around their mean; what the critic returns is in units of reward, as without.
+    """
+
+    def __init__(self, size: int, config: Networks, normalize_returns: bool = False) -> None:
         """Build for inputs (…, size)."""
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
-        self.mlp = mlp((size, *config.critic, 1), config.activation, last_gain=1.0)
+        self.mlp = mlp((size, *config.critic, 1), config.activation, 1.0, config.init)
+        self.returns = Normalizer(1, math.inf) if normalize_returns else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the value, (...)."""
@@ -100,4 +159,24 @@ class Critic(nn.Module):
 
     def of_normalized(self, x: Tensor) -> Tensor:
         """Return the value of inputs that went through the normalizer already, (...)."""
-        return self.mlp(x).squeeze(-1)
+        value = self.mlp(x).squeeze(-1)
+        if self.returns is None:
+            return value
+        return self.returns.mean.float() + self.returns.std() * value
+
+    def return_std(self) -> Tensor | None:
+        """Return the unit of the network's output, (1,), or None if that is 1 for ever."""
+        return None if self.returns is None else self.returns.std()
+
+    @torch.no_grad()
+    def count_returns(self, returns: Tensor) -> None:
+        """Count returns (m,) in, and change the last layer so that no value changes (PopArt)."""
+        if self.returns is None:
+            return
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        mean, std = self.returns.mean.float(), self.returns.std()
+        self.returns.update(returns[:, None])
+        new_mean, new_std = self.returns.mean.float(), self.returns.std()
+        last.weight.mul_(std / new_std)
+        last.bias.copy_((std * last.bias + mean - new_mean) / new_std)

@@ -1,6 +1,13 @@
 """What PPO maximizes: pure functions of one minibatch.
 
-`ratio` is pi_new(a|s) / pi_old(a|s), (B,); `advantages` (B,).
+`ratio` is pi_new(a|s) / pi_old(a|s), (B,); `advantages` (B,). `ppo.objective` names one:
+
+| name | what is maximized |
+|---|---|
+| `clip` | `clip` |
+| `kl_fixed`, `kl_adaptive`, `kl_dual` | `penalized`; the rules for beta are in penalty.py |
+| `unclipped` | `unclipped`, with nothing that bounds the step |
+| `trpo` | `unclipped`, by one natural step of bounded KL, in trpo.py |
 """
 
 import torch
@@ -14,6 +21,23 @@ def clip(ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
     """
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
     return torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+
+def unclipped(ratio: Tensor, advantages: Tensor) -> Tensor:
+    """Return the surrogate E[r A], a scalar: true near the old policy, and only there."""
+    return (ratio * advantages).mean()
+
+
+def penalized(ratio: Tensor, advantages: Tensor, kl: Tensor, beta: float) -> Tensor:
+    """Return E[r A] - beta KL(old, new), a scalar.
+
+    Args:
+        ratio: (B,).
+        advantages: (B,).
+        kl: KL(old || new), exact, mean over the states or (B,).
+        beta: price of KL; a constant or what a rule in penalty.py makes of it.
+    """
+    return unclipped(ratio, advantages) - beta * kl.mean()
 
 
 def clip_fraction(ratio: Tensor, epsilon: float) -> Tensor:

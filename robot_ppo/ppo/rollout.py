@@ -30,9 +30,19 @@ class Rollout:
     """(n, critic size) after the last step"""
     finals: list[tuple[int, Tensor, Tensor]]
     """(t, ids, critic inputs) of the true final state of episodes cut off by time"""
+    log_stds: Tensor | None = None
+    """(T, n, k) of the policy that acted, where it depends on the state; None: the actor's own"""
 
     @classmethod
-    def empty(cls, steps: int, n: int, size: int, critic_size: int, actions: int) -> "Rollout":
+    def empty(
+        cls,
+        steps: int,
+        n: int,
+        size: int,
+        critic_size: int,
+        actions: int,
+        state_std: bool = False,
+    ) -> "Rollout":
         """Return a rollout of zeros."""
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -48,6 +58,7 @@ class Rollout:
             zeros(dtype=torch.bool),
             torch.zeros(n, critic_size),
             [],
+            zeros(actions) if state_std else None,
         )
 
 
@@ -55,8 +66,8 @@ class _Samples:
     """Rows over several tensors of one length."""
 
     def tensors(self) -> list[Tensor]:
-        """Return the fields, in order."""
-        return list(vars(self).values())
+        """Return the fields that there are, in order; what may be None comes last."""
+        return [x for x in vars(self).values() if x is not None]
 
     def flattened(self) -> Self:
         """Return (T, n, ...) as (T n, ...)."""
@@ -87,6 +98,8 @@ class ActorSamples(_Samples):
     log_probs: Tensor
     """of the actions under the policy that acted"""
     advantages: Tensor
+    log_stds: Tensor | None = None
+    """of the policy that acted, where it depends on the state"""
 
 
 @dataclass

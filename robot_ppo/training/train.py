@@ -41,11 +41,18 @@ class Trainer:
         privileged = self.env.reset()[1]["privileged"].shape[1]
         networks = config.networks
         self.learner = Learner(
-            config, Actor(size, joints, networks), Critic(size + privileged, networks)
+            config,
+            Actor(size, joints, networks),
+            Critic(size + privileged, networks, config.ppo.normalize_returns),
         )
         self.rng = np.random.default_rng([config.seed, 1])
         self.rollout = Rollout.empty(
-            config.rollout, config.num_envs, size, size + privileged, joints
+            config.rollout,
+            config.num_envs,
+            size,
+            size + privileged,
+            joints,
+            networks.std == "state",
         )
         self.checkpoints = Checkpoints(folder)
         self.steps, self.seconds, self.iteration = 0, 0.0, 0
@@ -85,14 +92,13 @@ class Trainer:
         """Fill the rollout: T steps of every simulation under the present policy."""
         begin, policy = time.perf_counter(), 0.0
         rollout, actor = self.rollout, self.learner.actor
-        std = actor.log_std.exp().numpy()
         rollout.finals = []
         for t in range(self.config.rollout):
             t0 = time.perf_counter()
             rollout.observations[t] = torch.from_numpy(self.observation)
             rollout.critic_inputs[t] = self._critic_input(self.observation, self.privileged)
-            mean = actor(rollout.observations[t])
-            noise = self.rng.standard_normal(mean.shape, np.float32) * std
+            mean, log_std = actor.distribution(rollout.observations[t])
+            noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
                 raise InputError(
@@ -100,6 +106,8 @@ class Trainer:
                     "diverged; the last checkpoint stays, lower ppo.learning_rate or ppo.kl_target"
                 )
             rollout.means[t], rollout.actions[t] = mean, torch.from_numpy(action)
+            if rollout.log_stds is not None:
+                rollout.log_stds[t] = log_std
             policy += time.perf_counter() - t0
             self.observation, reward, failed, cut, info = self.env.step(action)
             self.privileged = info["privileged"]

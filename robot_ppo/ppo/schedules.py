@@ -1,0 +1,17 @@
+"""What changes over a run: pure functions."""
+
+MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+
+
+def linear(start: float, end: float | None, progress: float) -> float:
+    """Return the value between `start` and `end` at `progress` in [0, 1]; without an end, start."""
+    return start if end is None else start + min(1.0, progress) * (end - start)
+
+
+def by_kl(learning_rate: float, kl: float, target: float) -> float:
+    """Return the learning rate / 1.5 above twice the KL target, * 1.5 below half of it."""
+    if kl > 2 * target:
+        return max(MIN_LEARNING_RATE, learning_rate / 1.5)
+    if 0 < kl < target / 2:
+        return min(MAX_LEARNING_RATE, learning_rate * 1.5)
+    return learning_rate

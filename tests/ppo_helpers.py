@@ -1,0 +1,83 @@
+"""Small learners and random experience for the tests of PPO."""
+
+import hashlib
+import typing
+
+import env_helpers as helpers
+import torch
+
+from robot_ppo.config import Networks, Ppo
+from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.update import Learner
+
+SIZE, CRITIC_SIZE, ACTIONS, STEPS, N = 5, 7, 3, 6, 20
+OBJECTIVES = typing.get_args(Ppo.__annotations__["objective"])
+NETWORKS = Networks(actor=(16, 16), critic=(16, 16), activation="tanh", init_std=0.5)
+
+
+def learner(seed=0, networks=NETWORKS, **ppo):
+    settings = {"epochs": 2, "minibatches": 3, "entropy": 0.0, "learning_rate": 1e-3}
+    config = helpers.replace(
+        helpers.shipped(), seed=seed, networks=networks, ppo=Ppo(**(settings | ppo))
+    )
+    torch.manual_seed(seed)
+    critic = Critic(CRITIC_SIZE, networks, config.ppo.normalize_returns)
+    return Learner(config, Actor(SIZE, ACTIONS, networks), critic)
+
+
+def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
+    """Random experience under the policy of learner `of`."""
+    generator = torch.Generator().manual_seed(seed)
+    state_std = of.actor.log_std_head is not None
+    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std)
+    full.observations.normal_(generator=generator)
+    full.critic_inputs.normal_(generator=generator)
+    full.last_critic_inputs.normal_(generator=generator)
+    full.rewards.normal_(generator=generator)
+    ends = torch.rand(steps, n, generator=generator)
+    full.terminated[:] = ends < end
+    full.truncated[:] = ends > 1 - end
+    for t in range(steps):
+        (ids,) = torch.nonzero(full.truncated[t], as_tuple=True)
+        full.finals.append((t, ids, torch.randn(len(ids), CRITIC_SIZE, generator=generator)))
+    with torch.no_grad():
+        full.means[:], log_std = of.actor.distribution(full.observations)
+        if full.log_stds is not None:
+            full.log_stds[:] = log_std
+        noise = torch.randn(steps, n, ACTIONS, generator=generator)
+        full.actions[:] = full.means + noise * log_std.exp()
+    return full
+
+
+def weights(of):
+    return [p.detach().clone() for m in (of.actor, of.critic) for p in m.parameters()]
+
+
+def fingerprint(of):
+    tensors = [*of.actor.state_dict().values(), *of.critic.state_dict().values()]
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors)).hexdigest()
+
+
+def trained(updates=3, **kwargs):
+    one = learner(**kwargs)
+    for i in range(updates):
+        one.update(rollout(one, seed=i))
+    return one
+
+
+def bandit(updates, **ppo):
+    """Each step is an episode: reward -|action - wanted(observation)|^2. Returns the errors."""
+    one = learner(**({"epochs": 5, "minibatches": 2, "critic_learning_rate": 3e-3} | ppo))
+    errors = []
+    for i in range(updates):
+        experience = rollout(one, seed=i, steps=4, n=64)
+        wanted = 0.8 * torch.stack([experience.observations[..., k].sin() for k in range(3)], -1)
+        experience.critic_inputs[..., :SIZE] = experience.observations
+        experience.rewards[:] = -(experience.actions - wanted).square().sum(-1)
+        experience.terminated[:] = True
+        experience.truncated[:] = False
+        experience.finals = []
+        errors.append((experience.means - wanted).square().mean().sqrt().item())
+        figures = one.update(experience)
+    return errors, figures
