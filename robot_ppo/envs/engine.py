@@ -44,6 +44,7 @@ class Engine:
         self._feet = np.array([model.geom(name).id for name in robot.feet])
         self._foot_radius = model.geom_size[self._feet, 0]
         self._imu = model.site(robot.imu.site).id
+        self._filled, self._fillers = self._history_columns()
         self.joint_qpos = np.array([model.joint(j).qposadr[0] for j in robot.joint_names])
         self.joint_qvel = np.array([model.joint(j).dofadr[0] for j in robot.joint_names])
         self._measurement = {
@@ -154,23 +155,26 @@ class Engine:
         self.qvel[ids, :2] += velocity_w
 
     def _fill_history(self, ids: np.ndarray) -> None:
-        """Let delayed sensors and actuators start with the present, not with zeros.
+        """Let delayed sensors and actuators start with the present, not with zeros."""
+        present = np.concatenate((self._undelayed(ids), self._ctrl[ids]), axis=1)
+        self._history[np.ix_(ids, self._filled)] = present[:, self._fillers]
 
-        A buffer is [user, cursor, times (s), values (s * dim)], oldest first; the values are set.
+    def _history_columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns of `history` that hold values, and where each value comes from.
+
+        The source is a column of [sensordata, ctrl]. A buffer is [user, cursor, times (s), values (s * dim)], oldest first.
         """
         model = self.model
-        now = self._undelayed(ids)
-        for sensor in np.flatnonzero(model.sensor_history[:, 0]):
-            value = now[:, model.sensor_adr[sensor] :][:, : model.sensor_dim[sensor]]
-            self._fill(ids, model.sensor_historyadr[sensor], model.sensor_history[sensor, 0], value)
-        for actuator in np.flatnonzero(model.actuator_history[:, 0]):
-            value = self._ctrl[ids, actuator][:, None]
-            samples = model.actuator_history[actuator, 0]
-            self._fill(ids, model.actuator_historyadr[actuator], samples, value)
-
-    def _fill(self, ids: np.ndarray, address: int, samples: int, value: np.ndarray) -> None:
-        start = address + 2 + samples
-        self._history[ids, start : start + samples * value.shape[1]] = np.tile(value, samples)
+        buffers = [
+            (model.sensor_historyadr[i], model.sensor_history[i, 0], model.sensor_adr[i], dim)
+            for i, dim in enumerate(model.sensor_dim)
+        ] + [
+            (model.actuator_historyadr[i], samples, model.nsensordata + i, 1)
+            for i, samples in enumerate(model.actuator_history[:, 0])
+        ]
+        filled = [np.arange(s * dim) + adr + 2 + s for adr, s, _, dim in buffers if s]
+        fillers = [np.tile(np.arange(dim) + source, s) for _, s, source, dim in buffers if s]
+        return np.concatenate(filled), np.concatenate(fillers)
 
     def _undelayed(self, ids: np.ndarray) -> np.ndarray:
         """Return `sensordata` rows (m, nsensordata) of `ids` with every delay left out."""
