@@ -160,7 +160,7 @@ class Engine:
         self._history[np.ix_(ids, self._filled)] = present[:, self._fillers]
 
     def _history_columns(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the columns of `history` that hold values, and where each value comes from.
+        """Return the columns of `history` that hold values, and the source of each.
 
         The source is a column of [sensordata, ctrl]. A buffer is [user, cursor, times (s), values (s * dim)], oldest first.
         """
