@@ -162,7 +162,8 @@ class Engine:
     def _history_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the columns of `history` that hold values, and the source of each.
 
-        The source is a column of [sensordata, ctrl]. A buffer is [user, cursor, times (s), values (s * dim)], oldest first.
+        The source is a column of [sensordata, ctrl]. A buffer is
+        [user, cursor, times (s), values (s * dim)], oldest first.
         """
         model = self.model
         buffers = [
