@@ -7,14 +7,22 @@ import msgspec
 import numpy as np
 
 from robot_ppo import assets, config
-from robot_ppo.config import Commands, Config, Pushes, Reset, Task, Terminations
+from robot_ppo.config import Commands, Config, Gait, Pushes, Reset, Task, Terminations
 from robot_ppo.envs import model
 from robot_ppo.envs.engine import Engine
+from robot_ppo.envs.gait import Schedule
 from robot_ppo.envs.randomization import TABLE
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.envs.world import World
 
 TASK = "go2_walk"
+
+GAIT = Gait(
+    frequency=2.0,
+    offsets={"FR": 0.0, "FL": 0.5, "RR": 0.5, "RL": 0.0},
+    stance=0.6,
+    swing_height=0.1,
+)
 JOINTS, FEET = 12, 4
 
 EXTREMES = {
@@ -146,7 +154,9 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["foot_contact"] = rng.random((n, FEET)) < 0.5
     values["moving"] = np.ones(n, bool)
     values["phase"] = rng.random(n).astype(np.float32)
-    return World(**(values | fields))
+    values |= fields
+    values.setdefault("swing", Schedule(GAIT, robot()).swing(values["phase"], values["moving"]))
+    return World(**values)
 
 
 # -- trainings ----------------------------------------------------------------------------------

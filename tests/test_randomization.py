@@ -61,7 +61,7 @@ def test_it_draws_every_simulation_by_itself_within_the_range(name, engine, ids)
     def recorder(rows, draw, given):
         draws.append(draw.copy())
 
-    randomizer.entries = [(dataclasses.replace(TABLE[name], function=recorder), (low, high))]
+    randomizer.entries = [dataclasses.replace(TABLE[name], function=recorder)]
     units = randomizer.apply(engine.nominal(helpers.FIELDS, m), m, np.random.default_rng(0))
     (draw,) = draws
     assert draw.shape == units.shape == (m, randomizer.size) == (m, TABLE[name].size(ids))

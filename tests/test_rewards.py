@@ -7,24 +7,17 @@ import numpy as np
 import pytest
 from env_helpers import world
 
-from robot_ppo.config import Gait
 from robot_ppo.envs import rewards
 from robot_ppo.envs.gait import Schedule
 from robot_ppo.envs.rewards import TERMS, Rewards
 from robot_ppo_export.errors import InputError
 
 N, DT = 5, 0.02
-GAIT = Gait(
-    frequency=2.0,
-    offsets={"FR": 0.0, "FL": 0.5, "RR": 0.5, "RL": 0.0},
-    stance=0.6,
-    swing_height=0.1,
-)
 
 
 @pytest.fixture(scope="module")
 def context():
-    return rewards.context(helpers.robot(), Schedule(GAIT, helpers.robot()))
+    return rewards.context(helpers.robot(), Schedule(helpers.GAIT, helpers.robot()))
 
 
 DEFAULT = helpers.robot().vector("default")
@@ -157,7 +150,8 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
 
 
 def test_no_joint_limit_is_paid_inside_the_soft_range(context):
-    edge = context.soft_range.T
+    middle, half = context.soft_range.T
+    edge = (middle - half, middle + half)
     assert np.allclose(edge[1] - edge[0], 0.95 * (HIGH - LOW), rtol=1e-6)
     for pose in (*edge, DEFAULT):
         w = world(1, joint_pos=pose[None].astype(np.float32))

@@ -45,10 +45,10 @@ class Engine:
         self._foot_radius = model.geom_size[self._feet, 0]
         self._imu = model.site(robot.imu.site).id
         self._filled, self._fillers = self._history_columns()
-        self.joint_qpos = np.array([model.joint(j).qposadr[0] for j in robot.joint_names])
-        self.joint_qvel = np.array([model.joint(j).dofadr[0] for j in robot.joint_names])
+        self.joint_qpos = _columns([model.joint(j).qposadr[0] for j in robot.joint_names])
+        self.joint_qvel = _columns([model.joint(j).dofadr[0] for j in robot.joint_names])
         self._measurement = {
-            "encoder_offset": np.zeros((n, len(robot.joints)), np.float32),
+            "encoder_offset": np.zeros((n, len(robot.joints)), np.float32, order="F"),
             "gyro_bias": np.zeros((n, 3), np.float32),
             "freshness": np.zeros((n, 1), np.float32),
         }
@@ -78,9 +78,9 @@ class Engine:
         except SimulationError as error:
             broken = np.asarray(error.ids, np.int64)
         self.seconds += time.perf_counter() - begin
-        finite = np.isfinite(self.qpos.sum(axis=1) + self.qvel.sum(axis=1))
-        if finite.all() and not broken.size:
+        if np.isfinite(self.qpos.sum() + self.qvel.sum()) and not broken.size:
             return broken
+        finite = np.isfinite(self.qpos.sum(axis=1) + self.qvel.sum(axis=1))
         return np.union1d(broken, np.flatnonzero(~finite))
 
     def reset(self, ids: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, rows: Rows) -> None:
@@ -113,6 +113,11 @@ class Engine:
             for name in fields
         }
 
+    def positions(self, ids: Any = ...) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of qpos (m, nq) and qvel (m, nv), float32, column by column in memory."""
+        qpos, qvel = self.qpos[ids], self.qvel[ids]
+        return qpos.astype(np.float32, order="F"), qvel.astype(np.float32, order="F")
+
     def measure(self, ids: Any = ...) -> RobotState:
         """Return what the sensors of `ids` say, with bias and delay, without noise."""
         state = self.sensors.read(self._sensordata[ids])
@@ -126,19 +131,19 @@ class Engine:
         share = self._measurement["freshness"][ids]
         if not share.any():
             return
-        qpos, qvel = self.qpos[ids], self.qvel[ids]
+        qpos, qvel = self.positions(ids)
         mounting = self._fields.get("site_quat")
         mounting = self.model.site_quat if mounting is None else mounting[ids]
-        imu = mounting[..., self._imu, :].astype(np.float32)
+        imu = mounting[..., self._imu, :].astype(np.float32, order="F")
         now = {
             "joint_pos": qpos[:, self.joint_qpos],
             "joint_vel": qvel[:, self.joint_qvel],
-            "base_quat": frames.multiply(qpos[:, 3:7].astype(np.float32), imu),
-            "base_ang_vel": frames.to_body(imu, qvel[:, 3:6].astype(np.float32)),
+            "base_quat": frames.multiply(qpos[:, 3:7], imu),
+            "base_ang_vel": frames.to_body(imu, qvel[:, 3:6]),
         }
         for name, value in now.items():
             stale = getattr(state, name)
-            stale += share * (value.astype(np.float32) - stale)
+            stale += share * (value - stale)
         state.base_quat = frames.normalize(state.base_quat)
 
     def foot_heights(self, ids: Any = ...) -> np.ndarray:
@@ -187,3 +192,11 @@ class Engine:
         if delay is not None:
             delay[ids] = kept
         return values
+
+
+def _columns(places: list[int]) -> Any:
+    """Return an index of the columns `places`: a slice, which copies nothing, where one will do."""
+    first, count = int(places[0]), len(places)
+    if [int(i) for i in places] == list(range(first, first + count)):
+        return slice(first, first + count)
+    return np.array(places)

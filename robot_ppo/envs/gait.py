@@ -28,10 +28,10 @@ class Schedule:
     def swing(self, phase: Array, moving: Array) -> Array:
         """Return each foot's progress through its swing in (0, 1), 0 in stance, (n, feet)."""
         xp = array_namespace(phase)
-        position = phase[:, None] + self.offsets
+        position = phase + self.offsets[:, None]  # foot by foot in memory, which is faster
         position = position - xp.floor(position)
         progress = (position - self.stance) / (1 - self.stance)
-        return xp.where(moving[:, None], xp.clip(progress, 0.0, 1.0), xp.zeros_like(progress))
+        return xp.where(moving, xp.clip(progress, 0.0, 1.0), xp.zeros_like(progress)).T
 
     def height(self, swing: Array) -> Array:
         """Return the wanted clearance [m] at that progress: half a sine, (n, feet)."""

@@ -32,8 +32,8 @@ class EpisodeMetrics:
         self.sums[0] += reward
         self.sums[1:] += terms
         self.counts += 1
-        error = world.base_lin_vel[:, :2] - world.command[:, :2]
-        self._errors[0] += np.sqrt(np.square(error).sum(axis=1)).mean()
+        ahead, aside = (world.base_lin_vel[:, i] - world.command[:, i] for i in (0, 1))
+        self._errors[0] += np.hypot(ahead, aside).mean()
         self._errors[1] += np.abs(world.base_ang_vel[:, 2] - world.command[:, 2]).mean()
         self._steps += 1
 

@@ -201,17 +201,22 @@ class Randomizer:
                 hint = strict.did_you_mean(name, TABLE)
                 raise InputError(f"task.randomization: unknown randomization {name!r}{hint}")
         self.ids = ids
-        self.entries = [(TABLE[name], ranges[name]) for name in TABLE if name in ranges]
-        self.fields = tuple(dict.fromkeys(f for e, _ in self.entries for f in e.fields))
-        self.size = sum(e.size(ids) for e, _ in self.entries)
+        names = [name for name in TABLE if name in ranges]
+        self.entries = [TABLE[name] for name in names]
+        self.fields = tuple(dict.fromkeys(f for e in self.entries for f in e.fields))
+        sizes = [e.size(ids) for e in self.entries]
+        self.size = sum(sizes)
         """Numbers drawn per simulation in all."""
+        low, high = np.array([ranges[name] for name in names]).reshape(-1, 2).T
+        self._middle = np.repeat(0.5 * (low + high), sizes)
+        self._half = np.repeat(0.5 * (high - low), sizes)
+        ends = np.cumsum(sizes).tolist()
+        self._slices = [slice(e - s, e) for e, s in zip(ends, sizes, strict=True)]
 
     def apply(self, rows: Rows, m: int, rng: np.random.Generator) -> np.ndarray:
         """Change nominal `rows` (m, ...) in place; return the draws in [-1, 1], (m, size)."""
         units = rng.uniform(-1.0, 1.0, (m, self.size))
-        start = 0
-        for entry, (low, high) in self.entries:
-            unit = units[:, start : start + entry.size(self.ids)]
-            entry.function(rows, 0.5 * (low + high) + 0.5 * (high - low) * unit, self.ids)
-            start += unit.shape[1]
+        draws = self._middle + self._half * units
+        for entry, mine in zip(self.entries, self._slices, strict=True):
+            entry.function(rows, draws[:, mine], self.ids)
         return units.astype(np.float32)

@@ -26,7 +26,7 @@ class Context:
 
     default_pose: np.ndarray
     soft_range: np.ndarray
-    """(joints, 2) [rad]: the middle 95 % of each joint's range"""
+    """(joints, 2) [rad]: middle and half-width of the middle 95 % of each joint's range"""
     schedule: Schedule
 
 
@@ -42,7 +42,7 @@ def context(robot: RobotSpec, schedule: Schedule) -> Context:
     """Return the context of a robot and its gait."""
     span = robot.vector("range")
     middle, half = span.mean(axis=1), 0.475 * np.diff(span, axis=1)[:, 0]
-    soft = np.stack((middle - half, middle + half), axis=1).astype(np.float32)
+    soft = np.stack((middle, half), axis=1).astype(np.float32)
     return Context(robot.vector("default").astype(np.float32), soft, schedule)
 
 
@@ -114,9 +114,9 @@ def joint_acc(world: World, _: Context) -> Array:
 def joint_limits(world: World, context: Context) -> Array:
     """Sum of what joints are beyond the middle 95 % of their range [rad]."""
     xp = array_namespace(world.joint_pos)
-    below = xp.clip(context.soft_range[:, 0] - world.joint_pos, 0.0, None)
-    above = xp.clip(world.joint_pos - context.soft_range[:, 1], 0.0, None)
-    return xp.sum(below + above, axis=-1)
+    middle, half = context.soft_range[:, 0], context.soft_range[:, 1]
+    beyond = xp.abs(world.joint_pos - middle) - half
+    return xp.sum(xp.maximum(beyond, xp.zeros_like(beyond)), axis=-1)
 
 
 @_term
@@ -126,11 +126,10 @@ def joint_pose(world: World, context: Context) -> Array:
 
 
 @_term
-def contact_schedule(world: World, context: Context) -> Array:
+def contact_schedule(world: World, _: Context) -> Array:
     """Fraction of feet that are down in stance and up in swing."""
     xp = array_namespace(world.phase)
-    wanted = context.schedule.swing(world.phase, world.moving) == 0
-    agrees = xp.astype(world.foot_contact == wanted, world.phase.dtype)
+    agrees = xp.astype(world.foot_contact == (world.swing == 0), world.phase.dtype)
     return xp.mean(agrees, axis=-1)
 
 
@@ -138,9 +137,9 @@ def contact_schedule(world: World, context: Context) -> Array:
 def swing_height(world: World, context: Context) -> Array:
     """Mean over swinging feet's ((height - wanted) / swing height)^2."""
     xp = array_namespace(world.phase)
-    swing = context.schedule.swing(world.phase, world.moving)
-    error = (world.foot_height - context.schedule.height(swing)) / context.schedule.swing_height
-    return _mean2(xp.where(swing > 0, error, xp.zeros_like(error)))
+    schedule = context.schedule
+    error = (world.foot_height - schedule.height(world.swing)) / schedule.swing_height
+    return _mean2(xp.where(world.swing > 0, error, xp.zeros_like(error)))
 
 
 @_term

@@ -33,6 +33,7 @@ from robot_ppo.envs.engine import Engine
 from robot_ppo.envs.gait import Schedule
 from robot_ppo.envs.metrics import EpisodeMetrics
 from robot_ppo.envs.randomization import Ids, Randomizer
+from robot_ppo.envs.resets import StartStates
 from robot_ppo.envs.world import World
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
@@ -84,6 +85,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.engine = self._build_engine(threads)
         self.randomizer = Randomizer(task.randomization, Ids.of(self.engine.model, robot))
         self.engine.vary(self.randomizer.fields)
+        self.starts = StartStates(task.reset, self.engine.model, self.engine.joint_qpos)
         self.commands = CommandSource(task.commands, num_envs, task.control_period)
         self.observer = Observer(self.layout, (num_envs,))
         self.metrics = EpisodeMetrics(num_envs, self.rewards.names, task.control_period)
@@ -119,7 +121,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance one control period; `actions` (n, joints). See the module's order."""
-        self._last_action, self._action = self._action, np.array(actions, np.float32)
+        self._last_action, self._action = self._action, np.array(actions, np.float32, order="F")
         diverged = self.engine.step(self.actions.target(self._action))
         if diverged.size:
             self._quarantine(diverged)
@@ -182,20 +184,21 @@ class RobotEnv(gymnasium.vector.VectorEnv):
     def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
         """Return the truth about the simulations `ids`, and what their sensors say of it."""
         engine = self.engine
-        qpos, qvel = engine.qpos[ids], engine.qvel[ids]
-        quat = qpos[:, 3:7].astype(np.float32)
-        joint_vel = qvel[:, engine.joint_qvel].astype(np.float32)
+        qpos, qvel = engine.positions(ids)
+        quat = qpos[:, 3:7]
+        joint_vel = qvel[:, engine.joint_qvel]
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
         state = engine.measure(ids)
-        command = self.commands.values[ids].copy()  # it is redrawn in place
+        command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
+        moving, phase = is_moving(command), self._phase(ids)
         world = World(
-            base_height=qpos[:, 2].astype(np.float32),
+            base_height=qpos[:, 2],
             base_quat=quat,
-            base_lin_vel=frames.to_body(quat, qvel[:, :3].astype(np.float32)),
-            base_ang_vel=qvel[:, 3:6].astype(np.float32),
+            base_lin_vel=frames.to_body(quat, qvel[:, :3]),
+            base_ang_vel=qvel[:, 3:6],
             projected_gravity=frames.projected_gravity(quat),
-            joint_pos=qpos[:, engine.joint_qpos].astype(np.float32),
+            joint_pos=qpos[:, engine.joint_qpos],
             joint_vel=joint_vel,
             joint_acc=change / np.float32(self.task.control_period),
             torque=state.joint_torque,
@@ -203,8 +206,9 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             foot_vel_w=engine.foot_velocities_w(ids),
             foot_contact=state.foot_force > CONTACT_FORCE,
             command=command,
-            moving=is_moving(command),
-            phase=self._phase(ids),
+            moving=moving,
+            phase=phase,
+            swing=self.schedule.swing(phase, moving),
             action=self._action[ids],
             last_action=self._last_action[ids],
             randomized=self._randomized[ids],
@@ -258,18 +262,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
     def _reset(self, ids: np.ndarray) -> None:
         """Start episodes anew: pose, randomization, command, clocks, histories."""
-        m, engine, how = len(ids), self.engine, self.task.reset
-        home = engine.model.key("home")
-        qpos, qvel = np.tile(home.qpos, (m, 1)), np.zeros((m, engine.model.nv))
-        joints = len(self.robot.joints)
-        rng = self._rng
-        qpos[:, engine.joint_qpos] += rng.uniform(-how.joint_pos, how.joint_pos, (m, joints))
-        qpos[:, 2] += 0.01
-        yaw = rng.uniform(-np.pi, np.pi, m)
-        qpos[:, 3:7] = np.stack((np.cos(yaw / 2), 0 * yaw, 0 * yaw, np.sin(yaw / 2)), axis=1)
-        qvel[:, engine.joint_qvel] = rng.uniform(-how.joint_vel, how.joint_vel, (m, joints))
-        qvel[:, :3] = rng.uniform(-how.base_lin_vel, how.base_lin_vel, (m, 3))
-        qvel[:, 3:6] = rng.uniform(-how.base_ang_vel, how.base_ang_vel, (m, 3))
+        m, engine, rng = len(ids), self.engine, self._rng
+        qpos, qvel = self.starts.draw(m, rng)
         rows = engine.nominal(self.randomizer.fields, m)
         self._randomized[ids] = self.randomizer.apply(rows, m, rng)
         engine.reset(ids, qpos, qvel, rows)
@@ -313,7 +307,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self._push_in = np.zeros(n, np.int64)
         self._action = np.zeros((n, joints), np.float32)
         self._last_action = np.zeros((n, joints), np.float32)
-        self._joint_vel = np.zeros((n, joints), np.float32)
+        self._joint_vel = np.zeros((n, joints), np.float32, order="F")
         self._randomized = np.zeros((n, self.randomizer.size), np.float32)
 
     def _declare_spaces(self) -> None:

@@ -1,8 +1,10 @@
 """`World`: the truth about n simulations after a control step; rewards and the critic read it.
 
-All arrays are float32 with leading axis `n`. Base and joint quantities are current; what MuJoCo
-derives (foot positions, velocities and forces, torques) is one physics step old, as after
-`mj_step`.
+All arrays are float32 with leading axis `n`; in memory they lie column by column (Fortran order),
+because reductions over a few joints or feet are several times faster so.
+
+Base and joint quantities are current; what MuJoCo derives (foot positions, velocities and forces,
+torques) is one physics step old, as after `mj_step`.
 """
 
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ class World:
     """(n,) bool: the command asks for motion"""
     phase: Array
     """(n,) gait phase in [0, 1)"""
+    swing: Array
+    """(n, feet) progress through the swing in (0, 1), 0 where the gait wants the foot down"""
     action: Array
     """(n, joints) raw action of this step"""
     last_action: Array

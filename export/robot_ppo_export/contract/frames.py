@@ -12,11 +12,16 @@ Array = Any
 
 
 def join(xp: Any, *parts: Array) -> Array:
-    """Return the components (...) as one array (..., k): `xp.stack` in a third of the time."""
-    out = xp.empty((*parts[0].shape, len(parts)), dtype=parts[0].dtype)
+    """Return the components (...) as one array (..., k): `xp.stack` in a third of the time.
+
+    Of many robots, each component lies contiguous in memory, which is what arithmetic by
+    components wants.
+    """
+    lead = parts[0].shape
+    out = xp.empty((len(parts), *lead), dtype=parts[0].dtype)
     for i, part in enumerate(parts):
-        out[..., i] = part
-    return out
+        out[i, ...] = part
+    return xp.moveaxis(out, 0, -1) if lead else out
 
 
 def cross(a: Array, b: Array) -> Array:
