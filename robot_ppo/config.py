@@ -190,7 +190,7 @@ class Config(_Struct, frozen=True):
     steps: int = 4_000_000
     """Environment steps, all simulations together."""
     minutes: float | None = None
-    """Stop after so much time, if that comes first."""
+    """Stop after so much time, if that comes first; schedules follow `steps` alone."""
     threads: int = 0
     """0: all CPUs."""
     seed: int = 1

@@ -3,8 +3,10 @@
 import errno
 import logging
 import os
+import pathlib
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +22,11 @@ def snapshot(steps):
         iteration=3,
         learner={"actor": {"w": torch.arange(3.0) + steps}, "learning_rate": 1e-3},
         rng={"state": 2**100, "name": "PCG64"},
-        env_rng={"state": {"inc": 5}},
+        episodes={
+            "window": {"return": np.arange(3.0) + steps},
+            "rng": {"inc": 2**100},
+            "diverged": 1,
+        },
     )
 
 
@@ -38,7 +44,9 @@ def test_what_is_saved_comes_back(checkpoints):
     back = checkpoints.newest()
     assert (back.steps, back.seconds, back.iteration) == (64, 1.5, 3)
     assert torch.equal(back.learner["actor"]["w"], torch.arange(3.0) + 64)
-    assert back.rng == {"state": 2**100, "name": "PCG64"} and back.env_rng == {"state": {"inc": 5}}
+    assert back.rng == {"state": 2**100, "name": "PCG64"}
+    assert back.episodes["rng"] == {"inc": 2**100} and back.episodes["diverged"] == 1
+    assert np.array_equal(back.episodes["window"]["return"], np.arange(3.0) + 64)
 
 
 @pytest.mark.parametrize(
@@ -140,18 +148,33 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen"])
-def test_a_full_disk_keeps_the_last_good_checkpoint(checkpoints, call, monkeypatch):
+@pytest.mark.parametrize(
+    ("call", "good", "fails"),
+    [
+        ("fdopen", 0, ".episodes"),
+        ("fsync", 0, ".episodes"),
+        ("replace", 0, ".episodes"),
+        ("fsync", 1, ".episodes"),  # of the folder, when the file is there
+        ("fdopen", 1, ".pt"),
+        ("fsync", 2, ".pt"),
+        ("replace", 1, ".pt"),
+    ],
+)
+def test_a_full_disk_keeps_the_last_good_checkpoint(checkpoints, call, good, fails, monkeypatch):
     checkpoints.save(snapshot(10), keep=1)
     before = checkpoints.paths()[0].read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, full)
-        with pytest.raises(InputError, match=r"000020.pt: cannot be written \(No space left"):
+        calls, working = iter(range(9)), getattr(os, call)
+        patch.setattr(os, call, lambda *a: (working if next(calls) < good else full)(*a))
+        with pytest.raises(InputError, match=rf"000020{fails}: cannot be written \(No space left"):
             checkpoints.save(snapshot(20), keep=1)
     assert names(checkpoints) == ["000000000010.pt"]
     assert checkpoints.paths()[0].read_bytes() == before
-    assert checkpoints.newest().steps == 10
-    assert [p.name for p in checkpoints.folder.iterdir()] == ["000000000010.pt"]  # no litter
+    assert checkpoints.newest().steps == 10 and checkpoints.newest().episodes is not None
+    assert sorted(p.name for p in checkpoints.folder.iterdir()) == [
+        "000000000010.episodes",
+        "000000000010.pt",
+    ]  # no litter
 
 
 def test_an_interrupted_write_leaves_no_half_checkpoint(checkpoints, monkeypatch):
@@ -170,3 +193,65 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot be written"):
         Checkpoints(tmp_path / "file").save(snapshot(1), keep=1)
+
+
+# -- episodes -----------------------------------------------------------------------------------
+
+
+def files(checkpoints):
+    return sorted(p.name.lstrip("0") for p in checkpoints.folder.iterdir())
+
+
+def test_only_the_newest_has_its_episodes(checkpoints):
+    """They are most of what is written; `newest` alone brings them along."""
+    for steps in (10, 20, 30):
+        checkpoints.save(snapshot(steps), keep=2)
+    assert files(checkpoints) == ["20.pt", "30.episodes", "30.pt"]
+    assert checkpoints.newest().episodes is not None
+    assert checkpoint.load(checkpoints.paths()[-1]).episodes is None
+
+
+@pytest.mark.parametrize("killed", range(4))
+def test_at_any_moment_the_newest_has_its_own_episodes(checkpoints, killed, monkeypatch):
+    """The process ends before the first, second ... change in the folder."""
+    checkpoints.save(snapshot(10), keep=1)
+    changes = iter(range(9))
+
+    def dying(change):
+        def call(*args, **kwargs):
+            if next(changes) >= killed:
+                raise SystemExit
+            return change(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying(os.replace))
+        patch.setattr(pathlib.Path, "unlink", dying(pathlib.Path.unlink))
+        with pytest.raises(SystemExit):
+            checkpoints.save(snapshot(20), keep=1)
+    newest = checkpoints.newest()
+    assert newest.steps == (10 if killed < 2 else 20)
+    assert newest.episodes["window"]["return"][0] == newest.steps
+    checkpoints.save(snapshot(30), keep=1)
+    assert files(checkpoints) == ["30.episodes", "30.pt"]  # what was left lying is gone
+
+
+def test_what_a_killed_process_was_writing_is_removed(checkpoints):
+    checkpoints.folder.mkdir()
+    (checkpoints.folder / ".000000000010.episodes.x1y2").write_bytes(b"half")
+    (checkpoints.folder / ".000000000010.pt.x1y2").write_bytes(b"half")
+    checkpoints.save(snapshot(20), keep=5)
+    assert files(checkpoints) == ["20.episodes", "20.pt"]
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_episodes_with_code_in_them_are_passed_over_and_the_code_not_run(
+    checkpoints, tmp_path, caplog
+):
+    checkpoints.save(snapshot(10), keep=5)
+    path = checkpoints.paths()[0].with_suffix(checkpoint.EPISODES)
+    trap = tmp_path / "executed"
+    torch.save({"env": Attack(trap)}, path)
+    assert checkpoints.newest().episodes is None
+    assert not trap.exists() and f"{path}: not a whole checkpoint" in caplog.text

@@ -166,16 +166,17 @@ def test_the_past_is_seen_with_a_history_and_only_then():
         assert same_bits(a, b) != differ
 
 
-def test_an_observer_goes_on_from_a_snapshot_bit_for_bit(random):
+def test_an_observer_goes_on_from_the_arrays_of_another_bit_for_bit(random):
     layout = Layout(TERMS, JOINTS)
     observer, other = Observer(layout, (5,)), Observer(layout, (5,))
     ticks = [random_inputs(random, (5,)) for _ in range(6)]
     for inputs in ticks[:3]:
         observer.observe(inputs)
     observer.reset(np.array([2]))
-    snapshot = observer.snapshot()
+    saved = {name: array.copy() for name, array in observer.arrays().items()}
     expected = [observer.observe(inputs) for inputs in ticks[3:]]
-    other.restore(snapshot)
+    for name, array in other.arrays().items():
+        array[...] = saved[name]
     got = [other.observe(inputs) for inputs in ticks[3:]]
     assert all(same_bits(a, b) for a, b in zip(got, expected, strict=True))
     assert not same_bits(Observer(layout, (5,)).observe(ticks[3]), expected[0])  # it does hold

@@ -77,13 +77,6 @@ def test_reset_takes_the_seed_of_a_list_and_none_goes_on_with_the_stream():
     assert not np.array_equal(first, env.reset()[0])
 
 
-def test_the_random_stream_can_be_saved_and_taken_up():
-    env, other = environment(loud()), environment(loud(), seed=9)
-    env.reset()
-    other.set_rng_state(env.rng_state())
-    assert np.array_equal(env.reset()[0], other.reset()[0])
-
-
 def test_what_a_step_returns_is_never_overwritten():
     env = environment(loud(episode_length=0.1))
     reset_observation, reset_info = env.reset(seed=0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import env_helpers as helpers
 import numpy as np
@@ -132,14 +133,13 @@ def test_resume_takes_up_weights_optimizers_and_random_streams(run):
     saved = Checkpoints(run).newest()
     trainer = Trainer(config.load_run(run), run, resume=True)
     state = trainer.learner.state_dict()
-    assert same_weights(saved, trainer._snapshot())
+    assert same_weights(saved, SimpleNamespace(learner=state))
     for part in ("actor_optimizer", "critic_optimizer"):
         assert saved.learner[part] and str(state[part]) == str(saved.learner[part])
     assert state["learning_rate"] == saved.learner["learning_rate"]
     assert trainer.rng.bit_generator.state == saved.rng
-    assert trainer.env.rng_state() == saved.env_rng
     fresh = Trainer(config.load_run(run), run)
-    assert not same_weights(saved, fresh._snapshot())  # negative control
+    assert not same_weights(saved, SimpleNamespace(learner=fresh.learner.state_dict()))
 
 
 def test_a_truncated_newest_checkpoint_means_the_one_before_it(run, caplog):
@@ -372,6 +372,6 @@ def test_other_objectives_train_log_resume_and_export(objective, tmp_path):
 
 def test_the_log_continues_under_its_first_columns(tmp_path):
     (tmp_path / "log.csv").write_text("steps,iteration\n1,1\n")
-    with Logger(tmp_path, resume=True) as logger:
+    with Logger(tmp_path, SimpleNamespace(iteration=1, steps=1)) as logger:
         logger._write({"iteration": 2, "steps": 5, "new": 7})
     assert (tmp_path / "log.csv").read_text().splitlines() == ["steps,iteration", "1,1", "5,2"]

@@ -16,6 +16,10 @@ class CommandSource:
         self.ticks_left = np.zeros(n, np.int64)
         self._low, self._high = np.array([config.vx, config.vy, config.yaw_rate], np.float32).T
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the next steps depend on, not copies."""
+        return {"values": self.values, "ticks_left": self.ticks_left}
+
     def advance(self, rng: np.random.Generator) -> None:
         """Count one control step down; redraw what is due."""
         self.ticks_left -= 1

@@ -64,6 +64,23 @@ class Engine:
                 self._fields[name] = self.batch.expand(name)
                 self._needs_constants |= name in mujoco.MjModel._setconst_inputs
 
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays that the next steps depend on, not copies; `derive` after a write.
+
+        A row of `simulations` is MuJoCo's integration state: time, positions, velocities, controls,
+        the solver's warm start, the buffers of delayed sensors and actuators.
+        """
+        return {
+            "simulations": self.batch.state,
+            "fields": self._fields,
+            "measurement": self._measurement,
+        }
+
+    def derive(self) -> None:
+        """Compute again what MuJoCo derives from the varied fields."""
+        if self._needs_constants:
+            self.batch.set_const()
+
     def step(self, targets: np.ndarray) -> np.ndarray:
         """Advance one control period towards `targets` (n, joints) [rad].
 

@@ -20,12 +20,24 @@ class EpisodeMetrics:
         self.columns = (*self._summed, "length", "failed")
         """Names of an episode's figures; rewards are sums, `length` is in [s]."""
         self._errors = np.zeros(len(BEHAVIOUR))
-        self._steps = 0
+        self._steps = np.zeros((), np.int64)
         self.control_period = control_period
         self.sums = np.zeros((len(self._summed), n), np.float64)
         self.counts = np.zeros(n, np.int64)
         # Bounded, because an environment that is used without our log is never drained.
         self._finished: deque[dict[str, np.ndarray]] = deque(maxlen=1024)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the next figures depend on, not copies.
+
+        Finished episodes are not among them: whoever saves has drained them.
+        """
+        return {
+            "sums": self.sums,
+            "counts": self.counts,
+            "errors": self._errors,
+            "steps": self._steps,
+        }
 
     def add(self, reward: np.ndarray, terms: np.ndarray, world: World) -> None:
         """Add one control step: reward (n,), its terms (k, n), and the errors in `world`."""
@@ -59,8 +71,8 @@ class EpisodeMetrics:
 
     def behaviour(self) -> dict[str, float]:
         """Return the means of `BEHAVIOUR` since the last call."""
-        means = self._errors / max(1, self._steps)
-        self._errors, self._steps = np.zeros(len(BEHAVIOUR)), 0
+        means = self._errors / max(1, int(self._steps))
+        self._errors[:], self._steps[...] = 0.0, 0
         return dict(zip(BEHAVIOUR, means.tolist(), strict=True))
 
     def clear(self, ids: np.ndarray) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from robot_ppo import assets, config
-from robot_ppo.envs import model, privileged, rewards, sensors, terminations
+from robot_ppo.envs import model, privileged, rewards, saved, sensors, terminations
 from robot_ppo.envs.commands import CommandSource
 from robot_ppo.envs.engine import Engine
 from robot_ppo.envs.gait import Schedule
@@ -155,13 +155,21 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         """Wall-clock time spent in physics so far [s]."""
         return self.engine.seconds
 
-    def rng_state(self) -> dict[str, Any]:
-        """Return the state of the random stream."""
-        return dict(self._rng.bit_generator.state)
+    def state_dict(self) -> saved.State:
+        """Return a copy of all that the next steps depend on."""
+        return saved.copy(self._state())
 
-    def set_rng_state(self, state: dict[str, Any]) -> None:
-        """Go on with a random stream."""
-        self._rng.bit_generator.state = state
+    def load_state_dict(self, state: saved.State) -> None:
+        """Go on, bit for bit, from the `state_dict` of an environment with the same settings.
+
+        Raises:
+            InputError: the settings differ in what they need; nothing has changed then.
+        """
+        saved.fill(self._state(), state)
+        self.engine.derive()
+        self._rng.bit_generator.state = state["rng"]
+        self.diverged = state["diverged"]
+        self.last_inputs = None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
@@ -274,6 +282,23 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.commands.resample(ids, rng)
         self._schedule_pushes(ids)
         self.observer.reset(ids)
+
+    def _state(self) -> saved.State:
+        """Return what the next steps depend on, arrays as they are; the last action is not."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "diverged": self.diverged,
+            "ticks": self.ticks,
+            "gait_ticks": self._gait_ticks,
+            "push_in": self._push_in,
+            "action": self._action,
+            "joint_vel": self._joint_vel,
+            "randomized": self._randomized,
+            "commands": self.commands.arrays(),
+            "observer": self.observer.arrays(),
+            "metrics": self.metrics.arrays(),
+            "engine": self.engine.arrays(),
+        }
 
     def _schedule_pushes(self, ids: np.ndarray) -> None:
         if self.task.pushes is not None:

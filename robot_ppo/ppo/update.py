@@ -45,7 +45,7 @@ class Learner:
 
         Args:
             rollout: one iteration's experience.
-            progress: fraction of the run's budget that is spent; schedules follow it.
+            progress: fraction of the run's steps that are done; schedules follow it.
         """
         ppo = self.config.ppo
         self._begin(progress)

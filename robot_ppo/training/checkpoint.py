@@ -1,17 +1,27 @@
-"""Checkpoints: written whole or not at all, loaded without executing anything from the file."""
+"""Checkpoints: written whole or not at all, loaded without executing anything from the file.
 
+`000000001536.pt` is what was learnt: a fraction of a megabyte, one per checkpoint that is kept.
+`000000001536.episodes` beside it is what else the next step depends on, the simulations above
+all: megabytes, kept for the newest checkpoint only. It is written first, so that at any moment
+the newest `.pt` has its own. Without it a run goes on with new episodes.
+"""
+
+import contextlib
 import io
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
 log = logging.getLogger(__name__)
+
+EPISODES = ".episodes"
 
 
 @dataclass
@@ -25,7 +35,9 @@ class Checkpoint:
     iteration: int
     learner: dict[str, Any]
     rng: dict[str, Any]
-    env_rng: dict[str, Any]
+    """Of exploration."""
+    episodes: dict[str, Any] | None = None
+    """The running episodes: nested dicts of arrays, numbers and text; None: they are not known."""
 
 
 class Checkpoints:
@@ -41,22 +53,34 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint, keep: int) -> Checkpoint:
         """Write `checkpoint`; of all, the newest `keep` stay (0: all)."""
-        buffer = io.BytesIO()
-        torch.save(asdict(checkpoint), buffer)
         written = self.folder / f"{checkpoint.steps:012d}.pt"
-        write_atomically(written, buffer.getvalue())
+        running = written.with_suffix(EPISODES)
+        try:
+            _write(running, _tensors(checkpoint.episodes))
+            _write(written, vars(checkpoint) | {"episodes": None})
+        except InputError:
+            with contextlib.suppress(OSError):
+                if not written.exists():
+                    running.unlink()
+            raise
         # Never itself: after a damaged newest one, a resumed run writes smaller numbers than that.
         others = [path for path in self.paths() if path != written]
-        for path in others[: max(0, len(others) + 1 - keep)] if keep else []:
+        old = others[: max(0, len(others) + 1 - keep)] if keep else []
+        old += [path for path in self.folder.glob(f"*{EPISODES}") if path != running]
+        old += self.folder.glob(".0*")  # what a killed process was writing
+        for path in old:
             path.unlink(missing_ok=True)
         return checkpoint
 
     def newest(self) -> Checkpoint:
-        """Return the newest checkpoint that is whole; a damaged one is named and passed over."""
+        """Return the newest checkpoint that is whole, with its episodes if they are whole too.
+
+        What is damaged is named and passed over.
+        """
         paths = self.paths()
         for path in reversed(paths):
             try:
-                return load(path)
+                return replace(load(path), episodes=_episodes(path.with_suffix(EPISODES)))
             except InputError as error:
                 log.warning("%s; using the one before it", error)
         if paths:
@@ -65,12 +89,50 @@ class Checkpoints:
 
 
 def load(path: Path) -> Checkpoint:
-    """Return the checkpoint at `path`, or raise `InputError` if it is not whole."""
+    """Return the checkpoint at `path` without its episodes; `InputError` if it is not whole."""
+    data = _read(path)
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        data.pop("env_rng", None)  # as written before there were episodes
         return Checkpoint(**data)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{path}: not a whole checkpoint ({error})") from None
+
+
+def _episodes(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return _arrays(_read(path))
+    except InputError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: not a whole checkpoint ({reason})") from None
+
+
+def _write(path: Path, data: Any) -> None:
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _tensors(state: Any) -> Any:
+    """Return nested dicts with every array as a tensor, which is what can be loaded safely."""
+    if isinstance(state, dict):
+        return {name: _tensors(value) for name, value in state.items()}
+    return torch.from_numpy(state) if isinstance(state, np.ndarray) else state
+
+
+def _arrays(state: Any) -> Any:
+    """Return nested dicts with every tensor as an array."""
+    if isinstance(state, dict):
+        return {name: _arrays(value) for name, value in state.items()}
+    return state.numpy() if isinstance(state, torch.Tensor) else state

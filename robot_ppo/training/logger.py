@@ -2,8 +2,8 @@
 
 import contextlib
 import csv
+import io
 import sys
-from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import write_atomically
 
 if TYPE_CHECKING:
     from robot_ppo.training.train import Trainer
@@ -33,9 +34,6 @@ SHOWN = (
 )
 """Column of the CSV, its words on the screen, and how it is written."""
 
-WINDOW = 512
-"""Episode figures are means over so many of the latest episodes."""
-
 PLAIN_EVERY = 5.0
 """Seconds between lines where there is no terminal."""
 
@@ -43,15 +41,19 @@ PLAIN_EVERY = 5.0
 class Logger:
     """One run's voice. Use as a context manager."""
 
-    def __init__(self, folder: Path, resume: bool = False) -> None:
-        """Open the files in `folder`."""
+    def __init__(self, folder: Path, resumed: "Trainer | None" = None) -> None:
+        """Open the files in `folder`; with a resumed run, go on where that is.
+
+        What they say of later iterations was lost when the run was killed: it is cut.
+        """
         self.console = Console(file=sys.stdout)
         self.folder = folder
-        self._episodes: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._path = folder / "log.csv"
-        self._columns: list[str] = _header(self._path) if resume else []
+        self._columns: list[str] = _cut(self._path, resumed.iteration) if resumed else []
+        self._purge_step = resumed.steps + 1 if resumed else None
+        mode = "a" if self._columns else "w"
         try:
-            self._file = self._path.open("a" if resume else "w", newline="", encoding="utf-8")
+            self._file = self._path.open(mode, newline="", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
         self._board: Any = None
@@ -62,7 +64,7 @@ class Logger:
         """Start the live table where there is a terminal."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._board = SummaryWriter(str(self.folder / "tensorboard"))
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._purge_step)
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -91,8 +93,6 @@ class Logger:
         self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]
     ) -> dict[str, float]:
         """Return everything that is known about this iteration, by column."""
-        for name, values in trainer.env.metrics.drain().items():
-            self._episodes[name].extend(values)
         duration = times["collect"] + times["learn"]
         batch = trainer.config.num_envs * trainer.config.rollout
         row: dict[str, float] = {
@@ -106,11 +106,7 @@ class Logger:
             "time_learn": times["learn"],
             "diverged": trainer.env.diverged,
         }
-        names = trainer.env.metrics.columns
-        row |= {
-            n: float(np.mean(self._episodes[n])) if self._episodes[n] else np.nan for n in names
-        }
-        return row | trainer.env.metrics.behaviour() | figures
+        return row | trainer.window.means() | trainer.env.metrics.behaviour() | figures
 
     def _write(self, row: dict[str, float]) -> None:
         try:
@@ -126,12 +122,20 @@ class Logger:
             ) from None
 
 
-def _header(path: Path) -> list[str]:
-    """Return the columns of a CSV that is to be continued, or []."""
+def _cut(path: Path, after: int) -> list[str]:
+    """Drop the rows past iteration `after`, and a torn one; return the columns, [] if none stay."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+        columns, *rows = list(csv.reader(file)) or [[]]
+    whole = [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
+    kept = [row.values() for row in whole if float(row.get("iteration", "nan")) <= after]
+    if not kept:
+        return []
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([columns, *kept])
+    write_atomically(path, text.getvalue().encode())
+    return columns
 
 
 def _group(name: str) -> str:

@@ -32,7 +32,9 @@ def train(
     from robot_ppo.training.train import Trainer
 
     trainer = Trainer(settings, out, resume)
-    with Logger(out, resume) as logger:
+    if resume and not trainer.steps:
+        print("no checkpoint yet: the run starts from its beginning")
+    with Logger(out, trainer if resume else None) as logger:
         last = trainer.run(logger)
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")

@@ -1,12 +1,17 @@
-"""The loop on one screen: collect -> update -> log -> save."""
+"""The loop on one screen: collect -> update -> log -> save.
 
+The weights after N steps depend on the settings and the seed alone: not on the clock, not on the
+number of threads, not on where a run was killed and resumed.
+"""
+
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +23,10 @@ from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo.training.window import EpisodeWindow
 from robot_ppo_export.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class Log(Protocol):
@@ -32,7 +40,10 @@ class Trainer:
     """One run: environment, learner, counters."""
 
     def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
-        """Build everything; with `resume`, go on from the newest whole checkpoint."""
+        """Build everything; with `resume`, go on from the newest whole checkpoint.
+
+        A run that was killed before its first checkpoint starts from nothing, as it did then.
+        """
         self.config = config
         torch.manual_seed(config.seed)
         robot = assets.load_robot(config.task.robot)
@@ -56,17 +67,21 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(folder)
         self.steps, self.seconds, self.iteration = 0, 0.0, 0
-        if resume:
+        self.window = EpisodeWindow()
+        self._started = False
+        if resume and self.checkpoints.paths():
             self._restore(self.checkpoints.newest())
 
     def run(self, logger: Log) -> Checkpoint:
         """Train until the budget is spent or Ctrl-C; return the last checkpoint."""
         started, saved = time.perf_counter() - self.seconds, self.seconds
-        self._start_episodes()
+        if not self._started:
+            self._start_episodes()
         with _stop_on_signal() as stopped:
             while self.progress < 1 and not stopped():
                 times = {"physics": -self.env.physics_seconds}
                 self._collect(times)
+                self.window.add(self.env.metrics.drain())
                 figures = self._learn(times)
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
@@ -125,7 +140,8 @@ class Trainer:
 
     def _learn(self, times: dict[str, float]) -> dict[str, float]:
         begin = time.perf_counter()
-        figures = self.learner.update(self.rollout, self.progress)
+        # Schedules follow the steps alone: the clock must not have a say in the weights.
+        figures = self.learner.update(self.rollout, self.steps / self.config.steps)
         times["learn"] = time.perf_counter() - begin
         return figures
 
@@ -135,7 +151,8 @@ class Trainer:
 
     def _start_episodes(self) -> None:
         """Start all episodes, and let the normalizers see some of the world before learning."""
-        self.observation, info = self.env.reset(options={"spread_episodes": True})
+        seed = self.config.seed + self.iteration if self.iteration else None
+        self.observation, info = self.env.reset(seed=seed, options={"spread_episodes": True})
         self.privileged = info["privileged"]
         if self.steps == 0:
             times = {"physics": 0.0}
@@ -149,7 +166,12 @@ class Trainer:
             iteration=self.iteration,
             learner=self.learner.state_dict(),
             rng=dict(self.rng.bit_generator.state),
-            env_rng=self.env.rng_state(),
+            episodes={
+                "env": self.env.state_dict(),
+                "observation": self.observation,
+                "privileged": self.privileged,
+                "window": self.window.state_dict(),
+            },
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -157,7 +179,24 @@ class Trainer:
         self.iteration = checkpoint.iteration
         self.learner.load_state_dict(checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
-        self.env.set_rng_state(checkpoint.env_rng)
+        self._restore_episodes(checkpoint.episodes)
+
+    def _restore_episodes(self, episodes: dict[str, Any] | None) -> None:
+        """Go on with the running episodes; without them new ones start, and that is said."""
+        try:
+            if episodes is None:
+                raise InputError("the checkpoint is without them")
+            self.env.load_state_dict(episodes["env"])
+        except InputError as error:
+            log.warning(
+                "the running episodes cannot go on (%s): new ones start, so from here on the "
+                "weights are not those of an unbroken run",
+                error,
+            )
+            return
+        self.observation, self.privileged = episodes["observation"], episodes["privileged"]
+        self.window.load_state_dict(episodes["window"])
+        self._started = True
 
 
 @contextmanager

@@ -120,17 +120,12 @@ class Observer:
         self._fresh[ids] = False
         return out
 
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """Return copies of the histories, to continue from bit for bit."""
-        return {name: h.copy() for name, h in self._histories.items()} | {
-            "fresh": self._fresh.copy()
-        }
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the next observations depend on, not copies.
 
-    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Continue from a `snapshot`."""
-        for name, history in self._histories.items():
-            history[...] = snapshot[name]
-        self._fresh[...] = snapshot["fresh"]
+        Another observer of the same layout goes on bit for bit when they are written into its own.
+        """
+        return self._histories | {"fresh": self._fresh}
 
     def _append(self, name: str, value: np.ndarray, ids: Any) -> np.ndarray:
         """Return the flattened history (..., history * width) with `value` as its newest."""

@@ -1,0 +1,59 @@
+"""Copies an environment's state out and in: nested dicts of arrays, numbers and text.
+
+What an environment works on is `live`: `copy(live)` goes into a checkpoint, `fill(live, state)`
+comes back from one, all of it or nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from robot_ppo_export.errors import InputError
+
+State = dict[str, Any]
+
+
+def copy(live: State) -> State:
+    """Return `live` with every array copied."""
+    return {
+        name: copy(value)
+        if isinstance(value, dict)
+        else value.copy()
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in live.items()
+    }
+
+
+def fill(live: State, state: State) -> None:
+    """Write the arrays of `state` into those of `live`; the rest is for the caller to take up.
+
+    Raises:
+        InputError: `state` has other entries, shapes or types; nothing was written then.
+    """
+    _check(live, state, "state")
+    _fill(live, state)
+
+
+def _check(live: Any, state: Any, name: str) -> None:
+    if _kind(live) != _kind(state):
+        raise InputError(f"{name} is {_kind(state)}, not {_kind(live)}")
+    if isinstance(live, dict):
+        for key in sorted(live.keys() ^ state.keys()):
+            raise InputError(f"{name}.{key} is {'missing' if key in live else 'unknown'}")
+        for key, value in live.items():
+            _check(value, state[key], f"{name}.{key}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return type(value).__name__
+
+
+def _fill(live: State, state: State) -> None:
+    for name, value in live.items():
+        if isinstance(value, dict):
+            _fill(value, state[name])
+        elif isinstance(value, np.ndarray):
+            value[...] = state[name]

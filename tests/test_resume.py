@@ -1,0 +1,312 @@
+"""A run that was killed and resumed is the unbroken run, bit for bit, and needs all it saved."""
+
+import functools
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
+from node_helpers import ROOT
+from test_train import Quiet, log
+
+from robot_ppo import cli
+from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
+from robot_ppo.training.logger import Logger
+from robot_ppo.training.train import Trainer
+
+BATCH = ROBOTS * ROLLOUT
+ITERATIONS, SAVED = 8, 4
+LIVELY = (
+    "task.episode_length=0.4",
+    "task.pushes.interval=[0.1, 0.3]",
+    "task.commands.resample=[0.1, 0.4]",
+    "save_every=0",
+)
+"""Episodes, pushes and commands of a few steps, a checkpoint at every iteration."""
+
+OBJECTIVES = {
+    "clip": ("ppo.objective=clip",),
+    "kl_adaptive": ("ppo.objective=kl_adaptive", "ppo.normalize_returns=true"),
+    "kl_dual": ("ppo.objective=kl_dual", "networks.std=state"),
+    "trpo": ("ppo.objective=trpo", "ppo.entropy_end=0"),
+}
+
+
+class Killed(Exception):
+    """The end of a process that cannot save once more."""
+
+
+class Told(Quiet):
+    """Keeps what the log would hear and does not depend on the clock; may be killed."""
+
+    def __init__(self, killed_at=None):
+        self.rows = []
+        super().__init__()
+        self.killed_at, self.log = killed_at, self.listen
+
+    def listen(self, trainer, figures, _):
+        row = figures | trainer.window.means() | trainer.env.metrics.behaviour()
+        self.rows.append({name: repr(value) for name, value in row.items()})  # NaN equals NaN
+        if trainer.iteration == self.killed_at:
+            raise Killed
+
+
+def lively(*overrides):
+    return tiny_config(*LIVELY, *overrides, steps=ITERATIONS * BATCH, threads=1)
+
+
+def digest(checkpoint):
+    """A hash of everything in a checkpoint but the clock."""
+    sha = hashlib.sha256()
+
+    def add(value):
+        if isinstance(value, dict):
+            for name, part in value.items():
+                sha.update(name.encode())
+                add(part)
+        elif isinstance(value, list):
+            for part in value:
+                add(part)
+        elif isinstance(value, np.ndarray | torch.Tensor):
+            sha.update(np.ascontiguousarray(value).tobytes())
+        else:
+            sha.update(repr(value).encode())
+
+    add({name: value for name, value in asdict(checkpoint).items() if name != "seconds"})
+    return sha.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Settings -> the last checkpoint's hash, and what the log was told."""
+
+    @functools.cache
+    def train(*settings):
+        folder, told = tmp_path_factory.mktemp("unbroken"), Told()
+        Trainer(lively(*settings), folder).run(told)
+        return digest(Checkpoints(folder).newest()), told.rows
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Settings -> a run that was killed an iteration past a checkpoint; its rows till there."""
+
+    @functools.cache
+    def train(*settings):
+        folder, told = tmp_path_factory.mktemp("broken"), Told(killed_at=SAVED + 1)
+        with pytest.raises(Killed):
+            Trainer(lively(*settings), folder).run(told)
+        return folder, told.rows[:SAVED]
+
+    return train
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_killed_and_resumed_training_is_the_unbroken_one(objective, unbroken, broken, tmp_path):
+    """Weights, optimizers, random streams, simulations and the log's figures."""
+    settings = OBJECTIVES[objective]
+    folder, before = broken(*settings)
+    run, told = shutil.copytree(folder, tmp_path / "run"), Told()
+    trainer = Trainer(lively(*settings, "threads=2"), run, resume=True)
+    assert trainer.iteration == SAVED
+    trainer.run(told)
+    assert (digest(Checkpoints(run).newest()), before + told.rows) == unbroken(*settings)
+
+
+PARTS = [
+    ("steps",),
+    ("rng",),
+    *(("learner", name) for name in ("actor", "critic", "learning_rate", "beta", "generators")),
+    *(("learner", f"{name}_optimizer") for name in ("actor", "critic")),
+    *(("episodes", name) for name in ("env", "observation", "privileged", "window")),
+]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=".".join)
+def test_with_any_one_part_of_another_run_it_is_not(path, unbroken, broken, tmp_path):
+    settings = OBJECTIVES["kl_adaptive"]
+    folder, before = broken(*settings)
+    other = Trainer(lively(*settings, "seed=9"), tmp_path)
+    other._start_episodes()
+    mixed, theirs = asdict(Checkpoints(folder).newest()), asdict(other._snapshot())
+    for name in path[:-1]:
+        ours, theirs = mixed[name], theirs[name]
+    (ours if len(path) > 1 else mixed)[path[-1]] = theirs[path[-1]]
+    trainer, told = Trainer(lively(*settings), tmp_path), Told()
+    trainer._restore(Checkpoint(**mixed))
+    trainer.run(told)
+    assert (digest(Checkpoints(tmp_path).newest()), before + told.rows) != unbroken(*settings)
+
+
+def test_the_clock_has_no_say(unbroken, tmp_path, monkeypatch):
+    """Neither by when checkpoints are written nor by how far a budget of minutes is spent."""
+    settings = ("ppo.learning_rate_schedule=linear", "ppo.entropy_end=0")
+    slow = Trainer(lively(*settings, "save_every=5", "minutes=1"), tmp_path)
+    looks = iter(range(10**6))
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.1 * next(looks))
+    slow.run(told := Told())
+    assert 20 < slow.seconds < 60
+    assert len(Checkpoints(tmp_path).paths()) < ITERATIONS
+    assert (digest(Checkpoints(tmp_path).newest()), told.rows) == unbroken(*settings)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_from_its_beginning(
+    tmp_path, capsys
+):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert cli.main(train_arguments(whole)) == 0
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "checkpoints")
+    assert "no checkpoint yet" not in capsys.readouterr().out
+    assert cli.main(train_arguments(run, "--resume")) == 0
+    assert "no checkpoint yet: the run starts from its beginning" in capsys.readouterr().out
+    assert digest(Checkpoints(run).newest()) == digest(Checkpoints(whole).newest())
+    assert clockless(log(run)) == clockless(log(whole))
+
+
+# -- what is not exact is said --------------------------------------------------------------------
+
+
+def warned(trainer, caplog, why):
+    (said,) = [r.getMessage() for r in caplog.records if "the running episodes" in r.getMessage()]
+    assert f"cannot go on ({why}" in said
+    assert "new ones start, so from here on the weights are not those of an unbroken run" in said
+    trainer.run(Told())
+    assert trainer.iteration == ITERATIONS
+    return trainer
+
+
+def test_a_checkpoint_from_before_there_were_episodes_starts_new_ones_and_says_so(
+    unbroken, broken, tmp_path, caplog
+):
+    """Its weights and optimizers are taken up."""
+    folder, _ = broken()
+    saved = vars(Checkpoints(folder).newest())
+    old = {name: value for name, value in saved.items() if name != "episodes"}
+    old["env_rng"] = saved["episodes"]["env"]["rng"]
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(old, tmp_path / "checkpoints" / f"{old['steps']:012d}.pt")
+    trainer = Trainer(lively(), tmp_path, resume=True)
+    for name, weight in trainer.learner.actor.state_dict().items():
+        assert torch.equal(weight, saved["learner"]["actor"][name])
+    warned(trainer, caplog, "the checkpoint is without them")
+    assert digest(Checkpoints(tmp_path).newest()) != unbroken()[0]
+
+
+def test_episodes_that_start_anew_are_not_those_that_the_run_began_with(tmp_path):
+    seen = []
+    for iteration in (0, SAVED, SAVED):
+        trainer = Trainer(lively(), tmp_path)
+        trainer.iteration, trainer.steps = iteration, iteration * BATCH
+        trainer._start_episodes()
+        seen.append(trainer.privileged)
+    assert not np.array_equal(seen[0], seen[1])
+    assert np.array_equal(seen[1], seen[2])
+
+
+def test_episodes_of_other_settings_start_anew_and_that_is_said(broken, tmp_path, caplog):
+    run = shutil.copytree(broken()[0], tmp_path / "run")
+    trainer = Trainer(lively("num_envs=16", "rollout=4"), run, resume=True)
+    warned(trainer, caplog, "state.ticks is int64 (8,), not int64 (16,)")
+
+
+def test_damaged_episodes_start_anew_and_that_is_said(broken, tmp_path, caplog):
+    run = shutil.copytree(broken()[0], tmp_path / "run")
+    (path,) = (run / "checkpoints").glob(f"*{EPISODES}")
+    path.write_bytes(path.read_bytes()[:-100])
+    warned(Trainer(lively(), run, resume=True), caplog, "the checkpoint is without them")
+    assert f"{path}: not a whole checkpoint" in caplog.text
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+def resumed_log(folder, text, iteration):
+    (folder / "log.csv").write_text(text)
+    Logger(folder, SimpleNamespace(iteration=iteration, steps=10 * iteration))._file.close()
+    return (folder / "log.csv").read_text()
+
+
+def test_rows_past_the_checkpoint_are_cut(tmp_path):
+    rows = ["iteration,steps", "1,10", "2,20", "3,30", "4,40"]
+    text = "".join(f"{row}\r\n" for row in rows)
+    assert resumed_log(tmp_path, text, 2).split() == rows[:3]
+    assert resumed_log(tmp_path, text, 9).split() == rows
+    assert resumed_log(tmp_path, text, 0) == ""
+
+
+@pytest.mark.parametrize("torn", ["", "2", "2,", "2,20"])
+def test_a_row_that_was_torn_is_cut(torn, tmp_path):
+    whole = "iteration,steps,kl\n1,10,0.1\n"
+    assert resumed_log(tmp_path, whole + torn, 2) == whole
+
+
+@pytest.mark.parametrize("text", ["", "itera", "iteration,steps"])
+def test_a_log_without_a_row_begins_anew(text, tmp_path):
+    assert resumed_log(tmp_path, text, 0) == ""
+
+
+# -- a process that is killed ---------------------------------------------------------------------
+
+CLOCK = ("seconds", "steps_per_second")
+
+
+def clockless(rows):
+    return [
+        {k: v for k, v in row.items() if k not in CLOCK and not k.startswith("time_")}
+        for row in rows
+    ]
+
+
+def killed_after(seconds, arguments):
+    """Start a training, kill it with SIGKILL after so long; return whether that was in time."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robot_ppo.cli", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}", "TERM": "dumb"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _, complaints = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    assert process.returncode == 0, complaints.decode()
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["clip", "kl_adaptive"])
+def test_kill_9_at_random_moments_and_resume_gives_the_unbroken_run(objective, tmp_path):
+    """At any moment: while importing, before the first checkpoint, while writing one."""
+    sets = [word for key in (*LIVELY, *OBJECTIVES[objective]) for word in ("--set", key)]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    steps = 300 * BATCH
+    assert cli.main(train_arguments(whole, *sets, steps=steps)) == 0
+    words, moments = train_arguments(run, *sets, steps=steps), []
+    while len(moments) < 8:
+        resume = ["--resume"] if (run / "config.yaml").exists() else []
+        moment = random.uniform(0.5, 8.0)
+        if not killed_after(moment, [*words, *resume]):
+            break
+        moments.append((round(moment, 2), len(log(run)) if (run / "log.csv").exists() else 0))
+    print("killed after [s], rows in the log:", moments)
+    killed_after(600, [*words, "--resume"])
+    assert len(moments) > 1
+    assert digest(Checkpoints(run).newest()) == digest(Checkpoints(whole).newest())
+    assert clockless(log(run)) == clockless(log(whole))
+    assert len(log(run)) == 300
+    left = {path.suffix for path in (run / "checkpoints").iterdir()}
+    assert left == {".pt", EPISODES}
