@@ -21,7 +21,7 @@ def contract():
     settings = helpers.tiny_config()
     size = Layout(settings.task.observation, helpers.JOINTS).size
     actor = Actor(size, helpers.JOINTS, settings.networks)
-    checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={}, env_rng={})
+    checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={})
     return export.build_contract(settings, checkpoint, actor)
 
 

@@ -591,7 +591,7 @@ def from_checkpoint():
     with torch.no_grad():
         actor.mlp[-1].weight.mul_(50)
         actor.normalizer.update(torch.randn(500, size) * 2 + 0.3)
-    checkpoint = Checkpoint(1234, 1.0, 1, {"actor": actor.state_dict()}, {}, {})
+    checkpoint = Checkpoint(1234, 1.0, 1, {"actor": actor.state_dict()}, {})
     data = export.build(config, checkpoint)
     return config, actor.eval(), data, lambda: export.build(config, checkpoint)
 
