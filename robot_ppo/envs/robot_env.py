@@ -326,12 +326,13 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         return Engine(compiled, self.robot, self.num_envs, threads, substeps)
 
     def _allocate(self, n: int, joints: int) -> None:
+        # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.
         self.ticks = np.zeros(n, np.int64)
         self._gait_ticks = np.zeros(n, np.int64)
         self._gait_cycle = round(1 / (self.task.control_period * self.task.gait.frequency))
         self._push_in = np.zeros(n, np.int64)
-        self._action = np.zeros((n, joints), np.float32)
-        self._last_action = np.zeros((n, joints), np.float32)
+        self._action = np.zeros((n, joints), np.float32, order="F")
+        self._last_action = np.zeros((n, joints), np.float32, order="F")
         self._joint_vel = np.zeros((n, joints), np.float32, order="F")
         self._randomized = np.zeros((n, self.randomizer.size), np.float32)
 
