@@ -203,8 +203,8 @@ def test_counting_returns_changes_the_unit_and_no_value():
         before, output = critic(x), critic.mlp(critic.normalizer(x))
         critic.count_returns(300 + 70 * torch.randn(1000))
         assert torch.allclose(critic(x), before, rtol=1e-3, atol=1e-2)  # float32 around 300
-        assert critic.return_std() == pytest.approx(70, rel=0.1)
-        expected = (output[:, 0] - critic.returns.mean.float()) / critic.return_std()
+        assert critic.returns.std() == pytest.approx(70, rel=0.1)
+        expected = (output[:, 0] - critic.returns.mean.float()) / critic.returns.std()
         assert torch.allclose(critic.mlp(critic.normalizer(x))[:, 0], expected, atol=1e-4)
 
 
@@ -212,7 +212,7 @@ def test_a_critic_without_normalized_returns_counts_nothing():
     critic = Critic(SIZE, CONFIG)
     before = critic.state_dict()
     critic.count_returns(torch.randn(10))
-    assert critic.return_std() is None and before.keys() == critic.state_dict().keys()
+    assert critic.returns is None and before.keys() == critic.state_dict().keys()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

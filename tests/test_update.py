@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from ppo_helpers import (
@@ -15,9 +16,9 @@ from ppo_helpers import (
     trained,
     weights,
 )
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from robot_ppo.ppo import advantages, gaussian, minibatches, schedules
-from robot_ppo.ppo.flat_adam import FlatAdam
+from robot_ppo.ppo import advantages, gaussian, minibatches, schedules, update
 
 # -- one gradient step, against a plain one -----------------------------------------------------
 
@@ -101,14 +102,14 @@ def test_every_sample_is_used_once_per_epoch(monkeypatch):
     """Also where the minibatches do not divide the samples."""
     one, seen = learner(epochs=2, minibatches=7), []
     experience = rollout(one)
-    forward = one.actor.mlp.forward
+    forward = one.actor_pass.mlp.forward
     experience.observations[..., 0] = torch.arange(STEPS * N).reshape(STEPS, N)
     monkeypatch.setattr(one.actor.normalizer, "clip", 1e9)
     monkeypatch.setattr(
-        one.actor.mlp, "forward", lambda x: seen.append(x[:, 0].clone()) or forward(x)
+        one.actor_pass.mlp, "forward", lambda x: seen.append(x[:, 0].copy()) or forward(x)
     )
     one.update(experience)
-    used = torch.cat([s for s in seen if s.ndim == 1]).round().int()
+    used = torch.from_numpy(np.concatenate(seen)).round().int()
     assert torch.equal(used.bincount(), torch.full((STEPS * N,), 2))
     assert not torch.equal(used[: STEPS * N], used[STEPS * N :])  # shuffled anew
 
@@ -188,6 +189,22 @@ def test_a_seed_gives_identical_weights_although_two_threads_learn():
     assert fingerprint(trained(seed=1)) != first
 
 
+@pytest.mark.parametrize("objective", ["clip", "kl_dual"])
+def test_side_by_side_or_one_after_the_other_gives_the_same_bits(objective, monkeypatch):
+    prints = set()
+    for rows in (0, 10**9):
+        monkeypatch.setattr(update, "SIDE_BY_SIDE", rows)
+        prints.add(fingerprint(trained(objective=objective)))
+    assert len(prints) == 1
+
+
+def test_products_are_computed_on_one_thread():
+    with threadpool_limits(2, user_api="blas"):
+        learner()
+        counts = [x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"]
+        assert counts and set(counts) == {1}
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_learning_that_is_taken_up_goes_on_as_if_it_had_not_stopped(objective):
     straight = trained(updates=4, objective=objective)
@@ -264,26 +281,3 @@ def test_an_actor_that_may_not_move_learns_nothing():
     """Negative control of the test above."""
     errors, _ = bandit(10, kl_target=None, learning_rate=1e-12)
     assert errors[-1] > 0.4
-
-
-# -- the optimizer ------------------------------------------------------------------------------
-
-
-def test_adam_over_one_vector_is_adam_over_the_tensors():
-    torch.manual_seed(0)
-    flat = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
-    plain = copy.deepcopy(flat)
-    ours, theirs = FlatAdam(flat, 1e-2), torch.optim.Adam(plain.parameters(), 1e-2)
-    for i in range(10):
-        x = torch.randn(16, 4)
-        ours.zero()
-        theirs.zero_grad()
-        for model in (flat, plain):
-            model(x).square().mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1 / (i + 1))
-        assert ours.limit(0.1 / (i + 1)) == pytest.approx(norm.item(), rel=1e-5)
-        theirs.param_groups[0]["lr"] = 1e-2 / (i + 1)
-        theirs.step()
-        ours.step(1e-2 / (i + 1))
-    for a, b in zip(flat.parameters(), plain.parameters(), strict=True):
-        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)

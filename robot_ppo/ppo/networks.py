@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_ppo.config import Networks
+from robot_ppo.ppo.parameters import Layers
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -40,12 +41,15 @@ class Normalizer(nn.Module):
 
     def update(self, x: Tensor) -> None:
         """Count the observations x (m, size) in (Chan's parallel mean and variance)."""
-        mean, var = x.mean(0, dtype=torch.float64), x.double().var(0, correction=0)
-        total = self.count + len(x)
-        delta, share = mean - self.mean, len(x) / total
-        self.var += share * (var - self.var) + share * (1 - share) * delta * delta
-        self.mean += share * delta
-        self.count.copy_(total)
+        for piece in x.split(512):  # in double precision, so that they fit in the cache
+            values = piece.double()
+            mean = values.mean(0)
+            var = (values - mean).square_().mean(0)  # Tensor.var takes ten times as long
+            total = self.count + len(piece)
+            delta, share = mean - self.mean, len(piece) / total
+            self.var += share * (var - self.var) + share * (1 - share) * delta * delta
+            self.mean += share * delta
+            self.count.copy_(total)
 
 
 def mlp(
@@ -74,6 +78,12 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def _layers(network: nn.Sequential) -> Layers:
+    names = [str(i) for i, module in enumerate(network) if isinstance(module, nn.Linear)]
+    parameter = network.get_parameter
+    return [[(parameter(f"{name}.weight"), parameter(f"{name}.bias"))] for name in names]
+
+
 class Actor(nn.Module):
     """A Gaussian policy: the mean from the observation, one standard deviation per action.
 
@@ -86,6 +96,7 @@ class Actor(nn.Module):
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
         sizes = (size, *config.actor, actions)
+        self.activation = config.activation
         self.mlp = mlp(sizes, config.activation, config.last_gain, config.init)
         self.range = config.log_std_range
         raw = _unbounded(math.log(config.init_std), self.range)
@@ -114,6 +125,13 @@ class Actor(nn.Module):
         hidden = self.mlp[:-1](observation)
         log_std = _bounded(self.log_std + self.log_std_head(hidden), self.range)
         return self.mlp[-1](hidden), log_std
+
+    def layers(self) -> Layers:
+        """Return weights and biases; the head's bias is the common log of the deviation."""
+        *below, last = _layers(self.mlp)
+        if self.log_std_head is not None:
+            last = [*last, (self.log_std_head.get_parameter("weight"), self.log_std)]
+        return [*below, last]
 
     def common_log_std(self) -> Tensor:
         """Return the log of the deviation where it does not depend on the state, (actions,)."""
@@ -150,6 +168,7 @@ class Critic(nn.Module):
         """Build for inputs (…, size)."""
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
+        self.activation = config.activation
         self.mlp = mlp((size, *config.critic, 1), config.activation, 1.0, config.init)
         self.returns = Normalizer(1, math.inf) if normalize_returns else None
 
@@ -159,14 +178,23 @@ class Critic(nn.Module):
 
     def of_normalized(self, x: Tensor) -> Tensor:
         """Return the value of inputs that went through the normalizer already, (...)."""
-        value = self.mlp(x).squeeze(-1)
+        return self.value_of(self.mlp(x).squeeze(-1))
+
+    def value_of(self, output: Tensor) -> Tensor:
+        """Return the value that an output of the network stands for, (...)."""
+        if self.returns is None:
+            return output
+        return self.returns.mean.float() + self.returns.std() * output
+
+    def output_of(self, value: Tensor) -> Tensor:
+        """Return the output of the network that stands for a value, (...)."""
         if self.returns is None:
             return value
-        return self.returns.mean.float() + self.returns.std() * value
+        return (value - self.returns.mean.float()) / self.returns.std()
 
-    def return_std(self) -> Tensor | None:
-        """Return the unit of the network's output, (1,), or None if that is 1 for ever."""
-        return None if self.returns is None else self.returns.std()
+    def layers(self) -> Layers:
+        """Return weights and biases."""
+        return _layers(self.mlp)
 
     @torch.no_grad()
     def count_returns(self, returns: Tensor) -> None:

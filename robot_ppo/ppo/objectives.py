@@ -8,6 +8,9 @@
 | `kl_fixed`, `kl_adaptive`, `kl_dual` | `penalized`; the rules for beta are in penalty.py |
 | `unclipped` | `unclipped`, with nothing that bounds the step |
 | `trpo` | `unclipped`, by one natural step of bounded KL, in trpo.py |
+
+These are the definitions. What learning computes is their gradient in closed form, gradients.py,
+which the tests hold equal to autograd's of the functions here.
 """
 
 import torch

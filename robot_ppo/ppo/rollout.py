@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,54 +64,51 @@ class Rollout:
 
 
 class _Samples:
-    """Rows over several tensors of one length."""
+    """Rows over several arrays of one length."""
 
-    def tensors(self) -> list[Tensor]:
+    def arrays(self) -> list[np.ndarray]:
         """Return the fields that there are, in order; what may be None comes last."""
         return [x for x in vars(self).values() if x is not None]
 
-    def flattened(self) -> Self:
-        """Return (T, n, ...) as (T n, ...)."""
-        return type(self)(*(x.flatten(0, 1) for x in self.tensors()))
-
-    def take(self, rows: Tensor) -> Self:
+    def take(self, rows: np.ndarray) -> Self:
         """Return copies of the samples at the indices `rows`."""
-        return type(self)(*(x.index_select(0, rows) for x in self.tensors()))
+        return type(self)(*(x.take(rows, 0) for x in self.arrays()))
 
     def pieces(self, size: int) -> Iterator[Self]:
         """Yield views of `size` consecutive samples; the last may be shorter."""
-        for parts in zip(*(x.split(size) for x in self.tensors()), strict=True):
-            yield type(self)(*parts)
+        arrays = self.arrays()
+        for start in range(0, len(self), size):
+            yield type(self)(*(x[start : start + size] for x in arrays))
 
     def __len__(self) -> int:
-        return len(self.tensors()[0])
+        return len(next(iter(vars(self).values())))
 
 
 @dataclass
 class ActorSamples(_Samples):
-    """What the actor learns from, (m, ...)."""
+    """What the actor learns from, (m, ...), float32."""
 
-    observations: Tensor
-    """normalized"""
-    actions: Tensor
-    means: Tensor
+    observations: np.ndarray
+    """normalized, with a 1 at the end"""
+    actions: np.ndarray
+    means: np.ndarray
     """of the policy that acted"""
-    log_probs: Tensor
+    log_probs: np.ndarray
     """of the actions under the policy that acted"""
-    advantages: Tensor
-    log_stds: Tensor | None = None
+    advantages: np.ndarray
+    log_stds: np.ndarray | None = None
     """of the policy that acted, where it depends on the state"""
 
 
 @dataclass
 class CriticSamples(_Samples):
-    """What the critic learns from, (m, ...)."""
+    """What the critic learns from, (m, ...), float32."""
 
-    inputs: Tensor
-    """normalized"""
-    values: Tensor
+    inputs: np.ndarray
+    """normalized, with a 1 at the end"""
+    values: np.ndarray
     """before the update"""
-    returns: Tensor
+    returns: np.ndarray
 
 
 AnySamples = TypeVar("AnySamples", ActorSamples, CriticSamples)

@@ -1,23 +1,35 @@
 """One PPO update: samples -> epochs of minibatch gradient steps on actor and critic.
 
+objectives.py defines what is optimized, gradients.py its derivatives in closed form, mlp.py a
+network's passes, passes.py brings them together. Autograd serves TRPO's second derivatives only.
+
 Actor and critic share nothing: not a weight, not a loss, not an optimizer. So they learn side by
-side, each on one thread of its own, which is faster than either on all threads and repeats to the
-bit at any number of threads.
+side, each on one thread of its own, where the minibatches are large enough to be worth it. Every
+product is computed on one thread: an update repeats to the bit at any number of threads.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from robot_ppo.config import Config
 from robot_ppo.ppo import advantages, gaussian, minibatches, objectives, penalty, schedules, trpo
-from robot_ppo.ppo.flat_adam import FlatAdam
+from robot_ppo.ppo.adam import Adam
+from robot_ppo.ppo.mlp import with_one
 from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo.parameters import FlatParameters
+from robot_ppo.ppo.passes import ActorPass, CriticPass
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
 from robot_ppo.ppo.sums import Sums
+
+SIDE_BY_SIDE = 256
+"""Rows per minibatch from which two threads are faster than one after the other: below, a product
+is too short to pay for handing over Python's lock."""
 
 
 @dataclass
@@ -31,13 +43,18 @@ class Learner:
     def __post_init__(self) -> None:
         """Create optimizers, random streams and the two threads."""
         ppo = self.config.ppo
-        self.actor_optimizer = FlatAdam(self.actor, ppo.learning_rate)
-        self.critic_optimizer = FlatAdam(self.critic, ppo.critic_learning_rate)
+        actor, critic = FlatParameters(self.actor), FlatParameters(self.critic)
+        self.actor_parameters, self.critic_parameters = actor, critic
+        self.actor_pass = ActorPass(self.actor, actor, ppo)
+        self.critic_pass = CriticPass(self.critic, critic, ppo)
+        self._second_critic_pass = CriticPass(self.critic, critic, ppo)  # for the other thread
+        self.actor_optimizer, self.critic_optimizer = Adam(actor), Adam(critic)
         self.learning_rate = ppo.learning_rate
         self.critic_learning_rate = ppo.critic_learning_rate
         self.penalty = penalty.create(ppo)
         self.generators = [torch.Generator().manual_seed(self.config.seed * 2 + i) for i in (0, 1)]
         torch.set_num_threads(1)
+        threadpool_limits(1, user_api="blas")  # numpy's: by default it takes all, for any product
         self._threads = ThreadPoolExecutor(2, initializer=lambda: torch.set_num_threads(1))
 
     def update(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
@@ -59,24 +76,38 @@ class Learner:
         self.count(rollout)
         return figures
 
+    def policy(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `Actor.distribution` of observations (n, size), by the passes that learn."""
+        inputs = with_one(self.actor.normalizer(observations).numpy())
+        mean, log_std = self.actor_pass.distribution(inputs)
+        log_std = log_std.T if self.actor.log_std_head is not None else log_std[:, 0]
+        return torch.from_numpy(mean.T), torch.from_numpy(log_std)
+
     def count(self, rollout: Rollout) -> None:
         """Count a rollout's observations into the normalizers."""
         self._together(
+            rollout.rewards.numel(),
             lambda: _count(self.actor, rollout.observations.flatten(0, 1)),
             lambda: _count(self.critic, rollout.critic_inputs.flatten(0, 1)),
         )
 
-    def _together(self, *jobs: Callable[[], None]) -> None:
-        """Run jobs side by side."""
-        for future in [self._threads.submit(job) for job in jobs]:
-            future.result()
+    def _together(self, rows: int, *jobs: Callable[[], None]) -> None:
+        """Run jobs side by side, or one after the other if each handles few rows at a time."""
+        if rows < SIDE_BY_SIDE:
+            for job in jobs:
+                job()
+        else:
+            for future in [self._threads.submit(job) for job in jobs]:
+                future.result()
 
     # -- begin and end ----------------------------------------------------------------------
 
     def _begin(self, progress: float) -> None:
         """Move the schedules, remember the policy that acted, and clear the figures."""
         self._move_schedules(progress)
-        self._old_log_std = self.actor.common_log_std().detach().clone()
+        old_log_std = self.actor.common_log_std().detach().clone()
+        self.actor_pass.old_log_std = old_log_std[:, None].numpy()
+        self.actor_pass.beta = 0.0 if self.penalty is None else self.penalty.beta
         self._actor_sums, self._critic_sums = Sums(), Sums()
         self._actor_steps, self._stopped = 0, False
 
@@ -84,7 +115,8 @@ class Learner:
         ppo = self.config.ppo
         target = ppo.kl_target
         self.kl_target = target and schedules.linear(target, ppo.kl_target_end, progress)
-        self.entropy_weight = schedules.linear(ppo.entropy, ppo.entropy_end, progress)
+        weight = schedules.linear(ppo.entropy, ppo.entropy_end, progress)
+        self.actor_pass.entropy_weight = weight
         if ppo.learning_rate_schedule == "linear":
             self.learning_rate = schedules.linear(ppo.learning_rate, 0.0, progress)
             self.critic_learning_rate = schedules.linear(ppo.critic_learning_rate, 0.0, progress)
@@ -100,14 +132,13 @@ class Learner:
         if ppo.stop_kl is not None:
             figures["actor_steps"] = self._actor_steps
         if self.penalty is not None:
-            reached = self._evaluate(samples)["kl"]
+            reached = self.actor_pass.evaluate(samples)["kl"]
             figures |= {"kl_after": reached, "beta": self.penalty.beta}
             self.penalty.follow(reached)
         return figures
 
     # -- samples ----------------------------------------------------------------------------
 
-    @torch.no_grad()
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples]:
         """Compute values, advantages and old log-probabilities, and flatten time away."""
         ppo = self.config.ppo
@@ -121,37 +152,43 @@ class Learner:
         else:
             gain = advantages.rewards_to_go(rollout.rewards, next_values, *ends, ppo.gamma)
             returns = gain
-        old = self._old_log_std if rollout.log_stds is None else rollout.log_stds
+        old = rollout.log_stds
+        if old is None:
+            old = torch.from_numpy(self.actor_pass.old_log_std[:, 0])
+        if ppo.normalize_advantages == "batch":
+            gain = advantages.normalize(gain)
         for_actor = ActorSamples(
-            self.actor.normalizer(rollout.observations),
-            rollout.actions,
-            rollout.means,
-            gaussian.log_prob(rollout.actions, rollout.means, old),
-            advantages.normalize(gain) if ppo.normalize_advantages == "batch" else gain,
-            rollout.log_stds,
+            with_one(_rows(self.actor.normalizer(rollout.observations))),
+            _rows(rollout.actions),
+            _rows(rollout.means),
+            _rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
+            _rows(gain),
+            None if rollout.log_stds is None else _rows(rollout.log_stds),
         )
-        return for_actor.flattened(), CriticSamples(inputs, values, returns).flattened()
+        return for_actor, CriticSamples(inputs, _rows(values), _rows(returns))
 
-    def _values(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the critic's normalized inputs (T, n, size), V(s_t) and V(s_t+1), (T, n)."""
-        steps = len(rollout.rewards)
-        inputs = torch.empty_like(rollout.critic_inputs)
-        values = torch.empty(steps + 1, *rollout.rewards.shape[1:])
+    def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Return the critic's inputs, (T n, size + 1), V(s_t) and V(s_t+1), (T, n)."""
+        steps, n = rollout.rewards.shape
+        raw, half = rollout.critic_inputs.flatten(0, 1), steps * n // 2
+        inputs = np.ones((steps * n, raw.shape[1] + 1), np.float32)
+        outputs = np.empty(steps * n, np.float32)
 
-        @torch.no_grad()  # grad mode belongs to a thread
-        def evaluate(rows: range) -> None:
-            for t in rows:
-                inputs[t] = self.critic.normalizer(rollout.critic_inputs[t])
-                values[t] = self.critic.of_normalized(inputs[t])
+        def evaluate(critic: CriticPass, begin: int, end: int) -> None:
+            inputs[begin:end, :-1] = self.critic.normalizer(raw[begin:end]).numpy()
+            outputs[begin:end] = critic.outputs(inputs[begin:end])
 
         self._together(
-            lambda: evaluate(range(steps // 2)), lambda: evaluate(range(steps // 2, steps))
+            half,
+            lambda: evaluate(self.critic_pass, 0, half),
+            lambda: evaluate(self._second_critic_pass, half, steps * n),
         )
-        values[-1] = self.critic(rollout.last_critic_inputs)
-        next_values = values[1:].clone()
-        for t, ids, final in rollout.finals:
-            next_values[t, ids] = self.critic(final)
-        return inputs, values[:-1], next_values
+        values = self.critic.value_of(torch.from_numpy(outputs)).view(steps, n)
+        with torch.no_grad():
+            next_values = torch.cat((values[1:], self.critic(rollout.last_critic_inputs)[None]))
+            for t, ids, final in rollout.finals:
+                next_values[t, ids] = self.critic(final)
+        return inputs, values, next_values
 
     # -- learning ---------------------------------------------------------------------------
 
@@ -159,7 +196,9 @@ class Learner:
         """Take actor and critic through epochs, side by side."""
         actor = self._ascend if self.config.ppo.objective == "trpo" else self._learn_actor
         self._together(
-            lambda: actor(for_actor, epochs), lambda: self._learn_critic(for_critic, epochs)
+            len(for_critic) // self.config.ppo.minibatches,
+            lambda: actor(for_actor, epochs),
+            lambda: self._learn_critic(for_critic, epochs),
         )
 
     def _learn_actor(self, samples: ActorSamples, epochs: int) -> None:
@@ -169,13 +208,14 @@ class Learner:
             if self._stopped:
                 return
             if ppo.normalize_advantages == "minibatch":
-                some.advantages = advantages.normalize(some.advantages)
-            figures = minibatches.gradient(self._actor_loss, some, self.actor_optimizer)
+                gain = torch.from_numpy(some.advantages)
+                some.advantages = advantages.normalize(gain).numpy()
+            figures = self.actor_pass.gradient(some)
             if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
                 self.learning_rate = schedules.by_kl(
                     self.learning_rate, figures["kl"], self.kl_target
                 )
-            norm = self.actor_optimizer.limit(ppo.max_grad_norm)
+            norm = self.actor_parameters.limit(ppo.max_grad_norm)
             self._stopped = ppo.stop_kl is not None and figures["kl"] > ppo.stop_kl
             if not self._stopped:
                 self.actor_optimizer.step(self.learning_rate)
@@ -185,81 +225,48 @@ class Learner:
 
     def _ascend(self, samples: ActorSamples, _: int) -> None:
         """Take TRPO's one step over the whole batch; its figures are those after it."""
-        optimizer, parameters = self.actor_optimizer, list(self.actor.parameters())
-        minibatches.gradient(self._actor_loss, samples, optimizer)
+        parameters, one = self.actor_parameters, self.actor_pass
+        one.gradient(samples)
+        gradient = torch.from_numpy(-parameters.gradient[parameters.order])
+        vector = torch.from_numpy(parameters.vector[parameters.order])
 
         def evaluate() -> tuple[float, float]:
-            figures = self._evaluate(samples)
-            bonus = self.entropy_weight * figures["entropy"]
-            return figures["surrogate"] + bonus, figures["kl"]
+            parameters.vector[parameters.order] = vector.numpy()
+            figures = one.evaluate(samples)
+            return figures["surrogate"] + one.entropy_weight * figures["entropy"], figures["kl"]
 
-        kls = []
-        for some, share in minibatches.pieces(samples):
-            policy = self.actor.distribution_of_normalized(some.observations)
-            kls.append(share * self._kl(some, *policy))
-        gradient, product = -optimizer.gradient, trpo.fisher_product(kls, parameters)
-        step = trpo.ascend(
-            optimizer.vector.data, gradient, product, evaluate, self.config.ppo.kl_bound
-        )
-        figures = self._evaluate(samples) | step
+        kls = [share * self._kl(some) for some, share in minibatches.pieces(samples)]
+        product = trpo.fisher_product(kls, list(self.actor.parameters()))
+        step = trpo.ascend(vector, gradient, product, evaluate, self.config.ppo.kl_bound)
+        evaluate()  # at the vector that it settled for
+        figures = one.evaluate(samples) | step
         self._actor_sums.add(**figures, actor_grad_norm=gradient.norm().item())
 
-    def _actor_loss(self, some: ActorSamples) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what falls when the objective and the entropy bonus rise, and figures."""
-        ppo, priced = self.config.ppo, self.penalty is not None
-        mean, log_std = self.actor.distribution_of_normalized(some.observations)
-        log_prob = gaussian.log_prob(some.actions, mean, log_std)
-        ratio = torch.exp(log_prob - some.log_probs)
-        with torch.set_grad_enabled(priced and torch.is_grad_enabled()):
-            kl = self._kl(some, mean, log_std)
-        surrogate = self._surrogate(ratio, some.advantages, kl)
-        entropy = gaussian.entropy(log_std).mean()
-        with torch.no_grad():
-            clipped = objectives.clip_fraction(ratio, ppo.clip)
-        figures = {"kl": kl, "surrogate": surrogate, "entropy": entropy}
-        figures |= {"clip_fraction": clipped, "ratio_max": ratio.max()}
-        if self.actor.log_std_head is not None:
-            figures["std"] = log_std.exp().mean()
-        return -surrogate - self.entropy_weight * entropy, figures
-
-    def _surrogate(self, ratio: Tensor, gain: Tensor, kl: Tensor) -> Tensor:
-        """Return the objective that the settings name, a scalar."""
-        if self.config.ppo.objective == "clip":
-            return objectives.clip(ratio, gain, self.config.ppo.clip)
-        if self.penalty is not None:
-            return objectives.penalized(ratio, gain, kl, self.penalty.beta)
-        return objectives.unclipped(ratio, gain)
-
-    def _kl(self, some: ActorSamples, mean: Tensor, log_std: Tensor) -> Tensor:
-        """Return KL(policy that acted || policy now), mean over the samples, a scalar."""
-        old = self._old_log_std if some.log_stds is None else some.log_stds
-        return gaussian.kl(some.means, old, mean, log_std).mean()
-
-    @torch.no_grad()
-    def _evaluate(self, samples: ActorSamples) -> dict[str, float]:
-        """Return the figures of the policy as it is now."""
-        return minibatches.in_pieces(samples, lambda piece, _: self._actor_loss(piece)[1])
+    def _kl(self, some: ActorSamples) -> Tensor:
+        """Return KL(policy that acted || policy now), a scalar that autograd can differentiate."""
+        observations = torch.from_numpy(some.observations[:, :-1])
+        means = torch.from_numpy(some.means)
+        old = self.actor_pass.old_log_std[:, 0] if some.log_stds is None else some.log_stds
+        policy = self.actor.distribution_of_normalized(observations)
+        return gaussian.kl(means, torch.from_numpy(old), *policy).mean()
 
     def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
-        """Descend the value loss."""
+        """Descend the value loss, in the unit of the network's output."""
         ppo, sums = self.config.ppo, self._critic_sums
-        explained = objectives.explained_variance(samples.values, samples.returns).item()
+        values, returns = torch.from_numpy(samples.values), torch.from_numpy(samples.returns)
+        explained = objectives.explained_variance(values, returns).item()
         sums.first(explained_variance=explained)
-        self.critic.count_returns(samples.returns)
-        for some in minibatches.shuffled(samples, ppo.minibatches, epochs, self.generators[1]):
-            figures = minibatches.gradient(self._critic_loss, some, self.critic_optimizer)
-            norm = self.critic_optimizer.limit(ppo.max_grad_norm)
+        self.critic.count_returns(returns)
+        own = CriticSamples(
+            samples.inputs,
+            self.critic.output_of(values).numpy(),
+            self.critic.output_of(returns).numpy(),
+        )
+        for some in minibatches.shuffled(own, ppo.minibatches, epochs, self.generators[1]):
+            figures = self.critic_pass.gradient(some)
+            norm = self.critic_parameters.limit(ppo.max_grad_norm)
             self.critic_optimizer.step(self.critic_learning_rate)
             sums.add(**figures, critic_grad_norm=norm)
-
-    def _critic_loss(self, some: CriticSamples) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the value loss, in the critic's own unit, and figures."""
-        values, returns, old = self.critic.of_normalized(some.inputs), some.returns, some.values
-        unit = self.critic.return_std()
-        if unit is not None:
-            values, returns, old = values / unit, returns / unit, old / unit
-        error = objectives.value_loss(values, returns, old, self.config.ppo.value_clip)
-        return error, {"value_loss": error}
 
     # -- saving -----------------------------------------------------------------------------
 
@@ -289,3 +296,8 @@ class Learner:
 def _count(model: Actor | Critic, x: Tensor) -> None:
     with torch.no_grad():
         model.normalizer.update(x)
+
+
+def _rows(x: Tensor) -> np.ndarray:
+    """Return (T, n, ...) as rows (T n, ...)."""
+    return x.detach().flatten(0, 1).numpy()

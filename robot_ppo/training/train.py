@@ -106,13 +106,13 @@ class Trainer:
     def _collect(self, times: dict[str, float]) -> None:
         """Fill the rollout: T steps of every simulation under the present policy."""
         begin, policy = time.perf_counter(), 0.0
-        rollout, actor = self.rollout, self.learner.actor
+        rollout = self.rollout
         rollout.finals = []
         for t in range(self.config.rollout):
             t0 = time.perf_counter()
             rollout.observations[t] = torch.from_numpy(self.observation)
             rollout.critic_inputs[t] = self._critic_input(self.observation, self.privileged)
-            mean, log_std = actor.distribution(rollout.observations[t])
+            mean, log_std = self.learner.policy(rollout.observations[t])
             noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
