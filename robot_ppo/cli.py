@@ -55,7 +55,16 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=_version())
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_list, _add_train, _add_eval, _add_export, _add_play, _add_sim, _add_bench):
+    for add in (
+        _add_list,
+        _add_train,
+        _add_doctor,
+        _add_eval,
+        _add_export,
+        _add_play,
+        _add_sim,
+        _add_bench,
+    ):
         add(commands)
     return top
 
@@ -126,6 +135,22 @@ def _train(a: argparse.Namespace) -> None:
     out = a.out or Path("runs") / a.task
     flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
     runs.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    text = (
+        "Say what is wrong with a run and what to do about it. The exit code is 0 whatever it "
+        "finds (--json tells scripts), and 2 if there is no run to read."
+    )
+    p = _command(commands, _doctor, "doctor", text)
+    p.add_argument("run_folder", type=Path, metavar="RUN", help="run folder; it may still train")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write verdict and findings")
+
+
+def _doctor(a: argparse.Namespace) -> None:
+    from robot_ppo.training import doctor
+
+    doctor.run(a.run_folder, a.json)
 
 
 # -- eval, export, play -------------------------------------------------------------------------

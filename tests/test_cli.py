@@ -14,7 +14,7 @@ import robot_ppo
 from robot_ppo import assets, cli
 from robot_ppo.training import evaluate
 
-COMMANDS = ("list", "train", "eval", "export", "play", "sim", "bench")
+COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "bench")
 
 
 def words(text):
@@ -68,6 +68,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
     ("command", "options"),
     [
         ("train", "--out --preset --seed --steps --minutes --threads --set --resume --overwrite"),
+        ("doctor", "--json"),
         ("eval", "--json --plot --quick"),
         ("export", "-o"),
         ("play", "--video --plot --seconds --command"),
@@ -146,7 +147,12 @@ def test_a_missing_run_or_file_is_said(command, missing, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [*([*words, "."] for words in READERS.values()), ["export", ".", "-o", "x.onnx"]]
+    "arguments",
+    [
+        *([*words, "."] for words in READERS.values()),
+        ["export", ".", "-o", "x.onnx"],
+        ["doctor", "."],
+    ],
 )
 def test_a_folder_without_a_run_is_said(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -184,6 +190,7 @@ def test_a_malformed_command_line_has_exit_code_2(arguments, text, capsys):
     "arguments",
     [
         ["train", "go2_walk"],
+        ["doctor", "run"],
         ["eval", "run"],
         ["export", "run", "-o", "x.onnx"],
         ["play", "x.onnx"],

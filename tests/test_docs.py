@@ -216,9 +216,10 @@ def needs_opengl():
 def start(line, folder, *more):
     """One command line, with little to do, as a process in `folder`."""
     tool, command, *rest = words(line)
+    little = [] if (tool, command) == ("robot-ppo", "doctor") else TINY.get(command, [])
     path = os.pathsep.join([str(ROOT), str(ROOT / "export")])
     return subprocess.Popen(
-        [sys.executable, "-m", MODULES[tool], command, *rest, *TINY.get(command, ()), *more],
+        [sys.executable, "-m", MODULES[tool], command, *rest, *little, *more],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
