@@ -3,6 +3,8 @@
 import csv
 import functools
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import env_helpers as helpers
 import numpy as np
@@ -322,6 +324,22 @@ def test_what_is_not_logged_is_no_sign():
     """Another kind of run: nothing but the counters."""
     bare = {k: v for k, v in healthy().items() if k in ("iteration", "steps", "seconds")}
     assert doctor.examine(Record(settings(), bare)) == []
+
+
+@pytest.mark.parametrize("case", ["a KL far above its target", "a deviation that starts near zero"])
+def test_a_task_without_a_robot_is_judged_by_how_it_learns(case, tmp_path, capsys):
+    """And by nothing that only a robot has, whatever its columns are called."""
+    name, setting, _, changes = SICK[case]
+    world = {"diverged": 99.0, "velocity_error": 0.55, "reward_torque": -500.0, **FAILING}
+    robots = record(deviations=still(7), **(world | changes))
+    other = replace(
+        robots, settings=helpers.replace(settings(), task=SimpleNamespace(name="Hopper-v5"))
+    )
+    assert len(doctor.examine(robots)) >= 4
+    (finding,) = doctor.examine(other)
+    assert finding.name == name and setting in finding.settings
+    doctor.show(tmp_path, other, [finding], doctor.Console())
+    assert "robot-ppo train Hopper-v5 --out" in capsys.readouterr().out
 
 
 def test_one_odd_iteration_is_no_sign():

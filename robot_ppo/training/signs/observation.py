@@ -42,12 +42,12 @@ def entry_names(task: Task) -> list[str]:
 @needs("steps")
 def observation_never_moves(record: Record) -> Finding | None:
     """An entry of the actor's observation is a constant."""
-    if record.deviations is None or record["steps"][-1] < SEEN:
+    task = record.task
+    if task is None or record.deviations is None or record["steps"][-1] < SEEN:
         return None
     still = np.flatnonzero(record.deviations <= MIN_STD)
     if not len(still):
         return None
-    task = record.settings.task
     names = entry_names(task)
     shown = "; ".join(f"{names[i]}: {record.deviations[i]:.1g}" for i in still[:6])
     more = f"; and {len(still) - 6} more" if len(still) > 6 else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_ppo import config as configs
-from robot_ppo.config import Config
+from robot_ppo.config import Config, Task
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
@@ -32,6 +32,12 @@ class Record:
     """Column of log.csv -> (iterations,); what was not known yet is NaN."""
     deviations: np.ndarray | None = None
     """Standard deviation of every entry of the actor's observation, (size,); None: no checkpoint"""
+
+    @property
+    def task(self) -> Task | None:
+        """The robot's task; None where there is no robot."""
+        task = self.settings.task
+        return task if isinstance(task, Task) else None
 
     def __len__(self) -> int:
         return len(self.columns["iteration"])

@@ -43,10 +43,9 @@ def not_finite(record: Record) -> Finding | None:
 @needs("diverged")
 def simulations_diverge(record: Record) -> Finding | None:
     """Simulations leave the finite numbers."""
-    count = record["diverged"]
-    if count[-1] < MANY_DIVERGED:
+    count, task = record["diverged"], record.task
+    if task is None or count[-1] < MANY_DIVERGED:
         return None
-    task = record.settings.task
     finer = task.control_period / (2 * round(task.control_period / task.physics_timestep))
     first = int(np.flatnonzero(count > 0)[0])
     return Finding(
@@ -71,9 +70,9 @@ def reward_terms(record: Record) -> dict[str, float]:
 
 def reward_drowns(record: Record) -> Finding | None:
     """One reward is so large that the others do not count."""
-    terms = reward_terms(record)
+    terms, task = reward_terms(record), record.task
     total = sum(abs(value) for value in terms.values())
-    if len(terms) < 2 or not total > 0:
+    if task is None or len(terms) < 2 or not total > 0:
         return None
     name = max(terms, key=lambda one: abs(terms[one]))
     share = abs(terms[name]) / total
@@ -81,7 +80,7 @@ def reward_drowns(record: Record) -> Finding | None:
     if share < (0.5 if terms[name] < 0 else 0.85):
         return None
     rest = total * (1 - share)
-    weight = record.settings.task.rewards.get(name, {}).get("weight")
+    weight = task.rewards.get(name, {}).get("weight")
     settings = ()
     if weight is not None:  # so that it would have been a tenth of the whole
         lower = rounded(weight * rest / (9 * abs(terms[name])))
@@ -99,7 +98,9 @@ def reward_drowns(record: Record) -> Finding | None:
 @needs("length", "failed", "return")
 def episodes_end_at_once(record: Record) -> Finding | None:
     """Robots fail before they have done anything, and it does not get better."""
-    task, length = record.settings.task, record.late("length")
+    task, length = record.task, record.late("length")
+    if task is None:
+        return None
     brief = length < 0.05 * task.episode_length and record.late("failed") > 0.9
     if not brief or length > 1.5 * record.early("length"):
         return None
@@ -136,9 +137,9 @@ def episodes_end_at_once(record: Record) -> Finding | None:
 @needs("return", "velocity_error", "length")
 def earns_without_following(record: Record) -> Finding | None:
     """The return rises and the robot does not follow its commands."""
-    task = record.settings.task
-    if not record.late("length") > 0.25 * task.episode_length:
-        return None  # it still learns to stand
+    task = record.task
+    if task is None or not record.late("length") > 0.25 * task.episode_length:
+        return None  # or it still learns to stand
     c = task.commands
     squares = [max(abs(low), abs(high)) ** 2 / 3 for low, high in (c.vx, c.vy)]
     standing = math.sqrt(sum(squares)) * (1 - c.standing_fraction)
