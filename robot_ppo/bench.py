@@ -141,6 +141,7 @@ def bench_train(iterations: int = 60) -> dict[str, Any]:
     batch = settings.num_envs * settings.rollout
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config.load(TASK, steps=iterations * batch), Path(folder))
+        assert isinstance(trainer.env, robot_env.RobotEnv)
         watch = _Watch(_Raw(trainer.env))
         trainer.run(watch)
     ours, theirs = np.array(watch.times[5:]).T
@@ -234,8 +235,9 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     """Return the largest |ONNX - torch| over random observations, default preset's network."""
     settings = config.load(TASK)
     torch.manual_seed(0)
-    robot = assets.load_robot(settings.task.robot)
-    size = Layout(settings.task.observation, len(robot.joints)).size
+    task = config.robot_task(settings, "this bench")
+    robot = assets.load_robot(task.robot)
+    size = Layout(task.observation, len(robot.joints)).size
     actor = Actor(size, len(robot.joints), settings.networks)
     observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())

@@ -5,6 +5,7 @@ Heavy libraries are imported by the command that needs them, so `--help` and err
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -96,10 +97,12 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     from robot_ppo import assets
+    from robot_ppo.envs.gym_tasks import TASKS
 
     for title, names in (
         ("robots", assets.robot_names()),
         ("tasks", assets.task_names()),
+        ("tasks of Gymnasium", [*TASKS, "gym:ID (any other with Box spaces)"]),
         ("presets", assets.preset_names()),
     ):
         print(f"{title}: {', '.join(names)}")
@@ -112,7 +115,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p = _command(commands, _train, "train", "Train a policy for a task, from nothing or on.")
     p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
-    p.add_argument("--preset", default="default", metavar="NAME", help="see `robot-ppo list`")
+    p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: by task)")
     p.add_argument("--seed", type=int, metavar="N")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
@@ -132,7 +135,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _train(a: argparse.Namespace) -> None:
     from robot_ppo.training import runs
 
-    out = a.out or Path("runs") / a.task
+    out = a.out or Path("runs") / re.sub(r"[:/]", "-", a.task)
     flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
     runs.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
 
@@ -167,8 +170,13 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
 
 
 def _eval(a: argparse.Namespace) -> None:
-    from robot_ppo.training import scorecard
+    from robot_ppo.training import returns, scorecard
 
+    if returns.is_run(a.policy):
+        if a.plot or a.quick:
+            raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot, --quick are robots'")
+        returns.run(a.policy, a.json, a.threads, a.seed)
+        return
     scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
 
 

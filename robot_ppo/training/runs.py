@@ -14,7 +14,7 @@ from robot_ppo_export.files import write_atomically
 def train(
     task: str,
     out: Path,
-    preset: str,
+    preset: str | None,
     overrides: Sequence[str],
     resume: bool,
     overwrite: bool,
@@ -40,8 +40,10 @@ def train(
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
         print(f"go on with: robot-ppo train {task} --out {out} --resume")
-    else:
+    elif isinstance(settings.task, config.Task):
         print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
+    else:
+        print(f"next: robot-ppo eval {out}")
 
 
 def prepare(out: Path, settings: Config, resume: bool, overwrite: bool) -> None:
