@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_ppo import assets, config, export
+from robot_ppo.bench_gym import bench_gym
 from robot_ppo.envs import robot_env
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training import evaluate, scorecard
@@ -45,7 +46,7 @@ RUNS = Path("runs/bench")
 def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
     """Measure one group of figures, print it, and write it as JSON if asked."""
     begin = time.perf_counter()
-    figures = {"env": bench_env, "train": bench_train, "node": bench_node}
+    figures = {"env": bench_env, "gym": bench_gym, "train": bench_train, "node": bench_node}
     measured = bench_walk(seeds) if what == "walk" else figures[what]()
     result = {"machine": machine(), "bench": what, **measured}
     result["bench_seconds"] = round(time.perf_counter() - begin, 1)

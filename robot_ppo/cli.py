@@ -255,7 +255,7 @@ def _sim(a: argparse.Namespace) -> None:
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     text = "Measure the figures that the project publishes, beside their yardsticks."
     p = _command(commands, _bench, "bench", text)
-    p.add_argument("what", choices=("env", "train", "walk", "node"))
+    p.add_argument("what", choices=("env", "gym", "train", "walk", "node"))
     p.add_argument("--json", type=Path, metavar="FILE")
     p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk: number of trainings")
 

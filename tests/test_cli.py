@@ -12,6 +12,7 @@ from node_helpers import ROOT
 
 import robot_ppo
 from robot_ppo import assets, cli
+from robot_ppo.envs.gym_tasks import TASKS
 from robot_ppo.training import evaluate
 
 COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "bench")
@@ -96,9 +97,10 @@ def test_list_names_robots_tasks_and_presets(capsys):
     assert lines == [
         f"robots: {', '.join(assets.robot_names())}",
         f"tasks: {', '.join(assets.task_names())}",
+        f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other with Box spaces)",
         f"presets: {', '.join(assets.preset_names())}",
     ]
-    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[2]
+    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[3]
 
 
 # -- wrong input --------------------------------------------------------------------------------
@@ -108,6 +110,15 @@ def test_list_names_robots_tasks_and_presets(capsys):
     ("arguments", "text"),
     [
         (["train", "go2_wlak"], "unknown task 'go2_wlak'; did you mean 'go2_walk'? Known: "),
+        (
+            ["train", "HalfCheeta-v5"],
+            "unknown task 'HalfCheeta-v5'; did you mean 'HalfCheetah-",
+        ),
+        (["train", "HalfCheetah-v5", "--set", "task.gait=1"], "key `task.gait`. Known: name"),
+        (["train", "gym:Pendulun-v1"], "no environment 'Pendulun-v1'; did you mean 'Pendulum-v1'?"),
+        (["train", "gym:CartPole-v1"], "its action space is Discrete; only continuous tasks"),
+        (["train", "gym:Blackjack-v1"], "its observation space is Tuple; only continuous tasks"),
+        (["train", "gym:nothing:Pendulum-v1"], "gym:nothing:Pendulum-v1: Gymnasium knows no"),
         (["train", "go2_walk", "--preset", "defautl"], "unknown preset 'defautl'; did you mean"),
         (["sim", "go3"], "unknown robot 'go3'; did you mean 'go2'? Known: "),
         (

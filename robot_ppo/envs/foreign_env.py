@@ -65,6 +65,14 @@ class ForeignVectorEnv:
             info["episode"] = self.metrics.finish(ended, failed[ended])
         return observation, stepped[1], failed, cut, info
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: Gymnasium cannot ask an environment for its state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raise `InputError`: whoever resumes starts new episodes."""
+        raise InputError("Gymnasium's environments cannot be saved")
+
     def rng_state(self) -> dict[str, Any]:
         """Return nothing: the streams are inside the environments."""
         return {}
