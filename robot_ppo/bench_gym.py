@@ -16,7 +16,7 @@ TASKS = ("HalfCheetah-v5", "Humanoid-v5")
 SIMULATIONS = 64
 
 
-def bench_gym(rounds: int = 15, steps: int = 20) -> dict[str, Any]:
+def bench_gym(rounds: int = 7, steps: int = 100) -> dict[str, Any]:
     """Return steps/s of ours and of the two kinds of `make_vec`, random actions, resets included.
 
     The three take turns, `steps` control steps each, so that a noisy machine disturbs all alike;

@@ -41,6 +41,8 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         """Load the model of `task`, a key of `TASKS`; `threads` 0: all CPUs."""
         model = mujoco.MjModel.from_xml_path(str(MODELS / TASKS[task].xml))
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        if not TASKS[task].islands:
+            model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
         self.model, self.num_envs, self.task = model, num_envs, TASKS[task](model)
         # Contact forces are computed from what a step leaves behind in an MjData.
         self.batch = Batch(model, num_envs, threads, persistent=self.task.contact_forces)
@@ -51,7 +53,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         """Lowest and highest action, (2, k)."""
         self._derived = {name: self.batch.bind(name) for name in self.task.derived}
         if self.task.contact_forces:
-            self._scratch = mujoco.MjData(model)
+            self._scratch, self._contacts = mujoco.MjData(model), self.batch.bind("ncon")
             self._derived["cfrc_ext"] = np.zeros((num_envs, model.nbody, 6))
         self.metrics = EpisodeMetrics(num_envs, self.task.terms, ("episode_steps", 1.0))
         self.ticks = np.zeros(num_envs, np.int64)
@@ -160,19 +162,20 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         if self.task.contact_forces:
             self._read_contact_forces()
         self.physics_seconds += time.perf_counter() - begin
-        finite = np.isfinite(self._qpos.sum(axis=1) + self._qvel.sum(axis=1))
-        if finite.all() and not broken.size:
+        if np.isfinite(self._qpos.sum() + self._qvel.sum()) and not broken.size:
             return broken
+        finite = np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1)
         return np.union1d(broken, np.flatnonzero(~finite))
 
     def _read_contact_forces(self) -> None:
         """Compute `cfrc_ext` as Gymnasium does after a step: from the last substep's contacts.
 
         With the integrator RK4 these are those of its last stage, which no sensor sees, so every
-        simulation's MjData is asked; 2 of 10 tasks need it.
+        simulation's MjData is asked that has a contact; 2 of 10 tasks need it.
         """
         forces, data = self._derived["cfrc_ext"], self._scratch
-        for i in range(self.num_envs):
+        forces[:] = 0.0
+        for i in np.flatnonzero(self._contacts).tolist():
             self.batch.get_data(i, data)
             mujoco.mj_rnePostConstraint(self.model, data)
             forces[i] = data.cfrc_ext
