@@ -164,7 +164,11 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
     p.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="write a heat map")
-    p.add_argument("--quick", action="store_true", help="the nominal 45 commands only")
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="the nominal 45 commands only, or 5 episodes of a Gymnasium task",
+    )
     p.add_argument("--threads", type=int, default=0, metavar="N")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and pushes")
 
@@ -173,9 +177,9 @@ def _eval(a: argparse.Namespace) -> None:
     from robot_ppo.training import returns, scorecard
 
     if returns.is_run(a.policy):
-        if a.plot or a.quick:
-            raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot, --quick are robots'")
-        returns.run(a.policy, a.json, a.threads, a.seed)
+        if a.plot:
+            raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot is for robots")
+        returns.run(a.policy, a.json, a.quick, a.threads, a.seed)
         return
     scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
 

@@ -173,6 +173,14 @@ def test_the_python_of_the_readme_runs():
     names["envs"].close()
 
 
+def test_the_python_of_gymnasiums_tasks_runs():
+    (code,) = blocks(ROOT / "docs" / "gym_tasks.md", "python")
+    names = {}
+    exec(code, names)
+    assert names["observation"].shape == (64, 17)
+    names["envs"].close()
+
+
 def test_the_node_has_what_its_page_shows():
     (code,) = blocks(ROOT / "docs" / "node.md", "python")
     node = helpers.rig().node

@@ -156,10 +156,13 @@ def test_what_is_for_robots_says_so(words, run, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", [["--quick"], ["--plot", "x.png"]])
-def test_options_of_the_scorecard_are_refused(option, run, capsys):
-    said = refused(["eval", run[0], *option], capsys)
-    assert "a run of a Gymnasium task; --plot, --quick are robots'" in said
+def test_a_heat_map_of_commands_is_refused(run, capsys):
+    said = refused(["eval", run[0], "--plot", "x.png"], capsys)
+    assert "a run of a Gymnasium task; --plot is for robots" in said
+
+
+def test_a_quick_score_has_fewer_episodes(run):
+    assert len(returns.run(run[0], None, quick=True).returns) == returns.QUICK < returns.EPISODES
 
 
 def test_the_actor_of_a_checkpoint_has_its_sizes(run):

@@ -20,7 +20,7 @@ from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
-EPISODES = 20
+EPISODES, QUICK = 20, 5
 FRESH = 1_000_000
 """Is added to the seed: no training starts from there."""
 LONGEST = 100_000
@@ -92,11 +92,14 @@ def is_run(source: Path) -> bool:
     return isinstance(configs.load_run(source).task, GymTask)
 
 
-def run(source: Path, json: Path | None, threads: int = 0, seed: int = 0) -> Returns:
+def run(
+    source: Path, json: Path | None, quick: bool = False, threads: int = 0, seed: int = 0
+) -> Returns:
     """Score the newest checkpoint of a run, print it, and write JSON if asked."""
     config, checkpoint = configs.load_run(source), Checkpoints(source).newest()
     config = msgspec.structs.replace(config, threads=threads)
-    score = evaluate(config, export.load_actor(config, checkpoint), seed=seed)
+    episodes = QUICK if quick else EPISODES
+    score = evaluate(config, export.load_actor(config, checkpoint), episodes, seed)
     print(
         f"{config.task.name}: return {score.mean:.1f}, std {score.std:.1f}, over "
         f"{len(score.returns)} episodes of {score.lengths.mean():.0f} steps on average"
