@@ -75,12 +75,19 @@ def test_one_seed_gives_one_policy(tmp_path):
     assert not torch.equal(first, weights("c", "--seed", "4"))
 
 
-@pytest.mark.parametrize("task", [NATIVE, FOREIGN])
-def test_a_run_goes_on(task, tmp_path):
-    out = tmp_path / "run"
-    assert cli.main(arguments(task, out)) == 0
-    assert cli.main(arguments(task, out, "--resume", steps=4 * BATCH)) == 0
-    assert Checkpoints(out).newest().iteration == 4
+@pytest.mark.parametrize("task", [NATIVE, "Ant-v5", FOREIGN])
+def test_a_resumed_run_is_the_unbroken_one_where_episodes_can_be_saved(task, tmp_path, caplog):
+    """To the last bit for native tasks; for foreign ones new episodes start, and that is said."""
+    more = ("--set", "ppo.learning_rate_schedule=constant")  # the others depend on the budget
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    assert cli.main(arguments(task, unbroken, *more, steps=4 * BATCH)) == 0
+    assert cli.main(arguments(task, broken, *more)) == 0
+    assert cli.main(arguments(task, broken, *more, "--resume", steps=4 * BATCH)) == 0
+    last = [Checkpoints(out).newest() for out in (broken, unbroken)]
+    assert [checkpoint.iteration for checkpoint in last] == [4, 4]
+    weights = [checkpoint.learner["actor"]["mlp.0.weight"] for checkpoint in last]
+    assert torch.equal(*weights) == (task != FOREIGN)
+    assert ("the running episodes cannot go on" in caplog.text) == (task == FOREIGN)
 
 
 def test_what_cannot_be_trained_leaves_every_folder_as_it_was(tmp_path, capsys):

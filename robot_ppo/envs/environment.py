@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from robot_ppo.envs.metrics import EpisodeMetrics
+from robot_ppo.envs.saved import State
 
 
 class Environment(Protocol):
@@ -42,10 +43,10 @@ class Environment(Protocol):
         """Return observation, reward, terminated, truncated and info after actions (n, k)."""
         ...
 
-    def rng_state(self) -> dict[str, Any]:
-        """Return the state of the random stream."""
+    def state_dict(self) -> State:
+        """Return a copy of all that the next steps depend on; nothing where it is out of reach."""
         ...
 
-    def set_rng_state(self, state: dict[str, Any]) -> None:
-        """Go on with a random stream."""
+    def load_state_dict(self, state: State) -> None:
+        """Go on, bit for bit, from a `state_dict`; an `InputError` where that cannot be."""
         ...

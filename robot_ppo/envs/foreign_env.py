@@ -73,13 +73,6 @@ class ForeignVectorEnv:
         """Raise `InputError`: whoever resumes starts new episodes."""
         raise InputError("Gymnasium's environments cannot be saved")
 
-    def rng_state(self) -> dict[str, Any]:
-        """Return nothing: the streams are inside the environments."""
-        return {}
-
-    def set_rng_state(self, state: dict[str, Any]) -> None:
-        """Do nothing; a resumed run starts new episodes."""
-
     def _flatten(self, observation: np.ndarray) -> np.ndarray:
         return observation.reshape(len(observation), -1).astype(np.float32)
 

@@ -21,9 +21,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from mujoco.batch import Batch, SimulationError
 
+from robot_ppo.envs import saved
 from robot_ppo.envs.gym_tasks import TASKS, State
 from robot_ppo.envs.metrics import EpisodeMetrics
-from robot_ppo_export.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance by one action each, (n, k)."""
-        task, before = self.task, self._position
+        task, before = self.task, self._position.copy()
         action = np.clip(np.asarray(actions, np.float32), *self._limits)
         self._ctrl[:] = action
         diverged = self._advance()
@@ -94,7 +94,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
             self._quarantine(diverged)
         self.ticks += 1
         state = self._state()
-        self._position = task.position(state).copy()
+        self._position[:] = task.position(state)
         failed = task.failed(state)
         reward, terms = task.reward(state, (self._position - before) / task.dt, action, failed)
         if diverged.size:
@@ -114,41 +114,33 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
             observation[ended] = task.observe(self._state(ended))
         return observation, reward, failed, truncated, info
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> saved.State:
         """Return a copy of all that the next steps depend on."""
-        return {
-            "simulations": self.batch.state.copy(),
-            "ticks": self.ticks.copy(),
-            "position": self._position.copy(),
-            "rng": self.rng_state(),
-            "diverged": self.diverged,
-            "sums": self.metrics.sums.copy(),
-            "counts": self.metrics.counts.copy(),
-        }
+        return saved.copy(self._saved())
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on, bit for bit, from the `state_dict` of as many simulations of the same task."""
-        if state["simulations"].shape != self.batch.state.shape:
-            raise InputError(
-                f"a state of {state['simulations'].shape} numbers does not fit this environment's "
-                f"{self.batch.state.shape}; use the same task and num_envs"
-            )
-        self.batch.state[:] = state["simulations"]
-        self.ticks[:], self._position = state["ticks"], state["position"].copy()
-        self.set_rng_state(state["rng"])
+    def load_state_dict(self, state: saved.State) -> None:
+        """Go on, bit for bit, from the `state_dict` of as many simulations of the same task.
+
+        Raises:
+            InputError: the settings differ in what they need; nothing has changed then.
+        """
+        saved.fill(self._saved(), state)
+        self._rng.bit_generator.state = state["rng"]
         self.diverged = state["diverged"]
-        self.metrics.sums[:], self.metrics.counts[:] = state["sums"], state["counts"]
-
-    def rng_state(self) -> dict[str, Any]:
-        """Return the state of the random stream."""
-        return dict(self._rng.bit_generator.state)
-
-    def set_rng_state(self, state: dict[str, Any]) -> None:
-        """Go on with a random stream."""
-        self._rng.bit_generator.state = state
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
+
+    def _saved(self) -> saved.State:
+        """Return what the next steps depend on, arrays as they are."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "diverged": self.diverged,
+            "ticks": self.ticks,
+            "position": self._position,
+            "simulations": self.batch.state,
+            "metrics": self.metrics.arrays(),
+        }
 
     # -- simulations --------------------------------------------------------------------------
 
