@@ -91,6 +91,15 @@ def _unitree(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
     return end, *_on_dds(place)
 
 
+def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+    from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
+
+    require_cyclonedds("ros2")
+    from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+
+    return Ros2Robot(spec.joint_names, place.domain, place.interface), *_on_dds(place)
+
+
 def _on_dds(place: Place) -> tuple[str, str]:
     where = f"--driver {place.transport} --interface {place.interface} --domain {place.domain}"
     return f"Speaking DDS on {place.interface}, domain {place.domain}", where
@@ -99,6 +108,7 @@ def _on_dds(place: Place) -> tuple[str, str]:
 TRANSPORTS: dict[str, Callable[[RobotSpec, Place], tuple[RobotEnd, str, str]]] = {
     "udp": _udp,
     "unitree": _unitree,
+    "ros2": _ros2,
 }
 """Name -> factory of (the robot's end, where it is, the node's options)."""
 

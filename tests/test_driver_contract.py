@@ -255,6 +255,17 @@ class TestUnitree(LiveContract):
         return driver, UnitreeRobot(body, joints, domain)
 
 
+class TestRos2(LiveContract):
+    def connect(self, joints, signals):
+        pytest.importorskip("cyclonedds")
+        from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+        from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+
+        domain = free_domain()
+        connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)
+        return Ros2Driver(MonotonicClock(), connection), Ros2Robot(joints, domain, signals=signals)
+
+
 def test_an_unknown_driver_is_answered_with_the_list():
     with pytest.raises(InputError, match="did you mean 'udp'"):
         drivers.create("upd", MonotonicClock(), Connection())

@@ -22,6 +22,12 @@ def _unitree(clock: Clock, connection: Connection) -> Driver:
     return UnitreeDriver(clock, connection)
 
 
+def _ros2(clock: Clock, connection: Connection) -> Driver:
+    from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+
+    return Ros2Driver(clock, connection)
+
+
 def _fake(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.fake import FakeDriver
 
@@ -31,6 +37,7 @@ def _fake(clock: Clock, connection: Connection) -> Driver:
 DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
     "udp": _udp,
     "unitree": _unitree,
+    "ros2": _ros2,
     "fake": _fake,
 }
 """Name on the command line -> factory(clock, connection)."""
