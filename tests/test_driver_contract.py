@@ -11,7 +11,7 @@ from node_helpers import robot
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import drivers
-from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
 from robot_ppo_export.node.drivers.base import (
     Connection,
     JointMap,
@@ -22,6 +22,7 @@ from robot_ppo_export.node.drivers.base import (
     negotiate,
 )
 from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.drivers.replay import ReplayDriver
 from robot_ppo_export.node.drivers.udp import UdpDriver
 from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
 
@@ -264,6 +265,35 @@ class TestRos2(LiveContract):
         domain = free_domain()
         connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)
         return Ros2Driver(MonotonicClock(), connection), Ros2Robot(joints, domain, signals=signals)
+
+
+class TestReplay(DriverContract):
+    def make(self, joints, signals=frozenset(SIGNALS)):
+        places = Measured(len(joints), len(FEET))
+        places.state.joint_pos[:] = [POSE.get(name, 0.0) for name in joints]
+        count, period = 1000, 0.02
+        rows = {
+            "sequence": np.arange(1, count + 1),
+            "sample_time": 7 + period * np.arange(count),
+            "measured": np.tile(places.flat, (count, 1)),
+        }
+        clock = SteppedClock()
+        driver = ReplayDriver(clock, rows, {"joints": joints, "measured": places.places})
+        driver.signals = signals
+
+        class End:
+            def measure(self):
+                clock.sleep_until(clock.now() + period)
+
+            def silence(self):
+                clock.sleep_until(1000.0)
+
+            def commanded(self):
+                c = driver.written[-1]
+                rows = zip(c.target, c.kp, c.kd, strict=True)
+                return dict(zip(joints, rows, strict=True))
+
+        return driver, End()
 
 
 def test_an_unknown_driver_is_answered_with_the_list():

@@ -85,9 +85,10 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add = sub.add_argument
     add("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
-    add("--driver", required=True, help="robot interface: udp, unitree, ros2; fake for a dry run")
+    add("--driver", required=True, help="udp, unitree or ros2; replay or fake without a robot")
     add("--host", default="127.0.0.1", help="where the robot is (default: this computer)")
     add("--port", type=_port, help="the robot's UDP port (default: 47100)")
+    add("--log", type=Path, metavar="FILE", help="replay: the log whose measurements come back")
     _add_dds(sub)
     add("--wait", type=_positive, default=10.0, metavar="S", help="wait so long for the robot")
     add(

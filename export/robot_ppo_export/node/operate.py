@@ -86,6 +86,7 @@ class Operator:
             peers=tuple(options.peer),
             motion_mode=options.motion_mode,
             allow_silent_writers=options.allow_silent_writers,
+            log=recorder.load(options.log) if options.log else None,
         )
         self.driver = drivers.create(options.driver, self.clock, connection)
         self.node = Node(

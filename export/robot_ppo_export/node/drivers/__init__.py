@@ -28,6 +28,14 @@ def _ros2(clock: Clock, connection: Connection) -> Driver:
     return Ros2Driver(clock, connection)
 
 
+def _replay(clock: Clock, connection: Connection) -> Driver:
+    from robot_ppo_export.node.drivers.replay import ReplayDriver
+
+    if connection.log is None:
+        raise InputError("driver replay plays a log back: give --log FILE")
+    return ReplayDriver(clock, *connection.log)
+
+
 def _fake(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.fake import FakeDriver
 
@@ -38,6 +46,7 @@ DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
     "udp": _udp,
     "unitree": _unitree,
     "ros2": _ros2,
+    "replay": _replay,
     "fake": _fake,
 }
 """Name on the command line -> factory(clock, connection)."""

@@ -13,8 +13,7 @@ this boundary are in the order of the contract's joints: a driver maps by name, 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -75,6 +74,10 @@ class DriverFault(RuntimeError):
     """
 
 
+Log = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""Columns and meta data of a recorded run, as recorder.py reads them."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """Where a robot is and how to talk to it; a driver takes from this what concerns it."""
@@ -98,8 +101,8 @@ class Connection:
     """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
     allow_silent_writers: bool = False
     """Tolerate others that could command the motors, as long as they do not."""
-    log: Path | None = None
-    """The log that driver `replay` plays back."""
+    log: Log | None = None
+    """What driver `replay` plays back."""
 
     @property
     def damping(self) -> float:

@@ -168,10 +168,10 @@ class Ros2Driver:
 
         def joints(values: np.ndarray) -> np.ndarray:
             ordered = values[index] if len(values) else np.zeros(n)
-            return self.map.from_robot(ordered.astype(np.float32))
+            return self.map.from_robot(ros2_messages.float32(ordered))
 
         def vector(values: np.ndarray | None, size: int) -> np.ndarray:
-            return np.zeros(size, np.float32) if values is None else values.astype(np.float32)
+            return np.zeros(size, np.float32) if values is None else ros2_messages.float32(values)
 
         return RobotState(
             joints(state.position),

@@ -55,7 +55,7 @@ class JointCommand:
 
     names: tuple[str, ...]
     values: np.ndarray
-    """(3, joints): target [rad], kp [N m/rad], kd [N m s/rad]"""
+    """(3, joints) float32: target [rad], kp [N m/rad], kd [N m s/rad]"""
 
 
 ROWS = "target,kp,kd"
@@ -125,9 +125,9 @@ def decode_twist(payload: bytes, stamped: bool) -> np.ndarray:
     cdr = CdrReader(payload)
     if stamped:
         _header(cdr)
-    values = cdr.doubles(6)
+    values = float32(cdr.doubles(6))
     cdr.end()
-    return values[[0, 1, 5]].astype(np.float32)
+    return values[[0, 1, 5]]
 
 
 class CommandEncoder:
@@ -166,10 +166,16 @@ def decode_command(payload: bytes) -> JointCommand:
         raise MalformedCdrError("layout")
     if len(values) != 3 * len(names):
         raise MalformedCdrError("layout")
-    table = values.reshape(3, len(names))
+    table = float32(values).reshape(3, len(names))
     if not np.isfinite(table).all() or (table[1:] < 0).any():
         raise MalformedCdrError("command value")
     return JointCommand(names, table)
+
+
+def float32(values: np.ndarray) -> np.ndarray:
+    """Return float32 numbers; one that is too large becomes infinite, for a guard to name."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float32)
 
 
 def _header(cdr: CdrReader) -> Stamp:

@@ -53,7 +53,7 @@ class Ros2Robot:
         self._commanded = now
         self.counters.accepted += 1
         order = [command.names.index(name) for name in self.joints]
-        return CommandMessage(*command.values[:, order].astype(np.float32))
+        return CommandMessage(*command.values[:, order])
 
     def silent(self, now: float) -> bool:
         """Return whether no command came for `COMMAND_TIMEOUT`."""

@@ -19,6 +19,8 @@ CMD_VEL = "rt/cmd_vel"
 class TwistCommands:
     """What somebody on ROS 2 wants; a `CommandSource`."""
 
+    name = "cmd_vel"
+
     def __init__(self, connection: Connection) -> None:
         """Listen on `connection`'s interface and domain."""
         require_cyclonedds("ros2")

@@ -70,6 +70,8 @@ class UnitreeDriver:
         self.feet: tuple[str, ...] = ()
         self.remote: Remote | None = None
         """Of the newest sample; None: no remote control has been heard."""
+        self.remote_heard = -np.inf
+        """When it was heard, on `clock` [s]."""
         self.malformed: dict[str, int] = {}
         """States that could not be read: reason -> number."""
         self.bus: dds.Bus | None = None
@@ -227,6 +229,8 @@ class UnitreeDriver:
     def _watch_remote(self, state: Message) -> None:
         """Take in the remote control; raise `DriverFault` once it says stop, and ever after."""
         self.remote = unitree_remote.decode(state.fields["wireless_remote"].tobytes())
+        if self.remote:
+            self.remote_heard = self.clock.now()
         if self.remote and self.remote.e_stop:
             self._e_stop = f"remote control: {' and '.join(sorted(unitree_remote.E_STOP))} pressed"
         if self._e_stop:

@@ -4,8 +4,10 @@ Bytes 2 and 3 are the buttons, a little-endian number with one bit each; the sti
 [-1, 1] at 4 (lx), 8 (rx), 12 (ry) and 20 (ly). 40 zeros: no remote has been heard.
 """
 
+import math
 import struct
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -71,3 +73,27 @@ def encode(remote: Remote) -> bytes:
     data = bytearray(_STICKS.pack(remote.lx, remote.rx, remote.ry, remote.ly))
     data[2:4] = sum(1 << BUTTONS.index(name) for name in remote.buttons).to_bytes(2, "little")
     return bytes(data)
+
+
+class HearsRemote(Protocol):
+    """A driver whose robot passes the remote control on."""
+
+    remote: Remote | None
+    remote_heard: float
+
+
+class RemoteCommands:
+    """The sticks as a `CommandSource`: left forward and sideways, right to turn."""
+
+    name = "remote"
+
+    def __init__(self, driver: HearsRemote, bounds: np.ndarray) -> None:
+        """Read what `driver` hears; `bounds` (3, 2) are the trained ranges."""
+        self.driver, self.bounds = driver, bounds
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        """Return the command (3,) and its age [s], infinite where no remote has been heard."""
+        remote = self.driver.remote
+        if remote is None:
+            return np.zeros(3, np.float32), math.inf
+        return remote.command(self.bounds), now - self.driver.remote_heard
