@@ -1,6 +1,7 @@
 """DDS: the configuration, and a participant that is gone when it is closed."""
 
 import os
+import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -87,6 +88,20 @@ def test_bytes_cross_the_domain_and_only_the_newest_is_kept(cyclone):
         assert within(2, lambda: reader.newest()) == payload(4)
         assert reader.newest() is None
         assert writer.lost == 0
+
+
+def test_waiting_ends_with_a_sample_or_with_the_time(cyclone):
+    domain = free_domain()
+    with cyclone.Bus(domain) as a, cyclone.Bus(domain) as b:
+        reader, writer = a.reader(TOPIC, cyclone.kind), b.writer(TOPIC, cyclone.kind)
+        before = time.monotonic()
+        assert not reader.wait(0.05)
+        assert time.monotonic() - before >= 0.05
+        assert within(2, lambda: writer.readers)
+        writer.write(payload(7))
+        assert reader.wait(2.0)
+        assert reader.newest() == payload(7)
+        assert not reader.wait(0.0)
 
 
 def test_a_reader_of_others_does_not_hear_its_own_participant(cyclone):

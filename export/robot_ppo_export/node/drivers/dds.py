@@ -14,6 +14,7 @@ configuration is built in dds_config.py and replaces `CYCLONEDDS_URI`.
 import contextlib
 import threading
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -133,7 +134,8 @@ class Bus:
         if others:
             policies.append(Policy.IgnoreLocal.Participant)
         topic_entity = self._topic(topic, kind)
-        return Reader(self._keep(DataReader(self._participant, topic_entity, Qos(*policies))))
+        entity = self._keep(DataReader(self._participant, topic_entity, Qos(*policies)))
+        return Reader(entity, self._participant, self._keep)
 
     def writer(self, topic: str, kind: type, depth: int = 1) -> "Writer":
         """Return a reliable writer of a topic, which suits every reader."""
@@ -189,8 +191,10 @@ class Bus:
 class Reader:
     """Samples of one topic."""
 
-    def __init__(self, entity: Any) -> None:
-        self.entity = entity
+    def __init__(self, entity: Any, participant: Any, keep: Callable[[Any], Any]) -> None:
+        """Read `entity`; what else is made for it is handed to `keep`."""
+        self.entity, self._participant, self._keep = entity, participant, keep
+        self._wait_set: Any = None
         self.received = 0
         """Samples taken since the start; those that a newer one replaced do not count."""
 
@@ -199,6 +203,17 @@ class Reader:
         samples = [s for s in self.entity.take(N=limit) if s.sample_info.valid_data]
         self.received += len(samples)
         return samples
+
+    def wait(self, seconds: float) -> bool:
+        """Block until a sample waits to be taken; return False when the time was over first."""
+        from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState, WaitSet
+
+        if self._wait_set is None:
+            unread = ViewState.Any | InstanceState.Any | SampleState.NotRead
+            condition = self._keep(ReadCondition(self.entity, unread))
+            self._wait_set = self._keep(WaitSet(self._participant))
+            self._wait_set.attach(condition)
+        return self._wait_set.wait(int(seconds * 1e9)) > 0
 
     def newest(self) -> bytes | None:
         """Return the newest payload of a `raw` type since the last call, or None."""

@@ -88,6 +88,10 @@ class UnitreeRobot:
         self.counters.accepted += 1
         return command
 
+    def wait(self, seconds: float) -> bool:
+        """Block until a command has arrived, or for so long; return whether one has."""
+        return self._commands.wait(seconds)
+
     def silent(self, now: float) -> bool:
         """Return whether no command came for `COMMAND_TIMEOUT`."""
         return now - self._commanded > COMMAND_TIMEOUT
