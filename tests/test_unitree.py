@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
-from node_helpers import robot
+from node_helpers import ROOT, robot
 
 pytest.importorskip("cyclonedds")
 
@@ -100,6 +100,13 @@ def test_the_motor_orders_are_the_published_ones():
     assert H1.slots[10] == "left_ankle_joint" and H1.slots[19] == "left_elbow_joint"
     assert G1.slots[12:15] == tuple(f"waist_{axis}_joint" for axis in ("yaw", "roll", "pitch"))
     assert G1.slots[22] == "right_shoulder_pitch_joint" and len(G1.joint_names) == 29
+
+
+def test_the_motor_orders_of_the_docs_are_those_of_the_code():
+    page = (ROOT / "docs" / "drivers.md").read_text()
+    for body in BODIES:
+        names = ", ".join((name or "-").removesuffix("_joint") for name in body.slots)
+        assert f"| {body.name} | {names} |" in page
 
 
 def test_the_order_of_robot_yaml_is_the_motor_order():
