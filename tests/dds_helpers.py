@@ -34,13 +34,13 @@ def within(seconds, condition):
 class Alive:
     """A robot's end of an interface, kept alive by a thread: sends states, takes commands."""
 
-    def __init__(self, end, joints, feet=(), pose=None, period=0.002):
-        self.end, self.period = end, period
+    def __init__(self, end, joints, feet=(), pose=None, sends=True):
+        self.end = end
         self.state = zeros((), len(joints), len(feet))
         self.state.joint_pos[:] = 0 if pose is None else pose
         self.state.base_lin_acc[2] = 9.81
         self.commands = []
-        self.sends, self.sent = True, 0
+        self.sends, self.sent = sends, 0
         self._random = np.random.default_rng(0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -56,7 +56,7 @@ class Alive:
                 self.state.base_ang_vel[:] = self._random.normal(0, 0.01, 3)
                 self.end.send_state(now, self.state)
                 self.sent += 1
-            time.sleep(self.period)
+            time.sleep(0.002)
 
     def close(self):
         self._stop.set()

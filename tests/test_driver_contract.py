@@ -142,9 +142,12 @@ class DriverContract:
         assert driver.read() is not None
         end.silence()
         driver.read()  # what was still under way
-        began = time.monotonic()
-        assert all(driver.read() is None for _ in range(20))
-        assert time.monotonic() - began < 0.2  # 10 ms a call is half a tick
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            assert driver.read() is None
+            took.append(time.monotonic() - began)
+        assert np.median(took) < 0.005  # one that waits would do so every time
 
     def test_damp_brakes_every_joint(self):
         driver, end = self.make(SHUFFLED)

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 from dds_helpers import within
 
 from robot_ppo_export.node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
@@ -39,10 +40,12 @@ def test_a_command_goes_out_at_once_and_then_500_times_per_second():
     asked = time.monotonic()
     r.put(b"a")
     assert line.sent[0][1] == b"a" and line.sent[0][0] - asked < 0.01
-    time.sleep(0.5)
-    count = r.sent
+    assert within(10, lambda: r.sent >= 100)
+    elapsed, count = time.monotonic() - asked, r.sent
     r.close()
-    assert 150 < count <= 251  # at 500 Hz; a busy machine skips periods and never adds any
+    assert count <= elapsed / PERIOD + 1  # a busy machine skips periods and never adds any
+    gaps = np.diff([at for at, _ in line.sent[1:count]])
+    assert np.quantile(gaps, 0.2) < 1.5 * PERIOD  # and where it is not busy, 500 Hz is kept
     assert set(line.payloads()[: count + 1]) == {b"a"}
 
 
@@ -64,7 +67,7 @@ def test_a_command_that_nobody_refreshes_becomes_damping_and_comes_back():
     r.put(b"a")
     assert within(2, lambda: r.stale)
     last = max(at for at, payload in line.sent if payload == b"a")
-    assert last - line.sent[0][0] < 0.05 + 0.02  # the bound, and one late wake-up
+    assert last - line.sent[0][0] < 0.05 + 0.1  # the bound, and a thread that was put to sleep
     r.put(b"b")
     assert line.payloads()[-1] == b"b"
     r.close()

@@ -214,8 +214,7 @@ def make(idl):
     def make(signals=frozenset(SIGNALS), sends=True, **connection):
         domain = free_domain()
         end = Ros2Robot(NAMES, domain, signals=signals)
-        alive = Alive(end, NAMES, FEET, np.linspace(-1, 1, 12))
-        alive.sends = sends
+        alive = Alive(end, NAMES, FEET, np.linspace(-1, 1, 12), sends)
         connection = {"robot": robot(), "domain": domain, "wait": 5.0, **connection}
         driver = create("ros2", MonotonicClock(), Connection(**connection))
         opened.extend([driver, alive])
