@@ -244,16 +244,20 @@ def _triple(text: str) -> tuple[float, float, float]:
 def _add_sim(commands: argparse._SubParsersAction) -> None:
     from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT
 
-    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, speaking UDP.")
+    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, over UDP or DDS.")
     p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
-    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P")
+    p.add_argument("--transport", default="udp", metavar="NAME", help="udp, unitree or ros2")
+    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="of UDP")
+    p.add_argument("--interface", default="lo", metavar="NAME", help="of DDS (default: lo)")
+    p.add_argument("--domain", type=int, default=0, metavar="N", help="of DDS (default: 0)")
     p.add_argument("--seconds", type=float, metavar="S", help="end after so long")
 
 
 def _sim(a: argparse.Namespace) -> None:
-    from robot_ppo import simulated_robot
+    from robot_ppo import robot_server
 
-    simulated_robot.serve(a.robot, port=a.port, seconds=a.seconds)
+    place = robot_server.Place(a.transport, a.port, a.interface, a.domain)
+    robot_server.serve(a.robot, place, a.seconds)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:

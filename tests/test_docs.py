@@ -14,6 +14,7 @@ from pathlib import Path
 
 import node_helpers as helpers
 import pytest
+from dds_helpers import free_domain
 from node_helpers import ROOT
 
 from robot_ppo import assets, config, play_script
@@ -34,6 +35,8 @@ TINY = {
     "sim": ["--seconds", "1"],
 }
 """What a command gets on top, so that running it takes seconds."""
+LASTS = ("--seconds", "60")
+"""How long a robot in the background lives at the most."""
 
 
 def blocks(page, *languages):
@@ -249,9 +252,11 @@ def run_page(page, folder):
             continue  # a robot in the background: it comes with the node, below
         name, port = words(line)[1], ("--port", str(free_port()))
         if name == "run":
-            robot = start("robot-ppo sim go2", folder, *port, "--seconds", "60")
+            driver = words(line)[words(line).index("--driver") + 1]
+            place = port if driver == "udp" else ("--domain", str(free_domain()))
+            robot = start(f"robot-ppo sim go2 --transport {driver}", folder, *place, *LASTS)
             try:
-                finish(start(line, folder, *port), line)
+                finish(start(line, folder, *place), line)
             finally:
                 robot.kill()
                 robot.communicate()

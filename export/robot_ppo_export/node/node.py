@@ -20,7 +20,7 @@ import numpy as np
 from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, negotiate
 from robot_ppo_export.node.motion import Motion
 from robot_ppo_export.node.realtime import quiet_gc
 from robot_ppo_export.node.recorder import Recorder
@@ -165,6 +165,8 @@ class Node:
             self._sense(now, missed)
             self._advance(now)
             self._decide(now)
+        except DriverFault as fault:
+            self._damp(now, f"driver {self.driver.name}: {fault}", fault=True)
         except Exception as error:  # an error of ours, too, must end in damping
             self._damp(now, f"internal error: {type(error).__name__}: {error}", fault=True)
         if self.state is State.DAMP:

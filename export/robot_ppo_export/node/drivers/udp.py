@@ -9,7 +9,7 @@ import numpy as np
 from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.udp_protocol import (
     DEFAULT_PORT,
     Counters,
@@ -32,13 +32,24 @@ class UdpDriver:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         wait: float = 10.0,
+        damping: float = DAMPING,
     ) -> None:
-        """Talk to `host`:`port`; `open` waits for the robot for `wait` seconds."""
+        """Talk to `host`:`port`.
+
+        Args:
+            clock: stamps the samples.
+            host: where the robot is.
+            port: where it listens.
+            wait: how long `open` waits for it [s].
+            damping: velocity gain of damping [N m s/rad].
+        """
         self.name = "udp"
         self.clock = clock
         self.host = host
         self.port = port
         self.wait = wait
+        self.damping = damping
+        self._commands = False
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
@@ -75,15 +86,25 @@ class UdpDriver:
     def write(self, command: MotorCommand) -> None:
         """Send one command."""
         assert self.endpoint is not None, "open() comes first"
+        self._commands = True
         to_robot = self.map.to_robot
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
         )
 
+    def damp(self) -> None:
+        """Send damping."""
+        assert self.endpoint is not None, "open() comes first"
+        zero = np.zeros(len(self.joint_names), np.float32)
+        self.endpoint.send_command(zero, zero, zero + np.float32(self.damping))
+
     def close(self) -> None:
-        """Close the socket."""
+        """Send damping last, and close the socket."""
         if self.endpoint:
+            if self._commands:
+                self.damp()
             self.endpoint.close()
+        self._commands = False
 
     def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
         """Ask until the robot has said its joints; return its HELLO."""
