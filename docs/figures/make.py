@@ -140,6 +140,8 @@ def trpo_step() -> Figure:
 
     span = (-0.25 * std, 0.95 * std, start - 1.1, start + 0.25)
     mean, log_std, _ = _plane(right, problem, span, [bound], colors=[BLUE], linewidths=[2.5])
+    some = slice(None, None, 4)  # the surrogate is smooth, and dear to evaluate
+    mean, log_std = mean[some, some], log_std[some, some]
     points = torch.stack((mean, log_std), -1).view(-1, 2)
     rise = torch.stack([problem.surrogate(at) for at in points]).view(mean.shape)
     right.contour(
@@ -154,7 +156,9 @@ def trpo_step() -> Figure:
     gradient = step["gradient"]
     scale = 0.42 / gradient.norm()
     arrow = {"length_includes_head": True, "head_width": 0.025, "width": 0.004, "zorder": 3}
-    right.arrow(0, 0, scale * gradient[0] / std, scale * gradient[1], color=ORANGE, **arrow)
+    right.arrow(
+        0, 0, float(scale * gradient[0] / std), float(scale * gradient[1]), color=ORANGE, **arrow
+    )
     tried = (step["tried"] - problem.old) / torch.tensor([std, 1.0]).double()
     right.arrow(0, 0, *tried[0].tolist(), color=GREEN, **arrow)
     right.plot(*tried[:-1].T, "x", color=RED, markersize=11, markeredgewidth=3, zorder=4)
