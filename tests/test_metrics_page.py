@@ -4,7 +4,7 @@ import csv
 import re
 
 import pytest
-from env_helpers import train_arguments
+from env_helpers import TASK, train_arguments
 from node_helpers import ROOT
 from ppo_helpers import OBJECTIVES, learner, rollout
 
@@ -20,11 +20,14 @@ OPTIONS = {"stop_kl": 1.0}
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
-    """Every column of a real log, and every figure of every objective."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    assert cli.main(train_arguments(out)) == 0
-    with (out / "log.csv").open(newline="") as file:
-        columns = set(next(csv.reader(file)))
+    """Every column of a real log, of a robot and of a task of Gymnasium, and of every objective."""
+    columns = set()
+    for task in (TASK, "Reacher-v5"):
+        out = tmp_path_factory.mktemp("runs") / "run"
+        words = train_arguments(out)
+        assert cli.main([word if word != TASK else task for word in words]) == 0
+        with (out / "log.csv").open(newline="") as file:
+            columns |= set(next(csv.reader(file)))
     for objective in OBJECTIVES:
         options = {} if objective == "trpo" else OPTIONS
         one = learner(objective=objective, **options)
