@@ -99,7 +99,7 @@ def _screen(lines: list[tuple[str, ...]], title: str) -> Table:
     shown = Table(title=title)
     for i, name in enumerate(header):
         words = name.removesuffix("-v5").replace("Inverted", "Inv ").replace("Double", "Dbl ")
-        shown.add_column(words, justify="right" if i else "left")
+        shown.add_column(words, justify="right" if i else "left", no_wrap=not i)
     for row in rows:
         shown.add_row(*row)
     return shown

@@ -38,8 +38,11 @@ class Row:
 
 
 def normalize(score: float, zero: float, best: float) -> float:
-    """Return the score on the scale where `zero` is 0 and `best` is 1; NaN if they are equal."""
-    return (score - zero) / (best - zero) if best != zero else math.nan
+    """Return the score on the scale where `zero` is 0 and `best` is 1.
+
+    NaN unless the best is better than nothing: the scale would be upside down.
+    """
+    return (score - zero) / (best - zero) if best > zero else math.nan
 
 
 def means(results: Iterable[Result]) -> dict[str, dict[str, float]]:

@@ -63,6 +63,8 @@ class Sweep:
         self.interrupted = False
         self._began = time.monotonic()
         self._workers: dict[Connection, Worker] = {}
+        """Those that train"""
+        self._started: list[Worker] = []
         self._console = Console()
         self._progress = Progress(
             TextColumn("table1"),
@@ -96,7 +98,9 @@ class Sweep:
             if worker:
                 worker.end()
             return
-        worker = worker or Worker(self.steps)
+        if worker is None:
+            worker = Worker(self.steps)
+            self._started.append(worker)
         self._workers[worker.connection] = worker
         worker.give(self.left.pop(0))
 
@@ -137,13 +141,13 @@ class Sweep:
 
     def _end(self) -> None:
         """End all processes; what they were at is not kept."""
-        workers = list(self._workers.values())
-        for worker in workers:
+        for worker in self._started:
             worker.process.terminate()
         deadline = time.monotonic() + PATIENCE
-        for worker in workers:
+        for worker in self._started:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
+            worker.process.join()
             worker.end()
 
 

@@ -1,10 +1,10 @@
 """One run of the table: its score, its curve, and what it cost."""
 
 import gc
+import math
 import os
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,32 +40,37 @@ def whole(episodes: dict[str, np.ndarray], limit: int) -> np.ndarray:
     return episodes["return"][~cut_early]
 
 
-class Watch:
-    """Stands in the logger's place: keeps episodes and times, and writes no file."""
+def last_returns(trainer: Trainer) -> np.ndarray:
+    """Return the returns of the last `EPISODES` episodes, or of as many as there were."""
+    episodes = trainer.window.state_dict()
+    if not episodes:
+        return np.zeros(0)
+    return whole(episodes, TASKS[trainer.config.task.name].max_steps)[-EPISODES:]
 
-    def __init__(self, config: Config, alive: Callable[[], bool] = lambda: True) -> None:
+
+def score(returns: np.ndarray) -> float:
+    """Return the mean, NaN of nothing."""
+    return float(returns.mean()) if returns.size else math.nan
+
+
+class Watch:
+    """Stands in the logger's place: keeps the curve and the times, and writes no file."""
+
+    def __init__(self, config: Config, alive: Callable[[], bool]) -> None:
         """Start empty; `alive` is asked after every iteration, and without it the run ends."""
-        self.returns: deque[float] = deque(maxlen=EPISODES)
         self.curve: Curve = []
         self.seconds = dict.fromkeys(("physics", "collect", "learn"), 0.0)
         self._every = max(1, config.steps // (config.num_envs * config.rollout) // POINTS)
         self._alive = alive
 
-    @property
-    def score(self) -> float:
-        """The mean return of the last episodes, NaN before the first."""
-        return float(np.mean(self.returns)) if self.returns else float("nan")
-
     def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
         """Take one iteration."""
         if not self._alive():
             raise Stopped
-        limit = TASKS[trainer.config.task.name].max_steps
-        self.returns.extend(whole(trainer.env.metrics.drain(), limit))
         for name in self.seconds:
             self.seconds[name] += times[name]
         if trainer.iteration % self._every == 0:
-            self.curve.append((trainer.steps, self.score))
+            self.curve.append((trainer.steps, score(last_returns(trainer))))
 
 
 def train(run: Run, steps: int) -> tuple[Result, Curve]:
@@ -86,14 +91,15 @@ def train(run: Run, steps: int) -> tuple[Result, Curve]:
             ended = "diverged"
     if ended == "done" and trainer.interrupted:
         raise Stopped
+    returns = last_returns(trainer)
     result = Result(
         setting=run.setting,
         task=run.task,
         seed=run.seed,
         steps=trainer.steps,
         ended=ended,
-        score=watch.score,
-        episodes=len(watch.returns),
+        score=score(returns),
+        episodes=len(returns),
         seconds=time.perf_counter() - began,
         **{f"seconds_{name}": value for name, value in watch.seconds.items()},
     )
