@@ -49,6 +49,7 @@ class Trainer:
         """
         self.config = config
         torch.manual_seed(config.seed)
+        torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
         size = self.env.single_observation_space.shape[0]
         actions = self.env.single_action_space.shape[0]
