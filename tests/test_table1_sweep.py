@@ -230,16 +230,3 @@ def test_a_sweep_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path
     assert cli.main(sweep_words(broken, *more)) == 0
     assert rows_of(broken) == rows_of(unbroken)
     assert (broken / "table1.md").is_file() and (broken / "curves.png").is_file()
-
-
-def test_the_processes_do_not_load_torch_before_their_threads_are_counted():
-    code = "import sys, robot_ppo.table1.worker; print(*sys.modules)"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "export")])
-    loaded = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert not {"torch", "numpy", "mujoco"} & set(loaded)

@@ -85,7 +85,8 @@ def train(run: Run, steps: int) -> tuple[Result, Curve]:
     with tempfile.TemporaryDirectory() as folder:  # no checkpoint of these runs is kept
         trainer = Trainer(config, Path(folder))
         try:
-            trainer.run(watch)
+            with np.errstate(over="ignore", invalid="ignore"):  # on the way to what is caught here
+                trainer.run(watch)
             ended = "done"
         except DivergedError:
             ended = "diverged"

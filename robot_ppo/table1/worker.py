@@ -1,15 +1,8 @@
-"""A process that trains one run after the other, on one thread.
+"""A process that trains one run after the other. It alone loads torch."""
 
-Imports nothing heavy by itself: the number of threads must stand in the environment before numpy
-and torch are loaded.
-"""
-
-import os
 import signal
 import traceback
 from multiprocessing.connection import Connection
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def serve(connection: Connection, steps: int) -> None:
@@ -19,7 +12,6 @@ def serve(connection: Connection, steps: int) -> None:
     SIGTERM ends the process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the sweep, which ends us
-    os.environ |= dict.fromkeys(THREADS, "1")
     from robot_ppo.table1 import training
 
     while True:
