@@ -4,7 +4,7 @@ Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv 1707.0634
 and Table 1. What is common to all runs stands in configs/train/table1.yaml.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from robot_ppo import config
@@ -92,7 +92,7 @@ class Run(NamedTuple):
         return config.load(self.task, PRESET, overrides, steps=steps, seed=self.seed)
 
 
-def chosen(names: Sequence[str] | None, known: Sequence[str], what: str) -> list[str]:
+def chosen(names: Sequence[str] | None, known: Collection[str], what: str) -> list[str]:
     """Return those of `known` that are named, all if None, or raise `InputError`."""
     for name in names or ():
         if name not in known:

@@ -85,7 +85,8 @@ class Sweep:
                 for _ in range(self._count):
                     self._start()
                 while self._workers:
-                    for connection in wait(list(self._workers)):
+                    ready = wait(list(self._workers))
+                    for connection in [c for c in self._workers if c in ready]:
                         self._hear(self._workers.pop(connection))
             except KeyboardInterrupt:
                 self.interrupted = True
