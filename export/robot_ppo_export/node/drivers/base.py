@@ -11,7 +11,7 @@ this boundary are in the order of the contract's joints: a driver maps by name, 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,47 @@ from robot_ppo_export.errors import RefusedError
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""
+
+
+class Health:
+    """How the robot's parts are, as one float32 vector `flat`; NaN where it does not say."""
+
+    def __init__(self, joints: int) -> None:
+        self.flat = np.full(2 * joints + 1, np.nan, np.float32)
+        self.motor_temperature = self.flat[:joints]
+        """(joints,) [degC], in the contract's joint order"""
+        self.motor_lost = self.flat[joints:-1]
+        """(joints,) 1 where a motor no longer answers the robot, else 0"""
+        self._voltage = self.flat[-1:]
+        self.unsaid = True
+        """Nothing is known, which is most robots' case: there is nothing to look at."""
+
+    @property
+    def voltage(self) -> float:
+        """Of the battery [V]."""
+        return float(self._voltage[0])
+
+    @voltage.setter
+    def voltage(self, value: float) -> None:
+        self._voltage[0] = value
+
+    def update(self, other: "Health") -> None:
+        """Copy `other` in."""
+        self.flat[:] = other.flat
+        self.unsaid = bool(np.isnan(self.flat).all())
+
+    def hottest(self) -> tuple[int, float]:
+        """Return the hottest motor's index and temperature [degC], NaN if none is measured."""
+        if self.unsaid or np.isnan(self.motor_temperature).all():
+            return 0, np.nan
+        i = int(np.nanargmax(self.motor_temperature))
+        return i, float(self.motor_temperature[i])
+
+    def lost_motors(self) -> tuple[int, float]:
+        """Return the first silent motor's index and how many there are, NaN if nobody says."""
+        if self.unsaid or np.isnan(self.motor_lost).all():
+            return 0, np.nan
+        return int(np.nanargmax(self.motor_lost)), float(np.nansum(self.motor_lost))
 
 
 @dataclass(slots=True)
@@ -33,6 +74,8 @@ class Sample:
     """Grows with every new measurement."""
     time: float
     """When it arrived, on the node's clock [s]."""
+    health: Health | None = None
+    """Where the robot says how its parts are."""
 
 
 @dataclass(slots=True)
@@ -77,6 +120,15 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Release the connection. May be called twice, and without `open`."""
+        ...
+
+
+@runtime_checkable
+class SeesWriters(Protocol):
+    """A driver that can tell who else writes to or for its robot."""
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
         ...
 
 
