@@ -104,6 +104,12 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add("--arm", action="store_true", help="and run the policy as soon as the robot stands")
     add("--wiggle", action="store_true", help="before standing up, try each joint and the delay")
     add("--limits", type=Path, metavar="FILE.yaml", help="tighten the safety envelope")
+    add(
+        "--no-watchdog",
+        dest="watchdog",
+        action="store_false",
+        help="run without the process that damps the robot when the node dies",
+    )
     add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
     add("--record", type=Path, metavar="FILE.npz", help="write every tick, for `replay`")

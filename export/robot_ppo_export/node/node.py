@@ -22,7 +22,7 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand, negotiate
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.preflight import SECONDS, Watch
 from robot_ppo_export.node.realtime import quiet_gc
@@ -31,6 +31,7 @@ from robot_ppo_export.node.safety import Envelope
 from robot_ppo_export.node.senses import Senses
 from robot_ppo_export.node.situation import blank
 from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.node.wiggle import Wiggle
 from robot_ppo_export.policy import Policy
 
@@ -86,6 +87,8 @@ class Node:
             limits_as_data = msgspec.to_builtins(self.limits)
             recorder.meta |= {"stand": stand or arm, "armed": arm, "wiggle": wiggle}
             recorder.meta |= {"limits": limits_as_data}
+        self.watchdog: Watchdog | None = None
+        """Damps the robot when this process cannot; see `operate`."""
         self.prepared = False
         self.ticks = 0
         self.missed = 0
@@ -195,6 +198,8 @@ class Node:
             late: time since the deadline [s], for the log.
         """
         now, machine = self.clock.now(), self.machine
+        if self.watchdog:
+            self._heed(self.watchdog)
         asked = machine.requests.take()
         self._flags |= (
             record.ARM * asked.go
@@ -212,13 +217,15 @@ class Node:
             machine.motion.damp(self.situation)
         if machine.sends:
             self._write()
+        machine.finish(now)
+        if self.watchdog:
+            self.watchdog.beat(machine.sends and not machine.over)
         duration = self.clock.now() - now
         self.durations[self.ticks % len(self.durations)] = duration
         self.ticks += 1
         if self.recorder:
             self._record(self.recorder, now, missed, late, duration)
         self._flags &= record.WRITE_FAILED
-        machine.finish(now)
 
     def tick_quantile(self, q: float) -> float:
         """Return a quantile of the last ticks' durations [s]."""
@@ -244,10 +251,28 @@ class Node:
             return "the driver could not send the previous command"
         return None
 
+    def _heed(self, watchdog: Watchdog) -> None:
+        """Yield to a watchdog that has the robot; sit down when there is none any more."""
+        requests, state = self.machine.requests, self.machine.state
+        if watchdog.has_robot:
+            if watchdog.lost or (requests.reset and state is State.DAMP):
+                watchdog.release()
+                assert isinstance(self.driver, HandsOver)
+                self.driver.reclaim(watchdog.takeovers)
+            elif state is not State.DAMP:
+                silent = self.clock.now() - (self._last or 0.0)
+                requests.taken_over = (
+                    f"the watchdog took over: the node stood still for {silent:.3g} s"
+                )
+        elif watchdog.lost and state not in (State.SIT, State.DAMP):
+            requests.stop = "the watchdog is gone"
+
     def _write(self) -> None:
         """Send the situation's target and gains, and remember the target."""
         s, sent = self.situation, self._sent
         s.previous[:] = s.target
+        if self.watchdog and self.watchdog.has_robot:
+            return
         sent.target, sent.kp, sent.kd = s.target, s.kp, s.kd
         try:
             self.driver.write(sent)

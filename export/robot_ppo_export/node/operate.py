@@ -17,9 +17,11 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import commands, drivers, limits, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.drivers.base import HandsOver
 from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
 RING_SECONDS = 600.0
@@ -82,9 +84,12 @@ class Operator:
         try:
             with self._signals(), self.keyboard or contextlib.nullcontext():
                 node.prepare()
+                self._start_watchdog()
                 self._announce()
                 node.run(seconds, self._on_tick)
         finally:
+            if node.watchdog:
+                node.watchdog.close()
             self.driver.close()
             self._finish()
         return 3 if node.fault else 0
@@ -101,6 +106,17 @@ class Operator:
         }
         self.keyboard = commands.Keyboard(bounds, self.start, keys)
         return self.keyboard
+
+    def _start_watchdog(self) -> None:
+        """Start the process that damps when this one cannot, where the driver lets it."""
+        node = self.node
+        if not self.options.watchdog:
+            self.console.say("no watchdog: a node that dies leaves the robot to itself")
+        elif not isinstance(self.driver, HandsOver):
+            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
+        else:
+            handover = self.driver.damping_sender(node.machine.motion.damping)
+            node.watchdog = Watchdog(handover, node.period, node.machine.damp_after_fault)
 
     def _announce(self) -> None:
         contract = self.policy.contract

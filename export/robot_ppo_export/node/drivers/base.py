@@ -18,6 +18,7 @@ import numpy as np
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.watchdog import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""
@@ -120,6 +121,22 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Release the connection. May be called twice, and without `open`."""
+        ...
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A driver whose robot another process can damp when this one no longer can."""
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return how to send damping with `kd` (joints,) [N m s/rad]; known after `open`.
+
+        The robot must take what it sends in place of what the driver sends, also when both do.
+        """
+        ...
+
+    def reclaim(self, takeovers: int) -> None:
+        """Be the one whom the robot listens to again, after so many takeovers since `open`."""
         ...
 
 

@@ -11,13 +11,16 @@ import numpy as np
 from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
+from robot_ppo_export.node.drivers import udp_damping
 from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.udp_frames import encode_command
 from robot_ppo_export.node.drivers.udp_protocol import (
     DEFAULT_PORT,
     Counters,
     Hello,
     NodeEndpoint,
 )
+from robot_ppo_export.node.watchdog import Handover
 
 ASK_EVERY = 0.05
 """[s] between two requests for a HELLO while the robot does not answer."""
@@ -89,6 +92,19 @@ class UdpDriver:
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
         )
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return a sender of damping that uses this driver's socket, with numbers of its own."""
+        assert self.endpoint is not None, "open() comes first"
+        nothing = np.zeros_like(kd)
+        command = encode_command(nothing, nothing, self.map.to_robot(kd))
+        socket = self.endpoint.wire.socket.fileno()
+        return Handover(udp_damping.__name__, {"command": command.hex()}, (socket,))
+
+    def reclaim(self, takeovers: int) -> None:
+        """Go on with numbers that are above those of the sender."""
+        assert self.endpoint is not None, "open() comes first"
+        self.endpoint.wire.continue_after(udp_damping.first_number(takeovers, node=True))
 
     def close(self) -> None:
         """Close the socket."""

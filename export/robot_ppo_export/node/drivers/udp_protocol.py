@@ -98,6 +98,10 @@ class Wire:
         except OSError:
             self.counters.lost_sends += 1
 
+    def continue_after(self, sequence: int) -> None:
+        """Let the next frame have the number after `sequence`."""
+        self._sent = sequence
+
     def close(self) -> None:
         """Close the socket; it may be closed twice."""
         self.socket.close()
