@@ -125,11 +125,13 @@ def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys):
         else g
         for g in guards.GUARDS
     )
-    count = len(guards.STATE_GUARDS)
-    for module in (safety, selftest):
-        monkeypatch.setattr(module, "STATE_GUARDS", deaf[:count])
-        monkeypatch.setattr(module, "GUARDS", deaf)
-    monkeypatch.setattr(safety, "TARGET_GUARDS", deaf[count:])
+    count, numbered = len(guards.STATE_GUARDS), tuple(enumerate(deaf))
+    monkeypatch.setattr(selftest, "GUARDS", deaf)
+    monkeypatch.setattr(selftest, "STATE_GUARDS", deaf[:count])
+    monkeypatch.setattr(safety, "NUMBERED_STATE", numbered[:count])
+    monkeypatch.setattr(safety, "NUMBERED_TARGET", numbered[count:])
+    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in safety.BY_NUMBER)
+    monkeypatch.setattr(safety, "CLEARED", cleared)
     with pytest.raises(RefusedError, match=f"the guards {name} do not fire"):
         selftest.prove(policy(), SAFETY)
     assert cli.main(["selftest", str(policy_file())]) == 3

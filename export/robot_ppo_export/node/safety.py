@@ -8,9 +8,18 @@ The first guard that says damp ends the tick: the node goes to damping and names
 The guards themselves are in guards.py.
 """
 
+import numpy as np
+
 from robot_ppo_export.contract.spec import Limits, RobotSpec
 from robot_ppo_export.node.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard
 from robot_ppo_export.node.situation import Bounds, Outcome, Situation, Verdict
+
+NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
+NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
+BY_NUMBER = ("finite_state", "joint_position", "joint_velocity")
+"""State guards that hold each measured number against bounds of its own: one comparison clears
+them all, in a fifth of the time. Where it does not, they run and say which and how far."""
+CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in BY_NUMBER)
 
 
 class Envelope:
@@ -20,6 +29,7 @@ class Envelope:
         """Guard `robot` within `limits`, by default its own."""
         self.bounds = Bounds(robot, limits or robot.safety)
         self.joint_names = robot.joint_names
+        self._above, self._within = (np.zeros(self.bounds.floor.shape, bool) for _ in range(2))
         self.reset()
 
     def reset(self) -> None:
@@ -27,7 +37,7 @@ class Envelope:
         self.counts = [[0] * len(Outcome) for _ in GUARDS]
         """How often each guard came to each outcome."""
         self.last: list[Verdict | None] = [None] * len(GUARDS)
-        """The last verdict of each guard."""
+        """The last verdict of each guard; None while it was cleared without running."""
         self.worst: list[Verdict | None] = [None] * len(GUARDS)
         """Of each guard that did not pass, the verdict that was farthest beyond its limit."""
         self.fired = 0
@@ -36,11 +46,12 @@ class Envelope:
     def check_state(self, situation: Situation) -> str | None:
         """Return why the robot must be damped, or None; begins the tick's count."""
         self.fired = 0
-        return self._check(STATE_GUARDS, 0, situation)
+        guards = CLEARED if self._clear(situation) else NUMBERED_STATE
+        return self._check(guards, situation)
 
     def check_target(self, situation: Situation) -> str | None:
         """Bring the target inside the envelope; return why the robot must be damped, or None."""
-        return self._check(TARGET_GUARDS, len(STATE_GUARDS), situation)
+        return self._check(NUMBERED_TARGET, situation)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -57,9 +68,17 @@ class Envelope:
             if (worst := self.worst[i])
         ]
 
-    def _check(self, guards: tuple[Guard, ...], first: int, situation: Situation) -> str | None:
+    def _clear(self, situation: Situation) -> bool:
+        """Return whether the guards in `BY_NUMBER` pass; a number that is not one is not within."""
+        flat, bounds = situation.measured.flat, self.bounds
+        np.greater_equal(flat, bounds.floor, out=self._above)
+        np.less_equal(flat, bounds.ceiling, out=self._within)
+        np.logical_and(self._above, self._within, out=self._within)
+        return bool(np.logical_and.reduce(self._within))
+
+    def _check(self, guards: tuple[tuple[int, Guard], ...], situation: Situation) -> str | None:
         bounds, last, counts = self.bounds, self.last, self.counts
-        for i, guard in enumerate(guards, first):
+        for i, guard in guards:
             last[i] = verdict = guard.check(bounds, situation)
             counts[i][verdict[0]] += 1
             if verdict[0]:

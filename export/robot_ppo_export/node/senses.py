@@ -50,10 +50,11 @@ class Senses:
             self.wanted = wanted, age = self.commands.read(now)
         except Exception:  # an operator's device that is gone must not bring the robot down
             self.wanted = wanted, age = np.zeros(3, np.float32), math.inf
-        values = wanted.tolist()
-        if age <= COMMAND_TIMEOUT and all(math.isfinite(value) for value in values):
-            pairs = zip(values, self._bounds, strict=True)
-            values = [min(max(value, low), high) for value, (low, high) in pairs]
+        x, y, turn = wanted.tolist()
+        # The sum is finite only if all three are.
+        if age <= COMMAND_TIMEOUT and math.isfinite(x + y + turn):
+            (x0, x1), (y0, y1), (turn0, turn1) = self._bounds
+            x, y, turn = min(max(x, x0), x1), min(max(y, y0), y1), min(max(turn, turn0), turn1)
         else:
-            values = (0.0, 0.0, 0.0)
-        self.command = np.array(values, np.float32)
+            x = y = turn = 0.0
+        self.command = np.array((x, y, turn), np.float32)

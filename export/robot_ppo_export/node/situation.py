@@ -98,3 +98,10 @@ class Bounds:
         """[N m]"""
         self.velocity = (limits.max_velocity_fraction * velocity).astype(np.float32)
         """[rad/s] of a measured velocity"""
+        floor, ceiling = (Measured(len(robot.joints), len(robot.feet)) for _ in range(2))
+        ceiling.flat[:] = np.finfo(np.float32).max
+        floor.flat[:] = -ceiling.flat
+        floor.state.joint_pos[:], ceiling.state.joint_pos[:] = self.lowest, self.highest
+        floor.state.joint_vel[:], ceiling.state.joint_vel[:] = -self.velocity, self.velocity
+        self.floor, self.ceiling = floor.flat, ceiling.flat
+        """Of every measured number: being within is what three of the guards ask."""

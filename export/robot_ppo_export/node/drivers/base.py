@@ -150,21 +150,25 @@ class SeesWriters(Protocol):
 
 
 class JointMap:
-    """Vectors of a robot's joints <-> vectors of the contract's joints, by name."""
+    """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
+
+    Where both have the same order, a vector comes back as it is, not as a copy.
+    """
 
     def __init__(self, contract: tuple[str, ...], robot: tuple[str, ...], driver: str) -> None:
         """Find every joint, or raise `RefusedError` naming both sides."""
         check_joints(contract, robot, driver)
         self._from_robot = np.array([robot.index(name) for name in contract], np.intp)
         self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
+        self._same = contract == robot
 
     def from_robot(self, values: np.ndarray) -> np.ndarray:
         """Return (joints,) in the contract's order of (joints,) in the robot's."""
-        return values[self._from_robot]
+        return values if self._same else values[self._from_robot]
 
     def to_robot(self, values: np.ndarray) -> np.ndarray:
         """Return (joints,) in the robot's order of (joints,) in the contract's."""
-        return values[self._to_robot]
+        return values if self._same else values[self._to_robot]
 
 
 class Measured:

@@ -95,7 +95,7 @@ class FakeDriver:
     def write(self, command: MotorCommand) -> None:
         """Keep a copy of the command, in the robot's joint order."""
         vectors = (command.target, command.kp, command.kd)
-        self.written.append(MotorCommand(*(self.map.to_robot(v) for v in vectors)))
+        self.written.append(MotorCommand(*(self.map.to_robot(v).copy() for v in vectors)))
 
     def other_writers(self) -> tuple[str, ...]:
         """Return `others`."""
