@@ -198,7 +198,16 @@ def test_describe_says_everything_and_json_is_the_contract(capsys):
 def test_doctor_reports(capsys):
     code, out, _ = call(capsys, "doctor", "--seconds", 0.2)
     assert code == 0
-    for name in ("kernel", "rtprio", "memlock", "governor", "timer slack", "wake-up at 500 Hz"):
+    for name in (
+        "kernel",
+        "SCHED_FIFO",
+        "memlock",
+        "governor",
+        "isolated cpus",
+        "clock source",
+        "timer slack",
+        "wake-up at 500 Hz",
+    ):
         assert name in out
 
 

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(function=_selftest)
     text = "say what this computer gives a real-time loop, and what would make it better"
     sub = commands.add_parser("doctor", help=text, description=text.capitalize() + ".")
-    sub.add_argument("--seconds", type=_positive, default=5.0, help="length of the measurement")
+    sub.add_argument("--seconds", type=_positive, default=10.0, help="length of the measurement")
     sub.set_defaults(function=_doctor)
     return parser
 
@@ -109,6 +109,14 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         dest="watchdog",
         action="store_false",
         help="run without the process that damps the robot when the node dies",
+    )
+    add("--realtime", action="store_true", help="ask for SCHED_FIFO and locked memory")
+    add("--cpu", type=int, metavar="N", help="stay on this processor")
+    add(
+        "--publish-hz",
+        type=_positive,
+        metavar="HZ",
+        help="send each command again at this rate, for robots that need it (200 to 500)",
     )
     add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
@@ -180,10 +188,10 @@ def _selftest(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from robot_ppo_export.node import realtime
+    from robot_ppo_export.node import doctor
     from robot_ppo_export.node.clock import MonotonicClock
 
-    for finding in realtime.doctor(MonotonicClock(), options.seconds):
+    for finding in doctor.examine(MonotonicClock(), options.seconds):
         print(f"{'ok  ' if finding.good else 'look'}  {finding.name:<18} {finding.value}")
         if not finding.good and finding.fix:
             print(f"      {'':<18} {finding.fix}")

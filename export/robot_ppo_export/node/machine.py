@@ -27,6 +27,8 @@ POSE_GATE = 0.5
 DAMP_SECONDS = 1.0
 """How long damping is sent after a stop, where nobody is there to end it [s]."""
 
+A_WORD = "a person's word to stand up"
+
 Due = tuple[Event, str] | None
 """An event, and what to say about it."""
 
@@ -180,15 +182,16 @@ class Machine:
         """Stand up from where the joints are, once the robot passes and a person says so."""
         s, watch = self.situation, self.watch
         watch.add(s)
-        if not watch.full:
+        if not watch.full or (self._waiting_for == A_WORD and not self.may_stand):
             return None
         self.checks = watch.judge()
         bad = [str(check) for check in self.checks if not check.good]
         if bad:
             self._wait(now, "; ".join(bad))
+            watch.begin()  # judged again after another second
             return None
         if not self.may_stand:
-            self._wait(now, "a person's word to stand up")
+            self._wait(now, A_WORD)
             return None
         self.motion.rise_from(s.measured.state.joint_pos, s)
         self.envelope.reset()

@@ -22,8 +22,9 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, MotorCommand, negotiate
 from robot_ppo_export.node.machine import Machine
+from robot_ppo_export.node.output import Output
 from robot_ppo_export.node.preflight import SECONDS, Watch
 from robot_ppo_export.node.realtime import quiet_gc
 from robot_ppo_export.node.recorder import Recorder
@@ -31,7 +32,6 @@ from robot_ppo_export.node.safety import Envelope
 from robot_ppo_export.node.senses import Senses
 from robot_ppo_export.node.situation import blank
 from robot_ppo_export.node.states import State
-from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.node.wiggle import Wiggle
 from robot_ppo_export.policy import Policy
 
@@ -87,15 +87,13 @@ class Node:
             limits_as_data = msgspec.to_builtins(self.limits)
             recorder.meta |= {"stand": stand or arm, "armed": arm, "wiggle": wiggle}
             recorder.meta |= {"limits": limits_as_data}
-        self.watchdog: Watchdog | None = None
-        """Damps the robot when this process cannot; see `operate`."""
+        self.output = Output(driver, clock, s, self.period)
         self.prepared = False
         self.ticks = 0
         self.missed = 0
         """Deadlines missed since the start."""
         self.durations = np.zeros(512)
         """The last ticks' durations [s], a ring."""
-        self._sent = MotorCommand(s.target, s.kp, s.kd)
         self._nothing = MotorCommand(*(np.zeros_like(s.target) for _ in range(3)))
         self._last: float | None = None
         self._flags = 0
@@ -186,6 +184,8 @@ class Node:
                     self.tick(missed, pacer.late)
                     if on_tick:
                         on_tick()
+                    if self.machine.sends and not self.over:
+                        self.output.publish(pacer)
             except BaseException:
                 self._last_words()
                 raise
@@ -198,8 +198,7 @@ class Node:
             late: time since the deadline [s], for the log.
         """
         now, machine = self.clock.now(), self.machine
-        if self.watchdog:
-            self._heed(self.watchdog)
+        self.output.heed(machine, now - (self._last or now))
         asked = machine.requests.take()
         self._flags |= (
             record.ARM * asked.go
@@ -216,16 +215,16 @@ class Node:
             machine.fail(now, f"internal error: {type(error).__name__}: {error}")
             machine.motion.damp(self.situation)
         if machine.sends:
-            self._write()
+            self.output.write()
         machine.finish(now)
-        if self.watchdog:
-            self.watchdog.beat(machine.sends and not machine.over)
+        self.output.beat(machine)
         duration = self.clock.now() - now
         self.durations[self.ticks % len(self.durations)] = duration
         self.ticks += 1
+        self._flags |= record.WRITE_FAILED if self.output.failed else 0
         if self.recorder:
             self._record(self.recorder, now, missed, late, duration)
-        self._flags &= record.WRITE_FAILED
+        self._flags = 0
 
     def tick_quantile(self, q: float) -> float:
         """Return a quantile of the last ticks' durations [s]."""
@@ -246,44 +245,16 @@ class Node:
             self._flags |= record.READ_FAILED
             return f"the driver cannot read: {type(error).__name__}: {error}"
         self._flags |= record.FRESH if s.fresh else 0
-        if self._flags & record.WRITE_FAILED:
-            self._flags &= ~record.WRITE_FAILED
+        if self.output.failed:
+            self.output.failed = False
             return "the driver could not send the previous command"
         return None
-
-    def _heed(self, watchdog: Watchdog) -> None:
-        """Yield to a watchdog that has the robot; sit down when there is none any more."""
-        requests, state = self.machine.requests, self.machine.state
-        if watchdog.has_robot:
-            if watchdog.lost or (requests.reset and state is State.DAMP):
-                watchdog.release()
-                assert isinstance(self.driver, HandsOver)
-                self.driver.reclaim(watchdog.takeovers)
-            elif state is not State.DAMP:
-                silent = self.clock.now() - (self._last or 0.0)
-                requests.taken_over = (
-                    f"the watchdog took over: the node stood still for {silent:.3g} s"
-                )
-        elif watchdog.lost and state not in (State.SIT, State.DAMP):
-            requests.stop = "the watchdog is gone"
-
-    def _write(self) -> None:
-        """Send the situation's target and gains, and remember the target."""
-        s, sent = self.situation, self._sent
-        s.previous[:] = s.target
-        if self.watchdog and self.watchdog.has_robot:
-            return
-        sent.target, sent.kp, sent.kd = s.target, s.kp, s.kd
-        try:
-            self.driver.write(sent)
-        except Exception:  # noted here, and a fault at the next tick
-            self._flags |= record.WRITE_FAILED
 
     def _last_words(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""
         if self.machine.sends:
             self.machine.motion.damp(self.situation)
-            self._write()
+            self.output.write()
 
     def _warm_up(self) -> None:
         """Run everything a few times on a robot that stands still; then forget it."""
@@ -304,7 +275,7 @@ class Node:
     ) -> None:
         """Append this tick to the log; `late` and `duration` [s] are for its timing columns."""
         s, senses, machine = self.situation, self.senses, self.machine
-        sent = self._sent if machine.sends else self._nothing
+        sent = self.output.sent if machine.sends else self._nothing
         recorder.append(
             time=now,
             node_state=machine.state,

@@ -69,6 +69,8 @@ class Operator:
             limits=limits.load(options.limits, safety) if options.limits else safety,
             on_event=self._event,
         )
+        if options.publish_hz:
+            self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
         self._saving: threading.Thread | None = None
@@ -76,6 +78,9 @@ class Operator:
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
         realtime.prepare_process()
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
         attended = self.interactive and seconds is None
@@ -88,8 +93,8 @@ class Operator:
                 self._announce()
                 node.run(seconds, self._on_tick)
         finally:
-            if node.watchdog:
-                node.watchdog.close()
+            if node.output.watchdog:
+                node.output.watchdog.close()
             self.driver.close()
             self._finish()
         return 3 if node.fault else 0
@@ -116,7 +121,8 @@ class Operator:
             self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
         else:
             handover = self.driver.damping_sender(node.machine.motion.damping)
-            node.watchdog = Watchdog(handover, node.period, node.machine.damp_after_fault)
+            seconds, real_time = node.machine.damp_after_fault, self.options.realtime
+            node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
 
     def _announce(self) -> None:
         contract = self.policy.contract
