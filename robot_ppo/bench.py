@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_ppo import assets, config, export
+from robot_ppo.bench_gym import bench_gym
 from robot_ppo.envs import robot_env
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training import evaluate, scorecard
@@ -45,7 +46,7 @@ RUNS = Path("runs/bench")
 def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
     """Measure one group of figures, print it, and write it as JSON if asked."""
     begin = time.perf_counter()
-    figures = {"env": bench_env, "train": bench_train, "node": bench_node}
+    figures = {"env": bench_env, "gym": bench_gym, "train": bench_train, "node": bench_node}
     measured = bench_walk(seeds) if what == "walk" else figures[what]()
     result = {"machine": machine(), "bench": what, **measured}
     result["bench_seconds"] = round(time.perf_counter() - begin, 1)
@@ -141,6 +142,7 @@ def bench_train(iterations: int = 60) -> dict[str, Any]:
     batch = settings.num_envs * settings.rollout
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config.load(TASK, steps=iterations * batch), Path(folder))
+        assert isinstance(trainer.env, robot_env.RobotEnv)
         watch = _Watch(_Raw(trainer.env))
         trainer.run(watch)
     ours, theirs = np.array(watch.times[5:]).T
@@ -234,8 +236,9 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     """Return the largest |ONNX - torch| over random observations, default preset's network."""
     settings = config.load(TASK)
     torch.manual_seed(0)
-    robot = assets.load_robot(settings.task.robot)
-    size = Layout(settings.task.observation, len(robot.joints)).size
+    task = config.robot_task(settings, "this bench")
+    robot = assets.load_robot(task.robot)
+    size = Layout(task.observation, len(robot.joints)).size
     actor = Actor(size, len(robot.joints), settings.networks)
     observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())

@@ -5,6 +5,7 @@ Heavy libraries are imported by the command that needs them, so `--help` and err
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -55,7 +56,16 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=_version())
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_list, _add_train, _add_eval, _add_export, _add_play, _add_sim, _add_bench):
+    for add in (
+        _add_list,
+        _add_train,
+        _add_doctor,
+        _add_eval,
+        _add_export,
+        _add_play,
+        _add_sim,
+        _add_bench,
+    ):
         add(commands)
     return top
 
@@ -87,10 +97,12 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     from robot_ppo import assets
+    from robot_ppo.envs.gym_tasks import TASKS
 
     for title, names in (
         ("robots", assets.robot_names()),
         ("tasks", assets.task_names()),
+        ("tasks of Gymnasium", [*TASKS, "gym:ID (any other with Box spaces)"]),
         ("presets", assets.preset_names()),
     ):
         print(f"{title}: {', '.join(names)}")
@@ -103,7 +115,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p = _command(commands, _train, "train", "Train a policy for a task, from nothing or on.")
     p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
-    p.add_argument("--preset", default="default", metavar="NAME", help="see `robot-ppo list`")
+    p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: by task)")
     p.add_argument("--seed", type=int, metavar="N")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
@@ -123,9 +135,25 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _train(a: argparse.Namespace) -> None:
     from robot_ppo.training import runs
 
-    out = a.out or Path("runs") / a.task
+    out = a.out or Path("runs") / re.sub(r"[:/]", "-", a.task)
     flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
     runs.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    text = (
+        "Say what is wrong with a run and what to do about it. The exit code is 0 whatever it "
+        "finds (--json tells scripts), and 2 if there is no run to read."
+    )
+    p = _command(commands, _doctor, "doctor", text)
+    p.add_argument("run_folder", type=Path, metavar="RUN", help="run folder; it may still train")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write verdict and findings")
+
+
+def _doctor(a: argparse.Namespace) -> None:
+    from robot_ppo.training import doctor
+
+    doctor.run(a.run_folder, a.json)
 
 
 # -- eval, export, play -------------------------------------------------------------------------
@@ -136,14 +164,23 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
     p.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="write a heat map")
-    p.add_argument("--quick", action="store_true", help="the nominal 45 commands only")
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="the nominal 45 commands only, or 5 episodes of a Gymnasium task",
+    )
     p.add_argument("--threads", type=int, default=0, metavar="N")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and pushes")
 
 
 def _eval(a: argparse.Namespace) -> None:
-    from robot_ppo.training import scorecard
+    from robot_ppo.training import returns, scorecard
 
+    if returns.is_run(a.policy):
+        if a.plot:
+            raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot is for robots")
+        returns.run(a.policy, a.json, a.quick, a.threads, a.seed)
+        return
     scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
 
 
@@ -207,22 +244,26 @@ def _triple(text: str) -> tuple[float, float, float]:
 def _add_sim(commands: argparse._SubParsersAction) -> None:
     from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT
 
-    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, speaking UDP.")
+    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, over UDP or DDS.")
     p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
-    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P")
+    p.add_argument("--transport", default="udp", metavar="NAME", help="udp, unitree or ros2")
+    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="of UDP")
+    p.add_argument("--interface", default="lo", metavar="NAME", help="of DDS (default: lo)")
+    p.add_argument("--domain", type=int, default=0, metavar="N", help="of DDS (default: 0)")
     p.add_argument("--seconds", type=float, metavar="S", help="end after so long")
 
 
 def _sim(a: argparse.Namespace) -> None:
-    from robot_ppo import simulated_robot
+    from robot_ppo import robot_server
 
-    simulated_robot.serve(a.robot, port=a.port, seconds=a.seconds)
+    place = robot_server.Place(a.transport, a.port, a.interface, a.domain)
+    robot_server.serve(a.robot, place, a.seconds)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     text = "Measure the figures that the project publishes, beside their yardsticks."
     p = _command(commands, _bench, "bench", text)
-    p.add_argument("what", choices=("env", "train", "walk", "node"))
+    p.add_argument("what", choices=("env", "gym", "train", "walk", "node"))
     p.add_argument("--json", type=Path, metavar="FILE")
     p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk: number of trainings")
 

@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from robot_ppo import assets
+from robot_ppo.envs.gym_tasks import TASKS
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.action import ActionSpec
 from robot_ppo_export.contract.layout import TermSpec
@@ -85,7 +86,7 @@ class Reset(_Struct, frozen=True):
     """Half-width of each component [rad/s]."""
 
 
-class Task(_Struct, frozen=True):
+class Task(_Struct, frozen=True, tag_field="kind", tag="robot"):
     """The world: robot, commands, observation, rewards, randomization."""
 
     name: str
@@ -112,6 +113,24 @@ class Task(_Struct, frozen=True):
     randomization: dict[str, Range]
     """Name -> uniform range, drawn at every reset; functions in envs/randomization.py."""
     pushes: Pushes | None = None
+
+
+FOREIGN = "gym:"
+
+
+class GymTask(_Struct, frozen=True, tag_field="kind", tag="gym"):
+    """A task of Gymnasium: one of its MuJoCo tasks on the native engine, or any other."""
+
+    name: str
+    """A key of envs/gym_tasks.py's table, or "gym:" and any id, through `gymnasium.make_vec`."""
+
+    @property
+    def foreign_id(self) -> str | None:
+        """The id for `gymnasium.make_vec`; None for a native task."""
+        return self.name.removeprefix(FOREIGN) if self.name.startswith(FOREIGN) else None
+
+
+AnyTask = Task | GymTask
 
 
 class Ppo(_Struct, frozen=True):
@@ -183,7 +202,7 @@ class Networks(_Struct, frozen=True):
 class Config(_Struct, frozen=True):
     """One run."""
 
-    task: Task
+    task: AnyTask
     num_envs: int = 1024
     rollout: int = 24
     """Control steps per simulation and iteration."""
@@ -202,22 +221,57 @@ class Config(_Struct, frozen=True):
     networks: Networks = Networks()
 
 
-def load(task: str, preset: str = "default", overrides: Sequence[str] = (), **flags: Any) -> Config:
+def task_names() -> list[str]:
+    """Return the names of all tasks that are ours: robots', then Gymnasium's."""
+    return [*assets.task_names(), *TASKS]
+
+
+def load_task(name: str) -> AnyTask:
+    """Return a task by name: of a robot, of Gymnasium, or "gym:" and any Gymnasium id."""
+    data = _task(name)
+    if data["kind"] == "gym":
+        return strict.convert(GymTask, data, name)
+    return strict.convert(Task, data, str(assets.task_path(name)))
+
+
+def robot_task(config: Config, what: str) -> Task:
+    """Return the task of a robot's run, or raise `InputError`: `what` is for robots only."""
+    if isinstance(config.task, Task):
+        return config.task
+    raise InputError(
+        f"{what} is for robots, and {config.task.name} is a task of Gymnasium; "
+        "`robot-ppo eval RUN` scores it"
+    )
+
+
+def load(
+    task: str, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
+) -> Config:
     """Return the configuration of a run.
 
     Args:
-        task: name of a file in configs/tasks.
-        preset: name of a file in configs/train.
+        task: name of a file in configs/tasks, of a Gymnasium task, or "gym:" and an id.
+        preset: name of a file in configs/train; None: `default` for robots, `gym` for the others.
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
     """
-    data = _mapping(assets.preset_path(preset))
-    data["task"] = {"name": task, **_mapping(assets.task_path(task))}
-    data |= {key: value for key, value in flags.items() if value is not None}
     # Checked before overrides too, so that an error names the file it comes from.
-    strict.convert(Task, data["task"], str(assets.task_path(task)))
+    preset = preset or ("default" if isinstance(load_task(task), Task) else "gym")
+    data = _mapping(assets.preset_path(preset))
+    data["task"] = _task(task)
+    data |= {key: value for key, value in flags.items() if value is not None}
     strict.convert(Config, data, str(assets.preset_path(preset)))
     return _overridden(data, overrides)
+
+
+def _task(name: str) -> dict[str, Any]:
+    """Return a task as plain data."""
+    if name in TASKS or name.startswith(FOREIGN):
+        return {"kind": "gym", "name": name}
+    if name not in task_names():
+        hint = strict.did_you_mean(name, task_names())
+        raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
+    return {"kind": "robot", "name": name, **_mapping(assets.task_path(name))}
 
 
 def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
@@ -274,9 +328,6 @@ _AT_LEAST = {
     "ppo.critic_learning_rate": 0,
 }
 _ABOVE_ZERO = (
-    "task.control_period",
-    "task.physics_timestep",
-    "task.episode_length",
     "ppo.gamma",
     "ppo.clip",
     "ppo.beta",
@@ -290,22 +341,37 @@ _ABOVE_ZERO = (
     "networks.last_gain",
     "networks.obs_clip",
 )
-_FRACTIONS = ("ppo.gamma", "ppo.gae_lambda", "task.commands.standing_fraction")
+_FRACTIONS = ("ppo.gamma", "ppo.gae_lambda")
+_TASK_ABOVE_ZERO = ("task.control_period", "task.physics_timestep", "task.episode_length")
+_TASK_FRACTIONS = ("task.commands.standing_fraction",)
 
 
 def check(config: Config) -> None:
     """Raise `InputError` for values that no structure forbids but no run can use."""
-    task = config.task
     strict.check_finite(msgspec.to_builtins(config), "configuration")
     for key, least in _AT_LEAST.items():
         value = attrgetter(key)(config)
         _require(value >= least, key, f"{value} must be at least {least}")
-    for key in _ABOVE_ZERO:
+    robot = isinstance(config.task, Task)
+    for key in (*_ABOVE_ZERO, *(_TASK_ABOVE_ZERO if robot else ())):
         value = attrgetter(key)(config)
         _require(value is None or value > 0, key, f"{value} must be above 0")
-    for key in _FRACTIONS:
+    for key in (*_FRACTIONS, *(_TASK_FRACTIONS if robot else ())):
         value = attrgetter(key)(config)
         _require(0 <= value <= 1, key, f"{value} is not in [0, 1]")
+    batch = config.num_envs * config.rollout
+    _require(
+        config.ppo.minibatches <= batch,
+        "ppo.minibatches",
+        f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
+    )
+    _check_learner(config)
+    if isinstance(config.task, Task):
+        _check_task(config.task)
+
+
+def _check_task(task: Task) -> None:
+    """Raise `InputError` for values of a robot's task that contradict each other."""
     stance = task.gait.stance
     _require(0 < stance < 1, "task.gait.stance", f"{stance} is not between 0 and 1")
     ratio = task.control_period / task.physics_timestep
@@ -314,13 +380,6 @@ def check(config: Config) -> None:
         "task.physics_timestep",
         f"{task.physics_timestep} must divide control_period {task.control_period}",
     )
-    batch = config.num_envs * config.rollout
-    _require(
-        config.ppo.minibatches <= batch,
-        "ppo.minibatches",
-        f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
-    )
-    _check_learner(config)
     for path, value in _ranges(task):
         _require(value[0] <= value[1], path, f"[{value[0]}, {value[1]}] is not [low, high]")
     for name, entry in task.rewards.items():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robot_ppo import assets
-from robot_ppo.config import Config, Terminations, load_run
+from robot_ppo.config import Config, Terminations, load_run, robot_task
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
@@ -54,15 +54,15 @@ def build(config: Config, checkpoint: Checkpoint) -> bytes:
 
 def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
     """Return the actor of a checkpoint."""
-    joints = len(assets.load_robot(config.task.robot).joints)
-    actor = Actor(Layout(config.task.observation, joints).size, joints, config.networks)
-    actor.load_state_dict(checkpoint.learner["actor"])
+    weights = checkpoint.learner["actor"]
+    actor = Actor(len(weights["normalizer.mean"]), len(weights["log_std"]), config.networks)
+    actor.load_state_dict(weights)
     return actor.eval()
 
 
 def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Contract:
     """Return what the policy assumes."""
-    task = config.task
+    task = robot_task(config, "a policy file")
     robot = assets.load_robot(task.robot)
     normalizer = actor.normalizer
     return Contract(
@@ -111,10 +111,11 @@ def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
 @torch.inference_mode()
 def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
     """Return one episode's first ticks, by the training environment and the training network."""
-    robot = assets.load_robot(config.task.robot)
+    task = robot_task(config, "a policy file")
+    robot = assets.load_robot(task.robot)
     # Even a policy that falls gives one unbroken trace.
     endless = msgspec.structs.replace(
-        config.task, terminations=Terminations(tilt=math.inf, base_height=-math.inf)
+        task, terminations=Terminations(tilt=math.inf, base_height=-math.inf)
     )
     env = RobotEnv(endless, robot, 1, threads=1, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)

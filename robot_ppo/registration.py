@@ -1,20 +1,23 @@
-"""The Gymnasium ids: `robot_ppo/<Task>-v0`, one robot or many."""
+"""The Gymnasium ids, one simulation or many: `robot_ppo/<Task>-v0`, `robot_ppo/HalfCheetah-v5`."""
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 
 from robot_ppo import assets
+from robot_ppo.envs.gym_tasks import TASKS
 
 
 def env_id(task: str) -> str:
     """Return the Gymnasium id of a task: "go2_walk" -> "robot_ppo/Go2Walk-v0"."""
+    if task in TASKS:
+        return f"robot_ppo/{task}"
     return f"robot_ppo/{''.join(word.capitalize() for word in task.split('_'))}-v0"
 
 
 def register() -> None:
     """Register every shipped task, for `gymnasium.make` and `gymnasium.make_vec`."""
-    for task in assets.task_names():
+    for task in (*assets.task_names(), *TASKS):
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(
                 id=env_id(task),
@@ -31,6 +34,7 @@ def _make(**kwargs: Any) -> gymnasium.Env:
 
 
 def _make_vec(**kwargs: Any) -> gymnasium.vector.VectorEnv:
-    from robot_ppo.envs.robot_env import make
+    from robot_ppo import config, envs
 
-    return make(**kwargs)
+    task = config.load_task(kwargs.pop("task"))
+    return cast("gymnasium.vector.VectorEnv", envs.make_task(task, **kwargs))

@@ -1,4 +1,4 @@
-"""MuJoCo playing the robot: in lockstep with a node in this process, or as a process of its own.
+"""MuJoCo playing the robot, in lockstep with a node in this process.
 
 The physics are the eval variant's: 2 ms, every collision geom, torque motors whose PD law runs at
 the physics rate. In lockstep the node's clock *is* the simulation, so nothing can be late and a
@@ -7,17 +7,14 @@ run is the same, bit for bit, every time:
     robot = SimulatedRobot(assets.load_robot("go2"))
     node = Node(policy, LockstepDriver(robot), LockstepClock(robot), ...)
 
-As a process, `robot-ppo sim go2`, it runs in real time and is reached by the UDP protocol.
+As a process of its own it is `robot-ppo sim go2` (robot_server.py).
 
 `state()` describes the state before the last physics step, as MuJoCo's sensors do; the truth
 (`velocity_b` and so on) is the present one.
 """
 
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import mujoco
 import numpy as np
@@ -29,19 +26,11 @@ from robot_ppo.envs.sensors import SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
-from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
+from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
-from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT, Hello, RobotEndpoint
 
 CONTACT_FORCE = 1.0
 """[N] A foot that presses harder than this touches the ground."""
-
-PERIOD = 0.002
-"""[s] Between two states of the process, as of the real robot's low-level interface."""
-SLIP = 0.1
-"""[s] So far behind real time, the process lets the lost time go and says so."""
-FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
-"""Noise of the process [rad/s] [m/s^2]: a real IMU never gives the same bits twice."""
 
 
 class SimulatedRobot:
@@ -79,6 +68,7 @@ class SimulatedRobot:
         self._qvel = np.array([j.dofadr[0] for j in joints])
         base = self.model.joint(int(self.model.body(robot.base.body).jntadr[0]))
         self._base_qpos, self._base_qvel = int(base.qposadr[0]), int(base.dofadr[0])
+        self._range = robot.vector("range").T
         self._rng = np.random.default_rng(seed)
         self._past: deque[np.ndarray] = deque(maxlen=1 + round(sensor_delay / EVAL_TIMESTEP))
         self.reset()
@@ -96,8 +86,11 @@ class SimulatedRobot:
         self.damp()
 
     def drive(self, target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> None:
-        """Let every motor hold `target` [rad] with these gains until told otherwise."""
-        self.target = np.array(target, np.float64)
+        """Let every motor hold `target` [rad] with these gains until told otherwise.
+
+        A target beyond the joint's range is held at its end, as by a motor that knows its stops.
+        """
+        self.target = np.clip(np.asarray(target, np.float64), *self._range)
         self.motors.kp[0], self.motors.kd[0] = kp, kd
 
     def damp(self) -> None:
@@ -212,89 +205,10 @@ class LockstepDriver:
         values = (command.target, command.kp, command.kd)
         self.robot.drive(*(self._map.to_robot(v) for v in values))
 
-    def close(self) -> None:
+    def damp(self) -> None:
         """Let the motors brake."""
         self.robot.damp()
 
-
-def serve(
-    robot_name: str,
-    port: int = DEFAULT_PORT,
-    seconds: float | None = None,
-    noise: Mapping[str, float] | None = None,
-    say: Callable[[str], None] = print,
-    stop: threading.Event | None = None,
-) -> None:
-    """Be a robot over UDP on loopback, in real time, until Ctrl-C, SIGTERM or `stop`.
-
-    Args:
-        robot_name: a folder in robots/.
-        port: where it listens; a port that is taken is an `InputError`, 0 takes a free one.
-        seconds: real time after which it ends by itself.
-        noise: of the sensors, by default `FLICKER`.
-        say: takes what there is to tell, a line at a time.
-        stop: ends it from another thread.
-    """
-    spec = assets.load_robot(robot_name)
-    robot = SimulatedRobot(spec, noise=FLICKER if noise is None else noise)
-    hello = Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet)
-    stop = stop or threading.Event()
-    with RobotEndpoint(hello, port) as wire, _stopped_by_signals(stop):
-        say(
-            f"{spec.description}: simulated in real time, {1 / EVAL_TIMESTEP:.0f} steps/s, lying "
-            f"on the ground.\nListening on UDP 127.0.0.1:{wire.port}. Connect with: "
-            f"robot-ppo-node run FILE.onnx --driver udp --port {wire.port} --arm\nCtrl-C ends it."
-        )
-        lost = _live(robot, wire, seconds, say, stop)
-        counters = wire.counters
-    say(
-        f"Simulated {robot.time:.1f} s, {lost:.1f} s behind real time; {counters.accepted} "
-        f"commands taken, {sum(counters.malformed.values())} malformed datagrams dropped."
-    )
-
-
-def _live(
-    robot: SimulatedRobot,
-    wire: RobotEndpoint,
-    seconds: float | None,
-    say: Callable[[str], None],
-    stop: threading.Event,
-) -> float:
-    """Simulate in real time with absolute deadlines; return how far it fell behind [s]."""
-    clock = MonotonicClock()
-    born = start = clock.now()
-    lost, told = 0.0, -np.inf
-    ticks = 0
-    while not stop.is_set() and (seconds is None or clock.now() < born + seconds):
-        ticks += 1
-        clock.sleep_until(start + ticks * PERIOD)
-        now = clock.now()
-        late = now - (start + ticks * PERIOD)
-        if late > SLIP:
-            start, lost = start + late, lost + late
-            if now - told > 1:
-                told = now
-                say(f"Behind real time by {lost:.1f} s in all: this machine is too busy.")
-        command = wire.receive(now)
-        if command:
-            robot.drive(command.target, command.kp, command.kd)
-        elif wire.silent(now):
-            robot.damp()
-        robot.advance_to(ticks * PERIOD)
-        wire.send_state(robot.time, robot.state())
-    return lost
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `stop` instead of raising; only the main thread may ask so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+    def close(self) -> None:
+        """Let the motors brake."""
+        self.damp()

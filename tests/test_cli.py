@@ -12,9 +12,10 @@ from node_helpers import ROOT
 
 import robot_ppo
 from robot_ppo import assets, cli
+from robot_ppo.envs.gym_tasks import TASKS
 from robot_ppo.training import evaluate
 
-COMMANDS = ("list", "train", "eval", "export", "play", "sim", "bench")
+COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "bench")
 
 
 def words(text):
@@ -68,11 +69,12 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
     ("command", "options"),
     [
         ("train", "--out --preset --seed --steps --minutes --threads --set --resume --overwrite"),
+        ("doctor", "--json"),
         ("eval", "--json --plot --quick"),
         ("export", "-o"),
         ("play", "--video --plot --seconds --command"),
         ("sim", "--port"),
-        ("bench", "--json env,train,walk,node"),
+        ("bench", "--json env,gym,train,walk,node"),
     ],
 )
 def test_the_options_that_scripts_use_exist(command, options, capsys):
@@ -95,9 +97,10 @@ def test_list_names_robots_tasks_and_presets(capsys):
     assert lines == [
         f"robots: {', '.join(assets.robot_names())}",
         f"tasks: {', '.join(assets.task_names())}",
+        f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other with Box spaces)",
         f"presets: {', '.join(assets.preset_names())}",
     ]
-    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[2]
+    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[3]
 
 
 # -- wrong input --------------------------------------------------------------------------------
@@ -107,6 +110,15 @@ def test_list_names_robots_tasks_and_presets(capsys):
     ("arguments", "text"),
     [
         (["train", "go2_wlak"], "unknown task 'go2_wlak'; did you mean 'go2_walk'? Known: "),
+        (
+            ["train", "HalfCheeta-v5"],
+            "unknown task 'HalfCheeta-v5'; did you mean 'HalfCheetah-",
+        ),
+        (["train", "HalfCheetah-v5", "--set", "task.gait=1"], "key `task.gait`. Known: name"),
+        (["train", "gym:Pendulun-v1"], "no environment 'Pendulun-v1'; did you mean 'Pendulum-v1'?"),
+        (["train", "gym:CartPole-v1"], "its action space is Discrete; only continuous tasks"),
+        (["train", "gym:Blackjack-v1"], "its observation space is Tuple; only continuous tasks"),
+        (["train", "gym:nothing:Pendulum-v1"], "gym:nothing:Pendulum-v1: Gymnasium knows no"),
         (["train", "go2_walk", "--preset", "defautl"], "unknown preset 'defautl'; did you mean"),
         (["sim", "go3"], "unknown robot 'go3'; did you mean 'go2'? Known: "),
         (
@@ -146,7 +158,12 @@ def test_a_missing_run_or_file_is_said(command, missing, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [*([*words, "."] for words in READERS.values()), ["export", ".", "-o", "x.onnx"]]
+    "arguments",
+    [
+        *([*words, "."] for words in READERS.values()),
+        ["export", ".", "-o", "x.onnx"],
+        ["doctor", "."],
+    ],
 )
 def test_a_folder_without_a_run_is_said(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -184,6 +201,7 @@ def test_a_malformed_command_line_has_exit_code_2(arguments, text, capsys):
     "arguments",
     [
         ["train", "go2_walk"],
+        ["doctor", "run"],
         ["eval", "run"],
         ["export", "run", "-o", "x.onnx"],
         ["play", "x.onnx"],

@@ -41,7 +41,7 @@ def shipped(tmp_path, monkeypatch):
 # What is shipped
 
 
-@pytest.mark.parametrize("task", assets.task_names())
+@pytest.mark.parametrize("task", [*config.task_names(), "gym:Pendulum-v1"])
 @pytest.mark.parametrize("preset", assets.preset_names())
 def test_every_shipped_task_loads_with_every_preset(task, preset):
     loaded = config.load(task, preset)

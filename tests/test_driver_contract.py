@@ -1,14 +1,19 @@
 """What every driver keeps: one class of tests, and a subclass for each driver."""
 
+import itertools
+import time
+
 import numpy as np
 import pytest
+from dds_helpers import Alive, free_domain
 from node_helpers import robot
 
-from robot_ppo_export.contract.state import SIGNALS, zeros
+from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import drivers
-from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
 from robot_ppo_export.node.drivers.base import (
+    Connection,
     JointMap,
     Measured,
     MotorCommand,
@@ -17,6 +22,7 @@ from robot_ppo_export.node.drivers.base import (
     negotiate,
 )
 from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.drivers.replay import ReplayDriver
 from robot_ppo_export.node.drivers.udp import UdpDriver
 from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
 
@@ -30,11 +36,17 @@ def pose_of(names) -> np.ndarray:
     return np.array([POSE[name] for name in names], "f4")
 
 
+def brakes(commanded, damping) -> bool:
+    """Whether {joint: (target, kp, kd)} is damping."""
+    return all((kp, kd) == (0, pytest.approx(damping)) for _, kp, kd in commanded.values())
+
+
 class DriverContract:
     """A driver's tests: `make` gives a driver and the robot's end of it.
 
     The robot's joints stand at `POSE`. The robot's end has `measure()`, which lets the robot send
-    one more measurement, and `commanded()`, the last command as {joint: (target, kp, kd)}.
+    at least one more measurement, `silence()`, after which it sends none, and `commanded()`, the
+    last command as {joint: (target, kp, kd)}.
     """
 
     def make(self, joints, signals=frozenset(SIGNALS)):
@@ -112,6 +124,55 @@ class DriverContract:
         driver.open(NAMES, FEET)
         negotiate(contract(), driver)
 
+    def test_times_and_sequences_never_go_back(self):
+        driver, end = self.make(NAMES)
+        driver.open(NAMES, FEET)
+        samples = []
+        for _ in range(5):
+            end.measure()
+            samples.append(driver.read())
+        times = [sample.time for sample in samples]
+        assert times == sorted(times)
+        assert all(b.sequence > a.sequence for a, b in itertools.pairwise(samples))
+
+    def test_a_robot_that_falls_silent_gives_nothing_new_and_nobody_waits(self):
+        driver, end = self.make(NAMES)
+        driver.open(NAMES, FEET)
+        end.measure()
+        assert driver.read() is not None
+        end.silence()
+        driver.read()  # what was still under way
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            assert driver.read() is None
+            took.append(time.monotonic() - began)
+        assert np.median(took) < 0.005  # one that waits would do so every time
+
+    def test_damp_brakes_every_joint(self):
+        driver, end = self.make(SHUFFLED)
+        driver.open(NAMES, FEET)
+        driver.write(MotorCommand(pose_of(NAMES), *np.ones((2, len(NAMES)), "f4")))
+        end.commanded()
+        driver.damp()
+        assert brakes(end.commanded(), robot().damping.kd)
+
+    def test_damping_is_the_last_thing_that_is_sent(self):
+        driver, end = self.make(NAMES)
+        driver.open(NAMES, FEET)
+        driver.write(MotorCommand(pose_of(NAMES), *np.ones((2, len(NAMES)), "f4")))
+        assert not brakes(end.commanded(), robot().damping.kd)
+        driver.close()
+        assert brakes(end.commanded(), robot().damping.kd)
+
+    def test_a_command_is_copied_and_not_kept(self):
+        driver, end = self.make(NAMES)
+        driver.open(NAMES, FEET)
+        target = pose_of(NAMES)
+        driver.write(MotorCommand(target, target + 1, target + 2))
+        target[:] = 77  # the arrays belong to the node, which goes on to use them
+        assert all(values[0] != 77 for values in end.commanded().values())
+
     def test_closing_twice_is_harmless(self):
         driver, _ = self.make(NAMES)
         driver.close()
@@ -129,6 +190,9 @@ class TestFake(DriverContract):
             def measure(self):
                 pass
 
+            def silence(self):
+                driver.mutate = lambda tick, state: None
+
             def commanded(self):
                 c = driver.written[-1]
                 rows = zip(c.target, c.kp, c.kd, strict=True)
@@ -137,35 +201,99 @@ class TestFake(DriverContract):
         return driver, End()
 
 
-class TestUdp(DriverContract):
+class LiveEnd:
+    """The far end of a driver, alive in a thread."""
+
+    def __init__(self, alive, joints):
+        self.alive, self.joints = alive, joints
+
+    def measure(self):
+        sends = self.alive.sent
+        ends = time.monotonic() + 2
+        while self.alive.sent < sends + 2 and time.monotonic() < ends:
+            time.sleep(0.002)
+
+    def silence(self):
+        self.alive.sends = False
+        time.sleep(0.02)
+
+    def commanded(self):
+        time.sleep(0.03)
+        _, command = self.alive.commands[-1]
+        rows = zip(command.target, command.kp, command.kd, strict=True)
+        return dict(zip(self.joints, rows, strict=True))
+
+
+class LiveContract(DriverContract):
+    """For a driver whose robot is elsewhere: `connect` gives driver and far end."""
+
+    def connect(self, joints, signals):
+        raise NotImplementedError
+
     def make(self, joints, signals=frozenset(SIGNALS)):
-        import threading
-        import time
+        driver, end = self.connect(joints, signals)
+        pose = [POSE.get(name, 0.0) for name in joints]
+        alive = Alive(end, joints, FEET, pose)
+        self.opened += [driver, alive]
+        return driver, LiveEnd(alive, joints)
 
-        wire = RobotEndpoint(Hello("test", joints, tuple(signals), FEET), port=0)
-        driver = UdpDriver(MonotonicClock(), port=wire.port, wait=5.0)
-        self.opened += [wire, driver]
-        state = zeros((), len(joints), len(FEET))
-        state.joint_pos[:] = [POSE.get(name, 0.0) for name in joints]
-        received = []
 
-        def answer(until):
-            while wire.counters.received == until and time.monotonic() < ends:
-                received.append(wire.receive(time.monotonic()))
-                time.sleep(0.002)
+class TestUdp(LiveContract):
+    def connect(self, joints, signals):
+        end = RobotEndpoint(Hello("test", joints, tuple(signals), FEET), port=0)
+        return UdpDriver(MonotonicClock(), port=end.port, wait=5.0), end
 
-        ends = time.monotonic() + 5.0
-        threading.Thread(target=answer, args=(0,), daemon=True).start()
+
+class TestUnitree(LiveContract):
+    def connect(self, joints, signals):
+        pytest.importorskip("cyclonedds")
+        from robot_ppo_export.node.drivers.unitree import UnitreeDriver
+        from robot_ppo_export.node.drivers.unitree_bodies import Body
+        from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+
+        body = Body("test", "unitree_go", joints, (1,) * 20)
+        domain = free_domain()
+        connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)
+        driver = UnitreeDriver(MonotonicClock(), connection, body)
+        driver.signals &= signals
+        return driver, UnitreeRobot(body, joints, domain)
+
+
+class TestRos2(LiveContract):
+    def connect(self, joints, signals):
+        pytest.importorskip("cyclonedds")
+        from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+        from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+
+        domain = free_domain()
+        connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)
+        return Ros2Driver(MonotonicClock(), connection), Ros2Robot(joints, domain, signals=signals)
+
+
+class TestReplay(DriverContract):
+    def make(self, joints, signals=frozenset(SIGNALS)):
+        places = Measured(len(joints), len(FEET))
+        places.state.joint_pos[:] = [POSE.get(name, 0.0) for name in joints]
+        count, period = 1000, 0.02
+        rows = {
+            "sequence": np.arange(1, count + 1),
+            "sample_time": 7 + period * np.arange(count),
+            "measured": np.tile(places.flat, (count, 1)),
+        }
+        clock = SteppedClock()
+        driver = ReplayDriver(clock, rows, {"joints": joints, "measured": places.places})
+        driver.signals = signals
 
         class End:
             def measure(self):
-                wire.send_state(0.0, state)
-                time.sleep(0.01)
+                clock.sleep_until(clock.now() + period)
+
+            def silence(self):
+                clock.sleep_until(1000.0)
 
             def commanded(self):
-                time.sleep(0.02)
-                command = wire.receive(time.monotonic())
-                rows = zip(command.target, command.kp, command.kd, strict=True)
+                c = driver.written[-1]
+                rows = zip(c.target, c.kp, c.kd, strict=True)
                 return dict(zip(joints, rows, strict=True))
 
         return driver, End()
@@ -173,7 +301,7 @@ class TestUdp(DriverContract):
 
 def test_an_unknown_driver_is_answered_with_the_list():
     with pytest.raises(InputError, match="did you mean 'udp'"):
-        drivers.create("upd", MonotonicClock(), "127.0.0.1", None, 1.0)
+        drivers.create("upd", MonotonicClock(), Connection())
 
 
 def test_two_joints_of_one_name_are_refused():

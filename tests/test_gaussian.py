@@ -66,3 +66,28 @@ def test_kl_is_not_symmetric(p, q):
 def test_a_wider_gaussian_has_more_entropy_by_the_logarithm(p):
     grown = gaussian.entropy(p[1] + torch.log(torch.tensor(2.0))) - gaussian.entropy(p[1])
     assert torch.allclose(grown, K * torch.log(torch.tensor(2.0, dtype=torch.float64)))
+
+
+def test_the_mean_score_is_zero_so_a_baseline_changes_no_gradient():
+    """By a grid of equal shares of the distribution's mass."""
+    share = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    at = torch.tensor([0.7, -0.4], dtype=torch.float64, requires_grad=True)  # mean, log std
+    actions = (at[0] + at[1].exp() * torch.special.ndtri(share)).detach()[:, None]
+    log_probs = gaussian.log_prob(actions, at[:1], at[1:])
+    (score,) = torch.autograd.grad(log_probs.mean(), at, retain_graph=True)
+    assert score.tolist() == pytest.approx([0, 0], abs=1e-3)
+    # Negative control: weighed with what the action brings, it is not zero.
+    (gradient,) = torch.autograd.grad((log_probs * actions[:, 0]).mean(), at)
+    assert gradient.tolist() == pytest.approx([1, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 1.0])
+def test_the_second_moment_of_the_ratio_is_exponential_in_the_kl(shift):
+    """Of two Gaussians that differ in their means."""
+    x = torch.linspace(-15, 15, 40_001, dtype=torch.float64)[:, None]
+    old, log_std = torch.zeros(1, dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)
+    new = old + shift * log_std.exp()
+    before = gaussian.log_prob(x, old, log_std)
+    ratio = torch.exp(gaussian.log_prob(x, new, log_std) - before)
+    moment = torch.trapezoid(ratio**2 * before.exp(), x[:, 0])
+    assert moment == pytest.approx(float(torch.exp(2 * gaussian.kl(old, log_std, new, log_std))))

@@ -13,6 +13,8 @@ from node_helpers import ROOT
 
 import robot_ppo
 from robot_ppo import assets, registration
+from robot_ppo.envs.gym_env import MujocoVectorEnv
+from robot_ppo.envs.gym_tasks import TASKS
 from robot_ppo.envs.robot_env import RobotEnv
 
 ID = "robot_ppo/Go2Walk-v0"
@@ -128,3 +130,55 @@ def test_the_single_environment_ends_on_the_true_last_observation(single):
     assert np.array_equal(observation[last], action)  # not the zeros of a new episode
     assert observation in single.observation_space
     assert info["privileged"].ndim == 1
+
+
+# -- Gymnasium's own MuJoCo tasks on the native engine --------------------------------------------
+
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+@every_task
+def test_a_task_of_gymnasium_is_found_both_ways(task):
+    id = f"robot_ppo/{task}"
+    many, single = gymnasium.make_vec(id, num_envs=3), gymnasium.make(id)
+    assert isinstance(many.unwrapped, MujocoVectorEnv) and many.num_envs == 3
+    assert single.observation_space == many.single_observation_space
+    assert single.action_space == many.single_action_space
+    assert registration.env_id(task) == id
+
+
+@every_task
+@pytest.mark.filterwarnings("ignore:.*(recommend using a symmetric|value is -?infinity)")
+def test_a_single_task_of_gymnasium_passes_gymnasiums_checker(task):
+    check_env(gymnasium.make(f"robot_ppo/{task}").unwrapped, skip_render_check=True)
+
+
+@every_task
+def test_vector_spaces_of_a_task_of_gymnasium_hold_what_comes_back(task):
+    env = gymnasium.make_vec(f"robot_ppo/{task}", num_envs=3)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    observation, info = env.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(3):
+        assert observation in env.observation_space
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert reward.shape == terminated.shape == truncated.shape == (3,)
+        assert reward.dtype == np.float64
+        assert terminated.dtype == truncated.dtype == bool
+        assert info["privileged"].shape == (3, 0)
+
+
+def test_a_seed_starts_the_same_episodes_again():
+    env = gymnasium.make_vec("robot_ppo/Hopper-v5", num_envs=3)
+    first = env.reset(seed=5)[0]
+    assert np.array_equal(first, env.reset(seed=[5, 6, 7])[0])
+    assert not np.array_equal(first, env.reset()[0])
+
+
+def test_a_single_task_of_gymnasium_ends_on_its_last_observation():
+    env = gymnasium.make("robot_ppo/Reacher-v5")
+    env.reset(seed=1)
+    for step in range(50):
+        observation, _, terminated, truncated, _ = env.step(np.ones(2, np.float32))
+        assert not terminated and truncated == (step == 49)
+    assert np.abs(observation[6:8]).max() > 1.0  # joint velocities: a start has none like that

@@ -150,12 +150,21 @@ def test_a_driver_knows_nothing_of_envelope_or_policy():
         assert not any(inside(i, *forbidden) for i in IMPORTS[module]), module
 
 
+DDS = {f"{EXPORT}.node.drivers.{name}" for name in ("dds", "dds_config", "unitree_idl", "ros2_idl")}
+"""Where the extras `unitree` and `ros2` are imported."""
+
+
 def test_the_robot_needs_four_packages_and_no_more():
     allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "yaml", "msgspec", EXPORT}
     for module in (m for m in FILES if inside(m, EXPORT)):
         extra = {"onnx"} if module == f"{EXPORT}.to_onnx" else set()
+        extra |= {"cyclonedds"} if module in DDS else set()
         foreign = {i.split(".")[0] for i in IMPORTS[module]} - allowed - extra
         assert not foreign, f"{module} imports {foreign}"
+
+
+def test_dds_is_imported_only_where_it_is_spoken():
+    assert importers("cyclonedds") == DDS
 
 
 def test_one_module_imports_onnx_and_one_onnxruntime():
@@ -208,7 +217,17 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "mujoco", "onnx", "onnxruntime", "matplotlib", "av", "rich", "tensorboard"}
+HEAVY = {
+    "torch",
+    "mujoco",
+    "cyclonedds",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "av",
+    "rich",
+    "tensorboard",
+}
 
 
 def test_importing_the_export_package_loads_nothing_but_itself():

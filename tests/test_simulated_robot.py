@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from test_driver_contract import FEET, POSE, DriverContract
 
-from robot_ppo import assets
-from robot_ppo import simulated_robot as sim
+from robot_ppo import assets, robot_server
 from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
 from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
 from robot_ppo_export.errors import InputError
@@ -74,6 +73,12 @@ def test_home_is_the_keyframe_of_the_model(robot, spec):
     robot.reset("home")
     assert robot.position_w()[2] == pytest.approx(spec.base.height, abs=1e-6)
     assert np.allclose(robot.state().joint_pos, spec.vector("default"), atol=1e-6)
+
+
+def test_a_target_beyond_the_range_is_held_at_its_end(robot, spec):
+    n = len(spec.joints)
+    robot.drive(np.full(n, 1e6), np.full(n, 20.0), np.full(n, 1.0))
+    assert np.array_equal(robot.target, spec.vector("range")[:, 1])
 
 
 def test_it_stands_under_the_standing_gains(robot, spec):
@@ -173,14 +178,18 @@ class Still:
     def measure(self):
         self.steps += 1
 
+    def silence(self):
+        self.state = None  # reading it would be an error
+
     def drive(self, *command):
-        self.command = command
+        self.command = [values.copy() for values in command]
 
     def commanded(self):
         return dict(zip(self.spec.joint_names, zip(*self.command, strict=True), strict=True))
 
     def damp(self):
-        pass
+        n = len(self.spec.joint_names)
+        self.command = [np.zeros(n), np.zeros(n), np.full(n, helpers.robot().damping.kd)]
 
 
 class TestLockstepDriver(DriverContract):
@@ -205,12 +214,13 @@ def test_the_driver_maps_by_name(robot, spec):
     joints = spec.joint_names[::-1]
     driver = opened(robot, joints)
     assert np.array_equal(driver.read().state.joint_pos, robot.state().joint_pos[::-1])
-    target = np.arange(len(joints), dtype=np.float32)
-    driver.write(MotorCommand(target, target + 20, target + 40))
+    gain = np.arange(len(joints), dtype=np.float32)
+    target = spec.vector("default").astype(np.float32)[::-1].copy()
+    driver.write(MotorCommand(target, gain + 20, gain + 40))
     target[:] = -1  # the arrays belong to the node, which goes on to use them
-    assert np.array_equal(robot.target, np.arange(len(joints))[::-1])
-    assert np.array_equal(robot.motors.kp[0], robot.target + 20)
-    assert np.array_equal(robot.motors.kd[0], robot.target + 40)
+    assert np.array_equal(robot.target, spec.vector("default").astype(np.float32))
+    assert np.array_equal(robot.motors.kp[0], gain[::-1] + 20)
+    assert np.array_equal(robot.motors.kd[0], gain[::-1] + 40)
 
 
 def newest(node):
@@ -226,7 +236,9 @@ def served():
     """A robot over UDP on a free port, in a thread; yields its port and a connected node's end."""
     lines, stop = [], threading.Event()
     thread = threading.Thread(
-        target=sim.serve, args=("go2", 0), kwargs={"say": lines.append, "stop": stop}
+        target=robot_server.serve,
+        args=("go2", robot_server.Place(port=0)),
+        kwargs={"say": lines.append, "stop": stop},
     )
     thread.start()
     assert within(10, lambda: lines)
@@ -283,7 +295,7 @@ def test_states_arrive_whole_periods_apart(served):
         times += [message.time] if message else []
     assert len(times) == 100
     # Whole periods apart; some are skipped where the test was slower than the robot.
-    periods = np.diff(times) / sim.PERIOD
+    periods = np.diff(times) / robot_server.PERIOD
     assert np.allclose(periods, np.rint(periods), atol=1e-6)
     assert np.median(periods) < 10
 
@@ -291,12 +303,12 @@ def test_states_arrive_whole_periods_apart(served):
 def test_a_port_in_use_is_said_in_a_sentence(served):
     port, _ = served
     with pytest.raises(InputError, match=f"{port}.*--port"):
-        sim.serve("go2", port, say=lambda line: None)
+        robot_server.serve("go2", robot_server.Place(port=port), say=lambda line: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_process_cleanly(number):
-    code = "from robot_ppo.simulated_robot import serve; serve('go2', 0)"
+    code = "from robot_ppo.robot_server import Place, serve; serve('go2', Place(port=0))"
     command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()  # it lives, and its handlers are in place

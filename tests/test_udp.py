@@ -1,5 +1,6 @@
 """The UDP protocol: round trips, and every way in which a datagram can be wrong."""
 
+import socket
 import struct
 import time
 import zlib
@@ -46,6 +47,11 @@ def pair():
         assert node.hello == HELLO
         yield wire, node
         node.close()
+
+
+def sendto(node, data):
+    """Send raw bytes as the node."""
+    node.wire.socket.sendto(data, node.address)
 
 
 def arrive():
@@ -118,11 +124,11 @@ BAD = {
 @pytest.mark.parametrize("reason", BAD)
 def test_the_robot_drops_and_counts_a_malformed_datagram(pair, reason):
     wire, node = pair
-    node.wire.socket.send(BAD[reason])
+    sendto(node, BAD[reason])
     arrive()
     assert wire.receive(0.0) is None
     assert wire.counters.malformed == {reason: 1}
-    node.wire.socket.send(reframed(GOOD, 8, 77))  # and takes the next good one
+    sendto(node, reframed(GOOD, 8, 77))  # and takes the next good one
     arrive()
     assert wire.receive(0.0).kp[0] == 35
 
@@ -237,7 +243,7 @@ def test_a_malformed_newest_state_does_not_hide_the_one_before(pair):
 def test_a_replayed_command_is_not_taken_again(pair):
     wire, node = pair
     for at in (50, 50, 49, 51):
-        node.wire.socket.send(reframed(GOOD, 8, at))
+        sendto(node, reframed(GOOD, 8, at))
     arrive()
     wire.receive(0.0)
     assert wire.counters.accepted == 2
@@ -283,6 +289,23 @@ def test_the_robot_knows_when_it_must_damp_by_itself(pair):
     wire.receive(5.0)
     assert not wire.silent(5.0 + 0.99 * COMMAND_TIMEOUT)
     assert wire.silent(5.0 + 1.01 * COMMAND_TIMEOUT)
+
+
+def test_a_state_from_another_address_is_counted_and_dropped(pair):
+    wire, node = pair
+    where = node.wire.socket.getsockname()
+    forged = frames.encode(frames.STATE, 2**20, frames.encode_state(66.0, state()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(forged, where)
+    wire.send_state(1.0, state())
+    arrive()
+    assert node.receive().time == 1.0  # and its sequence number did not hide ours
+    assert node.counters.foreign == 1
+
+
+def test_the_nodes_socket_is_bound_to_the_way_to_the_robot(pair):
+    _, node = pair
+    assert node.wire.socket.getsockname()[0] == "127.0.0.1"
 
 
 # --- opening

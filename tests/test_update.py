@@ -230,6 +230,16 @@ def test_a_small_kl_raises_the_learning_rate_and_a_large_one_lowers_it():
         assert (one.learning_rate > 1e-3) == (direction > 0)
 
 
+def test_the_rounding_of_an_unmoved_policy_is_no_small_kl():
+    """Acting and learning run other numbers of rows at once: their means differ in last bits."""
+    one = learner(epochs=1, minibatches=1, kl_target=1e3, learning_rate=1e-3)
+    experience = rollout(one)
+    experience.means *= 1 + 1e-6
+    assert 0 < one.update(experience)["kl"] < schedules.UNMOVED
+    assert one.learning_rate == 1e-3
+    assert schedules.by_kl(1e-3, 2 * schedules.UNMOVED, 1e3) > 1e-3
+
+
 def test_without_a_target_the_learning_rate_stays():
     one = learner(kl_target=None, learning_rate=1e-3)
     assert one.update(rollout(one))["learning_rate"] == one.learning_rate == 1e-3

@@ -91,9 +91,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add = sub.add_argument
     add("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
-    add("--driver", required=True, help="robot interface: udp, or fake for a dry run")
+    add("--driver", required=True, help="udp, unitree or ros2; replay or fake without a robot")
     add("--host", default="127.0.0.1", help="where the robot is (default: this computer)")
     add("--port", type=_port, help="the robot's UDP port (default: 47100)")
+    add("--log", type=Path, metavar="FILE", help="replay: the log whose measurements come back")
+    _add_dds(sub)
     add("--wait", type=_positive, default=10.0, metavar="S", help="wait so long for the robot")
     add(
         "--rate-from-contract",
@@ -122,6 +124,25 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
     add("--record", type=Path, metavar="FILE.npz", help="write every tick, for `replay`")
     sub.set_defaults(function=_run)
+
+
+def _add_dds(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("DDS (unitree, ros2)")
+    add = group.add_argument
+    add("--interface", default="lo", metavar="NAME", help="network interface (default: lo)")
+    add("--domain", type=int, default=0, metavar="N", help="DDS domain; ROS_DOMAIN_ID for ROS 2")
+    add("--peer", action="append", default=[], metavar="ADDRESS", help="look for others here too")
+    add(
+        "--motion-mode",
+        choices=("refuse", "release", "ignore"),
+        default="refuse",
+        help="unitree: what to do when the vendor's own controller runs (default: refuse)",
+    )
+    add(
+        "--allow-silent-writers",
+        action="store_true",
+        help="unitree: tolerate others that could command the motors, while they do not",
+    )
 
 
 def _positive(text: str) -> float:

@@ -31,7 +31,7 @@ from robot_ppo.envs import model, privileged, rewards, saved, sensors, terminati
 from robot_ppo.envs.commands import CommandSource
 from robot_ppo.envs.engine import Engine
 from robot_ppo.envs.gait import Schedule
-from robot_ppo.envs.metrics import EpisodeMetrics
+from robot_ppo.envs.metrics import RobotMetrics
 from robot_ppo.envs.randomization import Ids, Randomizer
 from robot_ppo.envs.resets import StartStates
 from robot_ppo.envs.world import World
@@ -50,7 +50,7 @@ CONTACT_FORCE = 1.0
 
 def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
     """Return the environment of a shipped task."""
-    settings = config.load(task).task
+    settings = config.robot_task(config.load(task), "this environment")
     return RobotEnv(settings, assets.load_robot(settings.robot), num_envs, threads, seed)
 
 
@@ -88,7 +88,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.starts = StartStates(task.reset, self.engine.model, self.engine.joint_qpos)
         self.commands = CommandSource(task.commands, num_envs, task.control_period)
         self.observer = Observer(self.layout, (num_envs,))
-        self.metrics = EpisodeMetrics(num_envs, self.rewards.names, task.control_period)
+        self.metrics = RobotMetrics(num_envs, self.rewards.names, task.control_period)
         self.max_ticks = round(task.episode_length / task.control_period)
         self.diverged = 0
         """Simulations that left the finite numbers, since the start."""
@@ -135,7 +135,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         reward, terms = self.rewards.compute(world, failed)
         reward[diverged] = self.rewards.termination
         done = failed | truncated
-        self.metrics.add(reward, terms, world)
+        self.metrics.add(reward, terms)
+        self.metrics.add_errors(world)
         self.commands.advance(self._rng)
         observation = self._observe(state)
         critic = privileged.compute(self.task.privileged, world)

@@ -1,34 +1,34 @@
-"""A single robot as a plain `gymnasium.Env`: the vector environment with one simulation."""
+"""A single simulation as a plain `gymnasium.Env`: the vector environment with one row."""
 
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from robot_ppo.envs import robot_env
+from robot_ppo import config, envs
 
 
 class SingleEnv(gymnasium.Env):
-    """One robot at one task. The time limit is inside and is reported as truncation."""
+    """One simulation of one task. The time limit is inside and is reported as truncation."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, task: str, threads: int = 1) -> None:
         """Build the vector environment that does the work."""
-        self._vector = robot_env.make(task, num_envs=1, threads=threads)
+        self._vector = envs.make_task(config.load_task(task), 1, threads)
         self.observation_space = self._vector.single_observation_space
         self.action_space = self._vector.single_action_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; see `RobotEnv.reset`."""
+        """Start an episode; see the vector environment's `reset`."""
         super().reset(seed=seed)
         observation, info = self._vector.reset(seed=seed, options=options)
         return observation[0], {"privileged": info["privileged"][0]}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance one control period; at the end of an episode, the true last observation."""
+        """Advance by one action; at the end of an episode, the true last observation."""
         observation, reward, failed, truncated, info = self._vector.step(action[None])
         if info.get("_final_obs", np.zeros(1, bool))[0]:
             observation, critic = info["final_obs"], info["final_privileged"]

@@ -14,6 +14,8 @@ from robot_ppo.config import Networks
 from robot_ppo.ppo.parameters import Layers
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+MIN_STD = 1e-2
+"""What a normalizer divides by at least."""
 
 
 class Normalizer(nn.Module):
@@ -32,8 +34,8 @@ class Normalizer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     def std(self) -> Tensor:
-        """Return the standard deviation that divides, (size,) float32; at least 1e-2."""
-        return self.var.sqrt().clamp_min(1e-2).float()
+        """Return the standard deviation that divides, (size,) float32; at least `MIN_STD`."""
+        return self.var.sqrt().clamp_min(MIN_STD).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return clip((x - mean) / std, -clip, clip)."""

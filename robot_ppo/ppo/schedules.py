@@ -1,6 +1,8 @@
 """What changes over a run: pure functions."""
 
 MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+UNMOVED = 1e-9
+"""Up to this KL a policy is the one that acted, but for rounding: every update starts with it."""
 
 
 def linear(start: float, end: float | None, progress: float) -> float:
@@ -12,6 +14,6 @@ def by_kl(learning_rate: float, kl: float, target: float) -> float:
     """Return the learning rate / 1.5 above twice the KL target, * 1.5 below half of it."""
     if kl > 2 * target:
         return max(MIN_LEARNING_RATE, learning_rate / 1.5)
-    if 0 < kl < target / 2:
+    if UNMOVED < kl < target / 2:
         return min(MAX_LEARNING_RATE, learning_rate * 1.5)
     return learning_rate

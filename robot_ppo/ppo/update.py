@@ -129,6 +129,9 @@ class Learner:
             figures["std"] = self.actor.common_log_std().detach().exp().mean().item()
         if ppo.objective != "trpo":
             figures["learning_rate"] = self.learning_rate
+            if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
+                figures["kl_target"] = self.kl_target
+        figures["critic_learning_rate"] = self.critic_learning_rate
         if ppo.stop_kl is not None:
             figures["actor_steps"] = self._actor_steps
         if self.penalty is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN = (
     ("return", "return", "{:.2f}"),
     ("length", "episode length [s]", "{:.1f}"),
+    ("episode_steps", "episode length [steps]", "{:.0f}"),
     ("failed", "failed episodes", "{:.0%}"),
     ("velocity_error", "velocity error [m/s]", "{:.3f}"),
     ("yaw_error", "yaw rate error [rad/s]", "{:.3f}"),

@@ -14,7 +14,7 @@ from robot_ppo_export.files import write_atomically
 def train(
     task: str,
     out: Path,
-    preset: str,
+    preset: str | None,
     overrides: Sequence[str],
     resume: bool,
     overwrite: bool,
@@ -27,12 +27,14 @@ def train(
         settings = config.load_resumed(out, task, overrides, **flags)
     else:
         settings = config.load(task, preset, overrides, **flags)
-    prepare(out, settings, resume, overwrite)
+    check(out, resume, overwrite)
     from robot_ppo.training.logger import Logger
     from robot_ppo.training.train import Trainer
 
-    trainer = Trainer(settings, out, resume)
-    if resume and not trainer.steps:
+    trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
+    if not resume:
+        start(out, settings, overwrite)
+    elif not trainer.steps:
         print("no checkpoint yet: the run starts from its beginning")
     with Logger(out, trainer if resume else None) as logger:
         last = trainer.run(logger)
@@ -40,27 +42,29 @@ def train(
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
         print(f"go on with: robot-ppo train {task} --out {out} --resume")
-    else:
+    elif isinstance(settings.task, config.Task):
         print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
+    else:
+        print(f"next: robot-ppo eval {out}")
 
 
-def prepare(out: Path, settings: Config, resume: bool, overwrite: bool) -> None:
-    """Make the folder ready, or raise `InputError` where a run would be lost."""
+def check(out: Path, resume: bool, overwrite: bool) -> None:
+    """Raise `InputError` where a run, or what is not one, would be lost."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder for a run")
-    if resume:
+    if resume or not out.is_dir() or not any(out.iterdir()):
         return
-    if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
-            raise InputError(
-                f"{out}: is not empty; --resume goes on with that run, --overwrite deletes it"
-            )
-        _delete(out)
-    write_atomically(out / "config.yaml", config.to_yaml(settings).encode())
-
-
-def _delete(out: Path) -> None:
-    """Delete a run, and nothing that is not one."""
+    if not overwrite:
+        raise InputError(
+            f"{out}: is not empty; --resume goes on with that run, --overwrite deletes it"
+        )
     if not (out / "config.yaml").is_file():
         raise InputError(f"{out}: has no config.yaml, so it is not a run; delete it yourself")
-    shutil.rmtree(out)
+
+
+def start(out: Path, settings: Config, overwrite: bool) -> None:
+    """Begin a new run; with `overwrite`, the run that is there is deleted."""
+    check(out, False, overwrite)
+    if out.is_dir() and any(out.iterdir()):
+        shutil.rmtree(out)
+    write_atomically(out / "config.yaml", config.to_yaml(settings).encode())

@@ -16,9 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from robot_ppo import assets
+from robot_ppo import envs
 from robot_ppo.config import Config
-from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
@@ -46,14 +45,14 @@ class Trainer:
         """
         self.config = config
         torch.manual_seed(config.seed)
-        robot = assets.load_robot(config.task.robot)
-        self.env = RobotEnv(config.task, robot, config.num_envs, config.threads, config.seed)
-        size, joints = self.env.layout.size, len(robot.joints)
+        self.env = envs.make(config)
+        size = self.env.single_observation_space.shape[0]
+        actions = self.env.single_action_space.shape[0]
         privileged = self.env.reset()[1]["privileged"].shape[1]
         networks = config.networks
         self.learner = Learner(
             config,
-            Actor(size, joints, networks),
+            Actor(size, actions, networks),
             Critic(size + privileged, networks, config.ppo.normalize_returns),
         )
         self.rng = np.random.default_rng([config.seed, 1])
@@ -62,7 +61,7 @@ class Trainer:
             config.num_envs,
             size,
             size + privileged,
-            joints,
+            actions,
             networks.std == "state",
         )
         self.checkpoints = Checkpoints(folder)
@@ -147,7 +146,7 @@ class Trainer:
 
     def _critic_input(self, observation: np.ndarray, privileged: np.ndarray) -> torch.Tensor:
         """Return what the critic sees, (m, critic size)."""
-        return torch.from_numpy(np.concatenate((observation, privileged), axis=-1))
+        return torch.from_numpy(np.concatenate((observation, privileged), axis=-1)).float()
 
     def _start_episodes(self) -> None:
         """Start all episodes, and let the normalizers see some of the world before learning."""

@@ -101,7 +101,7 @@ def convert(kind: type[T], data: Any, source: str) -> T:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         message = _with_keys(str(error), data, kind)
-        raise InputError(f"{source}: {explain(message, kind)}") from None
+        raise InputError(f"{source}: {explain(message, kind, data)}") from None
 
 
 def _with_keys(message: str, data: Any, kind: Any) -> str:
@@ -128,13 +128,16 @@ def _converts(kind: type, data: Any) -> bool:
     return True
 
 
-def explain(message: str, kind: type) -> str:
-    """Return msgspec's message as a sentence with the key's full path and the nearest name."""
+def explain(message: str, kind: type, data: Any = None) -> str:
+    """Return msgspec's message as a sentence with the key's full path and the nearest name.
+
+    With `data`, what was read, a union of structures is known by the tag that is in it.
+    """
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown:
         parent = (unknown["path"] or "").strip(".")
         path = f"{parent}.{unknown['key']}" if parent else unknown["key"]
-        known = _fields_at(kind, parent)
+        known = _fields_at(kind, parent, data)
         return f"unknown key `{path}`" + (did_you_mean(unknown["key"], known) if known else "")
     at = _AT.search(message)
     where = f"`{at['path']}`: {'its key: ' if at['key'] else ''}" if at else ""
@@ -173,11 +176,20 @@ def _parts(path: str) -> list[str]:
     return [part for part in re.split(r"[.\[]", path) if part]
 
 
-def _fields_at(kind: Any, path: str) -> list[str]:
+def _fields_at(kind: Any, path: str, data: Any) -> list[str]:
     """Return the field names of the structure that `path` leads to inside `kind`, or []."""
     kind = _kind_at(kind, path)
+    for part in _parts(path):
+        data = data.get(part) if isinstance(data, dict) else None
     structs = [k for k in (kind, *_arguments(kind)) if hasattr(k, "__struct_fields__")]
-    return list(structs[0].__struct_fields__) if structs else []
+    tagged = [k for k in structs if isinstance(data, dict) and _has_tag(k, data)]
+    return list((tagged or structs)[0].__struct_fields__) if structs else []
+
+
+def _has_tag(kind: Any, data: dict[str, Any]) -> bool:
+    """Return whether `data` says by its tag that it is a `kind`."""
+    tag = kind.__struct_config__
+    return tag.tag is not None and data.get(tag.tag_field) == tag.tag
 
 
 def _choices(kind: Any) -> list[str]:

@@ -22,7 +22,7 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, negotiate
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.output import Output
 from robot_ppo_export.node.preflight import SECONDS, Watch
@@ -243,6 +243,8 @@ class Node:
             self.senses.read_robot(now)
         except Exception as error:
             self._flags |= record.READ_FAILED
+            if isinstance(error, DriverFault):
+                return f"driver {self.driver.name}: {error}"
             return f"the driver cannot read: {type(error).__name__}: {error}"
         self._flags |= record.FRESH if s.fresh else 0
         if self.output.failed:

@@ -17,7 +17,7 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import commands, drivers, limits, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.console import Console
-from robot_ppo_export.node.drivers.base import HandsOver
+from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
@@ -54,9 +54,21 @@ class Operator:
         if options.record:
             length = math.inf if options.seconds is None else options.seconds + RING_MARGIN
             self.recorder = recorder.for_policy(self.policy, min(length, RING_SECONDS))
-        self.driver = drivers.create(
-            options.driver, self.clock, options.host, options.port, options.wait
+        contract = self.policy.contract
+        connection = Connection(
+            robot=contract.robot,
+            control_period=contract.control_period,
+            wait=options.wait,
+            host=options.host,
+            port=options.port,
+            interface=options.interface,
+            domain=options.domain,
+            peers=tuple(options.peer),
+            motion_mode=options.motion_mode,
+            allow_silent_writers=options.allow_silent_writers,
+            log=recorder.load(options.log) if options.log else None,
         )
+        self.driver = drivers.create(options.driver, self.clock, connection)
         self.node = Node(
             self.policy,
             self.driver,

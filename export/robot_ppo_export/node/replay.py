@@ -78,6 +78,9 @@ class _Tape:
     def close(self) -> None:
         """Do nothing."""
 
+    def damp(self) -> None:
+        """Do nothing."""
+
     def write(self, command: MotorCommand) -> None:
         if self.flag(record.WRITE_FAILED):
             raise OSError("as recorded")

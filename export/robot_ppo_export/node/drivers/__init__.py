@@ -12,33 +12,58 @@ from robot_ppo_export.errors import InputError
 
 if TYPE_CHECKING:
     from robot_ppo_export.node.clock import Clock
-    from robot_ppo_export.node.drivers.base import Driver
+    from robot_ppo_export.node.drivers.base import Connection, Driver
 
 
-def _udp(clock: Clock, host: str, port: int | None, wait: float) -> Driver:
+def _udp(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.udp import UdpDriver
     from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT
 
-    return UdpDriver(clock, host, DEFAULT_PORT if port is None else port, wait)
+    port = DEFAULT_PORT if connection.port is None else connection.port
+    return UdpDriver(clock, connection.host, port, connection.wait, connection.damping)
 
 
-def _fake(clock: Clock, host: str, port: int | None, wait: float) -> Driver:
+def _unitree(clock: Clock, connection: Connection) -> Driver:
+    from robot_ppo_export.node.drivers.unitree import UnitreeDriver
+
+    return UnitreeDriver(clock, connection)
+
+
+def _ros2(clock: Clock, connection: Connection) -> Driver:
+    from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+
+    return Ros2Driver(clock, connection)
+
+
+def _replay(clock: Clock, connection: Connection) -> Driver:
+    from robot_ppo_export.node.drivers.replay import ReplayDriver
+
+    if connection.log is None:
+        raise InputError("driver replay plays a log back: give --log FILE")
+    return ReplayDriver(clock, *connection.log)
+
+
+def _fake(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.fake import FakeDriver
 
-    return FakeDriver(clock)
+    robot = connection.robot
+    return FakeDriver(clock, pose=None if robot is None else robot.rest().astype("f4"))
 
 
-DRIVERS: dict[str, Callable[[Clock, str, int | None, float], Driver]] = {
+DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
     "udp": _udp,
+    "unitree": _unitree,
+    "ros2": _ros2,
+    "replay": _replay,
     "fake": _fake,
 }
-"""Name on the command line -> factory(clock, host, port, wait [s])."""
+"""Name on the command line -> factory(clock, connection)."""
 
 
-def create(name: str, clock: Clock, host: str, port: int | None, wait: float) -> Driver:
+def create(name: str, clock: Clock, connection: Connection) -> Driver:
     """Return the driver `name`, not yet open; an unknown name is an `InputError`."""
     if name not in DRIVERS:
         from robot_ppo_export.contract import strict
 
         raise InputError(f"unknown driver {name!r}{strict.did_you_mean(name, DRIVERS)}")
-    return DRIVERS[name](clock, host, port, wait)
+    return DRIVERS[name](clock, connection)

@@ -8,14 +8,17 @@ this boundary are in the order of the contract's joints: a driver maps by name, 
     negotiate(contract, driver)                  # refuses everything else that is missing
     sample = driver.read()                       # newest, or None; never blocks
     driver.write(MotorCommand(target, kp, kd))   # never blocks
+    driver.damp()                                # only brake, whatever was sent before
+    driver.close()                               # damping is the last thing that it sends
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.watchdog import Handover
@@ -63,6 +66,53 @@ class Health:
         if self.unsaid or np.isnan(self.motor_lost).all():
             return 0, np.nan
         return int(np.nanargmax(self.motor_lost)), float(np.nansum(self.motor_lost))
+
+
+class DriverFault(RuntimeError):
+    """The robot or its network is not as it must be: the run has to end in damping.
+
+    `read` raises it, with a sentence for the operator; the driver has begun to damp already.
+    """
+
+
+Log = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""Columns and meta data of a recorded run, as recorder.py reads them."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a robot is and how to talk to it; a driver takes from this what concerns it."""
+
+    robot: RobotSpec | None = None
+    """The robot of the policy file: names, damping, the vendor's facts."""
+    control_period: float = 0.02
+    """[s] A driver that repeats commands stops repeating an old one after three of these."""
+    wait: float = 10.0
+    """How long `open` waits for the robot [s]."""
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """UDP port, by default that of the protocol."""
+    interface: str = "lo"
+    """Network interface of the DDS domain."""
+    domain: int = 0
+    """DDS domain; `ROS_DOMAIN_ID` for ROS 2."""
+    peers: tuple[str, ...] = ()
+    """Addresses where DDS looks for others, besides multicast."""
+    motion_mode: str = "refuse"
+    """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
+    allow_silent_writers: bool = False
+    """Tolerate others that could command the motors, as long as they do not."""
+    log: Log | None = None
+    """What driver `replay` plays back."""
+
+    @property
+    def damping(self) -> float:
+        """Velocity gain of damping [N m s/rad]."""
+        return self.robot.damping.kd if self.robot else DAMPING
+
+
+DAMPING = 3.0
+"""[N m s/rad] Where no robot says its own."""
 
 
 @dataclass(slots=True)
@@ -119,8 +169,24 @@ class Driver(Protocol):
         """Send one command. Does not block; a robot that is gone shows as a stale state."""
         ...
 
+    def damp(self) -> None:
+        """Let every motor brake with the robot's damping gain. Does not block."""
+        ...
+
     def close(self) -> None:
-        """Release the connection. May be called twice, and without `open`."""
+        """Release the connection; may be called twice, and without `open`.
+
+        Where a command was sent, damping is sent last: what a motor heard last, it may keep doing.
+        """
+        ...
+
+
+@runtime_checkable
+class SeesWriters(Protocol):
+    """A driver that can tell who else writes to or for its robot."""
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
         ...
 
 
@@ -137,15 +203,6 @@ class HandsOver(Protocol):
 
     def reclaim(self, takeovers: int) -> None:
         """Be the one whom the robot listens to again, after so many takeovers since `open`."""
-        ...
-
-
-@runtime_checkable
-class SeesWriters(Protocol):
-    """A driver that can tell who else writes to or for its robot."""
-
-    def other_writers(self) -> tuple[str, ...]:
-        """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
         ...
 
 

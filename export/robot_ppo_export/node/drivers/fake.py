@@ -13,7 +13,13 @@ import numpy as np
 
 from robot_ppo_export.contract.state import SIGNALS, RobotState, zeros
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers.base import Health, JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import (
+    DAMPING,
+    Health,
+    JointMap,
+    MotorCommand,
+    Sample,
+)
 
 FOLLOW = 0.5
 """Share of the way to its target that a joint moves between two reads, while kp is above 0."""
@@ -101,8 +107,15 @@ class FakeDriver:
         """Return `others`."""
         return self.others
 
+    def damp(self) -> None:
+        """Keep a command that only brakes."""
+        zero = np.zeros(len(self.joint_names), np.float32)
+        self.written.append(MotorCommand(zero, zero, zero + np.float32(DAMPING)))
+
     def close(self) -> None:
-        """Note that the node let go."""
+        """Keep damping as the last command, and note that the node let go."""
+        if self.opened and self.written:
+            self.damp()
         self.opened = False
 
     def _move(self) -> None:

@@ -12,7 +12,7 @@ from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import udp_damping
-from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.udp_frames import encode_command
 from robot_ppo_export.node.drivers.udp_protocol import (
     DEFAULT_PORT,
@@ -40,13 +40,24 @@ class UdpDriver:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         wait: float = 10.0,
+        damping: float = DAMPING,
     ) -> None:
-        """Talk to `host`:`port`; `open` waits for the robot for `wait` seconds."""
+        """Talk to `host`:`port`.
+
+        Args:
+            clock: stamps the samples.
+            host: where the robot is.
+            port: where it listens.
+            wait: how long `open` waits for it [s].
+            damping: velocity gain of damping [N m s/rad].
+        """
         self.name = "udp"
         self.clock = clock
         self.host = host
         self.port = port
         self.wait = wait
+        self.damping = damping
+        self._commands = False
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
@@ -88,6 +99,7 @@ class UdpDriver:
     def write(self, command: MotorCommand) -> None:
         """Send one command."""
         assert self.endpoint is not None, "open() comes first"
+        self._commands = True
         to_robot = self.map.to_robot
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
@@ -99,17 +111,27 @@ class UdpDriver:
         nothing = np.zeros_like(kd)
         command = encode_command(nothing, nothing, self.map.to_robot(kd))
         socket = self.endpoint.wire.socket.fileno()
-        return Handover(udp_damping.__name__, {"command": command.hex()}, (socket,))
+        arguments = {"command": command.hex(), "address": self.endpoint.address}
+        return Handover(udp_damping.__name__, arguments, (socket,))
 
     def reclaim(self, takeovers: int) -> None:
         """Go on with numbers that are above those of the sender."""
         assert self.endpoint is not None, "open() comes first"
         self.endpoint.wire.continue_after(udp_damping.first_number(takeovers, node=True))
 
+    def damp(self) -> None:
+        """Send damping."""
+        assert self.endpoint is not None, "open() comes first"
+        zero = np.zeros(len(self.joint_names), np.float32)
+        self.endpoint.send_command(zero, zero, zero + np.float32(self.damping))
+
     def close(self) -> None:
-        """Close the socket."""
+        """Send damping last, and close the socket."""
         if self.endpoint:
+            if self._commands:
+                self.damp()
             self.endpoint.close()
+        self._commands = False
 
     def _look_for_it(self, now: float) -> None:
         """Ask a robot that has fallen silent who it is: one that was restarted knows no peer."""

@@ -22,8 +22,11 @@ def first_number(takeovers: int, node: bool) -> int:
 class UdpSender:
     """Sends one command, with numbers of its own."""
 
-    def __init__(self, connection: socket.socket, payload: bytes, takeover: int) -> None:
-        self.connection, self.payload = connection, payload
+    def __init__(
+        self, node: socket.socket, robot: tuple[str, int], payload: bytes, takeover: int
+    ) -> None:
+        """Send `payload` from the `node`'s socket to the `robot`'s address."""
+        self.node, self.robot, self.payload = node, robot, payload
         self.number = first_number(takeover, node=False)
 
     def send(self) -> None:
@@ -31,12 +34,13 @@ class UdpSender:
         self.number += 1
         frame = udp_header.encode(udp_header.COMMAND, self.number, self.payload)
         try:
-            self.connection.send(frame)
+            self.node.sendto(frame, self.robot)
         except OSError:  # the robot is not there (yet)
             return
 
 
 def sender(arguments: dict[str, Any], files: tuple[int, ...], takeover: int) -> UdpSender:
-    """Return a sender of the payload `arguments["command"]` (hex) through the socket `files[0]`."""
-    connection = socket.socket(fileno=files[0])
-    return UdpSender(connection, bytes.fromhex(arguments["command"]), takeover)
+    """Return a sender of the "command" (hex) to the "address", through the socket `files[0]`."""
+    host, port = arguments["address"]
+    command = bytes.fromhex(arguments["command"])
+    return UdpSender(socket.socket(fileno=files[0]), (host, port), command, takeover)

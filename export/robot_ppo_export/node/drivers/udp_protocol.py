@@ -107,6 +107,19 @@ class Wire:
         self.socket.close()
 
 
+def _resolved(host: str, port: int) -> tuple[str, int]:
+    """Return the address as datagrams will bear it, or raise OSError."""
+    address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
+    return str(address[0]), int(address[1])
+
+
+def _own_address(peer: tuple[str, int]) -> str:
+    """Return this computer's address towards `peer`; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(peer)
+        return probe.getsockname()[0]
+
+
 class RobotEndpoint:
     """The robot's side: answers hello, takes commands from one node at a time, sends states."""
 
@@ -198,11 +211,12 @@ class NodeEndpoint:
     """The node's side: asks hello, reads states, sends commands."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
-        """Connect to the robot at `host`:`port`; datagrams of others do not reach us."""
-        self.address = (host, port)
+        """Talk to the robot at `host`:`port`; datagrams of others are counted and dropped."""
         self.wire = Wire()
         try:
-            self.wire.socket.connect(self.address)
+            self.address = _resolved(host, port)
+            # Bound to the way to the robot: on loopback, nobody else's network reaches the socket.
+            self.wire.socket.bind((_own_address(self.address), 0))
         except OSError as error:
             self.wire.close()
             raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
@@ -224,7 +238,10 @@ class NodeEndpoint:
 
     def receive(self) -> StateMessage | None:
         """Return the newest state since the last call, or None; a HELLO is kept in `hello`."""
-        fresh = [f for f, _ in self.wire.drain() if self._newest.accept(f.sequence)]
+        arrived = self.wire.drain()
+        ours = [frame for frame, sender in arrived if sender == self.address]
+        self.counters.foreign += len(arrived) - len(ours)
+        fresh = [frame for frame in ours if self._newest.accept(frame.sequence)]
         for frame in fresh:
             if frame.kind == frames.HELLO:
                 self._meet(frame)

@@ -1,0 +1,130 @@
+"""Plain CDR, version 1, little-endian: the encoding of ROS 2 messages, every length checked.
+
+cdr = CdrReader(payload)                 # with its header of 4 bytes
+seconds, nanoseconds = cdr.take("iI")
+name = cdr.string()
+values = cdr.doubles(cdr.count(8))
+"""
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+
+HEADER = b"\x00\x01\x00\x00"
+MAX_STRING = 1024
+"""Longest name [bytes] that is read."""
+MAX_ITEMS = 4096
+"""Longest sequence that is read."""
+
+
+class MalformedCdrError(ValueError):
+    """Bytes that are not the message that the topic carries; its text is the reason."""
+
+
+class CdrReader:
+    """Takes one value after the other; offsets count from behind the header."""
+
+    def __init__(self, payload: bytes) -> None:
+        """Start behind the header, or raise `MalformedCdrError`."""
+        if payload[:4] != HEADER:
+            raise MalformedCdrError("encoding")
+        self.body = memoryview(payload)[4:]
+        self.at = 0
+
+    def take(self, kinds: str) -> tuple[int, ...]:
+        """Return numbers of 4 bytes, one for each letter of `struct`: "i", "I" or "f"."""
+        self._align(4)
+        return struct.unpack_from(f"<{kinds}", self.body, self._advance(4 * len(kinds)))
+
+    def string(self) -> str:
+        """Return a string."""
+        (length,) = self.take("I")
+        if not 0 < length <= MAX_STRING:
+            raise MalformedCdrError("string")
+        start = self._advance(length)
+        raw = bytes(self.body[start : start + length])
+        try:
+            text = raw[:-1].decode()
+        except UnicodeDecodeError:
+            raise MalformedCdrError("string") from None
+        if raw[-1:] != b"\0" or "\0" in text:
+            raise MalformedCdrError("string")
+        return text
+
+    def count(self, smallest: int) -> int:
+        """Return the length of the sequence that follows; its items take `smallest` bytes each."""
+        (count,) = self.take("I")
+        if count > MAX_ITEMS or count * smallest > len(self.body) - self.at:
+            raise MalformedCdrError("length")
+        return count
+
+    def strings(self) -> tuple[str, ...]:
+        """Return a sequence of strings."""
+        return tuple(self.string() for _ in range(self.count(5)))
+
+    def doubles(self, count: int) -> np.ndarray:
+        """Return numbers of 8 bytes (count,) float64; none of them takes no room at all."""
+        if not count:
+            return np.zeros(0)
+        self._align(8)
+        return np.frombuffer(self.body, "<f8", count, self._advance(8 * count))
+
+    def end(self) -> None:
+        """Raise `MalformedCdrError` where more than padding is left."""
+        if len(self.body) - self.at > 7:
+            raise MalformedCdrError("size")
+
+    def _align(self, size: int) -> None:
+        self.at += -self.at % size
+
+    def _advance(self, size: int) -> int:
+        """Step over `size` bytes; return where they begin."""
+        start = self.at
+        if start + size > len(self.body):
+            raise MalformedCdrError("size")
+        self.at += size
+        return start
+
+
+class CdrWriter:
+    """Puts one value after the other."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+
+    def put(self, kinds: str, *values: float) -> "CdrWriter":
+        """Append numbers of 4 bytes, one for each letter of `struct`."""
+        self._align(4)
+        self.body += struct.pack(f"<{kinds}", *values)
+        return self
+
+    def string(self, text: str) -> "CdrWriter":
+        """Append a string."""
+        raw = text.encode() + b"\0"
+        self.put("I", len(raw)).body.extend(raw)
+        return self
+
+    def strings(self, texts: Iterable[str]) -> "CdrWriter":
+        """Append a sequence of strings."""
+        texts = tuple(texts)
+        self.put("I", len(texts))
+        for text in texts:
+            self.string(text)
+        return self
+
+    def doubles(self, values: np.ndarray, counted: bool = True) -> "CdrWriter":
+        """Append numbers of 8 bytes, as a sequence or (`counted` False) as an array."""
+        if counted:
+            self.put("I", len(values))
+        if len(values):
+            self._align(8)
+            self.body += np.asarray(values, "<f8").tobytes()
+        return self
+
+    def payload(self) -> bytes:
+        """Return the message with its header."""
+        return HEADER + bytes(self.body)
+
+    def _align(self, size: int) -> None:
+        self.body.extend(bytes(-len(self.body) % size))

@@ -1,0 +1,268 @@
+"""Driver `unitree`: the low-level interface of Go2, B2, H1 and G1, over DDS, without vendor SDK.
+
+Not tried on hardware: proven against the simulated robot, the published checksums and the
+encodings of cyclonedds. What the vendor does not publish, this driver does not use: `foot_force`
+has no documented unit and is not offered, and the checksum of incoming states is not looked at,
+because the vendor's own simulator leaves it zero.
+
+Before the first command: a state must have arrived, the vendor's controller must have let go
+(unitree_motion.py), and nobody else may write to the motors' topic. The last is watched during
+the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B on the remote
+control damp. Commands are repeated at 500 Hz, but not for longer than three control periods.
+"""
+
+import numpy as np
+
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.clock import Clock
+from robot_ppo_export.node.drivers import dds, unitree_remote
+from robot_ppo_export.node.drivers.base import (
+    Connection,
+    DriverFault,
+    Health,
+    JointMap,
+    MotorCommand,
+    Sample,
+)
+from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
+from robot_ppo_export.node.drivers.repeater import Repeater
+from robot_ppo_export.node.drivers.unitree_bodies import Body, body_of
+from robot_ppo_export.node.drivers.unitree_messages import (
+    MalformedMessageError,
+    Message,
+    decode,
+)
+from robot_ppo_export.node.drivers.unitree_remote import Remote
+
+COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
+SIGNALS: frozenset[str] = frozenset(
+    ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
+)
+HEAD = (0xFE, 0xEF)
+LOW_LEVEL = 0xFF
+STALE_PERIODS = 3
+"""Control periods after which an unrefreshed command is not repeated."""
+SETTLE = 0.5
+"""[s] from joining the domain until everybody on it is known: discovery takes a few round trips."""
+LOOK_EVERY = 0.002
+LOSING = 5
+"""States in a row in which a motor's count of lost packets grew: it does not answer any more."""
+
+
+class UnitreeDriver:
+    """One robot of Unitree's."""
+
+    def __init__(self, clock: Clock, connection: Connection, body: Body | None = None) -> None:
+        """Talk to the robot on `connection`'s interface and domain.
+
+        Args:
+            clock: stamps the samples.
+            connection: its `robot` says the message family and the damping gain.
+            body: which motor moves which joint; by default the one that has the robot's joints.
+        """
+        require_cyclonedds("unitree")
+        self.name = "unitree"
+        self.clock, self.connection = clock, connection
+        self.body = body or body_of(connection.robot)
+        self.joint_names = self.body.joint_names
+        self.signals = SIGNALS
+        self.feet: tuple[str, ...] = ()
+        self.remote: Remote | None = None
+        """Of the newest sample; None: no remote control has been heard."""
+        self.remote_heard = -np.inf
+        """When it was heard, on `clock` [s]."""
+        self.malformed: dict[str, int] = {}
+        """States that could not be read: reason -> number."""
+        self.bus: dds.Bus | None = None
+        self.repeater: Repeater | None = None
+        self._sequence = 0
+        self._e_stop: str | None = None
+        self._lost = np.zeros(len(self.joint_names), np.int64)
+        self._losing = np.zeros(len(self.joint_names), np.int64)
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Find the robot, alone in command of it, and map by name; `RefusedError` otherwise."""
+        self.map = JointMap(joints, self.joint_names, f"{self.name} ({self.body.name})")
+        self._no_feet = np.zeros(len(feet), np.float32)
+        self._motors = np.array(self.body.motors, np.intp)
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Sample | None:
+        """Return the newest state that has arrived since the last call, or None.
+
+        `DriverFault` where somebody else commands the motors, or the remote control says stop.
+        """
+        assert self.repeater is not None, "open() comes first"
+        if self.repeater.fault:
+            raise DriverFault(self.repeater.fault)
+        payload = self._states.newest()
+        message = self._decoded(payload) if payload is not None else None
+        if message is None:
+            return None
+        self._watch_remote(message)
+        self._sequence += 1
+        return Sample(
+            self._state_of(message), self._sequence, self.clock.now(), self._health_of(message)
+        )
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else commands the motors, in a sentence, or nothing."""
+        fault = self.repeater.fault if self.repeater else None
+        return (fault,) if fault else ()
+
+    def write(self, command: MotorCommand) -> None:
+        """Send one command, and let it be repeated; after a fault, damping goes out instead."""
+        assert self.repeater is not None, "open() comes first"
+        if self._e_stop:
+            self.repeater.damp()
+            return
+        motors, to_robot = self._command.motors, self.map.to_robot
+        motors["q"][self._motors] = to_robot(command.target)
+        motors["kp"][self._motors] = to_robot(command.kp)
+        motors["kd"][self._motors] = to_robot(command.kd)
+        self.repeater.put(self._command.encode())
+
+    def damp(self) -> None:
+        """Send damping, and repeat it until the next command."""
+        assert self.repeater is not None, "open() comes first"
+        self.repeater.damp()
+
+    def close(self) -> None:
+        """Send damping last, and leave the domain."""
+        if self.repeater:
+            self.repeater.close()
+        if self.bus:
+            self.bus.close()
+        self.repeater = self.bus = None
+
+    def _connect(self) -> None:
+        """Join, hear the robot, see to it that nobody else commands, and begin."""
+        from robot_ppo_export.node.drivers import unitree_motion
+        from robot_ppo_export.node.drivers.unitree_idl import idl_type
+
+        c, family = self.connection, self.body.family
+        self.bus = dds.Bus(c.domain, c.interface, c.peers)
+        joined = self.clock.now()
+        kinds = {name: idl_type(family, name) for name in ("LowCmd_", "LowState_")}
+        self._states = self.bus.reader(STATES, kinds["LowState_"])
+        self._others = self.bus.reader(COMMANDS, kinds["LowCmd_"], others=True)
+        self._watch = self.bus.watch(COMMANDS)
+        state_writers = self.bus.watch(STATES)
+        first = self._first_state()
+        unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
+        self.clock.sleep_until(joined + SETTLE)
+        self._others.newest()  # what the vendor's controller said before it let go
+        self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
+        reason = self._foreign_writer()
+        if reason is None and len(state_writers.writers()) > 1:
+            reason = f"more than one robot sends {STATES} here: give each its own --domain"
+        if reason:
+            raise RefusedError(f"driver unitree: {reason}")
+        self._command = self._blank_command(first)
+        writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
+        self.repeater = Repeater(
+            writer.write,
+            self._damping(),
+            STALE_PERIODS * c.control_period,
+            self._foreign_writer,
+        )
+
+    def _first_state(self) -> Message:
+        """Wait for the robot."""
+        c = self.connection
+        ends = self.clock.now() + c.wait
+        while True:
+            now = self.clock.now()
+            payload = self._states.newest()
+            message = self._decoded(payload) if payload is not None else None
+            if message is not None:
+                return message
+            if now >= ends:
+                raise RefusedError(
+                    f"driver unitree: no {STATES} of {self.body.family} within {c.wait:g} s on "
+                    f"interface {c.interface}, DDS domain {c.domain}: is the robot on, the cable "
+                    "in, this computer's address in the robot's network? See --interface, --domain"
+                )
+            self.clock.sleep_until(now + LOOK_EVERY)
+
+    def _foreign_writer(self) -> str | None:
+        """Return a sentence about somebody else who commands the motors, or None."""
+        if self._others.newest() is not None:
+            return f"somebody else sends {COMMANDS}: two controllers fight for the motors"
+        writers = self._watch.writers()
+        if writers and not self.connection.allow_silent_writers:
+            return (
+                f"somebody else can send {COMMANDS} ({', '.join(writers)}): end that program, or, "
+                "if it is known to stay silent, give --allow-silent-writers"
+            )
+        return None
+
+    def _blank_command(self, state: Message) -> Message:
+        """Return a command that moves nothing."""
+        command = Message(self.body.family, "LowCmd_")
+        command.motors["mode"] = self.body.modes
+        if self.body.family == "unitree_hg":
+            command.fields["mode_pr"] = 0  # ankles and waist as pitch and roll
+            command.fields["mode_machine"] = state.fields["mode_machine"]
+        else:
+            command.fields["head"] = HEAD
+            command.fields["level_flag"] = LOW_LEVEL
+        return command
+
+    def _damping(self) -> bytes:
+        command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
+        command.motors["kd"][self._motors] = self.connection.damping
+        return command.encode()
+
+    def _decoded(self, payload: bytes) -> Message | None:
+        try:
+            return decode(payload, self.body.family, "LowState_")
+        except MalformedMessageError as reason:
+            self.malformed[str(reason)] = self.malformed.get(str(reason), 0) + 1
+            return None
+
+    def _watch_remote(self, state: Message) -> None:
+        """Take in the remote control; raise `DriverFault` once it says stop, and ever after."""
+        self.remote = unitree_remote.decode(state.fields["wireless_remote"].tobytes())
+        if self.remote:
+            self.remote_heard = self.clock.now()
+        if self.remote and self.remote.e_stop:
+            self._e_stop = f"remote control: {' and '.join(sorted(unitree_remote.E_STOP))} pressed"
+        if self._e_stop:
+            assert self.repeater is not None
+            if self.repeater.active:
+                self.repeater.damp()
+            raise DriverFault(self._e_stop)
+
+    def _health_of(self, message: Message) -> Health:
+        motors = message.motors[self._motors]
+        health = Health(len(motors))
+        heat = motors["temperature"].reshape(len(motors), -1).max(axis=1)
+        health.motor_temperature[:] = self.map.from_robot(heat)
+        if self.body.family == "unitree_go":
+            lost = motors["lost"].astype(np.int64)
+            self._losing = np.where(lost > self._lost, self._losing + 1, 0)
+            self._lost = lost
+            health.motor_lost[:] = self.map.from_robot(self._losing >= LOSING)
+            health.voltage = float(message.fields["power_v"])
+        health.unsaid = False
+        return health
+
+    def _state_of(self, message: Message) -> RobotState:
+        """Return the state in the contract's order; every array is a copy."""
+        motors, imu = message.motors[self._motors], message.fields["imu_state"]
+        from_robot = self.map.from_robot
+        return RobotState(
+            from_robot(motors["q"]),
+            from_robot(motors["dq"]),
+            from_robot(motors["tau_est"]),
+            imu["quaternion"].copy(),
+            imu["gyroscope"].copy(),
+            imu["accelerometer"].copy(),
+            self._no_feet,
+        )

@@ -1,0 +1,174 @@
+"""The robot's side of Unitree's low-level interface: what a simulated robot answers with.
+
+It has the methods of `RobotEndpoint` (udp_protocol.py): `receive`, `silent`, `send_state`. A
+command whose checksum, head or numbers are wrong is dropped and counted by reason. While a vendor
+controller runs (`motion`), commands are not taken, as on a robot that walks by itself.
+"""
+
+import json
+from types import TracebackType
+
+import numpy as np
+
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.node.drivers import dds, unitree_motion
+from robot_ppo_export.node.drivers import unitree_idl as idl
+from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, CommandMessage, Counters
+from robot_ppo_export.node.drivers.unitree import COMMANDS, HEAD, LOW_LEVEL, STATES
+from robot_ppo_export.node.drivers.unitree_bodies import Body
+from robot_ppo_export.node.drivers.unitree_messages import (
+    MalformedMessageError,
+    Message,
+    decode,
+)
+from robot_ppo_export.node.drivers.unitree_remote import Remote, encode
+
+MODE_MACHINE = 5
+"""Of a G1 with 29 joints, as the vendor's simulator says."""
+NOT_IMPLEMENTED = 3203
+
+
+class UnitreeRobot:
+    """A robot of Unitree's on a DDS domain."""
+
+    def __init__(
+        self,
+        body: Body,
+        joints: tuple[str, ...],
+        domain: int = 0,
+        interface: str = "lo",
+        motion: str = "",
+    ) -> None:
+        """Join the domain.
+
+        Args:
+            body: which motor moves which joint.
+            joints: order of the vectors that come in and go out.
+            domain: DDS domain.
+            interface: network interface.
+            motion: name of the vendor controller that runs, "" for none.
+        """
+        self.body, self.motion = body, motion
+        self.remote: Remote | None = None
+        """What the remote control says."""
+        self.counters = Counters()
+        self.mode_machine = MODE_MACHINE
+        self._motor_of = np.array([body.slots.index(name) for name in joints], np.intp)
+        self._state = Message(body.family, "LowState_")
+        self._commanded = -np.inf
+        self.bus = dds.Bus(domain, interface)
+        self._states = self.bus.writer(STATES, idl.idl_type(body.family, "LowState_"))
+        self._commands = self.bus.reader(COMMANDS, idl.idl_type(body.family, "LowCmd_"))
+        self._services = {
+            name: (
+                self.bus.reader(f"rt/api/{name}/request", idl.Request, 10, reliable=True),
+                self.bus.writer(f"rt/api/{name}/response", idl.Response, 10),
+            )
+            for name in (unitree_motion.SWITCHER, unitree_motion.SPORT)
+        }
+        self.calls: list[int] = []
+        """What the services were asked, oldest first."""
+
+    def receive(self, now: float) -> CommandMessage | None:
+        """Return the newest command since the last call, or None; `now` is any clock [s]."""
+        self._answer()
+        payload = self._commands.newest()
+        if payload is None:
+            return None
+        self.counters.received += 1
+        try:
+            command = self._decode(payload)
+        except MalformedMessageError as reason:
+            self.counters.reject(str(reason))
+            return None
+        if self.motion:
+            self.counters.foreign += 1
+            return None
+        self._commanded = now
+        self.counters.accepted += 1
+        return command
+
+    def wait(self, seconds: float) -> bool:
+        """Block until a command has arrived, or for so long; return whether one has."""
+        return self._commands.wait(seconds)
+
+    def silent(self, now: float) -> bool:
+        """Return whether no command came for `COMMAND_TIMEOUT`."""
+        return now - self._commanded > COMMAND_TIMEOUT
+
+    def send_state(self, now: float, state: RobotState) -> None:
+        """Send one measurement; vectors in the order of `joints`."""
+        fields, motors, imu = (
+            self._state.fields,
+            self._state.motors,
+            self._state.fields["imu_state"],
+        )
+        motors["q"][self._motor_of] = state.joint_pos
+        motors["dq"][self._motor_of] = state.joint_vel
+        motors["tau_est"][self._motor_of] = state.joint_torque
+        imu["quaternion"] = state.base_quat
+        imu["gyroscope"] = state.base_ang_vel
+        imu["accelerometer"] = state.base_lin_acc
+        fields["tick"] = int(now * 1000) & 0xFFFFFFFF
+        fields["wireless_remote"] = np.frombuffer(
+            encode(self.remote) if self.remote else bytes(40), np.uint8
+        )
+        if self.body.family == "unitree_hg":
+            fields["mode_machine"] = self.mode_machine
+        self._states.write(self._state.encode())
+
+    def close(self) -> None:
+        """Leave the domain; may be called twice."""
+        self.bus.close()
+
+    def __enter__(self) -> "UnitreeRobot":
+        """Return the robot; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the domain."""
+        self.close()
+
+    def _decode(self, payload: bytes) -> CommandMessage:
+        """Return the command in CDR bytes, or raise `MalformedMessageError`."""
+        message = decode(payload, self.body.family, "LowCmd_")
+        if not message.intact():
+            raise MalformedMessageError("checksum")
+        if self.body.family == "unitree_hg":
+            if message.fields["mode_machine"] != self.mode_machine:
+                raise MalformedMessageError("mode_machine")
+        elif tuple(message.fields["head"]) != HEAD or message.fields["level_flag"] != LOW_LEVEL:
+            raise MalformedMessageError("head")
+        motors = message.motors[self._motor_of]
+        numbers = [motors[name].copy() for name in ("q", "kp", "kd", "dq", "tau")]
+        if not np.isfinite(numbers).all() or min(numbers[1].min(), numbers[2].min()) < 0:
+            raise MalformedMessageError("command value")
+        if (motors["mode"] == 0).any():
+            raise MalformedMessageError("mode")
+        return CommandMessage(*numbers[:3])
+
+    def _answer(self) -> None:
+        """Answer what the services were asked."""
+        for name, (requests, answers) in self._services.items():
+            for request in requests.take():
+                api = request.header.identity.api_id
+                self.calls.append(api)
+                code, data = self._serve(name, api)
+                header = idl.ResponseHeader(request.header.identity, idl.ResponseStatus(code))
+                answers.send(idl.Response(header, data, []))
+
+    def _serve(self, service: str, api: int) -> tuple[int, str]:
+        """Return code and data of an answer."""
+        if service == unitree_motion.SPORT:
+            return (0, "") if api == unitree_motion.STAND_DOWN else (NOT_IMPLEMENTED, "")
+        if api == unitree_motion.CHECK_MODE:
+            return 0, json.dumps({"form": "0", "name": self.motion})
+        if api == unitree_motion.RELEASE_MODE:
+            self.motion = ""
+            return 0, ""
+        return NOT_IMPLEMENTED, ""

@@ -1,0 +1,111 @@
+"""`robot-ppo eval` for a task of Gymnasium: the return of whole episodes, without exploration.
+
+score = evaluate(config, export.load_actor(config, checkpoint))
+print(score.mean, score.std)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from robot_ppo import config as configs
+from robot_ppo import envs, export
+from robot_ppo.config import Config, GymTask
+from robot_ppo.ppo.networks import Actor
+from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import write_atomically
+
+EPISODES, QUICK = 20, 5
+FRESH = 1_000_000
+"""Is added to the seed: no training starts from there."""
+LONGEST = 100_000
+"""Steps after which an episode is taken for endless."""
+
+
+@dataclass(frozen=True)
+class Returns:
+    """The episodes of one policy."""
+
+    returns: np.ndarray
+    """(episodes,) sums of rewards"""
+    lengths: np.ndarray
+    """(episodes,) [steps]"""
+
+    @property
+    def mean(self) -> float:
+        """The mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the returns over episodes."""
+        return float(self.returns.std())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "return_mean": self.mean,
+            "return_std": self.std,
+            "episodes": len(self.returns),
+            "length_mean": float(self.lengths.mean()),
+            "returns": self.returns.tolist(),
+        }
+
+
+@torch.inference_mode()
+def evaluate(
+    config: Config, actor: Actor, episodes: int = EPISODES, seed: int = 0, longest: int = LONGEST
+) -> Returns:
+    """Return the score of the actor's mean action, one episode in each of so many simulations.
+
+    Args:
+        config: of the training.
+        actor: of observations (n, size).
+        episodes: how many.
+        seed: of the starts; another than any training's.
+        longest: steps after which an episode that goes on is an `InputError`.
+    """
+    env = envs.make(config, episodes, FRESH + seed)
+    observation, _ = env.reset()
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    running = np.ones(episodes, bool)
+    while running.any():
+        action = actor(torch.from_numpy(observation).float()).numpy()
+        observation, reward, failed, cut, _ = env.step(action)
+        returns += np.where(running, reward, 0.0)
+        lengths += running
+        running &= ~(failed | cut)
+        if lengths.max() >= longest and running.any():
+            raise InputError(f"{config.task.name}: an episode has no end after {longest} steps")
+    return Returns(returns, lengths)
+
+
+def is_run(source: Path) -> bool:
+    """Return whether `source` is the folder of a run of a Gymnasium task."""
+    if not (source / "config.yaml").is_file():
+        return False
+    return isinstance(configs.load_run(source).task, GymTask)
+
+
+def run(
+    source: Path, json: Path | None, quick: bool = False, threads: int = 0, seed: int = 0
+) -> Returns:
+    """Score the newest checkpoint of a run, print it, and write JSON if asked."""
+    config, checkpoint = configs.load_run(source), Checkpoints(source).newest()
+    config = msgspec.structs.replace(config, threads=threads)
+    episodes = QUICK if quick else EPISODES
+    score = evaluate(config, export.load_actor(config, checkpoint), episodes, seed)
+    print(
+        f"{config.task.name}: return {score.mean:.1f}, std {score.std:.1f}, over "
+        f"{len(score.returns)} episodes of {score.lengths.mean():.0f} steps on average"
+    )
+    if json:
+        source_ = {"run": str(source), "steps": checkpoint.steps, "seed": seed}
+        data = {"task": config.task.name, **score.to_json(), "source": source_}
+        write_atomically(json, msgspec.json.format(msgspec.json.encode(data)) + b"\n")
+    return score

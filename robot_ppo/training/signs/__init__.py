@@ -1,0 +1,1 @@
+"""Signs of illness in a run: what `robot-ppo doctor` looks for."""

@@ -1,0 +1,64 @@
+"""Domains that nobody else is on, and a Unitree robot that lives in a thread."""
+
+import random
+import socket
+import threading
+import time
+
+import numpy as np
+
+from robot_ppo_export.contract.state import zeros
+
+
+def free_domain() -> int:
+    """A DDS domain whose first ports nobody has bound: other tests run on this computer too."""
+    for domain in random.SystemRandom().sample(range(2, 230), 228):
+        try:
+            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
+        except OSError:
+            continue
+        return domain
+    raise AssertionError("no DDS domain is free")
+
+
+def within(seconds, condition):
+    """Wait until `condition()`, real time, and return what it last gave."""
+    ends = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < ends:
+        time.sleep(0.002)
+    return value
+
+
+class Alive:
+    """A robot's end of an interface, kept alive by a thread: sends states, takes commands."""
+
+    def __init__(self, end, joints, feet=(), pose=None, sends=True):
+        self.end = end
+        self.state = zeros((), len(joints), len(feet))
+        self.state.joint_pos[:] = 0 if pose is None else pose
+        self.state.base_lin_acc[2] = 9.81
+        self.commands = []
+        self.sends, self.sent = sends, 0
+        self._random = np.random.default_rng(0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._thread.start()
+
+    def _live(self):
+        while not self._stop.is_set():
+            now = time.monotonic()
+            command = self.end.receive(now)
+            if command is not None:
+                self.commands.append((now, command))
+            if self.sends:
+                self.state.base_ang_vel[:] = self._random.normal(0, 0.01, 3)
+                self.end.send_state(now, self.state)
+                self.sent += 1
+            time.sleep(0.002)
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        self.end.close()

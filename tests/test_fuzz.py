@@ -1,0 +1,347 @@
+"""Mutated packets: none crashes the node or the robot, or moves the robot beyond its limits.
+
+The short form of each runs 5,000 packets, the slow one 100,000.
+"""
+
+import random
+import struct
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from fuzz_helpers import check_command, check_robot, mutate
+from node_helpers import policy, random_state, rest_pose, robot
+
+from robot_ppo.simulated_robot import SimulatedRobot
+from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.node.clock import SteppedClock
+from robot_ppo_export.node.commands import FixedCommand
+from robot_ppo_export.node.drivers import ros2_messages, unitree_messages
+from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.base import DriverFault
+from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
+from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_export.node.drivers.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
+from robot_ppo_export.node.drivers.unitree_bodies import QUADRUPED
+from robot_ppo_export.node.drivers.unitree_messages import MalformedMessageError, Message
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.states import State
+
+NAMES, FEET = robot().joint_names, robot().feet
+HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
+BATCH = 50
+COUNTS = [5_000, pytest.param(100_000, marks=pytest.mark.slow)]
+fuzzed = pytest.mark.parametrize("count", COUNTS)
+# A warning of numpy is an error in our tests alone: numbers of 1e38 overflow on their way to the
+# guard that names them.
+overflows = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+
+
+def reframed(data: bytes) -> bytes:
+    """A frame whose length and checksum are right again: it gets past the first lines."""
+    if len(data) < frames.HEADER_SIZE:
+        return data
+    changed = bytearray(data)
+    changed[:6] = b"RPPO" + bytes([frames.VERSION, data[5]])
+    changed[6:8] = struct.pack("<H", (len(data) - frames.HEADER_SIZE) & 0xFFFF)
+    changed[12:16] = struct.pack("<I", zlib.crc32(bytes(changed[:12]) + bytes(changed[16:])))
+    return bytes(changed)
+
+
+def mutated_frame(kind: int, payload: bytes, sequence: int, rng: random.Random) -> bytes:
+    """A frame that is wrong outside, or only inside, or one that is right but out of turn."""
+    good = frames.encode(kind, sequence, payload)
+    choice = rng.randrange(10)
+    if choice < 4:
+        return mutate(good, rng)
+    if choice < 8:
+        return reframed(good[:16] + mutate(payload, rng))
+    return frames.encode(kind, sequence - rng.choice((0, 1, 5, 2**31)), payload)
+
+
+def settle(socket_reader, until, seconds=2.0):
+    """Let the datagrams of a batch arrive; loopback keeps their order."""
+    ends = time.monotonic() + seconds
+    while not until() and time.monotonic() < ends:
+        socket_reader()
+
+
+# --- UDP
+
+
+@fuzzed
+def test_mutated_commands_over_udp(count):
+    rng, simulated = random.Random(1), SimulatedRobot(robot())
+    n = len(NAMES)
+    good = frames.encode_command(rest_pose(), np.full(n, 35, "f4"), np.full(n, 0.8, "f4"))
+    with RobotEndpoint(HELLO, port=0) as end:
+        node = NodeEndpoint(port=end.port)
+        node.request_hello()
+        settle(lambda: end.receive(0.0), lambda: end.peer)
+        sequence, accepted = 10, 0
+        for first in range(0, count, BATCH):
+            expected = end.counters.received + BATCH
+            for _ in range(BATCH):
+                sequence += 1
+                data = mutated_frame(frames.COMMAND, good, sequence, rng)
+                node.wire.socket.sendto(data, node.address)
+
+            def take():
+                command = end.receive(0.0)
+                if command is not None:
+                    simulated.drive(command.target, command.kp, command.kd)
+                simulated.advance(0.002)
+                check_robot(simulated)
+
+            settle(take, lambda expected=expected: end.counters.received >= expected)
+            take()
+            if first % (20 * BATCH) == 0:
+                simulated.reset()
+        node.close()
+        c = end.counters
+    accepted, dropped = c.accepted, sum(c.malformed.values())
+    print(f"{c.received} commands: {accepted} accepted, malformed {c.malformed}, "
+          f"{c.duplicated} duplicated, {c.reordered} reordered")  # fmt: skip
+    assert c.received == count + 1  # the hello
+    assert min(dropped, c.duplicated + c.reordered) > count / 20  # the fuzz reaches every line
+    assert {"checksum", "command size", "command value", "length"} <= set(c.malformed)
+
+
+def walking(driver, clock):
+    """A node in POLICY on `driver`."""
+    node = Node(policy(), driver, clock, FixedCommand((0.3, 0.0, 0.1)), arm=True)
+    node.prepare()
+    return node
+
+
+def walk_on(node):
+    """Put the node back into POLICY after a fault, as it was before; the robot stands."""
+    node.policy.reset()
+    node.envelope.reset()
+    node.senses.measured.state.joint_pos[:] = node.motion.default
+    node.situation.previous[:] = node.motion.default
+    node.fault = None
+    node.take_up(State.POLICY)
+
+
+@overflows
+@fuzzed
+def test_mutated_states_over_udp(count):
+    rng, end = random.Random(2), RobotEndpoint(HELLO, port=0)
+    clock = SteppedClock(lambda now: end.receive(now))
+    driver = UdpDriver(clock, port=end.port)
+    try:
+        node = walking(driver, clock)
+        sent = []
+        driver.endpoint.send_command = lambda *rows: sent.append([r.copy() for r in rows])
+        state = random_state(np.random.default_rng(0))
+        state.joint_pos[:] = node.motion.default
+        state.base_quat[:] = [1, 0, 0, 0]
+        good = frames.encode_state(0.0, state)
+        sequence, faults, counters = 1000, {}, driver.counters
+        for _ in range(0, count, BATCH):
+            before = counters.received
+            for _ in range(BATCH):
+                sequence += 1
+                data = mutated_frame(frames.STATE, good, sequence, rng)
+                end.wire.socket.sendto(data, end.peer)
+                if node.state is not State.POLICY:
+                    walk_on(node)
+                clock.sleep_until(clock.now() + node.period)
+                node.tick()
+                check_command(robot(), node.senses.measured.state, *sent[-1])
+                if node.fault:
+                    reason = node.fault.partition(":")[0].partition(" at ")[0]
+                    faults[reason] = faults.get(reason, 0) + 1
+            settle(lambda: None, lambda before=before: counters.received >= before + BATCH, 0.01)
+        assert "internal error" not in faults
+        print(f"{counters.received} states: {counters.accepted} accepted, malformed "
+              f"{counters.malformed}, {counters.duplicated} duplicated, {counters.reordered} "
+              f"reordered; faults {faults}")  # fmt: skip
+        assert counters.received > 0.99 * count
+        assert {"checksum", "state size", "length"} <= set(counters.malformed)
+        assert faults  # some got through and were caught by a guard
+    finally:
+        driver.close()
+        end.close()
+
+
+# --- CDR
+
+
+def mutated_message(payload: bytes, rng: random.Random) -> bytes:
+    """A message that is wrong outside, or whose numbers are, with a checksum that fits."""
+    data = mutate(payload, rng)
+    if rng.random() < 0.5 and len(data) == len(payload) and data[:4] == payload[:4]:
+        return unitree_messages.decode(data, "unitree_go", "LowCmd_").encode()
+    return data
+
+
+@fuzzed
+def test_mutated_low_level_commands(count):
+    from robot_ppo_export.node.drivers.udp_frames import Counters
+
+    pytest.importorskip("cyclonedds")
+    from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+
+    rng, simulated = random.Random(3), SimulatedRobot(robot())
+    end = UnitreeRobot.__new__(UnitreeRobot)  # without a domain: what is tested comes after it
+    end.body, end.counters, end.mode_machine = QUADRUPED, Counters(), 5
+    end._motor_of = np.arange(12)
+    good = Message("unitree_go", "LowCmd_")
+    good.fields["head"], good.fields["level_flag"] = (0xFE, 0xEF), 0xFF
+    good.motors["mode"], good.motors["kp"], good.motors["kd"] = 1, 35, 0.8
+    payload, accepted = good.encode(), 0
+    for i in range(count):
+        try:
+            command = end._decode(mutated_message(payload, rng))
+        except MalformedMessageError as reason:
+            end.counters.reject(str(reason))
+            continue
+        accepted += 1
+        simulated.drive(command.target, command.kp, command.kd)
+        simulated.advance(0.002)
+        check_robot(simulated)
+        if i % 1000 == 0:
+            simulated.reset()
+    print(f"{count} commands: {accepted} accepted, malformed {end.counters.malformed}")
+    reasons = {"checksum", "command value", "encoding", "head", "mode", "size"}
+    assert set(end.counters.malformed) == reasons
+    assert accepted
+
+
+class Tape:
+    """A reader whose messages are given."""
+
+    def __init__(self):
+        self.payload = None
+
+    def newest(self):
+        payload, self.payload = self.payload, None
+        return payload
+
+
+@overflows
+@fuzzed
+def test_mutated_low_level_states(count):
+    pytest.importorskip("cyclonedds")
+    from robot_ppo_export.node.drivers.base import Connection
+    from robot_ppo_export.node.drivers.unitree import UnitreeDriver
+
+    rng, clock = random.Random(4), SteppedClock()
+    driver = UnitreeDriver(clock, Connection(robot=robot()))
+    sent, tape = [], Tape()
+
+    class Repeater:
+        fault, active = None, True
+        put = staticmethod(sent.append)
+
+        def damp(self):
+            sent.append(driver._damping())
+
+    def connect():
+        driver._states, driver.repeater = tape, Repeater()
+        driver._command = driver._blank_command(Message("unitree_go", "LowState_"))
+
+    driver._connect = connect
+    node = walking(driver, clock)
+    good = Message("unitree_go", "LowState_")
+    good.motors["q"][:12] = node.motion.default
+    good.fields["imu_state"]["quaternion"][0] = 1
+    payload, faults = good.encode(), {}
+    for _ in range(count):
+        if node.state is not State.POLICY:
+            driver._e_stop = None
+            walk_on(node)
+        tape.payload = mutate(payload, rng)
+        clock.sleep_until(clock.now() + node.period)
+        node.tick()
+        command = unitree_messages.decode(sent[-1], "unitree_go", "LowCmd_")
+        assert command.intact()
+        motors = command.motors[:12]
+        state = node.senses.measured.state
+        check_command(robot(), state, motors["q"], motors["kp"], motors["kd"])
+        if node.fault:
+            reason = node.fault.partition(":")[0].partition(" at ")[0]
+            faults[reason] = faults.get(reason, 0) + 1
+    driver.repeater = None
+    print(f"{count} states: malformed {driver.malformed}, faults {faults}")
+    assert "internal error" not in faults and faults
+    assert set(driver.malformed) == {"encoding", "size"}
+
+
+@fuzzed
+def test_mutated_ros_messages(count):
+    rng, random_numbers = random.Random(5), np.random.default_rng(5)
+    stamp = ros2_messages.Stamp(1, 2)
+    vectors = np.abs(random_numbers.normal(size=(3, 12)))
+    decoders = (
+        (ros2_messages.decode_joint_state,
+         ros2_messages.encode_joint_state(ros2_messages.JointState(stamp, NAMES, *vectors))),
+        (ros2_messages.decode_imu,
+         ros2_messages.encode_imu(ros2_messages.Imu(stamp, *(np.ones(k) for k in (4, 3, 3))))),
+        (lambda data: ros2_messages.decode_twist(data, True),
+         ros2_messages.encode_twist(np.ones(3), stamp)),
+        (ros2_messages.decode_command, ros2_messages.CommandEncoder(NAMES).encode(*vectors)),
+    )  # fmt: skip
+    reasons: dict[str, int] = {}
+    accepted = 0
+    for i in range(count):
+        decode, payload = decoders[i % len(decoders)]
+        try:
+            message = decode(mutate(payload, rng))
+        except MalformedCdrError as reason:
+            reasons[str(reason)] = reasons.get(str(reason), 0) + 1
+            continue
+        accepted += 1
+        if isinstance(message, ros2_messages.JointCommand):
+            assert np.isfinite(message.values).all() and (message.values[1:] >= 0).all()
+    print(f"{count} messages: {accepted} decoded, malformed {reasons}")
+    assert accepted and {"encoding", "size", "string", "length", "command value"} <= set(reasons)
+
+
+def test_wild_bytes_over_a_real_domain():
+    """What DDS itself lets through: the message reaches the driver, which counts and drops it."""
+    pytest.importorskip("cyclonedds")
+    from dds_helpers import free_domain, within
+
+    from robot_ppo_export.node.clock import MonotonicClock
+    from robot_ppo_export.node.drivers import create, dds
+    from robot_ppo_export.node.drivers.base import Connection
+    from robot_ppo_export.node.drivers.unitree import STATES
+    from robot_ppo_export.node.drivers.unitree_idl import idl_type
+
+    rng, domain = random.Random(6), free_domain()
+    payload = Message("unitree_go", "LowState_").encode()
+    with dds.Bus(domain) as bus:
+        writer = bus.writer(STATES, idl_type("unitree_go", "LowState_"))
+        writer.write(payload)
+        connection = Connection(robot=robot(), domain=domain, motion_mode="ignore")
+        driver = create("unitree", MonotonicClock(), connection)
+        said = threading.Event()
+
+        def speak():
+            while not said.is_set():
+                writer.write(payload)
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        try:
+            driver.open(NAMES, FEET)
+            said.set()
+            thread.join()
+            for _ in range(500):
+                writer.write(mutate(payload, rng))
+                try:
+                    driver.read()
+                except DriverFault:
+                    driver._e_stop = None
+            writer.write(payload)
+            assert within(2, driver.read)
+            assert writer.lost + sum(driver.malformed.values()) > 50
+        finally:
+            said.set()
+            driver.close()

@@ -1,0 +1,131 @@
+"""The repeater: one stream of commands that never repeats an old one and ends in damping."""
+
+import threading
+import time
+
+import numpy as np
+from dds_helpers import within
+
+from robot_ppo_export.node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
+
+
+class Line:
+    """Keeps what was sent, with its time."""
+
+    def __init__(self):
+        self.sent = []
+
+    def __call__(self, payload):
+        self.sent.append((time.monotonic(), payload))
+
+    def payloads(self):
+        return [payload for _, payload in self.sent]
+
+
+def repeater(line, stale_after=10.0, **more):
+    return Repeater(line, b"damp", stale_after, **more)
+
+
+def test_nothing_is_sent_before_the_first_command():
+    line = Line()
+    r = repeater(line)
+    time.sleep(10 * PERIOD)
+    r.close()
+    assert line.sent == []
+
+
+def test_a_command_goes_out_at_once_and_then_500_times_per_second():
+    line = Line()
+    r = repeater(line)
+    asked = time.monotonic()
+    r.put(b"a")
+    assert line.sent[0][1] == b"a" and line.sent[0][0] - asked < 0.01
+    assert within(10, lambda: r.sent >= 100)
+    elapsed, count = time.monotonic() - asked, r.sent
+    r.close()
+    assert count <= elapsed / PERIOD + 1  # a busy machine skips periods and never adds any
+    gaps = np.diff([at for at, _ in line.sent[1:count]])
+    assert np.quantile(gaps, 0.2) < 1.5 * PERIOD  # and where it is not busy, 500 Hz is kept
+    assert set(line.payloads()[: count + 1]) == {b"a"}
+
+
+def test_the_newest_command_replaces_the_one_before():
+    line = Line()
+    r = repeater(line)
+    for payload in (b"a", b"b", b"c"):
+        r.put(payload)
+        time.sleep(5 * PERIOD)
+    r.close()
+    order = line.payloads()[:-LAST_WORDS]
+    assert order == sorted(order)
+    assert set(order) == {b"a", b"b", b"c"}
+
+
+def test_a_command_that_nobody_refreshes_becomes_damping_and_comes_back():
+    line = Line()
+    r = repeater(line, stale_after=0.05)
+    r.put(b"a")
+    assert within(2, lambda: r.stale)
+    last = max(at for at, payload in line.sent if payload == b"a")
+    assert last - line.sent[0][0] < 0.05 + 0.1  # the bound, and a thread that was put to sleep
+    r.put(b"b")
+    assert line.payloads()[-1] == b"b"
+    r.close()
+
+
+def test_negative_control_a_refreshed_command_does_not_become_damping():
+    line = Line()
+    r = repeater(line, stale_after=0.5)
+    for _ in range(20):
+        r.put(b"a")
+        time.sleep(0.01)
+    assert r.stale == 0
+    r.close()
+
+
+def test_what_the_check_says_stops_commands_for_good():
+    line, reasons = Line(), [None]
+    r = repeater(line, check=lambda: reasons[0])
+    r.put(b"a")
+    reasons[0] = "somebody else"
+    assert within(2, lambda: r.fault) == "somebody else"
+    reasons[0] = None
+    del line.sent[:]
+    r.put(b"b")
+    time.sleep(5 * PERIOD)
+    assert set(line.payloads()) == {b"damp"}
+    r.close()
+
+
+def test_an_error_of_the_thread_is_a_fault_and_the_thread_goes_on():
+    def broken():
+        raise OSError("gone")
+
+    line = Line()
+    r = repeater(line, check=broken)
+    r.put(b"a")
+    assert within(2, lambda: r.fault) == "OSError: gone"
+    before = r.sent
+    assert within(2, lambda: r.sent > before)
+    r.close()
+
+
+def test_damp_sends_damping_and_repeats_it():
+    line = Line()
+    r = repeater(line)
+    r.damp()
+    time.sleep(5 * PERIOD)
+    r.close()
+    assert set(line.payloads()) == {b"damp"} and len(line.sent) > LAST_WORDS
+
+
+def test_closing_sends_damping_last_leaves_no_thread_and_may_be_done_twice():
+    line, before = Line(), threading.active_count()
+    r = repeater(line)
+    r.put(b"a")
+    r.close()
+    assert line.payloads()[-LAST_WORDS:] == [b"damp"] * LAST_WORDS
+    assert threading.active_count() == before
+    count = len(line.sent)
+    r.close()
+    assert len(line.sent) == count

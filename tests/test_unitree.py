@@ -1,0 +1,424 @@
+"""Driver `unitree` and a simulated robot of the same kind, over a real DDS domain on loopback."""
+
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pytest
+from dds_helpers import Alive, free_domain, within
+from node_helpers import ROOT, robot
+
+pytest.importorskip("cyclonedds")
+
+import msgspec
+
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.drivers import create, dds, unitree_motion
+from robot_ppo_export.node.drivers.base import Connection, DriverFault, MotorCommand
+from robot_ppo_export.node.drivers.unitree import COMMANDS, STATES
+from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
+from robot_ppo_export.node.drivers.unitree_idl import idl_type
+from robot_ppo_export.node.drivers.unitree_messages import Message
+from robot_ppo_export.node.drivers.unitree_remote import Remote
+from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+
+GO2 = robot()
+E_STOP = Remote(frozenset({"L2", "B"}), 0, 0, 0, 0)
+
+
+def spec_of(body):
+    """A robot.yaml of another body, as far as a driver reads it."""
+    joints = tuple(msgspec.structs.replace(GO2.joints[0], name=n) for n in body.joint_names)
+    unitree = msgspec.structs.replace(GO2.unitree, message_family=body.family)
+    return msgspec.structs.replace(GO2, name=body.name, joints=joints, unitree=unitree)
+
+
+class Pair:
+    """A robot that lives, and a driver for it on the same domain."""
+
+    def __init__(self, body=QUADRUPED, motion="", sends=True, **connection):
+        self.spec = GO2 if body is QUADRUPED else spec_of(body)
+        self.domain = free_domain()
+        self.names = self.spec.joint_names
+        self.end = UnitreeRobot(body, self.names, self.domain, motion=motion)
+        self.pose = np.linspace(-1, 1, len(self.names), dtype="f4")
+        self.robot = Alive(self.end, self.names, GO2.feet, self.pose, sends)
+        connection = {"robot": self.spec, "domain": self.domain, "wait": 5.0, **connection}
+        self.driver = create("unitree", MonotonicClock(), Connection(**connection))
+
+    def open(self):
+        self.driver.open(self.names, GO2.feet)
+        return self
+
+    def write(self, target=0.5, kp=20.0, kd=0.5):
+        ones = np.ones(len(self.names), np.float32)
+        self.driver.write(MotorCommand(ones * target, ones * kp, ones * kd))
+
+    def last(self):
+        return self.robot.commands[-1][1]
+
+    def sample(self):
+        return within(2, self.driver.read)
+
+    def close(self):
+        self.driver.close()
+        self.robot.close()
+
+
+@pytest.fixture
+def make(monkeypatch):
+    monkeypatch.setattr(unitree_motion, "STAND_DOWN_SECONDS", 0.1)
+    monkeypatch.setattr(unitree_motion, "RELEASE_SECONDS", 0.05)
+    pairs = []
+
+    def make(*args, **kwargs):
+        pairs.append(Pair(*args, **kwargs))
+        return pairs[-1]
+
+    yield make
+    for pair in pairs:
+        pair.close()
+
+
+# --- bodies
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.name)
+def test_a_body_has_a_mode_for_every_motor_of_its_message(body):
+    motors = len(Message(body.family, "LowCmd_").motors)
+    assert len(body.modes) == motors >= len(body.slots)
+    assert len(set(body.joint_names)) == len(body.joint_names)
+    assert all(body.modes[i] for i in body.motors)  # no joint is switched off
+
+
+def test_the_motor_orders_are_the_published_ones():
+    """Spot checks against the vendor's documents, counted by hand."""
+    assert QUADRUPED.slots[3] == "FL_hip_joint" and QUADRUPED.slots[11] == "RL_calf_joint"
+    assert H1.slots[9] is None and H1.slots[6] == "torso_joint"
+    assert H1.slots[10] == "left_ankle_joint" and H1.slots[19] == "left_elbow_joint"
+    assert G1.slots[12:15] == tuple(f"waist_{axis}_joint" for axis in ("yaw", "roll", "pitch"))
+    assert G1.slots[22] == "right_shoulder_pitch_joint" and len(G1.joint_names) == 29
+
+
+def test_the_motor_orders_of_the_docs_are_those_of_the_code():
+    page = (ROOT / "docs" / "drivers.md").read_text()
+    for body in BODIES:
+        names = ", ".join((name or "-").removesuffix("_joint") for name in body.slots)
+        assert f"| {body.name} | {names} |" in page
+
+
+def test_the_order_of_robot_yaml_is_the_motor_order():
+    assert GO2.joint_names == QUADRUPED.joint_names
+    assert body_of(GO2) is QUADRUPED
+
+
+def test_a_robot_of_somebody_else_is_refused():
+    with pytest.raises(RefusedError, match="has no `unitree:`"):
+        body_of(msgspec.structs.replace(GO2, unitree=None))
+    other = msgspec.structs.replace(GO2.unitree, message_family="unitree_xx")
+    with pytest.raises(RefusedError, match=r"unitree_go .*unitree_hg"):
+        body_of(msgspec.structs.replace(GO2, unitree=other))
+
+
+# --- there and back
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.name)
+def test_states_and_commands_reach_the_joint_of_their_name(make, body):
+    pair = make(body, motion_mode="ignore").open()
+    assert pair.sample().state.joint_pos == pytest.approx(pair.pose)
+    n = len(pair.names)
+    command = np.arange(3 * n, dtype="f4").reshape(3, n)
+    pair.driver.write(MotorCommand(*command))
+    assert within(2, lambda: pair.robot.commands)
+    got = pair.robot.commands[0][1]
+    assert np.array_equal([got.target, got.kp, got.kd], command)
+
+
+def test_the_imu_and_the_health_of_the_motors_arrive(make):
+    pair = make()
+    pair.robot.state.base_quat[:] = [0.5, 0.5, -0.5, 0.5]
+    pair.robot.state.joint_vel[:] = 2
+    pair.robot.state.joint_torque[:] = -3
+    motors = pair.end._state.motors
+    motors["temperature"][4] = 61
+    pair.end._state.fields["power_v"] = 29.5
+    pair.open()
+    sample = pair.sample()
+    assert sample.state.base_quat.tolist() == [0.5, 0.5, -0.5, 0.5]  # wxyz
+    assert sample.state.base_lin_acc[2] == pytest.approx(9.81)
+    assert (sample.state.joint_vel == 2).all() and (sample.state.joint_torque == -3).all()
+    assert sample.health.hottest() == (4, 61.0)
+    assert sample.health.voltage == 29.5
+    assert sample.health.lost_motors() == (0, 0.0)
+
+
+def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):
+    pair = make(motion_mode="ignore").open()
+    lost = pair.end._state.motors["lost"]
+
+    def lose_until(condition, loses):
+        for _ in range(500):
+            lost[7] += loses
+            if condition(within(1, pair.driver.read).health.lost_motors()):
+                return True
+            time.sleep(0.003)
+        return False
+
+    assert lose_until(lambda found: found == (7, 1.0), loses=1)
+    assert lose_until(lambda found: found[1] == 0, loses=0)  # it answers again
+
+
+def test_mode_machine_is_echoed_and_never_assumed(make):
+    pair = make(G1, motion_mode="ignore")
+    pair.end.mode_machine = 6  # a robot with a locked waist
+    pair.open()
+    pair.write()
+    assert within(2, lambda: pair.end.counters.accepted)
+    assert pair.end.counters.malformed == {}
+    pair.end.mode_machine = 5  # negative control: the robot refuses any other number
+    assert within(2, lambda: "mode_machine" in pair.end.counters.malformed)
+
+
+# --- a robot that is not there
+
+
+def test_no_robot_is_refused_in_a_sentence(make):
+    pair = make(wait=0.2, sends=False)
+    with pytest.raises(RefusedError, match=r"no rt/lowstate of unitree_go within 0\.2 s") as error:
+        pair.open()
+    assert f"interface lo, DDS domain {pair.domain}" in str(error.value)
+
+
+def test_two_robots_on_one_domain_are_refused(make):
+    pair = make(motion_mode="ignore")
+    with (
+        UnitreeRobot(QUADRUPED, pair.names, pair.domain),
+        pytest.raises(RefusedError, match="more than one robot sends rt/lowstate"),
+    ):
+        pair.open()
+
+
+# --- the vendor's controller
+
+
+def test_a_running_controller_is_refused(make):
+    pair = make(motion="normal")
+    with pytest.raises(RefusedError, match=r"'normal' runs the robot.*--motion-mode release"):
+        pair.open()
+    assert pair.end.calls == [unitree_motion.CHECK_MODE]  # asked, and touched nothing
+
+
+def test_it_is_released_when_asked_to_after_lying_down(make):
+    pair = make(motion="normal", motion_mode="release").open()
+    m = unitree_motion
+    assert pair.end.calls == [m.CHECK_MODE, m.STAND_DOWN, m.RELEASE_MODE, m.CHECK_MODE]
+    pair.write()
+    assert within(2, lambda: pair.robot.commands)
+
+
+def test_negative_control_while_it_runs_the_robot_takes_no_command(make):
+    pair = make(motion="normal", motion_mode="ignore").open()
+    pair.write()
+    assert within(2, lambda: pair.end.counters.foreign)
+    assert not pair.robot.commands
+
+
+def test_a_controller_that_does_not_let_go_is_refused_after_the_time(make, monkeypatch):
+    pair = make(motion="ai", motion_mode="release", wait=1.0)
+    serve = pair.end._serve
+    stubborn = unitree_motion.RELEASE_MODE
+    monkeypatch.setattr(
+        pair.end, "_serve", lambda name, api: (0, "") if api == stubborn else serve(name, api)
+    )
+    before = time.monotonic()
+    with pytest.raises(RefusedError, match="'ai' was not released within 1 s"):
+        pair.open()
+    assert time.monotonic() - before < 4
+
+
+def test_a_robot_that_does_not_answer_is_refused(make, monkeypatch):
+    monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.2)
+    pair = make()
+    pair.end._services.clear()
+    with pytest.raises(RefusedError, match=r"'motion_switcher' did not answer.*ignore"):
+        pair.open()
+
+
+@pytest.mark.parametrize("answer", [(0, "not json"), (0, "[]"), (0, '{"name": 3}'), (3203, "")])
+def test_an_answer_that_makes_no_sense_is_refused(make, monkeypatch, answer):
+    pair = make()
+    monkeypatch.setattr(pair.end, "_serve", lambda name, api: answer)
+    with pytest.raises(RefusedError, match="instead of the name of a mode"):
+        pair.open()
+
+
+# --- somebody else
+
+
+@pytest.fixture
+def stranger():
+    """Joins a pair's domain with a writer for the motors."""
+    buses = []
+
+    def join(pair):
+        buses.append(dds.Bus(pair.domain))
+        return buses[-1].writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
+
+    yield join
+    for bus in buses:
+        bus.close()
+
+
+def test_a_foreign_writer_is_refused_before_the_run(make, stranger):
+    pair = make()
+    stranger(pair)
+    with pytest.raises(RefusedError, match=r"somebody else can send rt/lowcmd \(unitree_go"):
+        pair.open()
+
+
+def test_a_foreign_writer_during_the_run_is_damping(make, stranger):
+    pair = make().open()
+    pair.write()
+    assert pair.driver.other_writers() == ()
+    stranger(pair)
+    ends = time.monotonic() + 2
+    with pytest.raises(DriverFault, match="somebody else can send"):
+        while time.monotonic() < ends:
+            pair.driver.read()
+            pair.write()
+            time.sleep(0.005)
+    assert pair.driver.other_writers()
+    pair.write()  # whatever the node does now, the motors brake
+    time.sleep(0.02)
+    assert not pair.last().kp.any() and (pair.last().kd == GO2.damping.kd).all()
+
+
+def test_a_silent_writer_is_tolerated_when_asked_to_but_not_one_that_speaks(make, stranger):
+    pair = make(allow_silent_writers=True)
+    writer = stranger(pair)
+    pair.open()
+    pair.write()
+    time.sleep(0.1)
+    pair.driver.read()
+    writer.write(Message("unitree_go", "LowCmd_").encode())
+    ends = time.monotonic() + 2
+    with pytest.raises(DriverFault, match="two controllers fight"):
+        while time.monotonic() < ends:
+            pair.driver.read()
+            time.sleep(0.005)
+
+
+# --- commands
+
+
+def test_commands_are_repeated_at_500_hz(make):
+    pair = make(control_period=1.0).open()  # so that a stale command is not what is measured
+    began = time.monotonic()
+    pair.write()
+    assert within(10, lambda: pair.driver.repeater.sent >= 100)
+    sent = pair.driver.repeater.sent
+    assert sent <= (time.monotonic() - began) / 0.002 + 1
+    assert within(2, lambda: len(pair.robot.commands) > 20)  # one look takes the newest only
+
+
+def test_a_node_that_hangs_is_damping_after_three_periods(make):
+    pair = make(control_period=0.02).open()
+    pair.write()
+    assert within(2, lambda: pair.robot.commands and not pair.last().kp.any())
+    moving = [at for at, command in pair.robot.commands if command.kp.any()]
+    assert moving[-1] - moving[0] < 0.06 + 0.1
+
+
+def test_damp_and_close_end_in_damping(make):
+    pair = make().open()
+    pair.write()
+    assert within(2, lambda: pair.robot.commands)
+    pair.driver.damp()
+    assert within(2, lambda: not pair.last().kp.any())
+    assert (pair.last().kd == GO2.damping.kd).all()
+    for _ in range(5):
+        pair.write()
+    pair.driver.close()
+    time.sleep(0.05)
+    assert not pair.last().kp.any()
+
+
+def test_a_run_that_never_commanded_sends_nothing_at_all(make):
+    pair = make().open()
+    pair.sample()
+    pair.driver.close()
+    time.sleep(0.05)
+    assert not pair.robot.commands
+
+
+def test_closing_leaves_no_thread(make):
+    pair = make().open()
+    before = threading.active_count()
+    pair.driver.close()
+    assert threading.active_count() == before - 1
+
+
+# --- the remote control
+
+
+def test_the_remote_control_is_heard_and_its_e_stop_latches(make):
+    pair = make().open()
+    pair.write()
+    assert pair.sample() and pair.driver.remote is None
+    pair.end.remote = Remote(frozenset({"A"}), 0.5, 1.0, -1.0, 0.0)
+    assert within(2, lambda: pair.sample() and pair.driver.remote)
+    assert pair.driver.remote == pair.end.remote
+    pair.end.remote = E_STOP
+    with pytest.raises(DriverFault, match="B and L2 pressed"):
+        within(2, lambda: pair.sample() and False)
+    pair.end.remote = dataclasses.replace(E_STOP, buttons=frozenset())
+    for _ in range(3):  # letting go does not start anything
+        pair.write()
+        time.sleep(0.01)
+    with pytest.raises(DriverFault, match="pressed"):
+        within(2, lambda: pair.sample() and False)
+    assert not pair.last().kp.any()
+
+
+# --- malformed
+
+
+def test_a_state_of_another_family_is_not_heard(make):
+    pair = make(wait=0.3, sends=False)
+    with dds.Bus(pair.domain) as bus:
+        writer = bus.writer(STATES, idl_type("unitree_hg", "LowState_"))
+        writer.write(Message("unitree_hg", "LowState_").encode())
+        with pytest.raises(RefusedError, match="no rt/lowstate"):
+            pair.open()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: m.fields.__setitem__("level_flag", 0), "head"),
+        (lambda m: m.motors["q"].__setitem__(3, np.nan), "command value"),
+        (lambda m: m.motors["kp"].__setitem__(3, -1), "command value"),
+        (lambda m: m.motors["tau"].__setitem__(3, np.inf), "command value"),
+        (lambda m: m.motors["mode"].__setitem__(3, 0), "mode"),
+    ],
+)
+def test_the_robot_drops_a_wrong_command_and_says_why(make, stranger, change, reason):
+    pair = make()
+    writer = stranger(pair)
+    message = Message("unitree_go", "LowCmd_")
+    message.fields["head"], message.fields["level_flag"] = (0xFE, 0xEF), 0xFF
+    message.motors["mode"] = 1
+    assert within(2, lambda: writer.readers)
+    writer.write(message.encode())
+    assert within(2, lambda: pair.end.counters.accepted) == 1
+    change(message)
+    writer.write(message.encode())
+    assert within(2, lambda: pair.end.counters.malformed) == {reason: 1}
+    broken = bytearray(message.encode())
+    broken[-1] ^= 1
+    writer.write(bytes(broken))
+    assert within(2, lambda: pair.end.counters.malformed.get("checksum")) == 1
+    assert pair.end.counters.accepted == 1
