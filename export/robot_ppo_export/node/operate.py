@@ -6,7 +6,6 @@ What the node itself must not do is here: it prints, installs signal handlers an
 import argparse
 import contextlib
 import math
-import queue
 import signal
 import sys
 import threading
@@ -15,47 +14,27 @@ from pathlib import Path
 from types import FrameType
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import commands, drivers, realtime, recorder
+from robot_ppo_export.node import commands, drivers, limits, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
-from robot_ppo_export.node.drivers.base import Connection
-from robot_ppo_export.node.node import DAMP_SECONDS, Node
+from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.drivers.base import Connection, HandsOver
+from robot_ppo_export.node.machine import DAMP_SECONDS
+from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
 RING_SECONDS = 600.0
 """How much of a long run `--record` keeps [s]: its end."""
+RING_MARGIN = 10.0
+"""What a run of `--seconds` takes longer, to sit down and to damp [s]."""
 
-
-class Console:
-    """Prints from a thread of its own: a terminal that blocks must not hold up the tick."""
-
-    def __init__(self) -> None:
-        self.screen = sys.stdout.isatty()
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._print, name="console", daemon=True)
-        self._thread.start()
-
-    def say(self, text: str) -> None:
-        """Print a line, above the status line where there is one."""
-        self._lines.put(f"\r\x1b[K{text}\n" if self.screen else f"{text}\n")
-
-    def status(self, text: str) -> None:
-        """Replace the status line; only on a screen."""
-        if self.screen:
-            self._lines.put(f"\r\x1b[K{text}")
-
-    def close(self) -> None:
-        """Print what is left."""
-        if self.screen:
-            self._lines.put("\n")
-        self._lines.put(None)
-        self._thread.join(timeout=2.0)
-
-    def _print(self) -> None:
-        while (text := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # a reader that left is no fault
-                sys.stdout.write(text)
-                sys.stdout.flush()
+PROMPTS = {
+    State.PREFLIGHT: "p stands the robot up",
+    State.READY: "p runs the policy",
+    State.DAMP: "r goes back to PASSIVE, Ctrl-C ends",
+}
+"""What a person can do next, per state."""
 
 
 class Operator:
@@ -71,8 +50,9 @@ class Operator:
         self.start = commands.parse(options.command)
         self.keyboard: commands.Keyboard | None = None
         self.recorder = None
+        safety = self.policy.contract.robot.safety
         if options.record:
-            length = math.inf if options.seconds is None else options.seconds + 2 * DAMP_SECONDS
+            length = math.inf if options.seconds is None else options.seconds + RING_MARGIN
             self.recorder = recorder.for_policy(self.policy, min(length, RING_SECONDS))
         contract = self.policy.contract
         connection = Connection(
@@ -95,9 +75,14 @@ class Operator:
             self.clock,
             self._source(),
             self.recorder,
+            stand=options.stand,
             arm=options.arm,
+            wiggle=options.wiggle,
+            limits=limits.load(options.limits, safety) if options.limits else safety,
             on_event=self._event,
         )
+        if options.publish_hz:
+            self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
         self._saving: threading.Thread | None = None
@@ -105,16 +90,23 @@ class Operator:
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
         realtime.prepare_process()
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
-        node.damp_after_stop = math.inf if self.interactive and seconds is None else DAMP_SECONDS
-        node.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
+        attended = self.interactive and seconds is None
+        node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
+        node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
         try:
             with self._signals(), self.keyboard or contextlib.nullcontext():
                 node.prepare()
+                self._start_watchdog()
                 self._announce()
                 node.run(seconds, self._on_tick)
         finally:
+            if node.output.watchdog:
+                node.output.watchdog.close()
             self.driver.close()
             self._finish()
         return 3 if node.fault else 0
@@ -123,10 +115,26 @@ class Operator:
         if not self.interactive:
             return commands.FixedCommand(self.start)
         bounds = self.policy.contract.commands.bounds()
-        self.keyboard = commands.Keyboard(
-            bounds, self.start, lambda: self.node.arm(), lambda why: self.node.stop(why)
-        )
+        keys = {
+            "p": lambda: self.node.arm(),
+            "o": lambda: self.node.stop("key o"),
+            "x": lambda: self.node.damp("key x"),
+            "r": lambda: self.node.reset(),
+        }
+        self.keyboard = commands.Keyboard(bounds, self.start, keys)
         return self.keyboard
+
+    def _start_watchdog(self) -> None:
+        """Start the process that damps when this one cannot, where the driver lets it."""
+        node = self.node
+        if not self.options.watchdog:
+            self.console.say("no watchdog: a node that dies leaves the robot to itself")
+        elif not isinstance(self.driver, HandsOver):
+            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
+        else:
+            handover = self.driver.damping_sender(node.machine.motion.damping)
+            seconds, real_time = node.machine.damp_after_fault, self.options.realtime
+            node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
 
     def _announce(self) -> None:
         contract = self.policy.contract
@@ -136,9 +144,10 @@ class Operator:
             f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
         )
         if self.interactive:
-            self.console.say(commands.Keyboard.HELP)
+            self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
         elif not self.options.arm:
-            self.console.say("not armed: the robot will stand and wait; --arm runs the policy")
+            word = "will stand and wait" if self.options.stand else "will not move"
+            self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -154,30 +163,43 @@ class Operator:
                 signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        """First Ctrl-C: damp. Second: done."""
-        if not self.node.prepared:
+        """Ctrl-C: sit down. Again: damp. Again: done."""
+        node = self.node
+        if not node.prepared:
             raise KeyboardInterrupt
-        if self.node.state is State.DAMP:
-            self.node.end()
-            return
-        self.node.stop("Ctrl-C")
-        if math.isinf(self.node.damp_after_stop):
-            self.console.say("damping until you press Ctrl-C again")
+        if node.state is State.DAMP:
+            node.end()
+        elif node.state is State.SIT:
+            node.damp("Ctrl-C again")
+        else:
+            node.stop("Ctrl-C")
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: damp for a stated time, then leave."""
-        if not self.node.prepared:
+        """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
+        node = self.node
+        if not node.prepared:
             raise KeyboardInterrupt
-        self.node.stop(signal.Signals(number).name)
-        self.node.end(DAMP_SECONDS)
+        if node.state in (State.SIT, State.DAMP):
+            node.end(DAMP_SECONDS)
+        else:
+            node.machine.damp_after_stop = DAMP_SECONDS
+            node.stop(signal.Signals(number).name)
 
     def _event(self, now: float, text: str) -> None:
-        self.console.say(f"{now - self.started:8.3f} s  {text}")
-        if self.node.fault and self.recorder and not self._saving:
-            if math.isinf(self.node.damp_after_fault):
-                self.console.say("damping until Ctrl-C")
+        node = self.node
+        self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
+        if node.fault and self.recorder and not self._saving:
             self._saving = threading.Thread(target=self._save, daemon=True)
             self._saving.start()
+
+    def _prompt(self, text: str) -> str:
+        """Return what a person can do now, where the node waits for one."""
+        state = self.node.state
+        if state is State.DAMP and not self.interactive:
+            endless = self.node.fault and math.isinf(self.node.machine.damp_after_fault)
+            return "; damping until Ctrl-C or SIGTERM" if endless else ""
+        waits = "word" in text or state is State.DAMP
+        return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
 
     def _on_tick(self) -> None:
         """Once per second, say how it goes."""
@@ -213,6 +235,8 @@ class Operator:
         node = self.node
         if node.ticks:
             self.console.say(self._status())
+            for line in node.envelope.report(node.situation):
+                self.console.say(f"guard: {line}")
         if self.recorder and node.ticks:
             if self._saving:
                 self._saving.join()

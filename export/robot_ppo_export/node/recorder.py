@@ -16,21 +16,24 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
-from robot_ppo_export.node.drivers.base import Measured
+from robot_ppo_export.node.drivers.base import Health, Measured
 from robot_ppo_export.policy import Policy
 
-LOG_VERSION = 1
+LOG_VERSION = 2
 ARM, STOP, READ_FAILED, WRITE_FAILED, FRESH = 1, 2, 4, 8, 16
+EMERGENCY, RESET, TAKEN_OVER = 32, 64, 128
 """Bits of the column `flags`: what happened to the node in this tick."""
 
 COLUMNS: dict[str, tuple[type, str]] = {
     "time": (np.float64, ""),  # [s] the node's clock at the start of the tick
     "node_state": (np.uint8, ""),  # number of the `State` that the tick ended in
-    "flags": (np.uint8, ""),
+    "flags": (np.uint16, ""),
     "missed": (np.uint32, ""),  # deadlines missed just before this tick
     "sequence": (np.int64, ""),  # of the newest sample
     "sample_time": (np.float64, ""),  # [s] when it arrived
     "measured": (np.float32, "measured"),  # the signals of RobotState, one after the other
+    "health": (np.float32, "health"),  # temperatures, lost motors, voltage; NaN where not said
+    "others": (np.uint8, ""),  # other writers that the driver saw
     "wanted": (np.float32, "command"),  # command as the source gave it
     "wanted_age": (np.float64, ""),  # [s]
     "command": (np.float32, "command"),  # command as the policy got it
@@ -55,7 +58,7 @@ class Recorder:
         """Take memory for `ticks` ticks.
 
         Args:
-            widths: size of "measured", "observation" and "joints".
+            widths: size of "measured", "health", "observation" and "joints".
             ticks: how many to hold; the operating system gives the memory as it is written.
         """
         sizes = {"": (), **{name: (n,) for name, n in widths.items()}, "command": (3,)}
@@ -102,6 +105,7 @@ def for_policy(policy: Policy, seconds: float) -> Recorder:
     measured = Measured(len(contract.robot.joints), len(contract.robot.feet))
     widths = {
         "measured": len(measured.flat),
+        "health": len(Health(len(contract.robot.joints)).flat),
         "observation": policy.layout.size,
         "joints": len(contract.robot.joints),
     }
