@@ -39,7 +39,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self, task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None
     ) -> None:
         """Load the model of `task`, a key of `TASKS`; `threads` 0: all CPUs."""
-        model = mujoco.MjModel.from_xml_path(str(MODELS / TASKS[task].xml))
+        model = _load(MODELS / TASKS[task].xml)
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         if not TASKS[task].islands:
             model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
@@ -207,3 +207,13 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         batch = gymnasium.vector.utils.batch_space
         self.observation_space = batch(self.single_observation_space, self.num_envs)
         self.action_space = batch(self.single_action_space, self.num_envs)
+
+
+def _load(xml: Path) -> mujoco.MjModel:
+    """Return the model in `xml`, without MuJoCo's warnings: the files are Gymnasium's to mend."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        return mujoco.MjModel.from_xml_path(str(xml))
+    finally:
+        mujoco.set_mju_user_warning(before)
