@@ -289,7 +289,7 @@ def test_the_robot_of_the_documentation_works():
     )
     try:
         port = re.search(r"port (\d+)", robot_side.stdout.readline())[1]
-        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "2")
+        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "4")
         code, out, err = finish(start("run", policy_file(standing_up=QUICK), *options))
         assert (code, err) == (0, "")
         assert "POLICY: running the policy" in out

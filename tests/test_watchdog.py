@@ -59,7 +59,8 @@ def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_dampe
         time.sleep(1.2)  # --seconds: one second of damping
         assert r.times[-1] - killed == pytest.approx(1.0, abs=0.2)
     text = process.stderr.read()
-    assert "the node died: its watchdog damps the robot (or `kill " in text
+    # On a machine that is busy, it is seen to stand still before it is seen to be gone.
+    assert re.search("the node (died|stands still): its watchdog damps the robot", text)
 
 
 def test_a_segmentation_fault_is_followed_by_damping():
