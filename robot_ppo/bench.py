@@ -4,6 +4,7 @@ Timings are medians over repeats that are interleaved with those of the yardstic
 so that a noisy machine disturbs both alike: ratios mean more than absolute numbers.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -12,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from robot_ppo_export import to_onnx
 from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
+from robot_ppo_export.node import bench as node_bench
 from robot_ppo_export.policy import Policy
 
 TASK = "go2_walk"
@@ -208,28 +210,30 @@ def _time_to_walking(out: Path, seed: int) -> dict[str, Any]:
 # -- node ---------------------------------------------------------------------------------------
 
 
-def bench_node(seconds: float = 20.0, starts: int = 5) -> dict[str, Any]:
+def bench_node(seconds: float = 20.0) -> dict[str, Any]:
     """Return the node's figures on the shipped policy, against the simulated robot by UDP."""
     policy = shipped_policy()
-    ready = [_start_to_ready(policy) for _ in range(starts)]
-    with _SimulatedRobot(seconds + 30):
-        node = _node(policy, "--seconds", f"{seconds:g}", "--arm", "--command", "0.5,0,0")
-        time.sleep(2.0)
-        begin, cpu = time.perf_counter(), _cpu_seconds(node.pid)
-        time.sleep(seconds - 4.0)
-        cpu = (_cpu_seconds(node.pid) - cpu) / (time.perf_counter() - begin)
-        resident = _resident_mb(node.pid)
-        out, _ = node.communicate(timeout=60)
-    p50, p99 = _ticks(out)
-    return {
-        "tick_p50_ms": p50,
-        "tick_p99_ms": p99,
-        "start_to_ready_s": round(median(ready), 3),
-        "resident_mb": round(resident, 1),
-        "cpu_percent": round(100 * cpu, 2),
-        "missed_deadlines": int(_number(r"missed (\d+)", out)),
-        "onnx_torch_difference": onnx_torch_difference(),
-    }
+    with _simulated_robot() as port:
+        results = node_bench.measure(policy, node_bench.Target("udp", port=port), seconds)
+    print(node_bench.page(results))
+    return results.figures | {"onnx_torch_difference": onnx_torch_difference()}
+
+
+@contextlib.contextmanager
+def _simulated_robot() -> Iterator[int]:
+    """Run `robot-ppo sim` in another process; yields its port."""
+    command = [sys.executable, "-u", "-m", "robot_ppo.cli", "sim", "go2", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None, "it is a pipe"
+    try:
+        ports = (re.search(r"UDP 127\.0\.0\.1:(\d+)", line) for line in process.stdout)
+        found = next(filter(None, ports), None)
+        if found is None:
+            raise InputError("the simulated robot did not start")
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def onnx_torch_difference(count: int = 10_000) -> float:
@@ -249,67 +253,3 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     with torch.inference_mode():
         wanted = actor(torch.from_numpy(x)).numpy()
     return float(np.abs(session.run(None, {"observation": x})[0] - wanted).max())
-
-
-def _node(policy: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "robot_ppo_export.cli", "run", str(policy), "--driver", "udp"]
-    return subprocess.Popen(
-        [*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
-
-
-class _SimulatedRobot:
-    """`robot-ppo sim` in another process."""
-
-    def __init__(self, seconds: float) -> None:
-        command = [sys.executable, "-m", "robot_ppo.cli", "sim", "go2", "--seconds", f"{seconds:g}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        time.sleep(3.0)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
-def _start_to_ready(policy: Path) -> float:
-    """Return the time from the node's start to a policy that is proven and warm [s]."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from robot_ppo_export.node import drivers\n"
-        "from robot_ppo_export.node.clock import MonotonicClock\n"
-        "from robot_ppo_export.node.commands import FixedCommand\n"
-        "from robot_ppo_export.node.node import Node\n"
-        "from robot_ppo_export.policy import Policy\n"
-        "clock = MonotonicClock()\n"
-        "driver = drivers.create('fake', clock, '127.0.0.1', 0, 1.0)\n"
-        "Node(Policy(Path(sys.argv[1])), driver, clock, FixedCommand((0, 0, 0))).prepare()\n"
-    )
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, str(policy)], check=True)
-    return time.perf_counter() - begin
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used [s]."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(pid: int) -> float:
-    """Return the resident memory of a process [MB]."""
-    return _number(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text()) / 1024
-
-
-def _ticks(out: str) -> tuple[float, float]:
-    """Return p50 and p99 of the node's tick [ms] from what it printed at the end."""
-    return _number(r"p50 ([\d.]+) ms", out), _number(r"p99 ([\d.]+) ms", out)
-
-
-def _number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    if not found:
-        raise InputError(f"the node's last lines have no {pattern!r}:\n{text[-600:]}")
-    return float(found[1])

@@ -67,7 +67,7 @@ def words(line):
 
 
 def parser_of(tool):
-    return workstation.parser() if tool == "robot-ppo" else robot_side._parser()
+    return workstation.parser() if tool == "robot-ppo" else robot_side.parser()
 
 
 def subparsers(tool):

@@ -23,6 +23,7 @@ EXPORT_LAYERS = (
     ("to_onnx", "policy"),
     ("node",),
     ("cli",),
+    ("bench_process",),
 )
 
 

@@ -29,7 +29,7 @@ the robot down and damps; a fault damps at once.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     # Before numpy is imported: its pool of threads has nothing to do here and costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="robot-ppo-node",
         description="The node that runs a policy file on a robot.",
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("doctor", help=text, description=text.capitalize() + ".")
     sub.add_argument("--seconds", type=_positive, default=10.0, help="length of the measurement")
     sub.set_defaults(function=_doctor)
+    _add_bench(commands)
     return parser
 
 
@@ -143,6 +145,19 @@ def _add_dds(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="unitree: tolerate others that could command the motors, while they do not",
     )
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "measure what the node costs on this computer, beside what it should cost"
+    sub = commands.add_parser("bench", help=text, description=text.capitalize() + ".")
+    add = sub.add_argument
+    add("file", type=Path, nargs="?", metavar="FILE", help="without it, the computer alone")
+    add("--driver", choices=("fake", "udp"), default="fake", help="udp: a running `robot-ppo sim`")
+    add("--host", default="127.0.0.1", help="where that is (default: this computer)")
+    add("--port", type=_port, help="its UDP port (default: 47100)")
+    add("--seconds", type=_positive, default=60.0, help="of the run; the rest scales with it")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+    sub.set_defaults(function=_bench)
 
 
 def _positive(text: str) -> float:
@@ -216,6 +231,20 @@ def _doctor(options: argparse.Namespace) -> int:
         print(f"{'ok  ' if finding.good else 'look'}  {finding.name:<18} {finding.value}")
         if not finding.good and finding.fix:
             print(f"      {'':<18} {finding.fix}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    import json
+
+    from robot_ppo_export.files import write_atomically
+    from robot_ppo_export.node import bench
+
+    target = bench.Target(options.driver, options.host, options.port)
+    results = bench.measure(options.file, target, options.seconds)
+    print(bench.page(results))
+    if options.json:
+        write_atomically(options.json, json.dumps(results.figures, indent=2).encode() + b"\n")
     return 0
 
 

@@ -47,7 +47,8 @@ def _fake(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.fake import FakeDriver
 
     robot = connection.robot
-    return FakeDriver(clock, pose=None if robot is None else robot.rest().astype("f4"))
+    pose = None if robot is None else robot.rest().astype("f4")
+    return FakeDriver(clock, pose=pose, keep=1)  # nobody reads more, and a long run stays small
 
 
 DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
