@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,10 +38,19 @@ LOOK_EVERY = 50
 """Ticks between two looks at the memory."""
 
 
-def resident_mb() -> float:
-    """Return the resident memory of this process [MB]."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+class Memory(NamedTuple):
+    """What a process has in memory [MB]."""
+
+    resident: float
+    private: float
+    """Less what is a file's: that comes and goes with the pages of code that are touched."""
+
+
+def memory_mb() -> Memory:
+    """Return what this process has in memory."""
+    _, resident, files, *_ = Path("/proc/self/statm").read_text().split()
+    page = os.sysconf("SC_PAGE_SIZE") / 2**20
+    return Memory(int(resident) * page, (int(resident) - int(files)) * page)
 
 
 def slope_per_hour(seconds: list[float], megabytes: list[float]) -> float | None:
@@ -61,9 +70,11 @@ class Measurement:
         self.seconds: list[float] = []
         """When the memory was looked at [s]."""
         self.megabytes: list[float] = []
+        """Private memory then."""
         self.ticks = self.missed = 0
         self._skip = round(SETTLE / node.period)
         self._wall = self._cpu = 0.0
+        self._missed = 0
 
     def note(self) -> None:
         """Note the tick that is just over."""
@@ -81,7 +92,9 @@ class Measurement:
             self.missed = node.missed - self._missed
             self.spent = time.monotonic() - self._wall, time.process_time() - self._cpu
             self.seconds.append(node.clock.now())
-            self.megabytes.append(resident_mb())
+            memory = memory_mb()
+            self.resident = memory.resident
+            self.megabytes.append(memory.private)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures, or nothing where the policy ran for less than `LOOK_EVERY` ticks."""
@@ -96,7 +109,7 @@ class Measurement:
             "tick_p99_ms": float(p99),
             "missed_deadlines": self.missed,
             "cpu_percent": 100 * cpu / wall,
-            "resident_mb": self.megabytes[-1],
+            "resident_mb": self.resident,
             "growth_mb_per_hour": slope_per_hour(self.seconds, self.megabytes),
         }
 
@@ -137,7 +150,7 @@ def hours(file: str, length: str) -> dict[str, Any]:
     def look() -> None:
         if node.state is State.POLICY and node.ticks % LOOK_EVERY == 0:
             looks[0].append(clock.now())
-            looks[1].append(resident_mb())
+            looks[1].append(memory_mb().private)
 
     node.run(seconds, look)
     ticks, rest = node.ticks, len(looks[0]) // 10  # the first tenth fills caches and pools

@@ -1,0 +1,173 @@
+"""`robot-ppo-node bench`: every figure comes from a process that did the work, or says why not."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from dds_helpers import free_domain
+from node_helpers import PERIOD, ROOT, policy, policy_file, rig
+
+from robot_ppo_export import bench_process, cli
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.node import bench
+from robot_ppo_export.node.drivers import create
+from robot_ppo_export.node.drivers.base import Connection, MotorCommand
+from robot_ppo_export.node.states import State
+
+KEYS = (
+    *("tick_p50_ms", "tick_p99_ms", "start_to_ready_s", "resident_mb", "cpu_percent"),
+    *("missed_deadlines", "wake_p99_ms_500hz", "wake_p99_ms_500hz_fifo"),
+    *("unitree_one_way_p50_ms", "unitree_one_way_p99_ms", "growth_mb_per_hour"),
+)
+
+
+@pytest.mark.parametrize("slope", [0.0, 3.5, -2.0])
+def test_the_slope_is_that_of_the_line(slope):
+    hours = np.linspace(7, 7.25, 20)
+    points = (3600 * hours).tolist(), (60 + slope * hours).tolist()
+    assert bench_process.slope_per_hour(*points) == pytest.approx(slope, abs=1e-9)
+
+
+def test_two_points_have_no_slope_worth_telling():
+    assert bench_process.slope_per_hour([0.0, 1.0], [60.0, 61.0]) is None
+
+
+def test_memory_that_is_taken_shows_as_private_memory():
+    before = bench_process.memory_mb()
+    taken = np.ones(8 * 2**20)
+    after = bench_process.memory_mb()
+    assert after.private - before.private == pytest.approx(taken.nbytes / 2**20, abs=2)
+    assert after.resident >= after.private
+
+
+def test_only_settled_ticks_of_the_policy_are_measured():
+    robot = rig()
+    measurement = bench_process.Measurement(robot.node, 1000)
+    settle = round(bench_process.SETTLE / PERIOD)
+    noted = []
+    for tick in range(500):
+        robot.ticks(1)
+        robot.node.durations[(robot.node.ticks - 1) % len(robot.node.durations)] = tick
+        measurement.note()
+        if robot.node.state is State.POLICY:
+            noted.append(tick)
+    assert measurement.ticks == len(noted) - settle > 0
+    assert measurement.durations[: measurement.ticks].tolist() == noted[settle:]
+
+
+def test_deadlines_that_are_missed_before_the_measurement_do_not_count():
+    robot = rig().until(State.POLICY)
+    node = robot.node
+    measurement = bench_process.Measurement(node, 1000)
+    node.missed = 5
+    for _ in range(round(bench_process.SETTLE / PERIOD)):
+        robot.ticks(1)
+        measurement.note()
+    node.missed += 2
+    for _ in range(bench_process.LOOK_EVERY):
+        robot.ticks(1)
+        measurement.note()
+    assert measurement.figures()["missed_deadlines"] == 2
+
+
+def test_a_run_without_the_policy_says_so():
+    robot = rig(arm=False).ticks(200)
+    measurement = bench_process.Measurement(robot.node, 1000)
+    assert measurement.figures()["fault"] == "the policy did not run for long enough"
+
+
+def test_the_fast_forward_ticks_as_often_as_the_time_has_periods():
+    got = bench_process.hours(str(policy_file()), "0.01")
+    assert got["fault"] is None
+    wait = 5 / PERIOD  # sitting down and damping come on top
+    assert 36 / PERIOD <= got["ticks"] < 36 / PERIOD + wait
+
+
+def test_a_leak_in_the_tick_is_seen(monkeypatch):
+    """A kilobyte per tick is 176 MB an hour."""
+    kept, tick = [], bench_process.Node.tick
+
+    def leaking(self, *arguments):
+        kept.append(np.ones(128))
+        tick(self, *arguments)
+
+    monkeypatch.setattr(bench_process.Node, "tick", leaking)
+    got = bench_process.hours(str(policy_file()), "0.01")
+    assert got["growth_mb_per_hour"] > 100
+
+
+def test_a_fifo_that_is_refused_is_said(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(bench_process.realtime, "_lock_memory", lambda: SimpleNamespace(name=""))
+    got = bench_process.wake("0.1", "fifo")
+    assert got == {"refused": got["refused"]}
+    assert "SCHED_FIFO: refused (Operation not permitted)" in got["refused"]
+    assert bench_process.wake("0.1", "default")["p99_ms"] > 0
+
+
+def test_the_fake_robot_of_a_long_run_keeps_one_command():
+    fake = create("fake", bench_process.SteppedClock(), Connection())
+    robot = policy().contract.robot
+    fake.open(robot.joint_names, robot.feet)
+    for _ in range(10):
+        fake.write(MotorCommand(*np.zeros((3, len(robot.joints)), np.float32)))
+    assert len(fake.written) == 1
+
+
+def test_each_figure_stands_beside_its_floor_and_aim():
+    results = bench.Results()
+    results.figures |= {"tick_p50_ms": 0.3, "tick_p99_ms": 1.6, "cpu_percent": 2.0}
+    lines = {line.rsplit("[", 1)[0].strip(): line for line in bench.page(results).splitlines()}
+    assert lines["whole tick, paced, p50"].split()[-4:] == ["0.3", "0.5", "0.25", "ok"]
+    assert lines["whole tick, paced, p99"].split()[-4:] == ["1.6", "1.5", "0.5", "SHORT"]
+    assert lines["CPU of the node"].split()[-4:] == ["2", "4", "2", "aim"]
+    assert lines["start to ready"].endswith("not measured")
+
+
+def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "STARTS", 1)
+    monkeypatch.setattr(bench, "LATENCY_DOMAIN", free_domain())
+    out = tmp_path / "figures.json"
+    assert cli.main(["bench", str(policy_file()), "--seconds", "1.5", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert set(KEYS) <= set(figures) == {f.key for f in bench.FIGURES}
+    for key in ("tick_p50_ms", "start_to_ready_s", "cpu_percent", "wake_p99_ms_500hz"):
+        assert 0 < figures[key] < math.inf, key
+    assert figures["tick_p50_ms"] <= figures["tick_p99_ms"]
+    assert figures["resident_mb"] > 20
+    page = capsys.readouterr().out
+    assert "whole tick, paced, p99 [ms]" in page
+    assert "start to ready: median of 1 processes" in page
+
+
+def test_without_a_file_the_computer_alone_is_measured():
+    results = bench.measure(None, bench.Target(), 0.6)
+    measured = {key for key, value in results.figures.items() if value is not None}
+    assert measured and all(key.startswith("wake_") for key in measured)
+    assert "no policy file" in results.remarks[0]
+
+
+def test_a_run_that_cannot_begin_is_said_in_one_sentence():
+    nobody = bench.Target("udp", port=9)
+    with pytest.raises(InputError, match=r"did not become ready: .*no robot answered"):
+        bench.start_to_ready(policy_file(), nobody)
+
+
+def test_the_processes_of_the_bench_run_without_the_parents_path(tmp_path):
+    """The bench may be started from anywhere."""
+    path = os.pathsep.join([str(ROOT / "export")])
+    got = subprocess.run(
+        [sys.executable, "-m", "robot_ppo_export.cli", "bench", "--seconds", "0.6"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert got.returncode == 0, got.stderr
+    assert "wake-up error at 500 Hz" in got.stdout
+    assert list(tmp_path.iterdir()) == []
