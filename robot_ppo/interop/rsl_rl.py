@@ -1,10 +1,15 @@
 """Train with rsl_rl on an environment of ours; see docs/interop.md."""
 
+# pyright: reportMissingImports=false
+# The extra `peers` is not part of a developer's setup.
+
 from typing import Any
 
+import gymnasium
 import msgspec
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 
 from robot_ppo.envs.gym_env import MujocoVectorEnv
 from robot_ppo.envs.robot_env import RobotEnv
@@ -25,7 +30,7 @@ class RslRlVecEnv(VecEnv):
     `extras["log"]` holds the means over the episodes that ended.
     """
 
-    def __init__(self, envs: RobotEnv | MujocoVectorEnv) -> None:
+    def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
         """Take over `envs`, from `gymnasium.make_vec("robot_ppo/…")`, and start its episodes."""
         if isinstance(envs, RobotEnv):
             limit, task = envs.max_ticks, msgspec.to_builtins(envs.task)
@@ -37,7 +42,9 @@ class RslRlVecEnv(VecEnv):
                 f"not {type(envs).__name__}"
             )
         self.envs = envs
-        self.num_envs, self.num_actions = envs.num_envs, envs.single_action_space.shape[0]
+        space = envs.single_action_space
+        assert isinstance(space, Box)
+        self.num_envs, self.num_actions = envs.num_envs, space.shape[0]
         self.max_episode_length = limit
         """Control steps."""
         self.device = "cpu"

@@ -1,5 +1,8 @@
 """Train with Stable-Baselines3 on a `gymnasium.vector.VectorEnv`; see docs/interop.md."""
 
+# pyright: reportMissingImports=false
+# The extra `peers` is not part of a developer's setup.
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +39,8 @@ class Sb3VecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         """Start every episode anew, with the seed and the options that were set for this once."""
-        seeds = None if None in self._seeds else self._seeds
-        observation, _ = self.envs.reset(seed=seeds, options=self._options[0] or None)
+        # Both libraries count on from the first simulation's seed.
+        observation, _ = self.envs.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         return observation
