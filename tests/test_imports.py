@@ -185,6 +185,7 @@ def test_environments_and_the_algorithm_do_not_know_each_other():
 
 def test_torch_stays_where_learning_is():
     allowed = ("robot_ppo.ppo", "robot_ppo.training", "robot_ppo.export", "robot_ppo.bench")
+    allowed += ("robot_ppo.interop",)
     assert not {m for m in importers("torch") if not inside(m, *allowed)}
 
 

@@ -1,0 +1,84 @@
+"""Train with rsl_rl on an environment of ours; see docs/interop.md."""
+
+# pyright: reportMissingImports=false
+# The extra `peers` is not part of a developer's setup.
+
+from typing import Any
+
+import gymnasium
+import msgspec
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from robot_ppo.envs.gym_env import MujocoVectorEnv
+from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo_export.errors import InputError
+
+try:
+    from rsl_rl.env import VecEnv
+    from tensordict import TensorDict
+except ImportError:
+    raise ImportError("RslRlVecEnv needs rsl-rl-lib: pip install 'robot-ppo[peers]'") from None
+
+
+class RslRlVecEnv(VecEnv):
+    """An environment of ours as a `VecEnv` of rsl_rl, on the CPU, all tensors float32.
+
+    Observations come in two groups: `actor` (n, size) and `critic` (n, size + p), which adds what
+    only the simulator knows. `extras["time_outs"]` (n,) says where time alone ended an episode, and
+    `extras["log"]` holds the means over the episodes that ended.
+    """
+
+    def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
+        """Take over `envs`, from `gymnasium.make_vec("robot_ppo/…")`, and start its episodes."""
+        if isinstance(envs, RobotEnv):
+            limit, task = envs.max_ticks, msgspec.to_builtins(envs.task)
+        elif isinstance(envs, MujocoVectorEnv):
+            limit, task = envs.task.max_steps, {"name": type(envs.task).__name__}
+        else:
+            raise InputError(
+                f"RslRlVecEnv takes what gymnasium.make_vec('robot_ppo/…') returns, "
+                f"not {type(envs).__name__}"
+            )
+        self.envs = envs
+        space = envs.single_action_space
+        assert isinstance(space, Box)
+        self.num_envs, self.num_actions = envs.num_envs, space.shape[0]
+        self.max_episode_length = limit
+        """Control steps."""
+        self.device = "cpu"
+        self.cfg = task
+        """The task's settings, which rsl_rl keeps beside its own."""
+        observation, info = envs.reset()
+        self._observations = self._groups(observation, info["privileged"])
+
+    @property
+    def episode_length_buf(self) -> torch.Tensor:
+        """Age of the running episodes, (n,) int64 [control steps]; rsl_rl spreads them by this."""
+        return torch.from_numpy(self.envs.ticks)
+
+    @episode_length_buf.setter
+    def episode_length_buf(self, ages: torch.Tensor) -> None:
+        self.envs.ticks[:] = ages.numpy()
+
+    def get_observations(self) -> TensorDict:
+        """Return the newest observations."""
+        return self._observations
+
+    def step(
+        self, actions: torch.Tensor
+    ) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Advance by one action each, (n, k); return observations, reward, done and extras."""
+        observation, reward, terminated, truncated, info = self.envs.step(actions.numpy())
+        self._observations = self._groups(observation, info["privileged"])
+        extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}
+        if "episode" in info:
+            extras["log"] = {f"Episode/{k}": float(v.mean()) for k, v in info["episode"].items()}
+        done = torch.from_numpy(terminated | truncated)
+        return self._observations, torch.from_numpy(reward).float(), done, extras
+
+    def _groups(self, observation: np.ndarray, privileged: np.ndarray) -> TensorDict:
+        both = np.concatenate((observation, privileged), axis=1)
+        groups = {"actor": torch.from_numpy(observation), "critic": torch.from_numpy(both)}
+        return TensorDict({k: v.float() for k, v in groups.items()}, batch_size=[self.num_envs])

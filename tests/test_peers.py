@@ -1,0 +1,131 @@
+"""The race against other libraries: its arithmetic, its fairness, its words."""
+
+import contextlib
+import json
+
+import env_helpers as helpers
+import pytest
+
+from benchmarks import learners, peers
+from robot_ppo import bench_gym, config
+
+
+def tiny(task="InvertedPendulum-v5"):
+    return config.load(task, overrides=helpers.TINY)
+
+
+def peer(log, name, seconds):
+    """A peer that notes its turns and claims to take `seconds`."""
+
+    @contextlib.contextmanager
+    def make():
+        yield lambda: (log.append(name), seconds)[1]
+        log.append(f"{name} closed")
+
+    return make
+
+
+def test_all_take_turns_and_who_is_hopeless_rests():
+    log = []
+    entrants = {"a": peer(log, "a", 2.0), "b": peer(log, "b", 1.0), "c": peer(log, "c", 2.1)}
+    ours, theirs = peers.race(tiny(), entrants, turns=3)
+    assert "".join(log[: -len(entrants)]) == "abc" + "ab" * (peers.WARM_UP + 2)
+    assert log[-3:] == ["c closed", "b closed", "a closed"]
+    batch = helpers.ROBOTS * helpers.ROLLOUT
+    assert theirs == {"a": batch / 2.0, "b": batch / 1.0, "c": batch / 2.1}
+    assert 10 < ours < 1e7
+
+
+def test_our_time_is_without_the_peers(tmp_path):
+    import time
+
+    seconds = []
+
+    def slow_peer(ours):
+        seconds.append(ours)
+        time.sleep(0.3)
+
+    learners.ours(tiny(), tmp_path, 4, slow_peer)
+    assert len(seconds) == 4
+    assert min(seconds) < 0.3
+
+
+def test_the_ratio_is_over_the_fastest_way_to_run_the_peer():
+    result = peers._result("x", tiny(), 3000.0, {"slow": 500.0, "fast": 1500.0}, 1.5, 3)
+    assert (result.ratio, result.fastest, result.theirs) == (2.0, "fast", 1500)
+    assert "minibatch 32, 2 epochs, networks 16 tanh" in result.settings
+
+
+def test_the_defaults_of_stable_baselines3_are_its_defaults():
+    ppo = pytest.importorskip("stable_baselines3").PPO
+    import inspect
+
+    default = {k: p.default for k, p in inspect.signature(ppo).parameters.items()}
+    settings = config.load("HalfCheetah-v5", overrides=peers.SB3_DEFAULTS)
+    batch = settings.num_envs * settings.rollout
+    ours = settings.ppo
+    assert default["n_steps"] == batch
+    assert default["batch_size"] == batch // ours.minibatches
+    assert default["n_epochs"] == ours.epochs
+    assert (default["gamma"], default["gae_lambda"]) == (ours.gamma, ours.gae_lambda)
+    assert (default["clip_range"], default["ent_coef"]) == (ours.clip, ours.entropy)
+    assert default["learning_rate"] == ours.learning_rate
+    assert default["max_grad_norm"] == ours.max_grad_norm
+    assert default["normalize_advantage"] and ours.normalize_advantages == "minibatch"
+    assert settings.networks.actor == settings.networks.critic == (64, 64)
+
+
+def test_the_figure_of_the_environments_is_that_of_bench_gym(monkeypatch, capsys, tmp_path):
+    speeds = {"ours": 30, "sync": 6, "async": 5}
+    measured = {
+        f"{task}_{way}_per_second": v for task in bench_gym.TASKS for way, v in speeds.items()
+    }
+    measured |= {f"{task}_ratio": 5.0 for task in bench_gym.TASKS} | {"simulations": 64}
+    monkeypatch.setattr(bench_gym, "bench_gym", lambda **_: measured)
+    out = tmp_path / "peers.json"
+    assert peers.main(["--only", "env_over_gymnasium", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())["figures"]
+    assert set(figures) == {f"env_over_gymnasium_{task}" for task in bench_gym.TASKS}
+    for figure in figures.values():
+        assert (figure["ours"], figure["theirs"], figure["fastest"]) == (30, 6, "sync")
+    assert figures["env_over_gymnasium_Humanoid-v5"]["at_least"] == 3
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "env_over_gymnasium_Half" in
+              line and "│" in line)  # fmt: skip
+    assert "30/s" in row and "6/s" in row and "5.00" in row
+
+
+def test_a_missing_peer_is_one_sentence_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    assert peers.main(["--only", "train_over_rsl_rl"]) == 2
+    assert capsys.readouterr().err == (
+        "peers: this figure needs rsl_rl: pip install 'robot-ppo[train,peers]'\n"
+    )
+
+
+def test_the_settings_of_rsl_rl_are_those_of_the_preset():
+    settings = config.load("go2_walk")
+    theirs = learners.rsl_rl_settings(settings, normalize=True)
+    assert theirs["actor"]["hidden_dims"] == settings.networks.actor
+    assert theirs["critic"]["hidden_dims"] == settings.networks.critic
+    algorithm = theirs["algorithm"]
+    assert algorithm["num_learning_epochs"] == settings.ppo.epochs
+    assert algorithm["num_mini_batches"] == settings.ppo.minibatches
+    assert algorithm["lam"] == settings.ppo.gae_lambda
+    assert not algorithm["use_clipped_value_loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dummy", "subproc"])
+def test_stable_baselines3_trains_one_iteration_at_a_time(kind):
+    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("imageio")
+    with learners.sb3(tiny(), 4, kind, threads=1) as iterate:
+        assert all(0 < iterate() < 60 for _ in range(2))
+
+
+@pytest.mark.slow
+def test_rsl_rl_trains_one_iteration_at_a_time():
+    pytest.importorskip("rsl_rl")
+    settings = config.load("go2_walk", overrides=helpers.TINY)
+    with learners.rsl_rl(settings, "robot_ppo/Go2Walk-v0", 1, normalize=True) as iterate:
+        assert all(0 < iterate() < 60 for _ in range(2))
