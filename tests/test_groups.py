@@ -5,7 +5,7 @@ import pytest
 import torch
 from env_helpers import ENDLESS, commands, environment, loud, random_actions, tiny_config
 from mujoco.batch import MODEL_FIELDS
-from ppo_helpers import SIZE, fingerprint, learner, rollout, weights
+from ppo_helpers import fingerprint, learner, rollout, weights
 from test_gym_tasks import every_task
 from test_gym_tasks import random_actions as gym_actions
 from test_train import Quiet
@@ -148,7 +148,9 @@ def test_copies_of_a_native_task_stay_equal(task):
     actions = 0.3 * gym_actions(env, STEPS, seed=7)
     actions[:, TARGET] = actions[:, SOURCE]
     assert (env.ticks[TARGET] == env.ticks[SOURCE]).all()
-    for t, action in enumerate(actions):
+    steps = 0
+    for action in actions:
+        steps += 1
         mine, other = env.step(action), untouched.step(action)
         ended = mine[2] | mine[3]
         seen = mine[4].get("final_obs", mine[0])
@@ -159,7 +161,7 @@ def test_copies_of_a_native_task_stay_equal(task):
         assert np.array_equal(seen[OTHERS], theirs[OTHERS])
         if ended.any() or (other[2] | other[3]).any():  # a new start is drawn for each
             break
-    assert t > 3
+    assert steps > 4
 
 
 def test_other_environments_cannot_be_copied():
@@ -336,10 +338,9 @@ QUICK = (
 )
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_without_a_critic_a_pole_is_learned_to_stand(seed, tmp_path):
+def test_without_a_critic_a_pole_is_learned_to_stand(tmp_path):
     """Mean steps until it falls, of 20 episodes without exploration; 1000 is all there are."""
-    overrides = ("ppo.estimator=group_relative", f"seed={seed}", *QUICK)
+    overrides = ("ppo.estimator=group_relative", *QUICK)
     settings = config.load("InvertedPendulum-v5", overrides=overrides)
     trainer = Trainer(settings, tmp_path)
 
