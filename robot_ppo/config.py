@@ -152,8 +152,12 @@ class Ppo(_Struct, frozen=True):
     stop_kl: float | None = None
     """The actor's epochs end at a minibatch whose KL is above this; null: never."""
     gamma: float = 0.97
-    estimator: Literal["gae", "rewards_to_go"] = "gae"
-    """Of advantages; functions in ppo/advantages.py."""
+    estimator: Literal["gae", "rewards_to_go", "group_relative"] = "gae"
+    """Of advantages; functions in ppo/advantages.py. group_relative trains no critic, so that its
+    settings and recompute_advantages do nothing: at every rollout's start each group of simulations
+    becomes copies of its first, and the returns that follow are scored against each other's."""
+    group_size: int = 8
+    """Simulations in a group, with group_relative; must divide num_envs."""
     gae_lambda: float = 0.9
     normalize_advantages: Literal["batch", "minibatch", "none"] = "batch"
     """To mean 0 and deviation 1, once or in every minibatch."""
@@ -324,6 +328,7 @@ _AT_LEAST = {
     "keep": 0,
     "ppo.epochs": 1,
     "ppo.minibatches": 1,
+    "ppo.group_size": 2,
     "ppo.learning_rate": 0,
     "ppo.critic_learning_rate": 0,
 }
@@ -366,6 +371,8 @@ def check(config: Config) -> None:
         f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
     )
     _check_learner(config)
+    if config.ppo.estimator == "group_relative":
+        _check_groups(config)
     if isinstance(config.task, Task):
         _check_task(config.task)
 
@@ -418,6 +425,28 @@ def _check_learner(config: Config) -> None:
             "networks.log_std_range",
             f"[{low}, {high}] does not hold log(init_std) = {math.log(networks.init_std):.3g}",
         )
+
+
+def _check_groups(config: Config) -> None:
+    """Raise `InputError` for settings with which groups cannot start, or not be scored."""
+    key, task, size = "ppo.estimator", config.task, config.ppo.group_size
+    _require(
+        not isinstance(task, GymTask) or task.foreign_id is None,
+        key,
+        f"group_relative starts groups from exact copies of one simulation, and those of "
+        f"{task.name} cannot be copied; use gae",
+    )
+    _require(
+        config.num_envs % size == 0,
+        "ppo.group_size",
+        f"{size} must divide num_envs {config.num_envs}, so that every group is full",
+    )
+    _require(
+        config.ppo.normalize_advantages != "minibatch",
+        "ppo.normalize_advantages",
+        "minibatch does not go with `ppo.estimator: group_relative`, whose scores are normalized "
+        "within groups, and whose last minibatch may hold a single one; use batch or none",
+    )
 
 
 def _ranges(task: Task) -> list[tuple[str, Range]]:

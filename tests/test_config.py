@@ -297,6 +297,31 @@ def test_the_range_of_the_deviation_holds_its_start():
     )
 
 
+GROUPS = "ppo.estimator=group_relative"
+
+
+def test_groups_must_be_full():
+    load(GROUPS, num_envs=24)
+    load(GROUPS, "ppo.group_size=6", num_envs=24)
+    load("ppo.group_size=7", num_envs=24)  # there are none
+    text = r"`ppo\.group_size`: 7 must divide num_envs 24, so that every group is full"
+    refused(GROUPS, "ppo.group_size=7", num_envs=24, text=text)
+    refused("ppo.group_size=1", text=r"`ppo\.group_size`: 1 must be at least 2")
+
+
+def test_groups_are_normalized_as_groups():
+    load(GROUPS, "ppo.normalize_advantages=none")
+    words = r"`ppo\.normalize_advantages`: minibatch does not go with .*; use batch or none"
+    refused(GROUPS, "ppo.normalize_advantages=minibatch", text=words)
+
+
+def test_groups_need_simulations_that_can_be_copied():
+    config.load("InvertedPendulum-v5", overrides=[GROUPS])
+    config.load("gym:Pendulum-v1")
+    with pytest.raises(InputError, match=r"of gym:Pendulum-v1 cannot be copied; use gae"):
+        config.load("gym:Pendulum-v1", overrides=[GROUPS])
+
+
 def test_a_reward_without_a_weight_is_refused():
     refused("task.rewards.slip={sigma2: 1}", text=r"`task\.rewards\.slip`: lacks `weight`")
 

@@ -38,6 +38,7 @@ OBJECTIVES = {
     "kl_adaptive": ("ppo.objective=kl_adaptive", "ppo.normalize_returns=true"),
     "kl_dual": ("ppo.objective=kl_dual", "networks.std=state"),
     "trpo": ("ppo.objective=trpo", "ppo.entropy_end=0"),
+    "groups": ("ppo.estimator=group_relative", "ppo.group_size=4"),
 }
 
 

@@ -76,10 +76,10 @@ class Engine:
             "measurement": self._measurement,
         }
 
-    def derive(self) -> None:
-        """Compute again what MuJoCo derives from the varied fields."""
+    def derive(self, ids: np.ndarray | None = None) -> None:
+        """Compute again what MuJoCo derives from the varied fields of `ids`, by default of all."""
         if self._needs_constants:
-            self.batch.set_const()
+            self.batch.set_const(ids)
 
     def step(self, targets: np.ndarray) -> np.ndarray:
         """Advance one control period towards `targets` (n, joints) [rad].

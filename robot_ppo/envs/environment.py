@@ -47,6 +47,14 @@ class Environment(Protocol):
         """Return a copy of all that the next steps depend on; nothing where it is out of reach."""
         ...
 
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Make simulations `target` (m,) exact copies of `source` (m,), or raise `InputError`.
+
+        With equal actions they stay equal but for what is drawn on the way (noise, pushes, new
+        commands, resets). No id stands twice in `target`.
+        """
+        ...
+
     def load_state_dict(self, state: State) -> None:
         """Go on, bit for bit, from a `state_dict`; an `InputError` where that cannot be."""
         ...

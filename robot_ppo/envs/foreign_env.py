@@ -73,6 +73,10 @@ class ForeignVectorEnv:
         """Raise `InputError`: whoever resumes starts new episodes."""
         raise InputError("Gymnasium's environments cannot be saved")
 
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Raise `InputError`: one environment cannot take over another's state."""
+        raise InputError("Gymnasium's environments cannot be copied")
+
     def _flatten(self, observation: np.ndarray) -> np.ndarray:
         return observation.reshape(len(observation), -1).astype(np.float32)
 

@@ -128,18 +128,31 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self._rng.bit_generator.state = state["rng"]
         self.diverged = state["diverged"]
 
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Make simulations `target` (m,) exact copies of `source` (m,), no target twice.
+
+        With equal actions they stay equal until an episode ends and another start is drawn.
+        """
+        saved.copy_rows(self._rows(), source, target)
+        self.metrics.copy_rows(source, target)
+
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
 
     def _saved(self) -> saved.State:
         """Return what the next steps depend on, arrays as they are."""
-        return {
+        return self._rows() | {
             "rng": self._rng.bit_generator.state,
             "diverged": self.diverged,
+            "metrics": self.metrics.arrays(),
+        }
+
+    def _rows(self) -> saved.State:
+        """Return the arrays (n, ...) among them."""
+        return {
             "ticks": self.ticks,
             "position": self._position,
             "simulations": self.batch.state,
-            "metrics": self.metrics.arrays(),
         }
 
     # -- simulations --------------------------------------------------------------------------

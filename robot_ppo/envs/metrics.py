@@ -68,6 +68,11 @@ class EpisodeMetrics:
         """Return what else the log should say of the steps since the last call: nothing."""
         return {}
 
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Let the running episodes `target` (m,) have the past of `source` (m,)."""
+        self.sums[:, target] = self.sums[:, source]
+        self.counts[target] = self.counts[source]
+
     def clear(self, ids: np.ndarray) -> None:
         """Forget the running episodes of `ids`."""
         self.sums[:, ids] = 0.0

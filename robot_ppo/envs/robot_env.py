@@ -172,6 +172,18 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.diverged = state["diverged"]
         self.last_inputs = None
 
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Make simulations `target` (m,) exact copies of `source` (m,), no target twice.
+
+        Physics, randomization, command, clocks, histories and the episode's sums so far: with equal
+        actions they differ from then on only in what is drawn (noise, pushes, commands, resets).
+        What they observed last is the caller's to copy.
+        """
+        saved.copy_rows(self._rows(), source, target)
+        self.metrics.copy_rows(source, target)
+        self.engine.derive(target)
+        self.last_inputs = None
+
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
 
@@ -285,10 +297,16 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.observer.reset(ids)
 
     def _state(self) -> saved.State:
-        """Return what the next steps depend on, arrays as they are; the last action is not."""
-        return {
+        """Return what the next steps depend on, arrays as they are."""
+        return self._rows() | {
             "rng": self._rng.bit_generator.state,
             "diverged": self.diverged,
+            "metrics": self.metrics.arrays(),
+        }
+
+    def _rows(self) -> saved.State:
+        """Return the arrays (n, ...) among them; the action before the last is not one."""
+        return {
             "ticks": self.ticks,
             "gait_ticks": self._gait_ticks,
             "push_in": self._push_in,
@@ -297,7 +315,6 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             "randomized": self._randomized,
             "commands": self.commands.arrays(),
             "observer": self.observer.arrays(),
-            "metrics": self.metrics.arrays(),
             "engine": self.engine.arrays(),
         }
 

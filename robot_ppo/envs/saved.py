@@ -1,7 +1,7 @@
 """Copies an environment's state out and in: nested dicts of arrays, numbers and text.
 
 What an environment works on is `live`: `copy(live)` goes into a checkpoint, `fill(live, state)`
-comes back from one, all of it or nothing.
+comes back from one, all of it or nothing. `copy_rows` copies simulations over others.
 """
 
 from typing import Any
@@ -33,6 +33,21 @@ def fill(live: State, state: State) -> None:
     """
     _check(live, state, "state")
     _fill(live, state)
+
+
+def copy_rows(rows: State, source: np.ndarray, target: np.ndarray) -> None:
+    """Make rows `target` of every array equal to rows `source`, in place.
+
+    Args:
+        rows: nested dicts of arrays (n, ...), a row per simulation.
+        source: (m,) ids.
+        target: (m,) ids, none of them twice.
+    """
+    for value in rows.values():
+        if isinstance(value, dict):
+            copy_rows(value, source, target)
+        else:
+            value[target] = value[source]
 
 
 def _check(live: Any, state: Any, name: str) -> None:

@@ -76,13 +76,40 @@ def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
         size: simulations 0..size-1 are the first group, and so on; each started in one state.
         scale: divide by the group's deviation; without it, groups that hardly differ count less.
     """
+    # In double precision: among equal returns the mean's rounding must not pass for a difference.
+    dtype, returns = returns.dtype, returns.double()
     if size < 2 or returns.shape[-1] % size:
         raise ValueError(f"groups of {size}: must be 2 or more and divide {returns.shape[-1]}")
     groups = returns.unflatten(-1, (-1, size))
     relative = groups - groups.mean(-1, keepdim=True)
     if scale:
         relative = relative / (groups.std(-1, keepdim=True) + 1e-8)
-    return relative.flatten(-2)
+    return relative.flatten(-2).to(dtype)
+
+
+def returns_since_start(
+    rewards: Tensor, terminated: Tensor, truncated: Tensor, gamma: float
+) -> tuple[Tensor, Tensor]:
+    """Return what is still earned in the episode that was running at the start, and where it runs.
+
+    G_t = r_t + gamma r_t+1 + ... + gamma^(e-t) r_e up to e, the episode's first end, of either
+    kind, or the last step; G_t = 0 after e, where another episode runs, which did not start in
+    the group's state. Nothing stands for what comes after e: without a critic nobody knows it.
+    The time limit is no one's advantage, for a group's clocks are the same.
+
+    Args:
+        rewards: (T, n).
+        terminated: (T, n) bool.
+        truncated: (T, n) bool.
+        gamma: discount per step.
+
+    Returns:
+        G (T, n), for `group_relative` to score; and t <= e, (T, n) bool: what can be learned from.
+    """
+    ended = (terminated | truncated).int()
+    running = ended.cumsum(0) - ended == 0
+    sums = rewards_to_go(rewards, torch.zeros_like(rewards), terminated, truncated, gamma)
+    return sums * running, running
 
 
 def normalize(advantages: Tensor) -> Tensor:

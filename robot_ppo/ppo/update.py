@@ -51,6 +51,8 @@ class Learner:
         self.actor_optimizer, self.critic_optimizer = Adam(actor), Adam(critic)
         self.learning_rate = ppo.learning_rate
         self.critic_learning_rate = ppo.critic_learning_rate
+        self.has_critic = ppo.estimator != "group_relative"
+        """Whether a critic learns and estimates; else it stays as it is."""
         self.penalty = penalty.create(ppo)
         self.generators = [torch.Generator().manual_seed(self.config.seed * 2 + i) for i in (0, 1)]
         torch.set_num_threads(1)
@@ -66,7 +68,8 @@ class Learner:
         """
         ppo = self.config.ppo
         self._begin(progress)
-        rounds, epochs = (ppo.epochs, 1) if ppo.recompute_advantages else (1, ppo.epochs)
+        again = ppo.recompute_advantages and self.has_critic  # without one they stay the same
+        rounds, epochs = (ppo.epochs, 1) if again else (1, ppo.epochs)
         for_actor, for_critic = self._samples(rollout)
         self._learn(for_actor, for_critic, epochs)
         for _ in range(1, rounds):
@@ -131,7 +134,8 @@ class Learner:
             figures["learning_rate"] = self.learning_rate
             if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
                 figures["kl_target"] = self.kl_target
-        figures["critic_learning_rate"] = self.critic_learning_rate
+        if self.has_critic:
+            figures["critic_learning_rate"] = self.critic_learning_rate
         if ppo.stop_kl is not None:
             figures["actor_steps"] = self._actor_steps
         if self.penalty is not None:
@@ -142,8 +146,22 @@ class Learner:
 
     # -- samples ----------------------------------------------------------------------------
 
-    def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples]:
-        """Compute values, advantages and old log-probabilities, and flatten time away."""
+    def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
+        """Compute advantages and old log-probabilities, and flatten time away."""
+        if self.has_critic:
+            gain, for_critic = self._estimates(rollout)
+            for_actor = self._actor_samples(rollout, gain)
+        else:
+            gain, scored = self._scores(rollout)
+            for_critic = None
+            for_actor = self._actor_samples(rollout, gain).take(np.flatnonzero(scored))
+        if self.config.ppo.normalize_advantages == "batch":
+            gain = torch.from_numpy(for_actor.advantages)
+            for_actor.advantages = advantages.normalize(gain).numpy()
+        return for_actor, for_critic
+
+    def _estimates(self, rollout: Rollout) -> tuple[Tensor, CriticSamples]:
+        """Return advantages (T, n), and what the critic that they come from learns next."""
         ppo = self.config.ppo
         inputs, values, next_values = self._values(rollout)
         ends = rollout.terminated, rollout.truncated
@@ -155,12 +173,22 @@ class Learner:
         else:
             gain = advantages.rewards_to_go(rollout.rewards, next_values, *ends, ppo.gamma)
             returns = gain
+        return gain, CriticSamples(inputs, _rows(values), _rows(returns))
+
+    def _scores(self, rollout: Rollout) -> tuple[Tensor, np.ndarray]:
+        """Return scores within groups (T, n), and which of them count, (T n,) bool."""
+        ppo = self.config.ppo
+        returns, running = advantages.returns_since_start(
+            rollout.rewards, rollout.terminated, rollout.truncated, ppo.gamma
+        )
+        return advantages.group_relative(returns, ppo.group_size), _rows(running)
+
+    def _actor_samples(self, rollout: Rollout, gain: Tensor) -> ActorSamples:
+        """Return all steps' samples with their advantages (T, n)."""
         old = rollout.log_stds
         if old is None:
             old = torch.from_numpy(self.actor_pass.old_log_std[:, 0])
-        if ppo.normalize_advantages == "batch":
-            gain = advantages.normalize(gain)
-        for_actor = ActorSamples(
+        return ActorSamples(
             with_one(_rows(self.actor.normalizer(rollout.observations))),
             _rows(rollout.actions),
             _rows(rollout.means),
@@ -168,7 +196,6 @@ class Learner:
             _rows(gain),
             None if rollout.log_stds is None else _rows(rollout.log_stds),
         )
-        return for_actor, CriticSamples(inputs, _rows(values), _rows(returns))
 
     def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
         """Return the critic's inputs, (T n, size + 1), V(s_t) and V(s_t+1), (T, n)."""
@@ -195,9 +222,14 @@ class Learner:
 
     # -- learning ---------------------------------------------------------------------------
 
-    def _learn(self, for_actor: ActorSamples, for_critic: CriticSamples, epochs: int) -> None:
-        """Take actor and critic through epochs, side by side."""
+    def _learn(
+        self, for_actor: ActorSamples, for_critic: CriticSamples | None, epochs: int
+    ) -> None:
+        """Take actor and critic, where there is one, through epochs, side by side."""
         actor = self._ascend if self.config.ppo.objective == "trpo" else self._learn_actor
+        if for_critic is None:
+            actor(for_actor, epochs)
+            return
         self._together(
             len(for_critic) // self.config.ppo.minibatches,
             lambda: actor(for_actor, epochs),

@@ -112,6 +112,8 @@ class Trainer:
         begin, policy = time.perf_counter(), 0.0
         rollout = self.rollout
         rollout.finals = []
+        if self.config.ppo.estimator == "group_relative":
+            self._start_groups()
         for t in range(self.config.rollout):
             t0 = time.perf_counter()
             rollout.observations[t] = torch.from_numpy(self.observation)
@@ -141,6 +143,14 @@ class Trainer:
         times["collect"] = time.perf_counter() - begin
         times["policy"] = policy
         times["physics"] += self.env.physics_seconds
+
+    def _start_groups(self) -> None:
+        """Make every group exact copies of its first simulation, what it saw last included."""
+        everyone = np.arange(self.config.num_envs)
+        first = everyone - everyone % self.config.ppo.group_size
+        others = np.flatnonzero(first != everyone)
+        self.env.copy_rows(first[others], others)
+        self.observation, self.privileged = self.observation[first], self.privileged[first]
 
     def _learn(self, times: dict[str, float]) -> dict[str, float]:
         begin = time.perf_counter()
