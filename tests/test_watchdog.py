@@ -135,7 +135,7 @@ def test_a_watchdog_that_is_killed_sits_the_robot_down():
         os.kill(child_of(process.pid), signal.SIGKILL)
         code, out, _ = finish(process)
     assert code == 0
-    assert "SIT: the watchdog is gone" in out
+    assert "HALT: the watchdog is gone" in out
     assert is_damping(r.commands[-1])
 
 
