@@ -116,6 +116,23 @@ def test_a_reader_of_others_does_not_hear_its_own_participant(cyclone):
         assert within(2, lambda: others.newest()) == payload(2)
 
 
+def test_a_reader_of_others_does_not_hear_who_carries_its_token(cyclone):
+    domain = free_domain()
+    with (
+        cyclone.Bus(domain, token=b"ours") as bus,
+        cyclone.Bus(domain, token=b"ours") as ally,
+        cyclone.Bus(domain, token=b"else") as stranger,
+    ):
+        others, all_ = bus.reader(TOPIC, cyclone.kind, others=True), bus.reader(TOPIC, cyclone.kind)
+        writer = ally.writer(TOPIC, cyclone.kind)
+        assert within(2, lambda: writer.readers == 2)
+        writer.write(payload(1))
+        assert within(2, lambda: all_.newest()) == payload(1)
+        assert others.newest() is None
+        stranger.writer(TOPIC, cyclone.kind).write(payload(2))
+        assert within(2, lambda: others.newest()) == payload(2)
+
+
 def test_bytes_that_are_no_sample_are_counted_and_not_raised(cyclone):
     with cyclone.Bus(free_domain()) as bus:
         writer = bus.writer(TOPIC, cyclone.kind)

@@ -235,7 +235,7 @@ def test_run_stops_by_itself_and_damps_for_the_stated_time():
     r = rig()
     r.node.run(4.0)
     assert r.node.fault is None
-    assert r.events().endswith("SIT: the 4 s are over\nDAMP: lowered")
+    assert r.events().endswith("HALT: the 4 s are over\nSIT: standing still\nDAMP: lowered")
     sent = list(r.driver.written)
     damped = list(itertools.takewhile(is_damping, reversed(sent)))
     fading, whole = round(FADE / PERIOD), round(DAMP_SECONDS / PERIOD)

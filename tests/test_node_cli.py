@@ -44,8 +44,8 @@ def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
     assert (code, err) == (0, "")
     events = [line[12:] for line in out.splitlines() if " s  " in line[:13]]
     order = [text.partition(":")[0] for text in events if "waiting" not in text]
-    assert order == ["PREFLIGHT", "STAND", "READY", "POLICY", "SIT", "DAMP"]
-    assert "SIT: the 2 s are over" in out
+    assert order == ["PREFLIGHT", "STAND", "READY", "POLICY", "HALT", "SIT", "DAMP"]
+    assert "HALT: the 2 s are over" in out
     assert 0.7 <= r.damped_for() <= 1.1  # a second, of which 0.2 s fade
     assert r.wire.counters.malformed == {}
     code, out, _ = call(capsys, "replay", log, policy_file(standing_up=QUICK))
@@ -80,7 +80,7 @@ def test_a_signal_sits_down_damps_for_a_second_and_exits_0(number):
         process.send_signal(number)
         code, out, err = finish(process)
     assert (code, err) == (0, "")
-    assert f"SIT: {'Ctrl-C' if number == signal.SIGINT else number.name}" in out
+    assert f"HALT: {'Ctrl-C' if number == signal.SIGINT else number.name}" in out
     assert 0.7 <= r.damped_for() <= 1.1  # a second, of which 0.2 s fade
     assert is_damping(r.commands[-1])
     assert r.commands[before + 3].kp.any()  # it sat down before

@@ -9,7 +9,15 @@ from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.commands import FixedCommand
 from robot_ppo_export.node.drivers.fake import FakeDriver
 from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import SILENT, TRANSITIONS, Event, State, leads_on, next_state
+from robot_ppo_export.node.states import (
+    RUNNING,
+    SILENT,
+    TRANSITIONS,
+    Event,
+    State,
+    leads_on,
+    next_state,
+)
 
 
 def name(value) -> str:
@@ -34,8 +42,10 @@ def in_state(state: State):
             if state > State.STAND
             else State.STAND
         )
-    if state is State.POLICY:
+    if state in RUNNING:
         r.node.arm()
+    if state is State.HALT:
+        r.until(State.POLICY).node.stop("test")
     elif state is State.SIT:
         r.node.stop("test")
     elif state is State.DAMP:
@@ -58,7 +68,12 @@ def cause(r, event: Event) -> None:
     elif event is Event.RESET:
         r.node.reset()
     else:
-        assert event in (Event.ANSWERED, Event.STOOD, Event.LOWERED)  # time alone brings it
+        assert event in (
+            Event.ANSWERED,
+            Event.STOOD,
+            Event.HALTED,
+            Event.LOWERED,
+        )  # time alone brings it
 
 
 def on_its_back(measured):

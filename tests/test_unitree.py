@@ -14,6 +14,7 @@ pytest.importorskip("cyclonedds")
 import msgspec
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node import guards
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.drivers import create, dds, unitree_motion
 from robot_ppo_export.node.drivers.base import Connection, DriverFault, MotorCommand
@@ -22,7 +23,8 @@ from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1, QUADRUP
 from robot_ppo_export.node.drivers.unitree_idl import idl_type
 from robot_ppo_export.node.drivers.unitree_messages import Message
 from robot_ppo_export.node.drivers.unitree_remote import Remote
-from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+from robot_ppo_export.node.drivers.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
+from robot_ppo_export.node.situation import Bounds, Outcome, blank
 
 GO2 = robot()
 E_STOP = Remote(frozenset({"L2", "B"}), 0, 0, 0, 0)
@@ -153,6 +155,20 @@ def test_the_imu_and_the_health_of_the_motors_arrive(make):
     assert sample.health.hottest() == (4, 61.0)
     assert sample.health.voltage == 29.5
     assert sample.health.lost_motors() == (0, 0.0)
+
+
+@pytest.mark.parametrize("body", [QUADRUPED, G1], ids=lambda body: body.name)
+def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
+    """So that limits of the envelope can be tried on it."""
+    health = make(body, motion_mode="ignore").open().sample().health
+    assert (health.motor_temperature == TEMPERATURE).all()
+    if body is QUADRUPED:
+        assert health.voltage == pytest.approx(VOLTAGE)
+        limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
+        s = blank(len(GO2.joints), len(GO2.feet), 1)
+        s.health.update(health)
+        assert guards.voltage(Bounds(GO2, limits), s).outcome is Outcome.DAMP
+        assert guards.voltage(Bounds(GO2, GO2.safety), s).outcome is Outcome.PASS
 
 
 def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):

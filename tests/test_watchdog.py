@@ -135,7 +135,7 @@ def test_a_watchdog_that_is_killed_sits_the_robot_down():
         os.kill(child_of(process.pid), signal.SIGKILL)
         code, out, _ = finish(process)
     assert code == 0
-    assert "SIT: the watchdog is gone" in out
+    assert "HALT: the watchdog is gone" in out
     assert is_damping(r.commands[-1])
 
 
@@ -178,9 +178,11 @@ def watched(tmp_path, monkeypatch):
 SENDER = """
 import os, time
 class Lines:
-    def __init__(self, file, takeover): self.file, self.takeover = file, takeover
+    def __init__(self, file): self.file = file
+    def begin(self, takeover): self.takeover = takeover
     def send(self): os.write(self.file, b"%d %d\\n" % (self.takeover, time.monotonic_ns()))
-def sender(arguments, files, takeover): return Lines(files[0], takeover)
+    def close(self): os.close(self.file)
+def sender(arguments, files): return Lines(files[0])
 """
 
 

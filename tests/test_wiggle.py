@@ -1,6 +1,7 @@
 """Each joint answers for itself, with the right sign, and the delay is the one that was put in."""
 
 import functools
+import time
 
 import msgspec
 import mujoco
@@ -10,10 +11,12 @@ from node_helpers import policy, rig, robot
 
 from robot_ppo import assets
 from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo_export.node import delay_fit
 from robot_ppo_export.node.commands import FixedCommand
+from robot_ppo_export.node.delay_fit import DELAYS, INERTIAS, DelayFit, step_response
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
-from robot_ppo_export.node.wiggle import STEP, fit_delay, step_response, trained_delay
+from robot_ppo_export.node.wiggle import FIT, REST, STEP, trained_delay
 
 KP, KD = 20.0, 5.0 / 3
 
@@ -160,7 +163,56 @@ def test_the_step_response_obeys_its_equation(inertia):
 def test_a_delay_is_recovered_from_a_clean_answer(delay, inertia):
     times = np.arange(1, 9) * 0.02
     answers = 0.7 * step_response(times - delay, np.array(inertia), KP, KD)
-    assert fit_delay(times, answers, KP, KD) == pytest.approx(delay, abs=0.0021)
+    fit, _ = fitted(times, answers)
+    assert fit.delay == pytest.approx(delay, abs=0.0021)
+
+
+def fitted(times, answers):
+    """A finished fit, and the duration of each of its steps [s]."""
+    fit, durations = DelayFit(times, answers, KP, KD), []
+    while not fit.done:
+        before = time.perf_counter()
+        fit.step()
+        durations.append(time.perf_counter() - before)
+    return fit, durations
+
+
+NOISY = np.arange(1, 17) * 0.02, np.random.default_rng(0).normal(0.8, 0.2, 16)
+
+
+def test_a_fit_in_steps_is_the_fit_at_once(monkeypatch):
+    in_steps, durations = fitted(*NOISY)
+    monkeypatch.setattr(delay_fit, "PER_STEP", len(INERTIAS))
+    at_once, one = fitted(*NOISY)
+    assert in_steps.delay == at_once.delay
+    assert len(one) == 1 and len(durations) > 10
+
+
+def test_a_fit_fits_into_the_ticks_of_one_joint_and_a_step_into_a_tick():
+    """All joints at once took 625 ms on a busy machine: the clock guard and the watchdog fired."""
+    _, durations = fitted(*NOISY)
+    assert len(durations) <= 2 * REST / policy().contract.control_period
+    fastest = min(max(fitted(*NOISY)[1]) for _ in range(10))
+    print(f"longest step {fastest * 1e3:.2f} ms")
+    assert fastest < 0.002
+
+
+def test_no_tick_of_a_wiggle_tries_more_than_one_step_of_a_fit(monkeypatch):
+    sizes, in_tick = [], []
+    original = delay_fit.step_response
+
+    def counted(t, inertia, kp, kd):
+        sizes[-1] += np.broadcast(t, inertia).size
+        return original(t, inertia, kp, kd)
+
+    monkeypatch.setattr(delay_fit, "step_response", counted)
+    r = rig(arm=False, node={"wiggle": True}).until(State.WIGGLE)
+    while r.node.state is State.WIGGLE:
+        sizes.append(0)
+        r.ticks(1)
+        in_tick.append(sizes[-1])
+    assert max(in_tick) == delay_fit.PER_STEP * len(DELAYS) * 2 * FIT
+    assert sum(in_tick) == len(robot().joints) * len(INERTIAS) * len(DELAYS) * 2 * FIT
 
 
 def test_the_trained_delay_is_that_of_actuator_and_sensor_together():

@@ -18,7 +18,7 @@ from robot_ppo_export.node.preflight import Check, Watch
 from robot_ppo_export.node.requests import Requests
 from robot_ppo_export.node.safety import Envelope
 from robot_ppo_export.node.situation import Situation
-from robot_ppo_export.node.states import SILENT, Event, State, leads_on, next_state
+from robot_ppo_export.node.states import RUNNING, SILENT, Event, State, leads_on, next_state
 from robot_ppo_export.node.wiggle import Wiggle
 from robot_ppo_export.policy import Policy
 
@@ -26,6 +26,9 @@ POSE_GATE = 0.5
 """Largest distance [rad] of a joint to the default pose at which the policy may start."""
 DAMP_SECONDS = 1.0
 """How long damping is sent after a stop, where nobody is there to end it [s]."""
+
+HALT_SECONDS = 1.0
+"""How long the policy is asked to stand still before the robot sits down [s]: two steps' time."""
 
 A_WORD = "a person's word to stand up"
 
@@ -76,6 +79,7 @@ class Machine:
             State.WIGGLE: self._leave_wiggle,
             State.STAND: self._leave_stand,
             State.READY: self._leave_ready,
+            State.HALT: self._leave_halt,
             State.SIT: self._leave_sit,
         }
 
@@ -107,7 +111,10 @@ class Machine:
             self._fire(now, *due)
 
     def decide(self, now: float, command: np.ndarray) -> None:
-        """Fill the situation with what this state sends, inside the envelope."""
+        """Fill the situation with what this state sends, inside the envelope.
+
+        In HALT the `command` (3,) becomes zero, in place.
+        """
         s, state, elapsed = self.situation, self.state, now - self._entered_at
         self.ran = False
         s.action, s.observation = self._idle, self._blind
@@ -116,7 +123,9 @@ class Machine:
             return
         if not self.sends:
             return
-        if state is State.POLICY:
+        if state is State.HALT:
+            command[:] = 0
+        if state in RUNNING:
             target = self.policy.tick(s.measured.state, command)
             s.action, s.observation, self.ran = (
                 self.policy.last_action,
@@ -233,6 +242,12 @@ class Machine:
             return None
         self.policy.reset()
         return Event.ARMED, "running the policy"
+
+    def _leave_halt(self, now: float) -> Due:
+        """Sit down once the feet had the time to come together."""
+        if now - self._entered_at < HALT_SECONDS:
+            return None
+        return Event.HALTED, "standing still"
 
     def _leave_sit(self, now: float) -> Due:
         if now - self._entered_at < self.motion.duration:

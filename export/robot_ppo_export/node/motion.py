@@ -13,7 +13,7 @@ WEAK = 1 / 3
 
 
 class Motion:
-    """The targets and gains of every state but POLICY's targets, which are the network's."""
+    """The targets and gains of every state but the targets of `RUNNING`: they are the network's."""
 
     def __init__(self, policy: Policy) -> None:
         robot = policy.contract.robot
@@ -29,6 +29,7 @@ class Motion:
             State.STAND: stand,
             State.READY: stand,
             State.POLICY: (kp, kd),
+            State.HALT: (kp, kd),
             State.SIT: stand,
             State.DAMP: (np.zeros_like(kp), self.damping),
         }
@@ -58,7 +59,7 @@ class Motion:
 
     def fill(self, s: Situation, state: State, target: np.ndarray, elapsed: float) -> None:
         """Put `target` and the state's gains into `s`, faded from those of the state before."""
-        share = elapsed / FADE
+        share = 1.0 if state is State.HALT else elapsed / FADE  # the same network goes on
         wanted = (target, *self.gains[state])
         for sent, new, old in zip((s.target, s.kp, s.kd), wanted, self._from, strict=True):
             if share >= 1:

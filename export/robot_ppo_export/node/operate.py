@@ -20,7 +20,7 @@ from robot_ppo_export.node.console import Console
 from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
+from robot_ppo_export.node.states import ENDING, State
 from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
@@ -169,7 +169,7 @@ class Operator:
             raise KeyboardInterrupt
         if node.state is State.DAMP:
             node.end()
-        elif node.state is State.SIT:
+        elif node.state in ENDING:
             node.damp("Ctrl-C again")
         else:
             node.stop("Ctrl-C")
@@ -179,7 +179,7 @@ class Operator:
         node = self.node
         if not node.prepared:
             raise KeyboardInterrupt
-        if node.state in (State.SIT, State.DAMP):
+        if node.state in ENDING:
             node.end(DAMP_SECONDS)
         else:
             node.machine.damp_after_stop = DAMP_SECONDS

@@ -8,7 +8,7 @@ from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.situation import Situation
-from robot_ppo_export.node.states import State
+from robot_ppo_export.node.states import ENDING, State
 from robot_ppo_export.node.watchdog import Watchdog
 
 
@@ -68,7 +68,7 @@ class Output:
             elif state is not State.DAMP:
                 text = f"the watchdog took over: the node stood still for {silent:.3g} s"
                 requests.taken_over = text
-        elif watchdog.lost and state not in (State.SIT, State.DAMP):
+        elif watchdog.lost and state not in ENDING:
             requests.stop = "the watchdog is gone"
 
     def beat(self, machine: Machine) -> None:

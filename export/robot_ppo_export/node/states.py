@@ -20,6 +20,7 @@ class State(enum.IntEnum):
     POLICY = 5
     SIT = 6
     DAMP = 7
+    HALT = 8
 
 
 class Event(enum.Enum):
@@ -33,6 +34,7 @@ class Event(enum.Enum):
     STOOD = "the standing-up time of robot.yaml is over"
     ARMED = "a person armed it (`--arm`, key p), and the pose is near the default pose"
     STOP = "stop: key o, Ctrl-C, SIGTERM, the end of `--seconds`"
+    HALTED = "a second of standing still is over"
     LOWERED = "the sitting-down time, that of standing up, is over"
     FAULT = "a guard says damp, the watchdog took over, or an error of the node itself"
     EMERGENCY = "key x, Ctrl-C or SIGTERM once more, `Node.damp` or `Node.end`"
@@ -46,6 +48,7 @@ SENDS = {
     State.STAND: "from the measured pose to the default pose, with the standing gains",
     State.READY: "the default pose with the standing gains, until armed",
     State.POLICY: "the network's targets inside the envelope, with the gains of its training",
+    State.HALT: "the same, asked to stand still: a robot that lies down in mid-stride falls over",
     State.SIT: "from the last target to the lying pose, with the standing gains",
     State.DAMP: "velocity gains only, again and again until it is ended; latched",
 }
@@ -53,6 +56,12 @@ SENDS = {
 
 SILENT = (State.PASSIVE, State.PREFLIGHT)
 """States that send nothing. A stop ends the node here: there is nothing to bring down."""
+
+RUNNING = (State.POLICY, State.HALT)
+"""States in which the network runs."""
+
+ENDING = (State.HALT, State.SIT, State.DAMP)
+"""States after a stop: another one is meant for somebody who cannot wait."""
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PASSIVE, Event.FIT): State.PREFLIGHT,
@@ -73,9 +82,12 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.READY, Event.STOP): State.SIT,
     (State.READY, Event.FAULT): State.DAMP,
     (State.READY, Event.EMERGENCY): State.DAMP,
-    (State.POLICY, Event.STOP): State.SIT,
+    (State.POLICY, Event.STOP): State.HALT,
     (State.POLICY, Event.FAULT): State.DAMP,
     (State.POLICY, Event.EMERGENCY): State.DAMP,
+    (State.HALT, Event.HALTED): State.SIT,
+    (State.HALT, Event.FAULT): State.DAMP,
+    (State.HALT, Event.EMERGENCY): State.DAMP,
     (State.SIT, Event.LOWERED): State.DAMP,
     (State.SIT, Event.FAULT): State.DAMP,
     (State.SIT, Event.EMERGENCY): State.DAMP,

@@ -9,7 +9,8 @@
 The two share a page of memory and a pipe. The pipe tells at once that the node is gone; a beat
 that is older than `FROZEN_AFTER` periods tells that it stands still. The watchdog then says so in
 the page and sends damping in every period: with a sender of its own that the driver describes
-(`Handover`), so that the robot takes its commands and no longer those of a node that wakes up.
+(`Handover`) and that is open since the start, so that the robot takes its commands at once, and no
+longer those of a node that wakes up.
 It goes on until the node, if it still lives, ends or begins anew; until it is killed; or for as
 long as the node would have.
 
@@ -51,7 +52,7 @@ class Handover(NamedTuple):
     """How another process sends damping to a driver's robot."""
 
     module: str
-    """Has `sender(arguments, files, takeover) -> Sender`; imports as little as it can."""
+    """Has `sender(arguments, files) -> Sender`; imports as little as it can."""
     arguments: dict[str, Any]
     """Plain data."""
     files: tuple[int, ...] = ()
@@ -59,10 +60,18 @@ class Handover(NamedTuple):
 
 
 class Sender(Protocol):
-    """What `Handover.module` makes."""
+    """What `Handover.module` makes, as soon as the watchdog starts; silent until it takes over."""
+
+    def begin(self, takeover: int) -> None:
+        """Be the one whom the robot listens to, for the `takeover`-th time. Does not block."""
+        ...
 
     def send(self) -> None:
         """Send damping to every motor, once."""
+        ...
+
+    def close(self) -> None:
+        """Leave: the watchdog ends."""
         ...
 
 
@@ -156,8 +165,8 @@ class Watchdog:
 class _Watch:
     """The watchdog's end."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.told = told
+    def __init__(self, told: dict[str, Any], sender: Sender) -> None:
+        self.told, self.sender = told, sender
         self.memory = mmap.mmap(told["page"], PAGE)
         self.page = memoryview(self.memory).cast("Q")
         self.period = told["period"]
@@ -192,9 +201,9 @@ class _Watch:
 
     def damp(self) -> None:
         """Take the robot, and damp it until somebody else may."""
-        page, (module, arguments, files) = self.page, self.told["handover"]
-        takeover = page[TAKEOVERS] = page[TAKEOVERS] + 1
-        sender = importlib.import_module(module).sender(arguments, files, takeover)
+        page, sender = self.page, self.sender
+        page[TAKEOVERS] += 1
+        sender.begin(page[TAKEOVERS])
         sender.send()
         print(f"robot-ppo-node: {self.why()}", file=sys.stderr, flush=True)
         start, sent, lasts = time.monotonic(), 1, self.told["damp_seconds"] or math.inf
@@ -224,13 +233,19 @@ class _Watch:
 
 def main(argument: str) -> None:
     """Be the watchdog."""
-    watch = _Watch(json.loads(argument))
-    signal.signal(signal.SIGTERM, watch.end)
-    importlib.import_module(watch.told["handover"][0])  # nothing is left to load when it counts
-    if watch.told["real_time"]:
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REAL_TIME_PRIORITY))
-    watch.run()
+    told = json.loads(argument)
+    module, arguments, files = told["handover"]
+    # Before it watches: nothing is left to load or to open when it counts.
+    sender = importlib.import_module(module).sender(arguments, files)
+    try:
+        watch = _Watch(told, sender)
+        signal.signal(signal.SIGTERM, watch.end)
+        if told["real_time"]:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REAL_TIME_PRIORITY))
+        watch.run()
+    finally:
+        sender.close()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
 
 A joint steps `STEP` towards the middle of its range, rests, and steps back. Its answer is that of
 I q'' = kp (target - q) - kd q' with known gains, an unknown inertia I, and the unknown delay from a
-command to its measured effect; both are fitted to the first ticks after each step.
+command to its measured effect; both are fitted to the first ticks after each step, a bit in each
+tick once the joint is done, so that no tick is late for it (delay_fit.py).
 """
 
 import math
@@ -16,6 +17,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.node.delay_fit import DelayFit
 from robot_ppo_export.node.preflight import Check
 from robot_ppo_export.node.situation import Situation
 
@@ -27,10 +29,6 @@ MOVED = 0.25
 """Share of the step that counts as an answer."""
 FIT = 8
 """Ticks after a step that the delay is fitted to."""
-DELAYS = np.arange(0.0, 0.1201, 0.001)
-"""[s] that are tried."""
-INERTIAS = np.geomspace(0.003, 1.0, 60)
-"""[kg m^2] that are tried."""
 TOLERANCE = 0.005
 """[s] The fit knows the delay no better."""
 
@@ -56,6 +54,10 @@ class Wiggle:
         low, high = self.contract.robot.vector("range").T
         self._steps = np.where(pose < (low + high) / 2, STEP, -STEP).astype(np.float32)
         self._count = 0
+        self._delays: list[float] = []
+        """[s] of the joints that are fitted, in their order."""
+        self._fit: DelayFit | None = None
+        """Of the next joint, once it is done."""
 
     def target(self, elapsed: float) -> np.ndarray:
         """Return the target (joints,) [rad]; one joint is away from the pose, or none."""
@@ -66,16 +68,17 @@ class Wiggle:
         return target
 
     def over(self, elapsed: float) -> bool:
-        """Return whether every joint had its turn."""
-        return _half(elapsed) >= 2 * self.joints
+        """Return whether every joint had its turn and is fitted."""
+        return _half(elapsed) >= 2 * self.joints and len(self._delays) == self.joints
 
     def add(self, elapsed: float, now: float, s: Situation) -> None:
-        """Take in one tick."""
+        """Take in one tick, and go on with the fit of a joint that is done."""
         if self._count < len(self._when):
             self._position[self._count] = s.measured.state.joint_pos
             self._half[self._count] = _half(elapsed)
             self._when[self._count] = now, s.sample_time
             self._count += 1
+        self._go_on(_half(elapsed) // 2)
 
     def judge(self) -> list[Check]:
         """Return one check per joint, and one of the delay."""
@@ -111,7 +114,7 @@ class Wiggle:
 
     def _delay(self) -> Check:
         """The time from a command to its effect is one that the policy was trained with."""
-        delay = float(np.median([self._fit(joint) for joint in range(self.joints)]))
+        delay = float(np.median(self._delays))
         low, high = trained_delay(self.contract)
         return Check(
             "delay",
@@ -122,8 +125,19 @@ class Wiggle:
             "(actuator_delay and sensor_delay of the task)",
         )
 
-    def _fit(self, joint: int) -> float:
-        """Return the delay [s] that explains the steps of one joint best."""
+    def _go_on(self, done: int) -> None:
+        """Do one tick's share of the fit of the first joint that has none, of the `done` ones."""
+        joint = len(self._delays)
+        if joint >= min(done, self.joints):
+            return
+        self._fit = self._fit or DelayFit(*self._answers(joint), self.kp, self.kd)
+        self._fit.step()
+        if self._fit.done:
+            self._delays.append(self._fit.delay)
+            self._fit = None
+
+    def _answers(self, joint: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return times after the command (n,) [s] and answers (n,) to a unit step of a joint."""
         times, answers = [], []
         for half, sign in ((2 * joint, 1.0), (2 * joint + 1, -1.0)):
             first = self._first(half)
@@ -131,37 +145,12 @@ class Wiggle:
             start = self._position[first, joint]
             times.append(self._when[rows, 1] - self._when[first, 0])
             answers.append((self._position[rows, joint] - start) * sign / self._steps[joint])
-        return fit_delay(np.concatenate(times), np.concatenate(answers), self.kp, self.kd)
+        return np.concatenate(times), np.concatenate(answers)
 
 
 def _half(elapsed: float) -> int:
     """Return the half turn at a time; a sum of periods may be a bit short of the whole."""
     return int(elapsed / REST + 1e-6)
-
-
-def fit_delay(times: np.ndarray, answers: np.ndarray, kp: float, kd: float) -> float:
-    """Return the delay [s] of a unit step's `answers` (n,) at `times` (n,) [s] after the command.
-
-    Least squares over inertia and delay, both tried on a grid, and over the answer's size.
-    """
-    inertia, delay = INERTIAS[:, None, None], DELAYS[None, :, None]
-    model = step_response(times - delay, inertia, kp, kd)
-    size = (model * answers).sum(-1) / np.maximum((model * model).sum(-1), 1e-12)
-    error = ((size[..., None] * model - answers) ** 2).sum(-1)
-    return float(DELAYS[np.unravel_index(int(error.argmin()), error.shape)[1]])
-
-
-def step_response(t: np.ndarray, inertia: np.ndarray, kp: float, kd: float) -> np.ndarray:
-    """Return q(t) of I q'' = kp (1 - q) - kd q' from rest at t = 0; 0 before."""
-    t = np.maximum(t, 0.0)
-    decay = kd / (2 * inertia)
-    square = kp / inertia - decay * decay
-    rate = np.sqrt(np.maximum(np.abs(square), 1e-9))
-    # Overdamped, cosine and sine become hyperbolic; written with decaying exponentials alone.
-    fast, slow = np.exp(-(decay + rate) * t), np.exp(-np.maximum(decay - rate, 0.0) * t)
-    over = (slow + fast) / 2 + decay / rate * (slow - fast) / 2
-    under = np.exp(-decay * t) * (np.cos(rate * t) + decay / rate * np.sin(rate * t))
-    return 1 - np.where(square > 0, under, over)
 
 
 def trained_delay(contract: Contract) -> tuple[float, float]:

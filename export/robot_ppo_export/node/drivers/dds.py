@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.drivers.dds_config import MAX_PARTICIPANTS, configuration
+from robot_ppo_export.node.drivers.dds_watch import Watch, carries
 
 BLOCKING_MS = 2
 """Longest time [ms] that a write waits for a reader that does not keep up."""
@@ -97,7 +98,8 @@ class Bus:
         """
         if not 0 <= domain <= MAX_DOMAIN:
             raise InputError(f"DDS domain {domain} is not between 0 and {MAX_DOMAIN}")
-        self.domain, self.token = domain, token or uuid.uuid4().bytes
+        self.domain, self.interface, self.peers = domain, interface, peers
+        self.token = token or uuid.uuid4().bytes
         self._entities: list[Any] = []
         self._open = False
         xml = configuration(interface, peers)
@@ -125,7 +127,7 @@ class Bus:
             kind: a `raw` type, or another for `take`.
             depth: how many samples wait to be read; older ones go.
             reliable: ask for lost samples again.
-            others: leave out what this participant writes itself.
+            others: leave out what this participant writes itself, or a writer with its token.
         """
         from cyclonedds.core import Policy, Qos
         from cyclonedds.sub import DataReader
@@ -135,7 +137,7 @@ class Bus:
             policies.append(Policy.IgnoreLocal.Participant)
         topic_entity = self._topic(topic, kind)
         entity = self._keep(DataReader(self._participant, topic_entity, Qos(*policies)))
-        return Reader(entity, self._participant, self._keep)
+        return Reader(entity, self._participant, self._keep, self.token if others else None)
 
     def writer(self, topic: str, kind: type, depth: int = 1) -> "Writer":
         """Return a reliable writer of a topic, which suits every reader."""
@@ -150,7 +152,7 @@ class Bus:
         entity = self._keep(DataWriter(self._participant, self._topic(topic, kind), qos))
         return Writer(entity, kind)
 
-    def watch(self, topic: str) -> "Watch":
+    def watch(self, topic: str) -> Watch:
         """Return a look at who else writes to `topic`."""
         from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
 
@@ -191,9 +193,20 @@ class Bus:
 class Reader:
     """Samples of one topic."""
 
-    def __init__(self, entity: Any, participant: Any, keep: Callable[[Any], Any]) -> None:
-        """Read `entity`; what else is made for it is handed to `keep`."""
+    def __init__(
+        self,
+        entity: Any,
+        participant: Any,
+        keep: Callable[[Any], Any],
+        deaf_to: bytes | None = None,
+    ) -> None:
+        """Read `entity`; what else is made for it is handed to `keep`.
+
+        What writers with the token `deaf_to` say is dropped.
+        """
         self.entity, self._participant, self._keep = entity, participant, keep
+        self._deaf_to = deaf_to
+        self._allies: set[int] = set()
         self._wait_set: Any = None
         self.received = 0
         """Samples taken since the start; those that a newer one replaced do not count."""
@@ -201,6 +214,8 @@ class Reader:
     def take(self, limit: int = 16) -> list[Any]:
         """Return the samples that wait, oldest first; does not block."""
         samples = [s for s in self.entity.take(N=limit) if s.sample_info.valid_data]
+        if self._deaf_to is not None:
+            samples = [s for s in samples if not self._is_ally(s.sample_info.publication_handle)]
         self.received += len(samples)
         return samples
 
@@ -219,6 +234,15 @@ class Reader:
         """Return the newest payload of a `raw` type since the last call, or None."""
         samples = self.take()
         return samples[-1].payload if samples else None
+
+    def _is_ally(self, handle: int) -> bool:
+        """Return whether the writer with this handle carries the token."""
+        if handle not in self._allies:
+            endpoint = self.entity.get_matched_publication_data(handle)
+            if endpoint is None or not carries(endpoint, self._deaf_to):
+                return False
+            self._allies.add(handle)
+        return True
 
 
 class Writer:
@@ -248,34 +272,6 @@ class Writer:
     def readers(self) -> int:
         """How many readers are connected."""
         return len(self.entity.get_matched_subscriptions())
-
-
-class Watch:
-    """Who writes to one topic, by DDS discovery."""
-
-    def __init__(self, entity: Any, topic: str, ours: uuid.UUID, token: bytes) -> None:
-        self.topic = topic
-        self._entity, self._ours, self._token = entity, ours, token
-        self._writers: dict[uuid.UUID, str] = {}
-
-    def writers(self) -> tuple[str, ...]:
-        """Return the type names of the others' writers that are alive; does not block."""
-        from cyclonedds.core import InstanceState
-
-        for endpoint in self._entity.take(N=64):
-            if endpoint.sample_info.instance_state != InstanceState.Alive:
-                self._writers.pop(endpoint.key, None)
-            elif endpoint.topic_name == self.topic and not self._is_ours(endpoint):
-                self._writers[endpoint.key] = endpoint.type_name
-        return tuple(self._writers.values())
-
-    def _is_ours(self, endpoint: Any) -> bool:
-        from cyclonedds.core import Policy
-
-        if endpoint.participant_key == self._ours:
-            return True
-        marks = (policy for policy in endpoint.qos if isinstance(policy, Policy.Userdata))
-        return any(bytes(mark.data) == self._token for mark in marks)
 
 
 def _reliability(reliable: bool) -> Any:

@@ -20,12 +20,13 @@ import numpy as np
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers import dds, ros2_messages
+from robot_ppo_export.node.drivers import dds, dds_damping, ros2_messages
 from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.repeater import Repeater
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_export.node.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
 STALE_PERIODS = 3
@@ -75,8 +76,7 @@ class Ros2Driver:
             self.close()
             raise
         self._encoder = CommandEncoder(self.joint_names)
-        zero = np.zeros(len(joints), np.float32)
-        damping = self._encoder.encode(zero, zero, zero + np.float32(c.damping))
+        damping = self._damping(np.full(len(joints), c.damping, np.float32))
         stale = STALE_PERIODS * c.control_period
         self.repeater = Repeater(writer.write, damping, stale, period=REPEAT_EVERY)
 
@@ -102,6 +102,14 @@ class Ros2Driver:
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
 
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return a sender of damping that joins the robot's domain by itself."""
+        assert self.bus is not None, "open() comes first"
+        return dds_damping.handover(self.bus, JOINT_COMMANDS, "ros2", self._damping(kd))
+
+    def reclaim(self, takeovers: int) -> None:
+        """Do nothing: the robot listens to everybody, and the watchdog is silent again."""
+
     def close(self) -> None:
         """Send damping last, and leave the domain."""
         if self.repeater:
@@ -109,6 +117,11 @@ class Ros2Driver:
         if self.bus:
             self.bus.close()
         self.repeater = self.bus = None
+
+    def _damping(self, kd: np.ndarray) -> bytes:
+        """Return damping with `kd` (joints,) [N m s/rad] in the contract's order."""
+        zero = np.zeros_like(kd)
+        return self._encoder.encode(zero, zero, self.map.to_robot(kd))
 
     def _first(self) -> tuple[JointState, Imu]:
         """Wait until both topics have spoken."""

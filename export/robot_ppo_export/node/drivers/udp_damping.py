@@ -22,11 +22,13 @@ def first_number(takeovers: int, node: bool) -> int:
 class UdpSender:
     """Sends one command, with numbers of its own."""
 
-    def __init__(
-        self, node: socket.socket, robot: tuple[str, int], payload: bytes, takeover: int
-    ) -> None:
+    def __init__(self, node: socket.socket, robot: tuple[str, int], payload: bytes) -> None:
         """Send `payload` from the `node`'s socket to the `robot`'s address."""
         self.node, self.robot, self.payload = node, robot, payload
+        self.number = 0
+
+    def begin(self, takeover: int) -> None:
+        """Number on from where this turn begins."""
         self.number = first_number(takeover, node=False)
 
     def send(self) -> None:
@@ -38,9 +40,14 @@ class UdpSender:
         except OSError:  # the robot is not there (yet)
             return
 
+    def close(self) -> None:
+        """Close this process's end of the socket."""
+        self.node.close()
 
-def sender(arguments: dict[str, Any], files: tuple[int, ...], takeover: int) -> UdpSender:
+
+def sender(arguments: dict[str, Any], files: tuple[int, ...]) -> UdpSender:
     """Return a sender of the "command" (hex) to the "address", through the socket `files[0]`."""
     host, port = arguments["address"]
-    command = bytes.fromhex(arguments["command"])
-    return UdpSender(socket.socket(fileno=files[0]), (host, port), command, takeover)
+    return UdpSender(
+        socket.socket(fileno=files[0]), (host, port), bytes.fromhex(arguments["command"])
+    )

@@ -16,7 +16,7 @@ import numpy as np
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers import dds, unitree_remote
+from robot_ppo_export.node.drivers import dds, dds_damping, unitree_remote
 from robot_ppo_export.node.drivers.base import (
     Connection,
     DriverFault,
@@ -34,6 +34,7 @@ from robot_ppo_export.node.drivers.unitree_messages import (
     decode,
 )
 from robot_ppo_export.node.drivers.unitree_remote import Remote
+from robot_ppo_export.node.watchdog import Handover
 
 COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
 SIGNALS: frozenset[str] = frozenset(
@@ -132,6 +133,15 @@ class UnitreeDriver:
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
 
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return a sender of damping that joins the robot's domain by itself."""
+        assert self.bus is not None, "open() comes first"
+        damping = self._damping(self.map.to_robot(kd))
+        return dds_damping.handover(self.bus, COMMANDS, self.body.family, damping)
+
+    def reclaim(self, takeovers: int) -> None:
+        """Do nothing: the robot listens to everybody, and the watchdog is silent again."""
+
     def close(self) -> None:
         """Send damping last, and leave the domain."""
         if self.repeater:
@@ -167,7 +177,7 @@ class UnitreeDriver:
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
         self.repeater = Repeater(
             writer.write,
-            self._damping(),
+            self._damping(c.damping),
             STALE_PERIODS * c.control_period,
             self._foreign_writer,
         )
@@ -214,9 +224,10 @@ class UnitreeDriver:
             command.fields["level_flag"] = LOW_LEVEL
         return command
 
-    def _damping(self) -> bytes:
+    def _damping(self, kd: float | np.ndarray) -> bytes:
+        """Return damping with `kd` [N m s/rad], for every joint or (joints,) in its own order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
-        command.motors["kd"][self._motors] = self.connection.damping
+        command.motors["kd"][self._motors] = kd
         return command.encode()
 
     def _decoded(self, payload: bytes) -> Message | None:

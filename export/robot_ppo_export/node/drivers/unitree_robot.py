@@ -26,6 +26,10 @@ from robot_ppo_export.node.drivers.unitree_remote import Remote, encode
 MODE_MACHINE = 5
 """Of a G1 with 29 joints, as the vendor's simulator says."""
 NOT_IMPLEMENTED = 3203
+VOLTAGE = 28.8
+"""[V] Nominal of a Go2's battery of eight cells; unitree_hg has no field for it."""
+TEMPERATURE = 35
+"""[degC] Of every motor, after some standing in a room. Nothing heats up in this simulation."""
 
 
 class UnitreeRobot:
@@ -55,6 +59,9 @@ class UnitreeRobot:
         self.mode_machine = MODE_MACHINE
         self._motor_of = np.array([body.slots.index(name) for name in joints], np.intp)
         self._state = Message(body.family, "LowState_")
+        self._state.motors["temperature"][self._motor_of] = TEMPERATURE
+        if body.family == "unitree_go":
+            self._state.fields["power_v"] = VOLTAGE
         self._commanded = -np.inf
         self.bus = dds.Bus(domain, interface)
         self._states = self.bus.writer(STATES, idl.idl_type(body.family, "LowState_"))

@@ -1,0 +1,161 @@
+"""The watchdog of the drivers that speak DDS: a second writer, silent until it takes over."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+from dds_helpers import Alive, free_domain, within
+from node_helpers import PERIOD, policy_file, rest_pose, robot
+from process_helpers import QUICK, finish, is_damping, start, wait_for
+
+pytest.importorskip("cyclonedds")
+
+from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.drivers import create, dds
+from robot_ppo_export.node.drivers.base import Connection, MotorCommand
+from robot_ppo_export.node.drivers.ros2 import JOINT_COMMANDS
+from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+from robot_ppo_export.node.drivers.unitree import COMMANDS
+from robot_ppo_export.node.drivers.unitree_bodies import QUADRUPED
+from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+from robot_ppo_export.node.watchdog import FROZEN_AFTER, Watchdog
+
+GO2 = robot()
+TOPICS = {"unitree": COMMANDS, "ros2": JOINT_COMMANDS}
+
+
+class DdsRobot(Alive):
+    """A kinematic robot on a domain of its own."""
+
+    def __init__(self, name):
+        self.name, self.domain = name, free_domain()
+        ends = {
+            "unitree": lambda: UnitreeRobot(QUADRUPED, GO2.joint_names, self.domain),
+            "ros2": lambda: Ros2Robot(GO2.joint_names, self.domain),
+        }
+        end = ends[name]()
+        receive = end.receive
+
+        def follow(now):
+            command = receive(now)
+            if command is not None and command.kp.any():
+                self.state.joint_pos += 0.5 * (command.target - self.state.joint_pos)
+            return command
+
+        end.receive = follow
+        super().__init__(end, GO2.joint_names, GO2.feet, rest_pose())
+
+    def node(self, *more):
+        where = ("--driver", self.name, "--domain", self.domain, "--rate-from-contract")
+        return start("run", policy_file(standing_up=QUICK), *where, *more)
+
+    def walking(self, *more):
+        process = self.node("--arm", "--seconds", 30, *more)
+        wait_for(process, "POLICY")
+        time.sleep(0.6)  # long enough for the driver to look around for other writers
+        assert not is_damping(self.commands[-1][1])
+        return process
+
+    def moving_since(self, begin):
+        """Commands from number `begin` on that are not damping."""
+        return [command for _, command in self.commands[begin:] if not is_damping(command)]
+
+    def gap(self, since) -> float:
+        """Periods from the last command before the time `since` to the first damping after it."""
+        last = max(at for at, command in self.commands if at <= since and not is_damping(command))
+        first = min(at for at, command in self.commands if at > last and is_damping(command))
+        periods = (first - last) / PERIOD
+        print(f"{self.name}: {periods:.2f} periods from the last command to damping")
+        return periods
+
+
+@pytest.fixture(params=TOPICS)
+def there(request):
+    r = DdsRobot(request.param)
+    yield r
+    r.close()
+
+
+def test_a_killed_node_is_followed_by_damping(there):
+    process = there.walking()
+    process.kill()
+    killed = time.monotonic()
+    process.wait()
+    time.sleep(0.6)
+    assert there.gap(killed + PERIOD / 4) <= 5
+    assert not there.moving_since(-10)
+    assert not there.end.silent(time.monotonic())
+    assert "its watchdog damps the robot" in process.stderr.read()
+
+
+def test_a_stopped_node_is_damped_and_does_not_fight_when_it_wakes_up(there):
+    process = there.walking()
+    process.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    time.sleep(0.5)
+    assert FROZEN_AFTER - 2 <= there.gap(stopped + PERIOD / 4) <= 5
+    asleep = len(there.commands)
+    process.send_signal(signal.SIGCONT)
+    code, out, err = finish(process)
+    assert len(there.moving_since(asleep)) <= 1  # what was under way when it was stopped
+    assert is_damping(there.commands[-1][1])
+    assert code == 3
+    assert "DAMP: FAULT: the watchdog took over: the node stood still for 0.5" in out
+    assert "somebody else" not in out + err  # its watchdog is no stranger
+
+
+def test_without_a_watchdog_nobody_damps_a_killed_node(there):
+    """Negative control."""
+    process = there.walking("--no-watchdog")
+    process.kill()
+    process.wait()
+    before = len(there.commands)
+    time.sleep(0.4)
+    assert not any(is_damping(command) for _, command in there.commands[before:])
+    assert there.end.silent(time.monotonic())
+
+
+def test_nobody_can_command_any_more_when_the_node_has_ended(there):
+    """A writer that is left behind would keep the next node from starting."""
+    process = there.node("--stand", "--seconds", 4)
+    wait_for(process, "STAND")
+    with dds.Bus(there.domain) as bus:
+        watch = bus.watch(TOPICS[there.name])
+        assert within(2, lambda: len(watch.writers()) == 2)  # the node's, and its watchdog's
+        code, _, err = finish(process)
+        assert within(2, lambda: watch.writers() == ())
+    assert (code, err) == (0, "")
+
+
+def test_the_watchdog_is_silent_until_the_node_is_and_when_it_is_released(there):
+    connection = Connection(robot=GO2, domain=there.domain)
+    driver = create(there.name, MonotonicClock(), connection)
+    driver.open(GO2.joint_names, GO2.feet)
+    kd = np.arange(1, len(GO2.joints) + 1, dtype="f4")
+    watchdog = Watchdog(driver.damping_sender(kd), PERIOD)
+    try:
+        ends = time.monotonic() + 0.3
+        while time.monotonic() < ends:
+            watchdog.beat(sends=True)
+            time.sleep(PERIOD / 4)
+        if not watchdog.has_robot:  # this process may have been kept waiting itself
+            assert not there.commands
+        assert within(2, lambda: there.commands)
+        assert watchdog.has_robot
+        assert np.array_equal(there.commands[0][1].kd, kd)
+        assert not there.commands[0][1].kp.any()
+        assert within(2, driver.read)  # no fault: it is an ally
+        driver.reclaim(watchdog.takeovers)
+        watchdog.release()
+        watchdog.beat(sends=False)
+        time.sleep(2 * PERIOD)
+        silent = len(there.commands)
+        time.sleep(0.2)
+        assert len(there.commands) == silent
+        ones = np.ones(len(GO2.joints), np.float32)
+        driver.write(MotorCommand(ones, ones, ones))
+        assert within(2, lambda: there.moving_since(silent))
+    finally:
+        watchdog.close()
+        driver.close()
