@@ -263,8 +263,9 @@ def _sim(a: argparse.Namespace) -> None:
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     text = "Measure the figures that the project publishes, beside their yardsticks."
     p = _command(commands, _bench, "bench", text)
-    p.add_argument("what", choices=("env", "gym", "train", "walk", "node", "table1"))
+    p.add_argument("what", choices=("env", "gym", "train", "walk", "node", "faults", "table1"))
     p.add_argument("--json", type=Path, metavar="FILE")
+    p.add_argument("--only", metavar="NAME", help="faults: one of them; --out FILE.md writes all")
     p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk, table1: trainings each")
     table1 = p.add_argument_group("table1", "PPO's objectives compared; goes on where it stopped")
     for name, kind, letter, text in (
@@ -286,6 +287,13 @@ def _bench(a: argparse.Namespace) -> int | None:
         from robot_ppo.table1 import command
 
         return command.run(seeds=a.seeds, json_path=a.json, **own)
+    if a.what == "faults" and set(own) <= {"out"}:
+        from robot_ppo.bench import shipped_policy
+        from robot_ppo.faults import command as faults
+
+        return faults.run(shipped_policy(), a.out, a.json, a.only)
+    if a.only:
+        raise InputError(f"bench {a.what}: --only belongs to bench faults")
     if own:
         raise InputError(f"bench {a.what}: --{' and --'.join(own)} only belong to bench table1")
     from robot_ppo import bench

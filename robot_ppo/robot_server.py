@@ -145,7 +145,7 @@ def serve(
                 f"lying on the ground.\n{where}. Connect with: robot-ppo-node run FILE.onnx "
                 f"{options} --arm\nCtrl-C ends it."
             )
-            lost = _live(robot, end, seconds, say, stop)
+            lost = live(robot, end, seconds, say, stop)
     finally:
         end.close()
     say(
@@ -154,7 +154,7 @@ def serve(
     )
 
 
-def _live(
+def live(
     robot: SimulatedRobot,
     end: RobotEnd,
     seconds: float | None,

@@ -1,26 +1,12 @@
 """Domains that nobody else is on, and a Unitree robot that lives in a thread."""
 
-import random
-import socket
 import threading
 import time
 
 import numpy as np
 
+from robot_ppo.faults.foreign import free_domain as free_domain
 from robot_ppo_export.contract.state import zeros
-
-
-def free_domain() -> int:
-    """A DDS domain whose first ports nobody has bound: other tests run on this computer too."""
-    for domain in random.SystemRandom().sample(range(2, 230), 228):
-        try:
-            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
-        except OSError:
-            continue
-        return domain
-    raise AssertionError("no DDS domain is free")
 
 
 def within(seconds, condition):

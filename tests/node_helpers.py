@@ -23,11 +23,12 @@ from robot_ppo_export.contract.contract import (
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState, zeros
 from robot_ppo_export.contract.terms import Inputs, gait_phase
-from robot_ppo_export.node import recorder
+from robot_ppo_export.node import guards, recorder, safety, selftest
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.commands import FixedCommand
 from robot_ppo_export.node.drivers.fake import FakeDriver
 from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.situation import Outcome, Verdict
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
@@ -212,3 +213,20 @@ def rig(
     rigged = Node(p, fake, clock, commands, log, **{"stand": True, "arm": arm} | (node or {}))
     rigged.prepare()
     return Rig(rigged, fake, clock)
+
+
+def deaf(monkeypatch, name: str) -> None:
+    """Let the guard `name` pass everything, for negative controls."""
+    changed = tuple(
+        dataclasses.replace(g, check=lambda bounds, s: Verdict(Outcome.PASS, 0.0, 1.0))
+        if g.name == name
+        else g
+        for g in guards.GUARDS
+    )
+    count, numbered = len(guards.STATE_GUARDS), tuple(enumerate(changed))
+    monkeypatch.setattr(selftest, "GUARDS", changed)
+    monkeypatch.setattr(selftest, "STATE_GUARDS", changed[:count])
+    monkeypatch.setattr(safety, "NUMBERED_STATE", numbered[:count])
+    monkeypatch.setattr(safety, "NUMBERED_TARGET", numbered[count:])
+    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in safety.BY_NUMBER)
+    monkeypatch.setattr(safety, "CLEARED", cleared)

@@ -1,18 +1,16 @@
 """A file on the robot tightens the envelope and never loosens it; every guard proves itself."""
 
-import dataclasses
 import math
 
 import msgspec
 import numpy as np
 import pytest
-from node_helpers import policy, policy_file, rig, robot
+from node_helpers import deaf, policy, policy_file, rig, robot
 
 from robot_ppo_export import cli
 from robot_ppo_export.contract.spec import LARGER_IS_TIGHTER
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import guards, limits, safety, selftest
-from robot_ppo_export.node.situation import Outcome, Verdict
+from robot_ppo_export.node import guards, limits, selftest
 
 SAFETY = robot().safety
 NAMES = SAFETY.__struct_fields__
@@ -119,19 +117,7 @@ def test_a_guard_fires_at_the_tightened_limit():
 @pytest.mark.parametrize("name", [g.name for g in guards.GUARDS])
 def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys):
     """Negative control: each guard in turn is made deaf."""
-    deaf = tuple(
-        dataclasses.replace(g, check=lambda bounds, s: Verdict(Outcome.PASS, 0.0, 1.0))
-        if g.name == name
-        else g
-        for g in guards.GUARDS
-    )
-    count, numbered = len(guards.STATE_GUARDS), tuple(enumerate(deaf))
-    monkeypatch.setattr(selftest, "GUARDS", deaf)
-    monkeypatch.setattr(selftest, "STATE_GUARDS", deaf[:count])
-    monkeypatch.setattr(safety, "NUMBERED_STATE", numbered[:count])
-    monkeypatch.setattr(safety, "NUMBERED_TARGET", numbered[count:])
-    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in safety.BY_NUMBER)
-    monkeypatch.setattr(safety, "CLEARED", cleared)
+    deaf(monkeypatch, name)
     with pytest.raises(RefusedError, match=f"the guards {name} do not fire"):
         selftest.prove(policy(), SAFETY)
     assert cli.main(["selftest", str(policy_file())]) == 3

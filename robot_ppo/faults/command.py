@@ -1,0 +1,154 @@
+"""`robot-ppo bench faults`: every fault, injected, and the page that says what came of it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from robot_ppo.faults import files, foreign, packets, processes, robot
+from robot_ppo.faults.fault import DAMPED, NODE_ALIVE, NODE_DEAD, NOT_RUN, Fault, Seen
+from robot_ppo_export.contract import strict
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import write_atomically
+
+FAULTS: tuple[Fault, ...] = (
+    *robot.FAULTS,
+    *packets.FAULTS,
+    *files.FAULTS,
+    *processes.FAULTS,
+    *foreign.FAULTS,
+)
+"""The rows of the table, in its order."""
+BY_NAME = {fault.name: fault for fault in FAULTS}
+
+Rows = list[tuple[Fault, Seen]]
+
+
+def run(policy: Path, out: Path | None, json_path: Path | None, only: str | None = None) -> int:
+    """Inject every fault, or one; print and write what came of it; return the exit code.
+
+    Args:
+        policy: the policy file that walks the robot.
+        out: the page to write; one fault alone makes no page.
+        json_path: the same as data.
+        only: the name of one fault.
+    """
+    if only and out:
+        raise InputError("--out writes the page of all faults: leave out --only")
+    console, rows = Console(soft_wrap=True, highlight=False), []
+    for fault in _chosen(only):
+        seen = fault.run(policy)
+        rows.append((fault, seen))
+        verdict = "" if fault.good(seen) else "  NOT AS IT MUST BE"
+        console.print(
+            f"{fault.name:<22} {seen.outcome:<8} {_ticks(seen):>4}  {seen.reason}{verdict}"
+        )
+    if json_path:
+        write_atomically(json_path, json.dumps(_data(rows), indent=2).encode() + b"\n")
+    if out:
+        write_atomically(out, page(rows).encode())
+    bad = [fault.name for fault, seen in rows if not fault.good(seen)]
+    console.print(f"NOT AS IT MUST BE: {', '.join(bad)}" if bad else _summary(rows))
+    return 3 if bad else 0
+
+
+def page(rows: Rows) -> str:
+    """Return docs/safety_results.md."""
+    machine = _machine()
+    lines = [
+        f"| `{fault.name}` | {fault.injected} | {seen.outcome} | {_cell(seen.reason)} | "
+        f"{seen.allowed:.0f} | {_ticks(seen)} |"
+        for fault, seen in rows
+    ]
+    return _PAGE.format(
+        rows="\n".join(lines),
+        summary=_summary(rows),
+        machine=f"{machine['cores']} cores, {machine['cpu']}, Python {machine['python']}",
+        runs=processes.RUNS,
+        alive=f"{NODE_ALIVE:g}",
+        dead=f"{NODE_DEAD:g}",
+    )
+
+
+_PAGE = """# What the node does about faults
+
+Written by `robot-ppo bench faults --out docs/safety_results.md`, which exits with 3 if a fault \
+ends otherwise than it must. {summary}
+
+A robot walks with the shipped policy at 0.5 m/s, and the fault comes. *Damped*: the motors brake, \
+and no other command is heard after. *Refused*: what is wrong was not let in. *Clamped*: the \
+command was brought inside its limit, and the robot goes on. The reason is in the words of the \
+node, its watchdog or a counter.
+
+**Ticks** are control periods of 20 ms, counted at the robot: from the moment at which the fault \
+exceeds its limit to the first damping that is heard; at most {alive} where the node lives, {dead} \
+where it does not. Some limits tolerate a fault for a while, such as a state that is late: \
+*allowed* is for how many ticks, and comes on top.
+
+Rows up to `looser_limits` run in lockstep with the simulated robot, so that they come out the \
+same on every computer; the network's have real sockets. The others are real processes in real \
+time, {runs} runs each, of which the slowest is shown; the robot looks for commands every 2 ms. \
+Measured on: {machine}.
+
+| Fault | Injected | Outcome | Reason | Allowed | Ticks |
+|---|---|---|---|---|---|
+{rows}
+
+`over_torque` is not damped: the target is moved so that the motors are asked for what they can \
+give. `command_timeout` is not either: nobody steers, so the robot is asked to stand. What a robot \
+cannot measure or a driver cannot see is not in the table: see [envelope.md](envelope.md).
+"""
+
+
+def _chosen(only: str | None) -> Sequence[Fault]:
+    if only is None:
+        return FAULTS
+    if only not in BY_NAME:
+        near = strict.did_you_mean(only, BY_NAME)
+        raise InputError(f"unknown fault {only!r}{near}")
+    return (BY_NAME[only],)
+
+
+def _summary(rows: Rows) -> str:
+    """Return a sentence: how many, and how slow at most."""
+    text = f"{sum(seen.outcome != NOT_RUN for _, seen in rows)} faults were injected"
+    for most, who in ((NODE_ALIVE, "the node lives"), (NODE_DEAD, "the node is dead")):
+        ticks = [s.ticks for f, s in rows if s.ticks is not None and f.most == most]
+        if ticks:
+            text += f"; at most {max(ticks):.1f} ticks to damping where {who}"
+    return text + "."
+
+
+def _ticks(seen: Seen) -> str:
+    return f"{seen.ticks:.1f}" if seen.outcome == DAMPED and seen.ticks is not None else "-"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _data(rows: Rows) -> dict[str, Any]:
+    return {
+        "machine": _machine(),
+        "bench": "faults",
+        "faults": [
+            {
+                "name": fault.name,
+                "injected": fault.injected,
+                "outcome": seen.outcome,
+                "good": fault.good(seen),
+                "reason": seen.reason,
+                "allowed_ticks": seen.allowed,
+                "ticks": seen.ticks,
+            }
+            for fault, seen in rows
+        ],
+    }
+
+
+def _machine() -> dict[str, Any]:
+    from robot_ppo.bench import machine
+
+    return machine()

@@ -1,0 +1,114 @@
+"""Somebody else who commands the motors of a Unitree robot, over a DDS domain on loopback."""
+
+import math
+import random
+import socket
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from robot_ppo import assets
+from robot_ppo.faults.fault import NOT_RUN, NOTHING, REFUSED, Fault, Seen
+from robot_ppo.faults.processes import LiveRobot, not_walking, period_of, running, worst
+from robot_ppo.faults.world import damped
+from robot_ppo.robot_server import PERIOD
+from robot_ppo_export.policy import Policy
+
+INSTALL = "needs cyclonedds: pip install 'robot-ppo[unitree]'"
+SPEAKS = 0.5
+"""[s] that the other one commands."""
+REFUSED_WITHIN = 20.0
+"""[s]"""
+
+
+def free_domain() -> int:
+    """Return a DDS domain whose first ports nobody on this computer has bound."""
+    for domain in random.SystemRandom().sample(range(2, 230), 228):
+        try:
+            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
+        except OSError:
+            continue
+        return domain
+    raise RuntimeError("no DDS domain is free")
+
+
+class _Stranger:
+    """A second controller; its commands lack the head, so that the robot's end can count them."""
+
+    def __init__(self, domain: int) -> None:
+        from robot_ppo_export.node.drivers import dds
+        from robot_ppo_export.node.drivers.unitree import COMMANDS
+        from robot_ppo_export.node.drivers.unitree_idl import idl_type
+        from robot_ppo_export.node.drivers.unitree_messages import Message
+
+        self.bus = dds.Bus(domain)
+        self._writer = self.bus.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
+        self._payload = Message("unitree_go", "LowCmd_").encode()
+
+    def speak(self, seconds: float, robot: Any) -> float:
+        """Command, as often as the node does; return when the `robot`'s end first heard it [s]."""
+        ends, heard_at = time.monotonic() + seconds, math.inf
+        while time.monotonic() < ends:
+            self._writer.write(self._payload)
+            time.sleep(PERIOD)
+            if robot.counters.malformed:
+                heard_at = min(heard_at, time.monotonic())
+        return heard_at
+
+
+def _robot(path: Path, domain: int) -> LiveRobot:
+    from robot_ppo_export.node.drivers.unitree_bodies import body_of
+    from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+
+    spec = assets.load_robot(Policy(path).contract.robot.name)
+    return LiveRobot(spec.name, lambda: UnitreeRobot(body_of(spec), spec.joint_names, domain))
+
+
+def _options(domain: int) -> tuple[str, ...]:
+    return ("--driver", "unitree", "--domain", str(domain), "--seconds", "60")
+
+
+def _before(path: Path) -> Seen:
+    """Let somebody who could command be there first."""
+    if not find_spec("cyclonedds"):
+        return Seen(NOT_RUN, INSTALL)
+    domain = free_domain()
+    stranger = _Stranger(domain)
+    with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
+        ends = time.monotonic() + REFUSED_WITHIN
+        while node.process.poll() is None and time.monotonic() < ends:
+            time.sleep(0.05)
+        refused = node.finish() == 3 and not _commands(live)
+    stranger.bus.close()
+    text = node.said.strip().splitlines()[-1:]
+    return Seen(REFUSED if refused else NOTHING, " ".join(text).split(" (")[0])
+
+
+def _commands(live: LiveRobot) -> Any:
+    return live.end.counters.accepted
+
+
+def _during(path: Path) -> Seen:
+    """Let somebody begin to command while the robot walks."""
+    if not find_spec("cyclonedds"):
+        return Seen(NOT_RUN, INSTALL)
+    domain = free_domain()
+    with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
+        if not node.walks():
+            return not_walking(node)
+        stranger = _Stranger(domain)
+        since = stranger.speak(SPEAKS, live.end)
+        heard = list(live.heard)
+        stranger.bus.close()
+    return damped(heard, since, 0.0, period_of(path), node.reason().split(" (")[0])
+
+
+FAULTS = (
+    Fault("foreign_writer_before", "somebody else can write `rt/lowcmd` before the run (unitree)",
+          _before, "somebody else can send rt/lowcmd", (REFUSED,)),
+    Fault("foreign_writer_during", "somebody else's `rt/lowcmd` reaches the robot (unitree)",
+          worst(_during), "somebody else"),
+)  # fmt: skip
