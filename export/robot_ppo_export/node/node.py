@@ -21,6 +21,7 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
 from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, negotiate
+from robot_ppo_export.node.monitor import Monitor
 from robot_ppo_export.node.motion import Motion
 from robot_ppo_export.node.realtime import quiet_gc
 from robot_ppo_export.node.recorder import Recorder
@@ -69,6 +70,7 @@ class Node:
         self.envelope = Envelope(policy.contract.robot)
         self.senses = Senses(policy.contract, driver, commands)
         self.motion = Motion(policy)
+        self.monitor = Monitor(policy.contract)
         self.situation = Situation(
             self.senses.measured, *(np.zeros(joints, np.float32) for _ in range(5)), age=math.inf
         )
@@ -249,6 +251,7 @@ class Node:
             self._wait(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
             return
         self.policy.reset()
+        self.monitor.reset()
         self._enter(now, State.POLICY, "running the policy")
 
     def _decide(self, now: float) -> None:
@@ -262,6 +265,8 @@ class Node:
             self._ran = True
             target = self.policy.tick(self.senses.measured.state, self.command)
             s.action = self.policy.last_action
+            for text in self.monitor.watch(self.policy.observation):
+                self._note(now, text)
         else:
             target = self.motion.pose(state, elapsed)
         self.motion.fill(s, state, target, elapsed)
