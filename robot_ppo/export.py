@@ -124,8 +124,8 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     env = RobotEnv(config.task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
     seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
-    for row in seen:
-        row[:] = observation
+    for t in range(ROLLOUT_TICKS):
+        seen[t] = observation
         observation = env.step(actor(torch.from_numpy(observation)).numpy())[0]
     return contracts.distribution(seen.reshape(-1, seen.shape[-1]))
 
