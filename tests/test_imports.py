@@ -137,7 +137,8 @@ def test_writing_and_reading_a_policy_file_do_not_know_each_other():
 
 def test_the_parts_of_the_node_do_not_know_the_loop():
     node = f"{EXPORT}.node"
-    for part in ("safety", "recorder", "drivers", "clock", "commands"):
+    parts = ("safety", "recorder", "log_file", "log_writer", "monitor", "drivers", "clock")
+    for part in (*parts, "commands"):
         for module in (m for m in FILES if inside(m, f"{node}.{part}")):
             loop = {f"{node}.node", f"{node}.operate", f"{node}.replay"}
             assert not known(IMPORTS[module]) & loop, module

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.state import SIGNALS, zeros
 from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
 
+STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
+"""Where runs leave their logs."""
 QUICK = 0.1
 """[s] to stand up: the tests have no robot to spare."""
 
@@ -65,7 +68,7 @@ def command_line(*arguments) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "export")}
+    return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
 
 
 def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
@@ -114,7 +117,7 @@ def is_damping(command) -> bool:
 
 
 def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
-    log = tmp_path / "log.npz"
+    log = tmp_path / "walk.rlog"
     with Robot() as r:
         more = ("--arm", "--command", "0.5,0,0", "--seconds", 1.0, "--record", log)
         code, out, err = finish(start(*run_arguments(r, *more)))
@@ -165,7 +168,7 @@ def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
 
 
 def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
-    log = tmp_path / "log.npz"
+    log = tmp_path / "walk.rlog"
     with Robot() as r:
         r.fall_after = 20
         process = start(*run_arguments(r, "--arm", "--record", log))
@@ -261,9 +264,9 @@ def test_doctor_reports(capsys):
         (("run", "FILE", "--driver", "upd"), "did you mean 'udp'"),
         (("run", "FILE", "--driver", "udp", "--command", "fast"), "is not three numbers"),
         (("run", "FILE", "--driver", "udp", "--command", "nan,0,0"), "is not three numbers"),
-        (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.npz"), "folder that exists"),
+        (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.rlog"), "folder that exists"),
         (("check", "/no/such.onnx"), "cannot be read"),
-        (("replay", "/no/such.npz", "FILE"), "cannot be read"),
+        (("replay", "/no/such.rlog", "FILE"), "cannot be read"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_2(capsys, arguments, text):

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--json", action="store_true", help="print the contract as JSON")
     text = "recompute a log of `run --record`, bit for bit"
     sub = commands.add_parser("replay", help=text, description=text.capitalize() + ".")
-    sub.add_argument("log", type=Path, metavar="LOG", help="the log, *.npz")
+    sub.add_argument("log", type=Path, metavar="LOG", help="the log")
     sub.add_argument("file", type=Path, metavar="FILE", help="the policy file that ran")
     sub.set_defaults(function=_replay)
     text = "say what this computer gives a real-time loop, and what would make it better"
@@ -99,7 +99,13 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add("--arm", action="store_true", help="run the policy as soon as the robot stands")
     add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
-    add("--record", type=Path, metavar="FILE.npz", help="write every tick, for `replay`")
+    add(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="the log (default: a new file)",
+    )
+    add("--no-record", action="store_true", help="leave no log")
     sub.set_defaults(function=_run)
 
 
@@ -164,10 +170,10 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from robot_ppo_export.node import recorder, replay
+    from robot_ppo_export.node import log_file, replay
     from robot_ppo_export.policy import Policy
 
-    rows, meta = recorder.load(options.log)
+    rows, meta = log_file.load(options.log)
     ticks = replay.replay(Policy(options.file), rows, meta)
     print(f"{options.log}: {ticks} of {len(rows['time'])} ticks recomputed, every bit equal")
     return 0

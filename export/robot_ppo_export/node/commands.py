@@ -23,6 +23,9 @@ COMMAND_TIMEOUT = 0.5
 class CommandSource(Protocol):
     """Where commands come from."""
 
+    name: str
+    """For the log, at most 12 letters."""
+
     def read(self, now: float) -> tuple[np.ndarray, float]:
         """Return the newest command (3,) and its age [s] at the time `now` [s]."""
         ...
@@ -30,6 +33,8 @@ class CommandSource(Protocol):
 
 class FixedCommand:
     """One command for the whole run."""
+
+    name = "fixed"
 
     def __init__(self, command: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
         self.command = np.array(command, np.float32)
@@ -46,6 +51,7 @@ class Keyboard:
     reports no key releases. A terminal that is gone makes the command infinitely old.
     """
 
+    name = "keyboard"
     HELP: ClassVar = "w/s forward  a/d sideways  q/e turn  space zero  p run the policy  x damp"
     MOVES: ClassVar = {
         "w": (0, 1),

@@ -310,6 +310,8 @@ class Node:
 
     def _note(self, now: float, text: str) -> None:
         self.events.append((now, text))
+        if self.recorder:
+            self.recorder.event(now, text)
         if self.on_event:
             with contextlib.suppress(Exception):  # a listener's trouble is not the robot's
                 self.on_event(now, text)
@@ -348,11 +350,13 @@ class Node:
             sequence=senses.sequence,
             sample_time=senses.sample_time,
             measured=senses.measured.flat,
+            source=senses.commands.name,
             wanted=senses.wanted[0],
             wanted_age=senses.wanted[1],
             command=self.command,
             policy_tick=self.policy.ticks - 1 if ran else -1,
             observation=self.policy.observation if ran else self._blind,
+            outside=self.monitor.outside,
             action=self.policy.last_action if ran else self._idle,
             target=s.target if sends else self._idle,
             kp=s.kp if sends else self._idle,

@@ -11,19 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
-from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import commands, drivers, realtime, recorder
+from robot_ppo_export.node import commands, drivers, log_file, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.drivers.base import Connection
+from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
+from robot_ppo_export.node.log_writer import LogWriter
 from robot_ppo_export.node.node import DAMP_SECONDS, Node
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
-
-RING_SECONDS = 600.0
-"""How much of a long run `--record` keeps [s]: its end."""
 
 
 class Console:
@@ -71,9 +68,9 @@ class Operator:
         self.start = commands.parse(options.command)
         self.keyboard: commands.Keyboard | None = None
         self.recorder = None
-        if options.record:
-            length = math.inf if options.seconds is None else options.seconds + 2 * DAMP_SECONDS
-            self.recorder = recorder.for_policy(self.policy, min(length, RING_SECONDS))
+        self.log: LogWriter | None = None
+        if not options.no_record:
+            self.recorder = recorder.for_policy(self.policy, MEMORY_SECONDS)
         contract = self.policy.contract
         connection = Connection(
             robot=contract.robot,
@@ -86,7 +83,7 @@ class Operator:
             peers=tuple(options.peer),
             motion_mode=options.motion_mode,
             allow_silent_writers=options.allow_silent_writers,
-            log=recorder.load(options.log) if options.log else None,
+            log=log_file.load(options.log) if options.log else None,
         )
         self.driver = drivers.create(options.driver, self.clock, connection)
         self.node = Node(
@@ -99,8 +96,10 @@ class Operator:
             on_event=self._event,
         )
         self.started = self.clock.now()
+        if self.recorder:
+            seconds = options.seconds and options.seconds + 2 * DAMP_SECONDS
+            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
         self._status_at = 0.0
-        self._saving: threading.Thread | None = None
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
@@ -112,6 +111,8 @@ class Operator:
         try:
             with self._signals(), self.keyboard or contextlib.nullcontext():
                 node.prepare()
+                if self.log:
+                    self.log.start()
                 self._announce()
                 node.run(seconds, self._on_tick)
         finally:
@@ -173,11 +174,11 @@ class Operator:
 
     def _event(self, now: float, text: str) -> None:
         self.console.say(f"{now - self.started:8.3f} s  {text}")
-        if self.node.fault and self.recorder and not self._saving:
+        if self.node.fault and self.node.state is State.DAMP:
             if math.isinf(self.node.damp_after_fault):
                 self.console.say("damping until Ctrl-C")
-            self._saving = threading.Thread(target=self._save, daemon=True)
-            self._saving.start()
+            if self.log:
+                self.log.sync()
 
     def _on_tick(self) -> None:
         """Once per second, say how it goes."""
@@ -198,27 +199,15 @@ class Operator:
             f"guards: {guards or 'none'}"
         )
 
-    def _save(self) -> None:
-        """Write the log as it stands; called on a fault and at the end."""
-        assert self.recorder is not None
-        self.recorder.meta["events"] = list(self.node.events)
-        self.recorder.meta["fault"] = self.node.fault
-        try:
-            self.recorder.save(self.options.record)
-        except InputError as error:  # a full disk must not take the node down with it
-            self.console.say(f"the log is not written: {error}")
-
     def _finish(self) -> None:
-        """Say how it went and write the log."""
+        """Say how it went and close the log."""
         node = self.node
         if node.ticks:
             self.console.say(self._status())
-        if self.recorder and node.ticks:
-            if self._saving:
-                self._saving.join()
-            self._save()
-            kept = min(self.recorder.count, self.recorder.ticks)
-            self.console.say(f"log: {self.options.record} ({kept} ticks)")
+        if self.log:
+            self.log.close()
+            if node.ticks:
+                self.console.say(str(self.log))
         self.console.close()
         if node.fault:
             print(f"robot-ppo-node: the run ended in a fault: {node.fault}", file=sys.stderr)
@@ -226,12 +215,4 @@ class Operator:
 
 def run(options: argparse.Namespace) -> int:
     """Run a policy as the command line says; return the exit code."""
-    if options.record:
-        _check_folder(options.record)
     return Operator(options).run()
-
-
-def _check_folder(path: Path) -> None:
-    """Raise `InputError` before the robot moves, if the log could not be written after it did."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"--record {path}: give a file in a folder that exists")

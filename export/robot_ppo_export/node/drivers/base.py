@@ -75,7 +75,7 @@ class DriverFault(RuntimeError):
 
 
 Log = tuple[dict[str, np.ndarray], dict[str, Any]]
-"""Columns and meta data of a recorded run, as recorder.py reads them."""
+"""Columns and meta data of a recorded run, as log_file.py reads them."""
 
 
 @dataclass(frozen=True)
