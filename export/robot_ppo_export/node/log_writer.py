@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import ordinary_mode
 from robot_ppo_export.node import log_file
 from robot_ppo_export.node.recorder import Recorder, encode
 
@@ -132,6 +133,7 @@ class LogWriter:
         folder, name = self.path.parent, ""
         try:
             file, name = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
+            os.fchmod(file, ordinary_mode())
             os.posix_fallocate(file, 0, size)
             os.pwrite(file, self._head(self.ticks, closed=False), 0)
         except OSError as error:
