@@ -6,7 +6,9 @@ Heavy imports happen inside the commands, so that `--help` and wrong input answe
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError, RefusedError
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         if name == "describe":
             sub.add_argument("--json", action="store_true", help="print the contract as JSON")
+    _add_command(commands)
     text = "recompute a log of `run --record`, bit for bit"
     sub = commands.add_parser("replay", help=text, description=text.capitalize() + ".")
     sub.add_argument("log", type=Path, metavar="LOG", help="the log")
@@ -97,7 +100,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="accepted for clarity: the rate always comes from the policy file",
     )
     add("--arm", action="store_true", help="run the policy as soon as the robot stands")
-    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    _add_sources(add)
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
     add(
         "--record",
@@ -126,6 +129,28 @@ def _add_dds(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="unitree: tolerate others that could command the motors, while they do not",
     )
+
+
+def _add_sources(add: Callable[..., Any]) -> None:
+    sources = "of commands: fixed, keyboard, gamepad, udp, or driver for the robot's own"
+    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    add("--source", metavar="NAME", help=sources)
+    add("--gamepad", metavar="DEVICE", help="/dev/input/eventN (default: the first gamepad)")
+    add("--listen", default="127.0.0.1", metavar="HOST[:PORT]", help="where source udp listens")
+    add("--key", type=Path, metavar="FILE", help="the key that source udp shares with its sender")
+
+
+def _add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "send commands to a node that runs with --source udp, or stop it"
+    sub = commands.add_parser("command", help=text, description=text.capitalize() + ".")
+    add = sub.add_argument
+    add("values", nargs="?", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    add("--to", default="127.0.0.1", metavar="HOST[:PORT]", help="where the node listens")
+    add("--seconds", type=_positive, default=1.0, metavar="S", help="how long (default: 1)")
+    add("--stop", action="store_true", help="emergency stop")
+    add("--key", type=Path, metavar="FILE", help="the key that the node shares")
+    add("--new-key", type=Path, metavar="FILE", help="only write a new key")
+    sub.set_defaults(function=_command)
 
 
 def _positive(text: str) -> float:
@@ -176,6 +201,13 @@ def _replay(options: argparse.Namespace) -> int:
     rows, meta = log_file.load(options.log)
     ticks = replay.replay(Policy(options.file), rows, meta)
     print(f"{options.log}: {ticks} of {len(rows['time'])} ticks recomputed, every bit equal")
+    return 0
+
+
+def _command(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node.commands import choose
+
+    choose.send(options)
     return 0
 
 

@@ -15,6 +15,9 @@ from types import FrameType
 
 from robot_ppo_export.node import commands, drivers, log_file, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.commands.base import Hands
+from robot_ppo_export.node.commands.choose import choose
+from robot_ppo_export.node.commands.udp import UdpCommands
 from robot_ppo_export.node.drivers.base import Connection
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
@@ -86,11 +89,12 @@ class Operator:
             log=log_file.load(options.log) if options.log else None,
         )
         self.driver = drivers.create(options.driver, self.clock, connection)
+        self.source = self._source()
         self.node = Node(
             self.policy,
             self.driver,
             self.clock,
-            self._source(),
+            self.source,
             self.recorder,
             arm=options.arm,
             on_event=self._event,
@@ -121,13 +125,12 @@ class Operator:
         return 3 if node.fault else 0
 
     def _source(self) -> commands.CommandSource:
-        if not self.interactive:
-            return commands.FixedCommand(self.start)
+        """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
-        self.keyboard = commands.Keyboard(
-            bounds, self.start, lambda: self.node.arm(), lambda why: self.node.stop(why)
-        )
-        return self.keyboard
+        hands = Hands(damp=lambda why: self.node.stop(why), go=lambda: self.node.arm())
+        if self.interactive:
+            self.keyboard = commands.Keyboard(bounds, self.start, hands["go"], hands["damp"])
+        return choose(self.options, bounds, hands, self.driver, self.keyboard)
 
     def _announce(self) -> None:
         contract = self.policy.contract
@@ -204,6 +207,8 @@ class Operator:
         node = self.node
         if node.ticks:
             self.console.say(self._status())
+        if isinstance(self.source, UdpCommands):
+            self.console.say(self.source.remarks())
         if self.log:
             self.log.close()
             if node.ticks:
