@@ -120,8 +120,9 @@ def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
 @torch.inference_mode()
 def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     """Return what the deterministic policy sees in its training world, by a rollout of its own."""
-    robot = assets.load_robot(config.task.robot)
-    env = RobotEnv(config.task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
+    task = robot_task(config, "a policy file")
+    robot = assets.load_robot(task.robot)
+    env = RobotEnv(task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
     seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
     for t in range(ROLLOUT_TICKS):

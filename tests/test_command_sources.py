@@ -16,11 +16,13 @@ from node_helpers import PERIOD, ROOT, rig
 from robot_ppo_export import cli
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.commands import COMMAND_TIMEOUT, Chosen, FixedCommand, udp_frames
-from robot_ppo_export.node.commands.base import DEAD_ZONE, DriverCommands, from_sticks
+from robot_ppo_export.node.commands.base import DEAD_ZONE, from_sticks
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.gamepad import Gamepad, open_device
 from robot_ppo_export.node.commands.udp import CommandSender, UdpCommands, address
 from robot_ppo_export.node.commands.udp_frames import BODY, DroppedError, Order
+from robot_ppo_export.node.drivers.base import Connection
+from robot_ppo_export.node.drivers.unitree_remote import Remote, RemoteCommands
 from robot_ppo_export.node.states import State
 
 BOUNDS = np.array([[-0.5, 1.0], [-0.3, 0.4], [-0.7, 0.7]], np.float32)
@@ -79,22 +81,13 @@ def test_the_others_are_listened_to_but_do_not_command():
     assert command == pytest.approx([0.1, 0.2, 0.3]) and age == 0 and loud.heard == 1
 
 
-def test_what_the_robot_hears_ages_and_silence_is_infinitely_old():
-    driver = SimpleNamespace(command_name="remote", heard_command=lambda bounds: None)
-    source = DriverCommands(driver, BOUNDS)
-    assert source.read(5.0)[1] == np.inf and source.name == "remote"
-    driver.heard_command = lambda bounds: (bounds[:, 1], 3.0)
-    command, age = source.read(5.0)
-    assert command.tolist() == BOUNDS[:, 1].tolist() and age == 2.0
-
-
-def test_the_log_says_who_commanded():
-    r = rig(commands=DriverCommands(
-        SimpleNamespace(command_name="remote", heard_command=lambda b: (b[:, 1], 0.0)), BOUNDS
-    ), ring=1.0).ticks(3)  # fmt: skip
+def test_the_log_says_who_commanded_and_how_old_it_was():
+    heard = SimpleNamespace(remote=Remote(frozenset(), 0, 1, 0, 0), remote_heard=0.0)
+    r = rig(commands=RemoteCommands(heard, BOUNDS), ring=1.0).ticks(3)
     rows = r.node.recorder.rows()
     assert rows["source"].tolist() == [b"remote"] * 3
     assert rows["wanted_age"] == pytest.approx([0.02, 0.04, 0.06])
+    assert rows["wanted"][:, 0] == pytest.approx(np.ones(3))
 
 
 # --- gamepad
@@ -452,21 +445,30 @@ def options(**changes):
     ("source", "text"),
     [
         ("keyboard", "needs a terminal"),
-        ("driver", "driver fake brings no commands"),
+        ("remote", "driver fake hears no remote control"),
         ("joystick", "unknown command source 'joystick'"),
     ],
 )
 def test_a_source_that_cannot_be_is_wrong_input(source, text):
     with pytest.raises(InputError, match=text):
-        choose(options(source=source), BOUNDS, Hands(), object(), None)
+        choose(options(source=source), BOUNDS, Hands(), object(), Connection(), None)
+
+
+def test_what_the_robot_hears_is_a_source():
+    hears = SimpleNamespace(remote=None, remote_heard=-np.inf)
+    source = choose(options(source="remote"), BOUNDS, Hands(), hears, Connection(), None)
+    assert source.name == "remote" and source.read(1.0)[1] == np.inf
+    topic = choose(options(source="cmd_vel"), BOUNDS, Hands(), hears, Connection(domain=97), None)
+    assert topic.name == "cmd_vel" and topic.read(1.0)[1] == np.inf
+    topic.close()
 
 
 def test_the_keyboard_stays_beside_another_source():
     keyboard = FixedCommand((9, 9, 9))
-    source = choose(options(source="fixed"), BOUNDS, Hands(), object(), keyboard)
+    source = choose(options(source="fixed"), BOUNDS, Hands(), object(), Connection(), keyboard)
     assert source.name == "fixed" and source.read(0.0)[0][0] == pytest.approx(0.1)
-    assert choose(options(), BOUNDS, Hands(), object(), keyboard) is keyboard
-    assert choose(options(), BOUNDS, Hands(), object(), None).name == "fixed"
+    assert choose(options(), BOUNDS, Hands(), object(), Connection(), keyboard) is keyboard
+    assert choose(options(), BOUNDS, Hands(), object(), Connection(), None).name == "fixed"
 
 
 def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):

@@ -101,6 +101,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     add("--arm", action="store_true", help="run the policy as soon as the robot stands")
     _add_sources(add)
+    add("--shadow", action="store_true", help="send nothing; score targets against what it does")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
     add(
         "--record",
@@ -132,7 +133,7 @@ def _add_dds(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_sources(add: Callable[..., Any]) -> None:
-    sources = "of commands: fixed, keyboard, gamepad, udp, or driver for the robot's own"
+    sources = "of commands: fixed, keyboard, gamepad, udp, remote (unitree) or cmd_vel (ROS 2)"
     add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
     add("--source", metavar="NAME", help=sources)
     add("--gamepad", metavar="DEVICE", help="/dev/input/eventN (default: the first gamepad)")

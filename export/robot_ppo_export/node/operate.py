@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import commands, drivers, log_file, realtime, recorder
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
@@ -22,6 +24,7 @@ from robot_ppo_export.node.drivers.base import Connection
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
 from robot_ppo_export.node.node import DAMP_SECONDS, Node
+from robot_ppo_export.node.shadow import ReadOnly, Shadow
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
@@ -74,21 +77,8 @@ class Operator:
         self.log: LogWriter | None = None
         if not options.no_record:
             self.recorder = recorder.for_policy(self.policy, MEMORY_SECONDS)
-        contract = self.policy.contract
-        connection = Connection(
-            robot=contract.robot,
-            control_period=contract.control_period,
-            wait=options.wait,
-            host=options.host,
-            port=options.port,
-            interface=options.interface,
-            domain=options.domain,
-            peers=tuple(options.peer),
-            motion_mode=options.motion_mode,
-            allow_silent_writers=options.allow_silent_writers,
-            log=log_file.load(options.log) if options.log else None,
-        )
-        self.driver = drivers.create(options.driver, self.clock, connection)
+        self.connection = _connection(options, self.policy.contract)
+        self.driver = drivers.create(options.driver, self.clock, self.connection)
         self.source = self._source()
         self.node = Node(
             self.policy,
@@ -130,7 +120,7 @@ class Operator:
         hands = Hands(damp=lambda why: self.node.stop(why), go=lambda: self.node.arm())
         if self.interactive:
             self.keyboard = commands.Keyboard(bounds, self.start, hands["go"], hands["damp"])
-        return choose(self.options, bounds, hands, self.driver, self.keyboard)
+        return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
 
     def _announce(self) -> None:
         contract = self.policy.contract
@@ -220,4 +210,46 @@ class Operator:
 
 def run(options: argparse.Namespace) -> int:
     """Run a policy as the command line says; return the exit code."""
-    return Operator(options).run()
+    return look_on(options) if options.shadow else Operator(options).run()
+
+
+def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
+    """Return where the command line says that the robot is."""
+    return Connection(
+        robot=contract.robot,
+        control_period=contract.control_period,
+        wait=options.wait,
+        host=options.host,
+        port=options.port,
+        interface=options.interface,
+        domain=options.domain,
+        peers=tuple(options.peer),
+        motion_mode=options.motion_mode,
+        allow_silent_writers=options.allow_silent_writers,
+        log=log_file.load(options.log) if options.log else None,
+    )
+
+
+def look_on(options: argparse.Namespace) -> int:
+    """Run in shadow mode as the command line says; return the exit code."""
+    if options.arm:
+        raise InputError("--shadow sends nothing, so there is nothing to --arm")
+    policy, clock = Policy(options.file), MonotonicClock()
+    connection = _connection(options, policy.contract)
+    driver = ReadOnly(drivers.create(options.driver, clock, connection))
+    bounds = policy.contract.commands.bounds()
+    hands = Hands(damp=lambda why: None, go=lambda: None)
+    shadow = Shadow(policy, driver, clock, choose(options, bounds, hands, driver, connection, None))
+    before = {
+        n: signal.signal(n, lambda *_: shadow.stop()) for n in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        shadow.prepare()
+        print(f"{policy.path.name} looks on; nothing is sent", flush=True)
+        shadow.run(options.seconds)
+        print(shadow.report())
+    finally:
+        driver.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

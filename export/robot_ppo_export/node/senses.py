@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_export.node.commands import COMMAND_TIMEOUT, CommandSource
+from robot_ppo_export.node.commands.base import CommandSource, bounded
 from robot_ppo_export.node.drivers.base import Driver, Measured
 
 
@@ -26,7 +26,7 @@ class Senses:
         """What the policy is asked for: vx, vy [m/s], yaw rate [rad/s]."""
         self.wanted = (np.zeros(3, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
-        self._bounds = contract.commands.bounds().tolist()
+        self._bounds = contract.commands.bounds()
         self._bits = b""
 
     def read_robot(self) -> bool:
@@ -50,10 +50,4 @@ class Senses:
             self.wanted = wanted, age = self.commands.read(now)
         except Exception:  # an operator's device that is gone must not bring the robot down
             self.wanted = wanted, age = np.zeros(3, np.float32), math.inf
-        values = wanted.tolist()
-        if age <= COMMAND_TIMEOUT and all(math.isfinite(value) for value in values):
-            pairs = zip(values, self._bounds, strict=True)
-            values = [min(max(value, low), high) for value, (low, high) in pairs]
-        else:
-            values = (0.0, 0.0, 0.0)
-        self.command = np.array(values, np.float32)
+        self.command = bounded(wanted, age, self._bounds)

@@ -6,8 +6,9 @@ policy was trained with. Zero comes at once: training changes its commands in st
 """
 
 import contextlib
+import math
 from collections.abc import Callable
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import Protocol, TypedDict
 
 import numpy as np
 
@@ -39,6 +40,21 @@ class Hands(TypedDict):
     """Allow the next step: run the policy."""
 
 
+def bounded(wanted: np.ndarray, age: float, bounds: np.ndarray) -> np.ndarray:
+    """Return what the policy is asked for, (3,): clipped, and zero where it is old or no number.
+
+    Args:
+        wanted: as the source gave it, (3,).
+        age: of it [s].
+        bounds: the trained ranges, (3, 2).
+    """
+    values = wanted.tolist()
+    if not age <= COMMAND_TIMEOUT or not all(math.isfinite(value) for value in values):
+        return np.zeros(3, np.float32)
+    pairs = zip(values, bounds.tolist(), strict=True)
+    return np.array([min(max(value, low), high) for value, (low, high) in pairs], np.float32)
+
+
 class FixedCommand:
     """One command for the whole run."""
 
@@ -65,37 +81,6 @@ class Chosen:
             with contextlib.suppress(Exception):  # a broken keyboard must not stop the gamepad
                 other.read(now)
         return self.source.read(now)
-
-
-@runtime_checkable
-class OffersCommands(Protocol):
-    """A driver whose robot brings commands of its own: a remote control, a ROS 2 topic."""
-
-    command_name: str
-    """For the log, at most 12 letters."""
-
-    def heard_command(self, bounds: np.ndarray) -> tuple[np.ndarray, float] | None:
-        """Return the newest command (3,) and when it was heard, on the node's clock [s].
-
-        None: nothing was ever heard. `bounds` (3, 2) are the trained ranges, for sticks.
-        """
-        ...
-
-
-class DriverCommands:
-    """What the robot itself hears from its operator."""
-
-    def __init__(self, driver: OffersCommands, bounds: np.ndarray) -> None:
-        self.driver, self.bounds = driver, bounds
-        self.name = driver.command_name
-
-    def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the newest command (3,) and its age [s]; infinitely old if there was none."""
-        heard = self.driver.heard_command(self.bounds)
-        if heard is None:
-            return np.zeros(3, np.float32), np.inf
-        command, time = heard
-        return command, now - time
 
 
 def from_sticks(sticks: np.ndarray, bounds: np.ndarray) -> np.ndarray:

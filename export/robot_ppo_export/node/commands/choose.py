@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +13,14 @@ from robot_ppo_export.node.commands import udp, udp_frames
 from robot_ppo_export.node.commands.base import (
     Chosen,
     CommandSource,
-    DriverCommands,
     FixedCommand,
     Hands,
-    OffersCommands,
     parse,
 )
 from robot_ppo_export.node.commands.keyboard import Keyboard
+from robot_ppo_export.node.drivers.base import Connection
 
-SOURCES = ("fixed", "keyboard", "gamepad", "udp", "driver")
+SOURCES = ("fixed", "keyboard", "gamepad", "udp", "remote", "cmd_vel")
 SEND_EVERY = 0.05
 """[s] between two commands of `robot-ppo-node command`: ten before one would be too old."""
 
@@ -29,7 +29,8 @@ def choose(
     options: argparse.Namespace,
     bounds: np.ndarray,
     hands: Hands,
-    driver: object,
+    driver: Any,
+    connection: Connection,
     keyboard: Keyboard | None,
 ) -> CommandSource:
     """Return the source that the command line names, or raise `InputError`.
@@ -38,7 +39,8 @@ def choose(
         options: source, command, gamepad, listen, key.
         bounds: the trained ranges, (3, 2).
         hands: what buttons do.
-        driver: the robot, which may bring commands of its own.
+        driver: the robot, which may hear a remote control.
+        connection: where it is, and so a ROS 2 topic.
         keyboard: on a terminal; its keys work beside every source.
     """
     name = options.source or ("keyboard" if keyboard else "fixed")
@@ -46,12 +48,17 @@ def choose(
         if keyboard is None:
             raise InputError("--source keyboard needs a terminal: standard input is not one")
         return keyboard
-    source = _source(name, options, bounds, hands, driver)
+    source = _source(name, options, bounds, hands, driver, connection)
     return Chosen(source, keyboard) if keyboard else source
 
 
 def _source(
-    name: str, options: argparse.Namespace, bounds: np.ndarray, hands: Hands, driver: object
+    name: str,
+    options: argparse.Namespace,
+    bounds: np.ndarray,
+    hands: Hands,
+    driver: Any,
+    connection: Connection,
 ) -> CommandSource:
     if name == "fixed":
         return FixedCommand(parse(options.command))
@@ -62,10 +69,16 @@ def _source(
         from robot_ppo_export.node.commands.gamepad import Gamepad, open_device
 
         return Gamepad(open_device(options.gamepad), bounds, hands)
-    if name == "driver":
-        if not isinstance(driver, OffersCommands):
-            raise InputError(f"--source driver: driver {options.driver} brings no commands")
-        return DriverCommands(driver, bounds)
+    if name == "remote":
+        from robot_ppo_export.node.drivers.unitree_remote import RemoteCommands
+
+        if not hasattr(driver, "remote_heard"):
+            raise InputError(f"--source remote: driver {options.driver} hears no remote control")
+        return RemoteCommands(driver, bounds)
+    if name == "cmd_vel":
+        from robot_ppo_export.node.drivers.ros2_twist import TwistCommands
+
+        return TwistCommands(connection)
     raise InputError(f"unknown command source {name!r}{strict.did_you_mean(name, SOURCES)}")
 
 
