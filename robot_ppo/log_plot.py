@@ -58,6 +58,8 @@ def _commands(axes: Any, log: Log) -> None:
         axes[i].step(time, wanted[:, i], where="post", color="0.6", label="asked for")
         axes[i].step(time, command[:, i], where="post", color="C1", label="commanded")
         axes[i].set_ylabel(label)
+        low, high = axes[i].get_ylim()
+        axes[i].set_ylim(min(low, -0.5), max(high, 0.6))  # a small command must look small
     axes[2].plot(time, log.measured("base_ang_vel")[:, 2], "C0", linewidth=0.8, label="measured")
     axes[2].legend(loc="upper right", ncols=3, frameon=False)
 
