@@ -74,13 +74,6 @@ def test_every_way_to_send_raises_before_the_robot():
     assert tape.wrote == 0
 
 
-def test_a_driver_that_would_touch_the_robot_is_told_to_watch_only():
-    tape = Tape(SteppedClock(), np.zeros((1, 50)))
-    tape.watch_only = False
-    ReadOnly(tape)
-    assert tape.watch_only is True
-
-
 def test_a_whole_run_writes_nothing(walk):
     shadow, tape = shadow_of(walk["measured"])
     assert shadow.ticks > 200 and tape.wrote == 0 and not tape.written
@@ -175,6 +168,17 @@ def test_noise_is_not_called_a_wrong_sign():
 
 
 # --- ends
+
+
+def test_a_driver_that_breaks_is_a_sentence():
+    def pulled(tick, state):
+        raise OSError("cable")
+
+    clock = SteppedClock()
+    shadow = Shadow(policy(), ReadOnly(FakeDriver(clock, mutate=pulled)), clock, FixedCommand())
+    shadow.prepare()
+    with pytest.raises(RefusedError, match="driver fake cannot read: cable"):
+        shadow.run(1.0)
 
 
 def test_without_a_state_there_is_nothing_to_report():

@@ -226,6 +226,7 @@ def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
         peers=tuple(options.peer),
         motion_mode=options.motion_mode,
         allow_silent_writers=options.allow_silent_writers,
+        watch_only=options.shadow,
         log=log_file.load(options.log) if options.log else None,
     )
 

@@ -38,14 +38,11 @@ AGAINST = -0.5
 class ReadOnly:
     """A driver that cannot send: every way to do so raises before it reaches the robot.
 
-    A driver that would change something at the robot when it opens has an attribute `watch_only`;
-    it is set here, and the driver then only listens.
+    What a driver does when it opens is its own affair: `Connection.watch_only` tells it to listen.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        if hasattr(driver, "watch_only"):
-            driver.watch_only = True  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> object:
         """Return what the driver says of its robot; what is not listed here does not exist."""
@@ -115,7 +112,10 @@ class Shadow:
 
     def tick(self) -> list[str]:
         """Do one control period's work; return what is worth telling."""
-        sample = self.driver.read()
+        try:
+            sample = self.driver.read()
+        except Exception as error:
+            raise RefusedError(f"driver {self.driver.name} cannot read: {error}") from None
         if sample is not None:
             self.fresh += 1
             self.measured.update(sample.state)

@@ -101,6 +101,8 @@ class Connection:
     """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
     allow_silent_writers: bool = False
     """Tolerate others that could command the motors, as long as they do not."""
+    watch_only: bool = False
+    """Shadow mode: somebody else moves the robot. `open` asks nothing of it, `write` fails."""
     log: Log | None = None
     """What driver `replay` plays back."""
 
