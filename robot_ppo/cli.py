@@ -278,15 +278,35 @@ def _log(a: argparse.Namespace) -> None:
 def _add_bench(commands: argparse._SubParsersAction) -> None:
     text = "Measure the figures that the project publishes, beside their yardsticks."
     p = _command(commands, _bench, "bench", text)
-    p.add_argument("what", choices=("env", "gym", "train", "walk", "node"))
+    p.add_argument("what", choices=("env", "gym", "train", "walk", "node", "table1"))
     p.add_argument("--json", type=Path, metavar="FILE")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk: number of trainings")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk, table1: trainings each")
+    table1 = p.add_argument_group("table1", "PPO's objectives compared; goes on where it stopped")
+    for name, kind, letter, text in (
+        ("--out", Path, "DIR", "folder of the sweep (default: runs/table1)"),
+        ("--steps", int, "N", "environment steps of every run (default: 1000000)"),
+        ("--workers", int, "N", "processes (default: one per CPU)"),
+        ("--minutes", float, "M", "start no run after so much time"),
+    ):
+        table1.add_argument(name, type=kind, metavar=letter, help=text)
+    table1.add_argument("--tasks", nargs="+", metavar="TASK", help="(default: the paper's seven)")
+    table1.add_argument("--settings", nargs="+", metavar="NAME", help="e.g. clip_0.2 trpo_0.01")
 
 
-def _bench(a: argparse.Namespace) -> None:
+def _bench(a: argparse.Namespace) -> int | None:
+    keys = ("out", "steps", "workers", "minutes", "tasks", "settings")
+    own = {key: getattr(a, key) for key in keys if getattr(a, key) is not None}
+    if a.what == "table1":
+        require_extra(["matplotlib"])
+        from robot_ppo.table1 import command
+
+        return command.run(seeds=a.seeds, json_path=a.json, **own)
+    if own:
+        raise InputError(f"bench {a.what}: --{' and --'.join(own)} only belong to bench table1")
     from robot_ppo import bench
 
     bench.run(a.what, a.json, a.seeds)
+    return None
 
 
 if __name__ == "__main__":

@@ -226,8 +226,8 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
         def show() -> bool:
             camera.follow(robot.data)
             due = node.ticks % every == 0
-            # After the end there is nothing to see but a robot that sinks to the ground.
-            if due and (node.state is not State.DAMP or node.fault):
+            # Before it stands up and after the end the robot lies there, which is nothing to see.
+            if due and node.machine.sends and (node.state is not State.DAMP or node.fault):
                 video.add(picture.render(robot.data, camera.camera, *_caption(session)))
             return True
 

@@ -68,7 +68,7 @@ def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
         network=Network(hidden=(128, 128, 128), activation="elu"),
         training=Training(
             physics_timestep=0.01,
-            randomization={"friction": [0.4, 1.2]},
+            randomization={"friction": [0.4, 1.2], "actuator_delay": [0.0, 100.0]},
             noise={"joint_pos": 0.01},
             steps=0,
             seed=0,
@@ -181,7 +181,7 @@ class Rig:
             self.node.tick()
         return self
 
-    def until(self, state: State, limit: int = 400) -> "Rig":
+    def until(self, state: State, limit: int = 1000) -> "Rig":
         for _ in range(limit):
             if self.node.state is state:
                 return self
@@ -192,12 +192,23 @@ class Rig:
         return "\n".join(text for _, text in self.node.events)
 
 
-def rig(mutate=None, arm=True, commands=None, ring=None, p=None, clock=None, **driver) -> Rig:
+def rig(
+    mutate=None,
+    arm=True,
+    commands=None,
+    ring=None,
+    p=None,
+    clock=None,
+    node=None,
+    **driver,
+) -> Rig:
+    """A prepared node on a fake robot; `node` are further options of `Node`."""
     p = p or policy()
     clock = clock or SteppedClock()
     driver.setdefault("pose", rest_pose())
     fake = FakeDriver(clock, mutate=mutate, **driver)
     log = recorder.for_policy(p, ring) if ring else None
-    node = Node(p, fake, clock, commands or FixedCommand((0.3, 0.0, 0.1)), log, arm=arm)
-    node.prepare()
-    return Rig(node, fake, clock)
+    commands = commands or FixedCommand((0.3, 0.0, 0.1))
+    rigged = Node(p, fake, clock, commands, log, **{"stand": True, "arm": arm} | (node or {}))
+    rigged.prepare()
+    return Rig(rigged, fake, clock)

@@ -33,6 +33,10 @@ TINY = {
     "run": ["--seconds", "4"],
     "doctor": ["--seconds", "0.5"],
     "sim": ["--seconds", "1"],
+    "bench": [
+        *("--steps", "4096", "--seeds", "1", "--tasks", "InvertedPendulum-v5"),
+        *("--settings", "clip_0.2"),
+    ],
 }
 """What a command gets on top, so that running it takes seconds."""
 LASTS = ("--seconds", "60")

@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import env_helpers as helpers
 import numpy as np
@@ -332,9 +331,7 @@ def test_a_task_without_a_robot_is_judged_by_how_it_learns(case, tmp_path, capsy
     name, setting, _, changes = SICK[case]
     world = {"diverged": 99.0, "velocity_error": 0.55, "reward_torque": -500.0, **FAILING}
     robots = record(deviations=still(7), **(world | changes))
-    other = replace(
-        robots, settings=helpers.replace(settings(), task=SimpleNamespace(name="Hopper-v5"))
-    )
+    other = replace(robots, settings=config.load("Hopper-v5", "default"))
     assert len(doctor.examine(robots)) >= 4
     (finding,) = doctor.examine(other)
     assert finding.name == name and setting in finding.settings

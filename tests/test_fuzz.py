@@ -18,7 +18,7 @@ from robot_ppo.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers import ros2_messages, unitree_messages
+from robot_ppo_export.node.drivers import ros2_messages, udp_header, unitree_messages
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.base import DriverFault
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
@@ -41,11 +41,11 @@ overflows = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarni
 
 def reframed(data: bytes) -> bytes:
     """A frame whose length and checksum are right again: it gets past the first lines."""
-    if len(data) < frames.HEADER_SIZE:
+    if len(data) < udp_header.HEADER_SIZE:
         return data
     changed = bytearray(data)
-    changed[:6] = b"RPPO" + bytes([frames.VERSION, data[5]])
-    changed[6:8] = struct.pack("<H", (len(data) - frames.HEADER_SIZE) & 0xFFFF)
+    changed[:6] = b"RPPO" + bytes([udp_header.VERSION, data[5]])
+    changed[6:8] = struct.pack("<H", (len(data) - udp_header.HEADER_SIZE) & 0xFFFF)
     changed[12:16] = struct.pack("<I", zlib.crc32(bytes(changed[:12]) + bytes(changed[16:])))
     return bytes(changed)
 
@@ -120,10 +120,10 @@ def walk_on(node):
     """Put the node back into POLICY after a fault, as it was before; the robot stands."""
     node.policy.reset()
     node.envelope.reset()
-    node.senses.measured.state.joint_pos[:] = node.motion.default
-    node.situation.previous[:] = node.motion.default
-    node.fault = None
-    node.take_up(State.POLICY)
+    node.senses.measured.state.joint_pos[:] = node.machine.motion.default
+    node.situation.previous[:] = node.machine.motion.default
+    node.machine.fault = None
+    node.machine.take_up(State.POLICY)
 
 
 @overflows
@@ -137,7 +137,7 @@ def test_mutated_states_over_udp(count):
         sent = []
         driver.endpoint.send_command = lambda *rows: sent.append([r.copy() for r in rows])
         state = random_state(np.random.default_rng(0))
-        state.joint_pos[:] = node.motion.default
+        state.joint_pos[:] = node.machine.motion.default
         state.base_quat[:] = [1, 0, 0, 0]
         good = frames.encode_state(0.0, state)
         sequence, faults, counters = 1000, {}, driver.counters
@@ -248,7 +248,7 @@ def test_mutated_low_level_states(count):
     driver._connect = connect
     node = walking(driver, clock)
     good = Message("unitree_go", "LowState_")
-    good.motors["q"][:12] = node.motion.default
+    good.motors["q"][:12] = node.machine.motion.default
     good.fields["imu_state"]["quaternion"][0] = 1
     payload, faults = good.encode(), {}
     for _ in range(count):

@@ -20,11 +20,13 @@ OPTIONS = {"stop_kl": 1.0}
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
-    """Every column of a real log, and every figure of every objective."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    assert cli.main(train_arguments(out)) == 0
-    with (out / "log.csv").open(newline="") as file:
-        columns = set(next(csv.reader(file)))
+    """Every column of a robot's log and of a Gymnasium task's, every figure of every objective."""
+    runs, columns = tmp_path_factory.mktemp("runs"), set()
+    for task in ("go2_walk", "Hopper-v5"):
+        words = ["train", task, *train_arguments(runs / task)[2:]]
+        assert cli.main(words) == 0
+        with (runs / task / "log.csv").open(newline="") as file:
+            columns |= set(next(csv.reader(file)))
     for objective in OBJECTIVES:
         options = {} if objective == "trpo" else OPTIONS
         one = learner(objective=objective, **options)

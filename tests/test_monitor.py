@@ -177,12 +177,12 @@ def test_the_node_names_term_and_joint_and_goes_on(limited):
     joint = limited.contract.robot.joint_names[8]
     (text,) = [t for _, t in r.node.events if t.startswith("outside of training")]
     assert f"joint_vel {joint} is" in text and "rad/s, trained -1.198 .. 1.198" in text
-    assert r.node.monitor.excursions() == {f"joint_vel {joint}": 1}
+    assert r.node.machine.monitor.excursions() == {f"joint_vel {joint}": 1}
 
 
 def test_a_calm_robot_is_not_told_of(limited):
     r = rig(p=limited).until(State.POLICY).ticks(100)
-    assert r.node.monitor.excursions() == {}
+    assert r.node.machine.monitor.excursions() == {}
 
 
 @pytest.mark.slow

@@ -7,100 +7,24 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from node_helpers import ROOT, contract, policy_file, rest_pose, robot
+from node_helpers import ROOT, contract, policy_file, robot
+from process_helpers import (
+    QUICK,
+    Robot,
+    environment,
+    finish,
+    is_damping,
+    run_arguments,
+    start,
+    wait_for,
+)
 
 from robot_ppo_export import cli
 from robot_ppo_export.contract import contract as contracts
-from robot_ppo_export.contract.state import SIGNALS, zeros
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
-
-STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
-"""Where runs leave their logs."""
-QUICK = 0.1
-"""[s] to stand up: the tests have no robot to spare."""
-
-
-class Robot:
-    """A kinematic robot over UDP, in a thread."""
-
-    def __init__(self, joints=None):
-        self.joints = joints or robot().joint_names
-        self.commands = []
-        self.fall_after = None
-        self.wire = RobotEndpoint(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port=0)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._live)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-        self.wire.close()
-
-    def _live(self):
-        state = zeros((), len(self.joints), 4)
-        state.joint_pos[: len(rest_pose())] = rest_pose()[: len(self.joints)]
-        random = np.random.default_rng(0)
-        while not self._stop.wait(0.005):
-            command = self.wire.receive(time.monotonic())
-            if command is not None:
-                self.commands.append(command)
-                if command.kp.any():
-                    state.joint_pos += 0.5 * (command.target - state.joint_pos)
-            state.base_ang_vel[:] = random.normal(0, 0.01, 3)
-            if self.fall_after and len(self.commands) > self.fall_after:
-                state.base_quat[:] = (0, 1, 0, 0)
-            self.wire.send_state(time.monotonic(), state)
-
-
-def command_line(*arguments) -> list[str]:
-    return [sys.executable, "-m", "robot_ppo_export.cli", *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
-
-
-def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
-    return subprocess.Popen(
-        command_line(*arguments),
-        env=environment(),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=20)
-    return process.returncode, out, err
-
-
-def run_arguments(r: Robot, *more):
-    return (
-        *("run", policy_file(standing_up=QUICK), "--driver", "udp", "--port", r.wire.port),
-        *("--rate-from-contract", *more),
-    )
-
-
-def wait_for(process, text: str) -> str:
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return "".join(lines)
-    raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
@@ -109,41 +33,46 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
     return code, out.out, out.err
 
 
-def is_damping(command) -> bool:
-    return not command.kp.any() and command.kd.all()
-
-
 # --- run
 
 
 def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
     log = tmp_path / "walk.rlog"
     with Robot() as r:
-        more = ("--arm", "--command", "0.5,0,0", "--seconds", 1.0, "--record", log)
+        more = ("--arm", "--command", "0.5,0,0", "--seconds", 2.0, "--record", log)
         code, out, err = finish(start(*run_arguments(r, *more)))
     assert (code, err) == (0, "")
     events = [line[12:] for line in out.splitlines() if " s  " in line[:13]]
     order = [text.partition(":")[0] for text in events if "waiting" not in text]
-    assert order == ["STAND", "READY", "POLICY", "DAMP"]
-    assert "the 1 s are over" in out
-    damped = sum(is_damping(c) for c in r.commands)
-    assert 45 <= damped <= 55  # one second at 50 Hz
+    assert order == ["PREFLIGHT", "STAND", "READY", "POLICY", "SIT", "DAMP"]
+    assert "SIT: the 2 s are over" in out
+    assert 0.7 <= r.damped_for() <= 1.1  # a second, of which 0.2 s fade
     assert r.wire.counters.malformed == {}
     code, out, _ = call(capsys, "replay", log, policy_file(standing_up=QUICK))
     assert code == 0
     assert re.search(r"(\d+) of \1 ticks recomputed, every bit equal", out)
 
 
-def test_without_arm_and_without_a_terminal_the_policy_never_runs():
+def test_without_a_word_and_without_a_terminal_nothing_is_sent():
     with Robot() as r:
-        code, out, _ = finish(start(*run_arguments(r, "--seconds", 0.5)))
+        code, out, _ = finish(start(*run_arguments(r, "--seconds", 1.5)))
     assert code == 0
-    assert "not armed" in out
+    assert "not armed: the robot will not move; --stand stands it up, --arm runs it" in out
+    assert "PREFLIGHT: waiting: a person's word to stand up" in out
+    assert not r.commands
+
+
+def test_with_stand_alone_the_policy_never_runs():
+    with Robot() as r:
+        code, out, _ = finish(start(*run_arguments(r, "--stand", "--seconds", 2.0)))
+    assert code == 0
+    assert "READY: waiting for a person's word to walk" in out
     assert "POLICY" not in out
+    assert r.commands
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_damps_for_a_second_and_exits_0(number):
+def test_a_signal_sits_down_damps_for_a_second_and_exits_0(number):
     with Robot() as r:
         process = start(*run_arguments(r, "--arm"))
         wait_for(process, "POLICY")
@@ -151,10 +80,10 @@ def test_a_signal_damps_for_a_second_and_exits_0(number):
         process.send_signal(number)
         code, out, err = finish(process)
     assert (code, err) == (0, "")
-    assert f"DAMP: {'Ctrl-C' if number == signal.SIGINT else number.name}" in out
-    after = r.commands[before + 3 :]
-    assert 40 <= len(after) <= 60
-    assert all(is_damping(c) for c in after)
+    assert f"SIT: {'Ctrl-C' if number == signal.SIGINT else number.name}" in out
+    assert 0.7 <= r.damped_for() <= 1.1  # a second, of which 0.2 s fade
+    assert is_damping(r.commands[-1])
+    assert r.commands[before + 3].kp.any()  # it sat down before
 
 
 def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
@@ -190,17 +119,20 @@ def test_a_robot_with_other_joints_is_refused():
     assert not r.commands
 
 
-def test_on_a_terminal_a_key_arms_and_ctrl_c_twice_ends():
+def test_on_a_terminal_keys_lead_on_and_ctrl_c_twice_ends():
     parent, child = pty.openpty()
     with Robot() as r:
         process = start(*run_arguments(r), stdin=child)
-        wait_for(process, "READY")
+        wait_for(process, "word to stand up: p stands the robot up")
         time.sleep(0.3)
-        assert process.poll() is None
+        assert not r.commands
+        os.write(parent, b"p")
+        wait_for(process, "word to walk: p runs the policy")
+        time.sleep(0.3)
         os.write(parent, b"wp")
         wait_for(process, "POLICY")
         process.send_signal(signal.SIGINT)
-        wait_for(process, "until you press Ctrl-C again")
+        wait_for(process, "DAMP: lowered: r goes back to PASSIVE, Ctrl-C ends")
         time.sleep(1.2)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -210,7 +142,7 @@ def test_on_a_terminal_a_key_arms_and_ctrl_c_twice_ends():
     assert (code, err) == (0, "")
 
 
-def test_a_killed_node_leaves_a_robot_that_damps_by_itself():
+def test_a_killed_node_without_a_watchdog_leaves_a_robot_that_damps_by_itself():
     with Robot() as r:
         process = start(*run_arguments(r, "--arm"))
         wait_for(process, "POLICY")
@@ -218,6 +150,21 @@ def test_a_killed_node_leaves_a_robot_that_damps_by_itself():
         finish(process)
         time.sleep(0.2)
         assert r.wire.silent(time.monotonic())
+        assert not is_damping(r.commands[-1])
+
+
+def test_a_robot_that_reboots_while_the_node_waits_needs_no_new_node():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--seconds", 6))
+        wait_for(process, "word to stand up")
+    port = r.wire.port
+    wait_for(process, "PASSIVE: waiting: stale_state")
+    with Robot(port=port) as again:
+        wait_for(process, "PREFLIGHT: watching")
+        wait_for(process, "word to stand up")
+    code, _, err = finish(process)
+    assert (code, err) == (0, "")
+    assert not again.commands
 
 
 # --- check, describe, doctor
@@ -251,7 +198,16 @@ def test_describe_says_everything_and_json_is_the_contract(capsys):
 def test_doctor_reports(capsys):
     code, out, _ = call(capsys, "doctor", "--seconds", 0.2)
     assert code == 0
-    for name in ("kernel", "rtprio", "memlock", "governor", "timer slack", "wake-up at 500 Hz"):
+    for name in (
+        "kernel",
+        "SCHED_FIFO",
+        "memlock",
+        "governor",
+        "isolated cpus",
+        "clock source",
+        "timer slack",
+        "wake-up at 500 Hz",
+    ):
         assert name in out
 
 
@@ -265,6 +221,8 @@ def test_doctor_reports(capsys):
         (("run", "FILE", "--driver", "udp", "--command", "fast"), "is not three numbers"),
         (("run", "FILE", "--driver", "udp", "--command", "nan,0,0"), "is not three numbers"),
         (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.rlog"), "folder that exists"),
+        (("run", "FILE", "--driver", "udp", "--limits", "/no/such.yaml"), "/no/such.yaml"),
+        (("selftest", "FILE", "--limits", "/no/such.yaml"), "/no/such.yaml"),
         (("check", "/no/such.onnx"), "cannot be read"),
         (("replay", "/no/such.rlog", "FILE"), "cannot be read"),
     ],
@@ -331,7 +289,7 @@ def test_the_robot_of_the_documentation_works():
     )
     try:
         port = re.search(r"port (\d+)", robot_side.stdout.readline())[1]
-        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "0.6")
+        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "2")
         code, out, err = finish(start("run", policy_file(standing_up=QUICK), *options))
         assert (code, err) == (0, "")
         assert "POLICY: running the policy" in out
@@ -342,11 +300,9 @@ def test_the_robot_of_the_documentation_works():
 
 
 def test_the_tables_of_the_documentation_are_those_of_the_code():
-    from robot_ppo_export.node.safety import GUARDS
-    from robot_ppo_export.node.states import EDGES
+    from robot_ppo_export.node.guards import GUARDS
 
-    text = Path(ROOT / "docs" / "node.md").read_text()
+    text = Path(ROOT / "docs" / "envelope.md").read_text()
     for guard in GUARDS:
-        assert f"| `{guard.name}` | {guard.text} |" in text
-    for (old, new), cause in EDGES.items():
-        assert f"| {old.name} | {new.name} | {cause} |" in text
+        does = guard.outcome.name.lower()
+        assert f"| `{guard.name}` | {guard.text} | {guard.limit} | {does} |" in text

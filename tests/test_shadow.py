@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 from node_helpers import PERIOD, policy, rig, robot
-from test_node_cli import Robot, call, finish, policy_file, start
+from process_helpers import Robot, finish, policy_file, start
+from test_node_cli import call
 
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
@@ -41,11 +42,12 @@ def walk():
     """The rows of a run in which the node itself moves the robot."""
 
     def swaying(tick, state):
-        state.base_ang_vel[:] = np.sin(0.2 * tick + np.arange(3))
+        if tick > 180:  # it has passed its checks at rest
+            state.base_ang_vel[:] = np.sin(0.2 * tick + np.arange(3))
         return state
 
     node = rig(mutate=swaying, ring=20.0, commands=FixedCommand(COMMAND)).node
-    node.run(seconds=8.0)
+    node.run(seconds=10.0)
     rows = node.recorder.rows()
     return {name: values[rows["policy_tick"] >= 0] for name, values in rows.items()}
 
@@ -94,7 +96,7 @@ def test_a_robot_over_udp_gets_no_command(capsys):
 def test_to_arm_a_shadow_is_wrong_input(capsys):
     arguments = ("run", policy_file(), "--driver", "fake", "--shadow", "--arm")
     code, _, err = call(capsys, *arguments)
-    assert code == 2 and "nothing to --arm" in err
+    assert code == 2 and "nothing to --stand or to --arm" in err
 
 
 # --- it computes what the node computes

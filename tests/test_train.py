@@ -106,6 +106,15 @@ def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
     assert not same_weights(first, result(tmp_path / "seed", "--seed", "2"))
 
 
+def test_the_first_weights_are_the_same_on_any_machine(tmp_path):
+    """Torch takes as many threads as there are CPUs, and its QR rounds differently with them."""
+    settings, first = config.load("InvertedPendulum-v5", "table1"), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        first.append(list(Trainer(settings, tmp_path).learner.actor.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*first, strict=True))
+
+
 @pytest.mark.parametrize(("steps", "iterations"), [(1, 1), (BATCH, 1), (BATCH + 1, 2)])
 def test_a_budget_of_steps_is_spent_in_whole_iterations(steps, iterations, tmp_path):
     assert result(tmp_path / "run", steps=steps).iteration == iterations

@@ -15,7 +15,7 @@ from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_export.node.drivers.udp import GONE_AFTER, UdpDriver
 from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, MalformedError
 from robot_ppo_export.node.drivers.udp_protocol import (
     Counters,
@@ -339,3 +339,73 @@ def test_what_the_robot_does_not_offer_reads_as_zero(pair):
     assert got.joint_pos.any()
     for name in set(SIGNALS) - {"joint_pos"}:
         assert not getattr(got, name).any()
+
+
+# --- a robot that goes and comes back
+
+
+class Rebooting:
+    """A robot side that can be started anew on its port: it has then forgotten its peer."""
+
+    def __init__(self):
+        self.wire = RobotEndpoint(HELLO, port=0)
+        self.port = self.wire.port
+
+    def reboot(self, hello=HELLO):
+        self.wire.close()
+        self.wire = RobotEndpoint(hello, self.port)
+
+    def live(self, driver, seconds=1.0):
+        """Answer and send for a while; return what the driver read."""
+        samples = []
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not samples:
+            self.wire.receive(time.monotonic())
+            self.wire.send_state(0.0, state())
+            time.sleep(0.005)
+            sample = driver.read()
+            samples += [sample] if sample else []
+        return samples
+
+
+@pytest.fixture
+def rebooting():
+    robot_side = Rebooting()
+    driver = UdpDriver(MonotonicClock(), port=robot_side.port)
+    driver.endpoint = NodeEndpoint(port=robot_side.port)
+    driver.adopt(HELLO, NAMES, FEET)
+    driver.endpoint.request_hello()
+    arrive()
+    assert robot_side.live(driver)
+    yield robot_side, driver
+    robot_side.wire.close()
+    driver.close()
+
+
+def test_a_robot_that_reboots_is_found_again_although_its_numbers_begin_anew(rebooting):
+    robot_side, driver = rebooting
+    for _ in range(20):
+        robot_side.live(driver)
+    last = driver.endpoint.sequence
+    robot_side.reboot()
+    (sample, *_) = robot_side.live(driver)
+    assert 0 < sample.sequence < last
+
+
+def test_another_robot_in_its_place_is_refused(rebooting):
+    robot_side, driver = rebooting
+    robot_side.reboot(Hello("h1", NAMES[:-1], tuple(SIGNALS), FEET))
+    with pytest.raises(RefusedError, match=r"another robot answers at .*: h1 with 11 joints"):
+        robot_side.live(driver)
+
+
+def test_a_robot_that_pauses_is_not_asked_before_half_a_second(rebooting):
+    """A hiccup must not make old datagrams look new."""
+    robot_side, driver = rebooting
+    before = robot_side.wire.counters.received
+    ends = time.monotonic() + GONE_AFTER - 0.1
+    while time.monotonic() < ends:
+        driver.read()
+        time.sleep(0.01)
+    robot_side.wire.receive(0.0)
+    assert robot_side.wire.counters.received == before

@@ -291,3 +291,11 @@ def test_an_actor_that_may_not_move_learns_nothing():
     """Negative control of the test above."""
     errors, _ = bandit(10, kl_target=None, learning_rate=1e-12)
     assert errors[-1] > 0.4
+
+
+@pytest.mark.parametrize("schedule", ["constant", "kl"])
+def test_a_resumed_run_takes_a_new_learning_rate_unless_the_kl_has_moved_it(schedule):
+    saved = learner(learning_rate=1e-3, learning_rate_schedule=schedule).state_dict()
+    resumed = learner(learning_rate=1e-4, learning_rate_schedule=schedule)
+    resumed.load_state_dict(saved)
+    assert resumed.learning_rate == (1e-3 if schedule == "kl" else 1e-4)

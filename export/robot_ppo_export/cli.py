@@ -21,8 +21,9 @@ EXIT_CODES = """exit codes:
 RUN = """Run a policy on a robot.
 
 The node verifies the file, recomputes its golden traces on this computer, and refuses a robot that
-lacks a joint or a signal. Then it stands the robot up, and runs the policy only after --arm or key
-p. Every end of the run is damping: after Ctrl-C, SIGTERM, a fault, or --seconds.
+lacks a joint or a signal. It watches the robot at rest for a second, stands it up after --stand or
+key p, and runs the policy after --arm or key p once more. A stop (Ctrl-C, SIGTERM, --seconds) sits
+the robot down and damps; a fault damps at once.
 
   robot-ppo sim go2 &                                    # a robot, in another process
   robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10"""
@@ -71,9 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("log", type=Path, metavar="LOG", help="the log")
     sub.add_argument("file", type=Path, metavar="FILE", help="the policy file that ran")
     sub.set_defaults(function=_replay)
+    text = "inject a fault into every guard of the safety envelope, and show that it fires"
+    sub = commands.add_parser("selftest", help=text, description=text.capitalize() + ".")
+    sub.add_argument("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
+    sub.add_argument("--limits", type=Path, metavar="FILE.yaml", help="as for `run`")
+    sub.set_defaults(function=_selftest)
     text = "say what this computer gives a real-time loop, and what would make it better"
     sub = commands.add_parser("doctor", help=text, description=text.capitalize() + ".")
-    sub.add_argument("--seconds", type=_positive, default=5.0, help="length of the measurement")
+    sub.add_argument("--seconds", type=_positive, default=10.0, help="length of the measurement")
     sub.set_defaults(function=_doctor)
     return parser
 
@@ -99,7 +105,24 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="store_true",
         help="accepted for clarity: the rate always comes from the policy file",
     )
-    add("--arm", action="store_true", help="run the policy as soon as the robot stands")
+    add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
+    add("--arm", action="store_true", help="and run the policy as soon as the robot stands")
+    add("--wiggle", action="store_true", help="before standing up, try each joint and the delay")
+    add("--limits", type=Path, metavar="FILE.yaml", help="tighten the safety envelope")
+    add(
+        "--no-watchdog",
+        dest="watchdog",
+        action="store_false",
+        help="run without the process that damps the robot when the node dies",
+    )
+    add("--realtime", action="store_true", help="ask for SCHED_FIFO and locked memory")
+    add("--cpu", type=int, metavar="N", help="stay on this processor")
+    add(
+        "--publish-hz",
+        type=_positive,
+        metavar="HZ",
+        help="send each command again at this rate, for robots that need it (200 to 500)",
+    )
     _add_sources(add)
     add("--shadow", action="store_true", help="send nothing; score targets against what it does")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
@@ -212,11 +235,23 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
+def _selftest(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node import limits, report, selftest
+    from robot_ppo_export.policy import Policy
+
+    policy = Policy(options.file)
+    safety = policy.contract.robot.safety
+    safety = limits.load(options.limits, safety) if options.limits else safety
+    print(report.selftest_page(selftest.run(policy, safety)))
+    selftest.prove(policy, safety)
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
-    from robot_ppo_export.node import realtime
+    from robot_ppo_export.node import doctor
     from robot_ppo_export.node.clock import MonotonicClock
 
-    for finding in realtime.doctor(MonotonicClock(), options.seconds):
+    for finding in doctor.examine(MonotonicClock(), options.seconds):
         print(f"{'ok  ' if finding.good else 'look'}  {finding.name:<18} {finding.value}")
         if not finding.good and finding.fix:
             print(f"      {'':<18} {finding.fix}")

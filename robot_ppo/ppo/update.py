@@ -289,7 +289,8 @@ class Learner:
         """Go on from a `state_dict`."""
         for name in ("actor", "critic", "actor_optimizer", "critic_optimizer"):
             getattr(self, name).load_state_dict(state[name])
-        self.learning_rate = state["learning_rate"]
+        if self.config.ppo.learning_rate_schedule == "kl":  # else the settings say it
+            self.learning_rate = state["learning_rate"]
         if self.penalty is not None and state.get("beta") is not None:  # else: a new objective
             self.penalty.beta = state["beta"]
         for generator, saved in zip(self.generators, state["generators"], strict=True):

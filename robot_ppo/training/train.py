@@ -28,6 +28,10 @@ from robot_ppo_export.errors import InputError
 log = logging.getLogger(__name__)
 
 
+class DivergedError(InputError):
+    """Learning led to a policy whose output is not finite."""
+
+
 class Log(Protocol):
     """What hears of every iteration."""
 
@@ -45,6 +49,7 @@ class Trainer:
         """
         self.config = config
         torch.manual_seed(config.seed)
+        torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
         size = self.env.single_observation_space.shape[0]
         actions = self.env.single_action_space.shape[0]
@@ -115,7 +120,7 @@ class Trainer:
             noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
-                raise InputError(
+                raise DivergedError(
                     f"the policy's output is no longer finite after {self.steps:,} steps: learning "
                     "diverged; the last checkpoint stays, lower ppo.learning_rate or ppo.kl_target"
                 )

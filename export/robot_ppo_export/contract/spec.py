@@ -68,8 +68,11 @@ class Damping(_Struct, frozen=True):
     kd: float
 
 
-class Limits(_Struct, frozen=True):
-    """The safety envelope. A file on the robot may only tighten it."""
+class Limits(_Struct, frozen=True, omit_defaults=True):
+    """The safety envelope. A file on the robot may only tighten it.
+
+    Limits with a default may be absent, in a policy file too: they then have that value.
+    """
 
     max_tilt: float
     """Angle between body z and world z [rad]."""
@@ -85,6 +88,29 @@ class Limits(_Struct, frozen=True):
     """Identical state bits in so many consecutive ticks are a fault."""
     max_missed_deadlines: int
     """So many missed deadlines in a row are a fault."""
+    hold_after_missed: int = 2
+    """So many missed deadlines in a row hold the last target until a tick is in time again."""
+    max_clock_step: float = 0.5
+    """Time between two ticks [s] that only a clock that jumped or a frozen node explains."""
+    max_torque_fraction: float = 1.0
+    """Torque that a target may imply, as a share of the joint's `torque_limit`."""
+    max_velocity_fraction: float = 1.5
+    """Measured joint velocity that is a fault, as a share of the joint's `velocity_limit`. That is
+    the no-load speed: a full battery adds some 15 percent and a landing leg is back-driven for a
+    moment, but no motor gets a joint to half as much again; that is a broken encoder or
+    transmission."""
+    max_joint_overrun: float = 0.3
+    """Measured angle beyond the mechanical range that is a fault [rad]: a broken encoder."""
+    max_motor_temperature: float = 85.0
+    """[degC], where the robot measures it."""
+    max_lost_motors: int = 0
+    """So many motors may be silent, where the robot says so."""
+    min_voltage: float = 0.0
+    """Of the battery [V], where the robot measures it; 0 watches nothing."""
+
+
+LARGER_IS_TIGHTER = ("joint_range_margin", "min_voltage")
+"""Limits of which a larger value leaves less room; of all others a smaller one does."""
 
 
 class Unitree(_Struct, frozen=True):

@@ -81,6 +81,8 @@ class Pacer:
         """Index of the deadline that `wait` waits for."""
         self.missed = 0
         """Deadlines missed since the start."""
+        self.deadline = self.start
+        """What the last `wait` waited for [s]."""
         self.late = 0.0
         """How long after its deadline the last `wait` returned [s]."""
 
@@ -90,15 +92,16 @@ class Pacer:
         A deadline is missed when its work could not begin before the next one was due, either
         because the previous tick took too long or because the machine woke us up too late.
         """
-        missed = self._skip(-(-(self.clock.now() - self._deadline()) // self.period))
-        self.clock.sleep_until(self._deadline())
-        missed += self._skip((self.clock.now() - self._deadline()) // self.period)
-        self.late = self.clock.now() - self._deadline()
+        missed = self._skip(-(-(self.clock.now() - self._next_deadline()) // self.period))
+        self.clock.sleep_until(self._next_deadline())
+        missed += self._skip((self.clock.now() - self._next_deadline()) // self.period)
+        self.deadline = self._next_deadline()
+        self.late = self.clock.now() - self.deadline
         self.missed += missed
         self.next += 1
         return missed
 
-    def _deadline(self) -> float:
+    def _next_deadline(self) -> float:
         return self.start + self.next * self.period
 
     def _skip(self, periods: float) -> int:

@@ -29,8 +29,8 @@ import numpy as np
 from robot_ppo_export.errors import InputError
 
 MAGIC = b"RPPOLOG\n"
-LOG_VERSION = 2
-"""Version 1 was an .npz archive, written when the run was over."""
+LOG_VERSION = 3
+"""Versions before were .npz archives, written when the run was over."""
 HEADER = struct.Struct("<8s5I")
 CRC = struct.Struct("<I")
 START = HEADER.size + CRC.size
@@ -45,6 +45,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sequence": ("<i8", ""),  # of the newest sample
     "sample_time": ("<f8", ""),  # [s] when it arrived
     "measured": ("<f4", "measured"),  # the signals of RobotState, one after the other
+    "health": ("<f4", "health"),  # temperatures, lost motors, voltage; NaN where not said
+    "others": ("u1", ""),  # other writers that the driver saw
     "source": ("S12", ""),  # where the command comes from
     "wanted": ("<f4", "command"),  # command as the source gave it
     "wanted_age": ("<f8", ""),  # [s]
@@ -81,7 +83,7 @@ class Meta(msgspec.Struct, kw_only=True):
     states: tuple[str, ...]
     """Name of each number of the column `node_state`."""
     widths: dict[str, int]
-    """Of the columns: numbers of "measured", "observation", "joints"."""
+    """Of the columns: numbers of "measured", "health", "observation", "joints"."""
     control_period: float
     """[s]"""
     started: float = 0.0

@@ -6,59 +6,39 @@ What the node itself must not do is here: it prints, installs signal handlers an
 import argparse
 import contextlib
 import math
-import queue
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from types import FrameType
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import commands, drivers, log_file, realtime, recorder
+from robot_ppo_export.node import commands, drivers, limits, log_file, realtime
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.udp import UdpCommands
-from robot_ppo_export.node.drivers.base import Connection
+from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
-from robot_ppo_export.node.node import DAMP_SECONDS, Node
+from robot_ppo_export.node.machine import DAMP_SECONDS
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.recorder import for_policy
 from robot_ppo_export.node.shadow import ReadOnly, Shadow
 from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
+RING_MARGIN = 10.0
+"""What a run of `--seconds` takes longer, to sit down and to damp [s]."""
 
-class Console:
-    """Prints from a thread of its own: a terminal that blocks must not hold up the tick."""
-
-    def __init__(self) -> None:
-        self.screen = sys.stdout.isatty()
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._print, name="console", daemon=True)
-        self._thread.start()
-
-    def say(self, text: str) -> None:
-        """Print a line, above the status line where there is one."""
-        self._lines.put(f"\r\x1b[K{text}\n" if self.screen else f"{text}\n")
-
-    def status(self, text: str) -> None:
-        """Replace the status line; only on a screen."""
-        if self.screen:
-            self._lines.put(f"\r\x1b[K{text}")
-
-    def close(self) -> None:
-        """Print what is left."""
-        if self.screen:
-            self._lines.put("\n")
-        self._lines.put(None)
-        self._thread.join(timeout=2.0)
-
-    def _print(self) -> None:
-        while (text := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # a reader that left is no fault
-                sys.stdout.write(text)
-                sys.stdout.flush()
+PROMPTS = {
+    State.PREFLIGHT: "p stands the robot up",
+    State.READY: "p runs the policy",
+    State.DAMP: "r goes back to PASSIVE, Ctrl-C ends",
+}
+"""What a person can do next, per state."""
 
 
 class Operator:
@@ -73,10 +53,9 @@ class Operator:
         self.interactive = sys.stdin.isatty()
         self.start = commands.parse(options.command)
         self.keyboard: commands.Keyboard | None = None
-        self.recorder = None
+        self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
         self.log: LogWriter | None = None
-        if not options.no_record:
-            self.recorder = recorder.for_policy(self.policy, MEMORY_SECONDS)
+        safety = self.policy.contract.robot.safety
         self.connection = _connection(options, self.policy.contract)
         self.driver = drivers.create(options.driver, self.clock, self.connection)
         self.source = self._source()
@@ -86,30 +65,42 @@ class Operator:
             self.clock,
             self.source,
             self.recorder,
+            stand=options.stand,
             arm=options.arm,
+            wiggle=options.wiggle,
+            limits=limits.load(options.limits, safety) if options.limits else safety,
             on_event=self._event,
         )
+        if options.publish_hz:
+            self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
-        if self.recorder:
-            seconds = options.seconds and options.seconds + 2 * DAMP_SECONDS
-            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
         self._status_at = 0.0
+        if self.recorder:
+            seconds = options.seconds and options.seconds + RING_MARGIN
+            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
         realtime.prepare_process()
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
-        node.damp_after_stop = math.inf if self.interactive and seconds is None else DAMP_SECONDS
-        node.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
+        attended = self.interactive and seconds is None
+        node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
+        node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
         try:
             with self._signals(), self.keyboard or contextlib.nullcontext():
                 node.prepare()
                 if self.log:
                     self.log.start()
+                self._start_watchdog()
                 self._announce()
                 node.run(seconds, self._on_tick)
         finally:
+            if node.output.watchdog:
+                node.output.watchdog.close()
             self.driver.close()
             self._finish()
         return 3 if node.fault else 0
@@ -117,10 +108,28 @@ class Operator:
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
-        hands = Hands(damp=lambda why: self.node.stop(why), go=lambda: self.node.arm())
+        hands = Hands(damp=lambda why: self.node.damp(why), go=lambda: self.node.arm())
+        keys = {
+            "p": hands["go"],
+            "o": lambda: self.node.stop("key o"),
+            "x": lambda: self.node.damp("key x"),
+            "r": lambda: self.node.reset(),
+        }
         if self.interactive:
-            self.keyboard = commands.Keyboard(bounds, self.start, hands["go"], hands["damp"])
+            self.keyboard = commands.Keyboard(bounds, self.start, keys)
         return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
+
+    def _start_watchdog(self) -> None:
+        """Start the process that damps when this one cannot, where the driver lets it."""
+        node = self.node
+        if not self.options.watchdog:
+            self.console.say("no watchdog: a node that dies leaves the robot to itself")
+        elif not isinstance(self.driver, HandsOver):
+            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
+        else:
+            handover = self.driver.damping_sender(node.machine.motion.damping)
+            seconds, real_time = node.machine.damp_after_fault, self.options.realtime
+            node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
 
     def _announce(self) -> None:
         contract = self.policy.contract
@@ -130,9 +139,10 @@ class Operator:
             f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
         )
         if self.interactive:
-            self.console.say(commands.Keyboard.HELP)
+            self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
         elif not self.options.arm:
-            self.console.say("not armed: the robot will stand and wait; --arm runs the policy")
+            word = "will stand and wait" if self.options.stand else "will not move"
+            self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -148,30 +158,42 @@ class Operator:
                 signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        """First Ctrl-C: damp. Second: done."""
-        if not self.node.prepared:
+        """Ctrl-C: sit down. Again: damp. Again: done."""
+        node = self.node
+        if not node.prepared:
             raise KeyboardInterrupt
-        if self.node.state is State.DAMP:
-            self.node.end()
-            return
-        self.node.stop("Ctrl-C")
-        if math.isinf(self.node.damp_after_stop):
-            self.console.say("damping until you press Ctrl-C again")
+        if node.state is State.DAMP:
+            node.end()
+        elif node.state is State.SIT:
+            node.damp("Ctrl-C again")
+        else:
+            node.stop("Ctrl-C")
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: damp for a stated time, then leave."""
-        if not self.node.prepared:
+        """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
+        node = self.node
+        if not node.prepared:
             raise KeyboardInterrupt
-        self.node.stop(signal.Signals(number).name)
-        self.node.end(DAMP_SECONDS)
+        if node.state in (State.SIT, State.DAMP):
+            node.end(DAMP_SECONDS)
+        else:
+            node.machine.damp_after_stop = DAMP_SECONDS
+            node.stop(signal.Signals(number).name)
 
     def _event(self, now: float, text: str) -> None:
-        self.console.say(f"{now - self.started:8.3f} s  {text}")
-        if self.node.fault and self.node.state is State.DAMP:
-            if math.isinf(self.node.damp_after_fault):
-                self.console.say("damping until Ctrl-C")
-            if self.log:
-                self.log.sync()
+        node = self.node
+        self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
+        if node.fault and self.log:
+            self.log.sync()
+
+    def _prompt(self, text: str) -> str:
+        """Return what a person can do now, where the node waits for one."""
+        state = self.node.state
+        if state is State.DAMP and not self.interactive:
+            endless = self.node.fault and math.isinf(self.node.machine.damp_after_fault)
+            return "; damping until Ctrl-C or SIGTERM" if endless else ""
+        waits = "word" in text or state is State.DAMP
+        return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
 
     def _on_tick(self) -> None:
         """Once per second, say how it goes."""
@@ -197,6 +219,8 @@ class Operator:
         node = self.node
         if node.ticks:
             self.console.say(self._status())
+            for line in node.envelope.report(node.situation):
+                self.console.say(f"guard: {line}")
         if isinstance(self.source, UdpCommands):
             self.console.say(self.source.remarks())
         if self.log:
@@ -211,6 +235,31 @@ class Operator:
 def run(options: argparse.Namespace) -> int:
     """Run a policy as the command line says; return the exit code."""
     return look_on(options) if options.shadow else Operator(options).run()
+
+
+def look_on(options: argparse.Namespace) -> int:
+    """Run in shadow mode as the command line says; return the exit code."""
+    if options.stand or options.arm:
+        raise InputError("--shadow sends nothing, so there is nothing to --stand or to --arm")
+    policy, clock = Policy(options.file), MonotonicClock()
+    connection = _connection(options, policy.contract)
+    driver = ReadOnly(drivers.create(options.driver, clock, connection))
+    bounds = policy.contract.commands.bounds()
+    hands = Hands(damp=lambda why: None, go=lambda: None)
+    source = choose(options, bounds, hands, driver, connection, None)
+    shadow = Shadow(policy, driver, clock, source)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}
+    try:
+        shadow.prepare()
+        print(f"{policy.path.name} looks on; nothing is sent", flush=True)
+        shadow.run(options.seconds)
+        print(shadow.report())
+    finally:
+        driver.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
 
 
 def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
@@ -229,28 +278,3 @@ def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
         watch_only=options.shadow,
         log=log_file.load(options.log) if options.log else None,
     )
-
-
-def look_on(options: argparse.Namespace) -> int:
-    """Run in shadow mode as the command line says; return the exit code."""
-    if options.arm:
-        raise InputError("--shadow sends nothing, so there is nothing to --arm")
-    policy, clock = Policy(options.file), MonotonicClock()
-    connection = _connection(options, policy.contract)
-    driver = ReadOnly(drivers.create(options.driver, clock, connection))
-    bounds = policy.contract.commands.bounds()
-    hands = Hands(damp=lambda why: None, go=lambda: None)
-    shadow = Shadow(policy, driver, clock, choose(options, bounds, hands, driver, connection, None))
-    before = {
-        n: signal.signal(n, lambda *_: shadow.stop()) for n in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        shadow.prepare()
-        print(f"{policy.path.name} looks on; nothing is sent", flush=True)
-        shadow.run(options.seconds)
-        print(shadow.report())
-    finally:
-        driver.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return 0

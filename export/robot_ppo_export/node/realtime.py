@@ -1,35 +1,36 @@
-"""What the machine gives a real-time loop: measures that need no privilege, and a short doctor.
+"""What a process can ask of the machine for an even loop: each measure says whether it was granted.
 
-`prepare_process` and `quiet_gc` are used by every run; `doctor` reports what more there is to
-have, and the command that gets it.
+    for measure in apply(fifo=50, cpu=3): print(measure)     # `run --realtime --cpu 3`
+    with quiet_gc(): ...                                     # in every run
+
+Timers at full resolution and a garbage collector that keeps out need no permission, and every run
+has them. What more there is to have, and the command that gets it, says doctor.py.
 """
 
 import contextlib
 import ctypes
 import gc
 import os
-import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-
-from robot_ppo_export.node.clock import Clock, Pacer
 
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
-MEMLOCK_NEEDED = 256 * 2**20
-"""[bytes] that the node and its libraries map."""
+MCL_CURRENT, MCL_FUTURE = 1, 2
+FIFO_PRIORITY = 50
+"""Above ordinary programs, and below the kernel's interrupt threads on a PREEMPT_RT machine."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report."""
+class Measure:
+    """One thing that was asked for."""
 
     name: str
-    value: str
-    good: bool
-    fix: str = ""
+    granted: bool
+    text: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"{self.name}: {self.text}"
 
 
 @contextlib.contextmanager
@@ -53,63 +54,52 @@ def prepare_process() -> None:
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
-def doctor(clock: Clock, seconds: float = 5.0, period: float = 0.002) -> list[Finding]:
-    """Return what the machine gives; `seconds` of it are spent measuring wake-ups."""
-    return [
-        _kernel(),
-        _limit("rtprio", resource.RLIMIT_RTPRIO, 1, "rtprio 99"),
-        _limit("memlock", resource.RLIMIT_MEMLOCK, MEMLOCK_NEEDED, "memlock unlimited"),
-        _governor(),
-        _timer_slack(),
-        _jitter(clock, seconds, period),
-    ]
+def timer_slack() -> int:
+    """Return by how much the kernel may delay this thread's timers [ns]."""
+    return int(ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0))
 
 
-def _kernel() -> Finding:
-    release = f"{os.uname().release} {os.uname().version}"
-    text = next((k for k in ("PREEMPT_RT", "PREEMPT_DYNAMIC", "PREEMPT") if k in release), "none")
-    return Finding(
-        "kernel",
-        f"{os.uname().release}, preemption {text}",
-        text == "PREEMPT_RT",
-        "fine at 50 Hz; for 500 Hz install a PREEMPT_RT kernel (apt install linux-image-rt-amd64)",
-    )
+def apply(fifo: int | None = FIFO_PRIORITY, cpu: int | None = None) -> list[Measure]:
+    """Take a real-time priority, lock the memory, and stay on a processor; return what was granted.
 
-
-def _limit(name: str, which: int, needed: int, line: str) -> Finding:
-    soft, _ = resource.getrlimit(which)
-    good = soft == resource.RLIM_INFINITY or soft >= needed
-    value = "unlimited" if soft == resource.RLIM_INFINITY else str(soft)
-    return Finding(
-        name, value, good, f"echo '@realtime - {line}' | sudo tee -a /etc/security/limits.conf"
-    )
-
-
-def _governor() -> Finding:
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    governor = path.read_text().strip() if path.exists() else "none (fixed clock, or a VM)"
-    good = governor == "performance" or not path.exists()
-    return Finding("governor", governor, good, "sudo cpupower frequency-set -g performance")
-
-
-def _timer_slack() -> Finding:
+    Args:
+        fifo: priority under SCHED_FIFO, 1 to 99.
+        cpu: the processor to stay on.
+    """
     prepare_process()
-    slack = ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
-    return Finding("timer slack", f"{slack} ns (the node sets it)", 0 <= slack <= 1000)
+    measures = [] if cpu is None else [_stay_on(cpu)]
+    return [*measures, _schedule(fifo), _lock_memory()] if fifo else measures
 
 
-def _jitter(clock: Clock, seconds: float, period: float) -> Finding:
-    """Wake up at absolute deadlines, and say how late that was."""
-    late = np.zeros(max(int(seconds / period), 1))
-    with quiet_gc():
-        pacer = Pacer(clock, period)
-        for i in range(len(late)):
-            pacer.wait()
-            late[i] = pacer.late
-    p50, p99, worst = np.quantile(late, (0.5, 0.99, 1.0)) * 1e3
-    return Finding(
-        f"wake-up at {1 / period:.0f} Hz",
-        f"late by p50 {p50:.3f} ms, p99 {p99:.3f} ms, worst {worst:.3f} ms; missed {pacer.missed}",
-        p99 < 1.0,
-        "stop other work on this computer, or run under SCHED_FIFO: sudo chrt -f 50 robot-ppo-node",
-    )
+def _schedule(priority: int) -> Measure:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        return Measure(
+            *("SCHED_FIFO", False),
+            f"refused ({error.strerror}); robot-ppo-node doctor says how to be allowed",
+        )
+    return Measure("SCHED_FIFO", True, f"priority {priority}")
+
+
+def _lock_memory() -> Measure:
+    """Let no page of this process be paged out."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(MCL_CURRENT | MCL_FUTURE) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        return Measure(
+            *("mlockall", False),
+            f"refused ({reason}); robot-ppo-node doctor says how to be allowed",
+        )
+    return Measure("mlockall", True, "memory locked")
+
+
+def _stay_on(cpu: int) -> Measure:
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        present = ", ".join(str(i) for i in sorted(os.sched_getaffinity(0)))
+        return Measure(
+            "affinity", False, f"processor {cpu} refused ({error.strerror}); there are {present}"
+        )
+    return Measure("affinity", True, f"on processor {cpu}")

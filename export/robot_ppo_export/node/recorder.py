@@ -20,13 +20,14 @@ import numpy as np
 
 from robot_ppo_export.files import write_atomically
 from robot_ppo_export.node import log_file
-from robot_ppo_export.node.drivers.base import Measured
+from robot_ppo_export.node.drivers.base import Health, Measured
+from robot_ppo_export.node.guards import GUARDS
 from robot_ppo_export.node.log_file import COLUMNS, EVENT
-from robot_ppo_export.node.safety import GUARDS
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
 ARM, STOP, READ_FAILED, WRITE_FAILED, FRESH = 1, 2, 4, 8, 16
+EMERGENCY, RESET, TAKEN_OVER = 32, 64, 128
 """Bits of the column `flags`: what happened to the node in this tick."""
 EVENTS = 512
 """Events that are kept: the newest."""
@@ -42,7 +43,7 @@ class Recorder:
         """Take memory for `ticks` ticks.
 
         Args:
-            widths: numbers in the columns "measured", "observation" and "joints".
+            widths: numbers in the columns "measured", "health", "observation" and "joints".
             ticks: how many to hold.
         """
         self.slots = np.zeros(ticks, log_file.tick_type(widths))
@@ -116,6 +117,7 @@ def for_policy(policy: Policy, seconds: float) -> Recorder:
     measured = Measured(len(contract.robot.joints), len(contract.robot.feet))
     widths = {
         "measured": len(measured.flat),
+        "health": len(Health(len(contract.robot.joints)).flat),
         "observation": policy.layout.size,
         "joints": len(contract.robot.joints),
     }

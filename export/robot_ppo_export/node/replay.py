@@ -9,12 +9,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder as record
-from robot_ppo_export.node.drivers.base import Measured, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import Recorder, for_policy
@@ -59,6 +61,7 @@ class _Tape:
         self.rows, self.at = rows, 0
         self.joint_names, self.feet = robot.joint_names, robot.feet
         self.measured = Measured(len(robot.joints), len(robot.feet))
+        self.health = Health(len(robot.joints))
 
     def flag(self, bit: int) -> bool:
         return bool(self.rows["flags"][self.at] & bit)
@@ -87,11 +90,13 @@ class _Tape:
             raise OSError("as recorded")
         if not self.flag(record.FRESH):
             return None
-        self.measured.flat[:] = self.rows["measured"][self.at]
-        times = self.rows["sample_time"]
-        return Sample(
-            self.measured.state, int(self.rows["sequence"][self.at]), float(times[self.at])
-        )
+        rows, at = self.rows, self.at
+        self.measured.flat[:], self.health.flat[:] = rows["measured"][at], rows["health"][at]
+        sequence, time = int(rows["sequence"][at]), float(rows["sample_time"][at])
+        return Sample(self.measured.state, sequence, time, self.health)
+
+    def other_writers(self) -> tuple[str, ...]:
+        return ("as recorded",) * int(self.rows["others"][self.at])
 
 
 class _TapedCommands:
@@ -125,7 +130,17 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
     if count == 0 or meta["widths"] != again.meta["widths"]:
         raise InputError("the log is empty, or its columns do not have this policy's sizes")
     tape = _Tape(rows, policy)
-    node = Node(policy, tape, tape, _TapedCommands(tape), again, arm=bool(meta.get("armed")))
+    node = Node(
+        policy,
+        tape,
+        tape,
+        _TapedCommands(tape),
+        again,
+        stand=bool(meta.get("stand")),
+        arm=bool(meta.get("armed")),
+        wiggle=bool(meta.get("wiggle")),
+        limits=msgspec.convert(meta.get("limits", {}), Limits),
+    )
     node.prepare()
     first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):
@@ -143,6 +158,12 @@ def _play(node: Node, tape: _Tape, t: int) -> None:
         node.arm()
     if tape.flag(record.STOP):
         node.stop("as recorded")
+    if tape.flag(record.EMERGENCY):
+        node.damp("as recorded")
+    if tape.flag(record.RESET):
+        node.reset()
+    if tape.flag(record.TAKEN_OVER):
+        node.machine.requests.taken_over = "as recorded"
     node.tick(int(tape.rows["missed"][t]))
 
 
@@ -175,12 +196,13 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
     history = max(spec.history for spec in policy.layout.specs)
     first = history + math.ceil(FADE / node.period) + 1
     states = rows["node_state"][: first + 1]
-    if len(states) <= first or (states != states[0]).any() or states[0] == State.STAND:
+    lasting = (State.READY, State.POLICY, State.DAMP, State.PASSIVE)
+    if len(states) <= first or (states != states[0]).any() or states[0] not in lasting:
         raise InputError(
             f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "
             "whose past can be rebuilt: record with a longer ring"
         )
-    node.take_up(State(int(states[0])))
+    node.machine.take_up(State(int(states[0])))
     for t in range(first - history, first):
         tape.at = t
         sample = rows["measured"][t]
@@ -192,7 +214,7 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
             policy.observer.observe(policy.inputs(node.senses.measured.state, command))
     policy.ticks = int(rows["policy_tick"][first - 1]) + 1
     policy.last_action = rows["action"][first - 1].copy()
-    node.senses.sample_time = float(rows["sample_time"][first - 1])
+    node.situation.sample_time = float(rows["sample_time"][first - 1])
     node.senses.sequence = int(rows["sequence"][first - 1])
     node.situation.previous[:] = rows["target"][first - 1]
     return first

@@ -1,9 +1,11 @@
 """A policy file for human eyes: the page of `describe` and the table of `check`."""
 
+import math
 from typing import Any
 
 from robot_ppo_export.contract.contract import LEVELS, Contract
 from robot_ppo_export.node.drivers.base import needed_signals
+from robot_ppo_export.node.selftest import Result
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 
 
@@ -46,6 +48,26 @@ def check_page(policy: Policy, worst: Difference) -> str:
             ("golden", "ok", f"{ticks} ticks, worst difference {worst} (limit {TOLERANCE:g})"),
         ],
     )
+
+
+def selftest_page(results: list[Result]) -> str:
+    """Return what every guard made of the fault that was injected into it."""
+    rows = [
+        (
+            *(r.guard.name, _with_unit(r.value, r), _with_unit(r.limit, r)),
+            r.fired.name.lower() if r.good else f"{r.fired.name.lower()}: DID NOT FIRE",
+        )
+        for r in results
+    ]
+    silent = sum(not r.good for r in results)
+    verdict = f"{silent} DID NOT FIRE" if silent else "all fired"
+    return table(("guard", "injected", "limit", "fired"), rows) + f"\n{len(rows)} guards, {verdict}"
+
+
+def _with_unit(value: float, result: Result) -> str:
+    if value == math.inf and result.guard.limit == "none":
+        return "finite"
+    return f"{value:.4g} {result.guard.unit}".rstrip()
 
 
 def describe_page(policy: Policy) -> str:
@@ -112,6 +134,8 @@ def _limits(contract: Contract) -> str:
     safety = contract.robot.safety
     units = {"max_tilt": "rad", "max_angular_rate": "rad/s", "max_target_step": "rad per tick"}
     units |= {"joint_range_margin": "rad", "stale_after": "s", "frozen_ticks": "ticks"}
+    units |= {"max_joint_overrun": "rad", "max_clock_step": "s", "min_voltage": "V"}
+    units |= {"max_motor_temperature": "degC"}
     return "\n".join(
         f"{name:<22} {getattr(safety, name):g} {units.get(name, '')}".rstrip()
         for name in safety.__struct_fields__

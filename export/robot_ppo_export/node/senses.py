@@ -6,43 +6,43 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.node.commands.base import CommandSource, bounded
-from robot_ppo_export.node.drivers.base import Driver, Measured
+from robot_ppo_export.node.drivers.base import Driver, SeesWriters
+from robot_ppo_export.node.situation import Situation
 
 
 class Senses:
     """The newest measurement and command, with their ages."""
 
-    def __init__(self, contract: Contract, driver: Driver, commands: CommandSource) -> None:
-        robot = contract.robot
+    def __init__(
+        self, contract: Contract, driver: Driver, commands: CommandSource, situation: Situation
+    ) -> None:
+        """Read into `situation`."""
         self.driver = driver
         self.commands = commands
-        self.measured = Measured(len(robot.joints), len(robot.feet))
+        self.measured, self.health = situation.measured, situation.health
+        self._situation = situation
+        self._writers = driver if isinstance(driver, SeesWriters) else None
         self.sequence = 0
-        self.sample_time = -math.inf
-        """When the newest measurement arrived [s]."""
-        self.repeats = 0
-        """New measurements in a row with the same bits as the one before."""
         self.command = np.zeros(3, np.float32)
         """What the policy is asked for: vx, vy [m/s], yaw rate [rad/s]."""
         self.wanted = (np.zeros(3, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
-        self._bounds = contract.commands.bounds()
+        self._bounds = contract.commands.bounds().tolist()
         self._bits = b""
 
-    def read_robot(self) -> bool:
-        """Take in the newest measurement; return whether there was a new one."""
-        sample = self.driver.read()
-        if sample is None:
-            return False
-        self.measured.update(sample.state)
-        bits = self.measured.flat.tobytes()
-        self.repeats = self.repeats + 1 if bits == self._bits else 0
-        self._bits, self.sample_time, self.sequence = bits, sample.time, sample.sequence
-        return True
-
-    def age(self, now: float) -> float:
-        """Return the age of the newest measurement [s]; from the future is as bad as old."""
-        return abs(now - self.sample_time)
+    def read_robot(self, now: float) -> None:
+        """Take in the newest measurement, if there is a new one, and everybody's age."""
+        s, sample = self._situation, self.driver.read()
+        s.fresh = sample is not None
+        if sample is not None:
+            self.measured.update(sample.state)
+            if sample.health is not None:
+                self.health.update(sample.health)
+            bits = self.measured.flat.tobytes()
+            s.repeats = s.repeats + 1 if bits == self._bits else 0
+            self._bits, s.sample_time, self.sequence = bits, sample.time, sample.sequence
+        s.age = abs(now - s.sample_time)  # from the future is as bad as old
+        s.others = len(self._writers.other_writers()) if self._writers else 0
 
     def read_command(self, now: float) -> None:
         """Take in the command: too old or not a number is zero, the rest is clipped."""

@@ -85,7 +85,7 @@ class Shadow:
         ticks = math.ceil(LONGEST / self.period)
         self._targets = np.zeros((ticks, len(robot.joints)), np.float32)
         self._positions = np.zeros_like(self._targets)
-        self._bounds = policy.contract.commands.bounds()
+        self._bounds = policy.contract.commands.bounds().tolist()
         self.ticks = self.fresh = self.missed = 0
         self.stopped = False
 

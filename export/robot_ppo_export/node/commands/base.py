@@ -40,19 +40,21 @@ class Hands(TypedDict):
     """Allow the next step: run the policy."""
 
 
-def bounded(wanted: np.ndarray, age: float, bounds: np.ndarray) -> np.ndarray:
+def bounded(wanted: np.ndarray, age: float, bounds: list[list[float]]) -> np.ndarray:
     """Return what the policy is asked for, (3,): clipped, and zero where it is old or no number.
 
     Args:
         wanted: as the source gave it, (3,).
         age: of it [s].
-        bounds: the trained ranges, (3, 2).
+        bounds: the trained ranges, low and high of each.
     """
-    values = wanted.tolist()
-    if not age <= COMMAND_TIMEOUT or not all(math.isfinite(value) for value in values):
+    x, y, turn = wanted.tolist()
+    # The sum is finite only if all three are.
+    if not age <= COMMAND_TIMEOUT or not math.isfinite(x + y + turn):
         return np.zeros(3, np.float32)
-    pairs = zip(values, bounds.tolist(), strict=True)
-    return np.array([min(max(value, low), high) for value, (low, high) in pairs], np.float32)
+    (x0, x1), (y0, y1), (turn0, turn1) = bounds
+    x, y, turn = min(max(x, x0), x1), min(max(y, y0), y1), min(max(turn, turn0), turn1)
+    return np.array((x, y, turn), np.float32)
 
 
 class FixedCommand:

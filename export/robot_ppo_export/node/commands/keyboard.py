@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Keyboard:
-    """Keys of a terminal: w/s forward, a/d left, q/e turn, space zero, p arm, x damp.
+    """Keys of a terminal: w/s forward, a/d left, q/e turn, space zero; and what `keys` says.
 
     A key moves the command by a fifth of the trained range and the command stays: a terminal
     reports no key releases. A terminal that is gone makes the command infinitely old.
     """
 
     name = "keyboard"
-    HELP: ClassVar = "w/s forward  a/d sideways  q/e turn  space zero  p run the policy  x damp"
+    HELP: ClassVar = "w/s forward  a/d sideways  q/e turn  space zero"
     MOVES: ClassVar = {
         "w": (0, 1),
         "s": (0, -1),
@@ -32,15 +32,16 @@ class Keyboard:
         self,
         bounds: np.ndarray,
         start: tuple[float, float, float],
-        on_arm: Callable[[], None],
-        on_stop: Callable[[str], None],
+        keys: dict[str, Callable[[], None]],
         file: int | None = None,
     ) -> None:
-        """Read from the terminal `file`, by default standard input; `bounds` is (3, 2)."""
+        """Read from the terminal `file`, by default standard input; `bounds` is (3, 2).
+
+        `keys` are further keys and what they do; it must be quick.
+        """
         self.bounds = bounds
         self.command = np.array(start, np.float32)
-        self.on_arm = on_arm
-        self.on_stop = on_stop
+        self.keys = keys
         self.file = sys.stdin.fileno() if file is None else file
         self.gone = False
         self._saved: Any = None
@@ -87,7 +88,5 @@ class Keyboard:
             self.command[axis] = np.clip(self.command[axis] + sign * (high - low) / 10, low, high)
         elif key == " ":
             self.command[:] = 0
-        elif key == "p":
-            self.on_arm()
-        elif key == "x":
-            self.on_stop("key x")
+        elif key in self.keys:
+            self.keys[key]()

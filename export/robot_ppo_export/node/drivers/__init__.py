@@ -1,11 +1,18 @@
-"""The robot interfaces, by name; each is imported when it is asked for."""
+"""The robot interfaces, by name; each is imported when it is asked for.
+
+The package itself imports nothing heavy: the watchdog is quick to start and small.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers.base import Connection, Driver
+
+if TYPE_CHECKING:
+    from robot_ppo_export.node.clock import Clock
+    from robot_ppo_export.node.drivers.base import Connection, Driver
 
 
 def _udp(clock: Clock, connection: Connection) -> Driver:
@@ -39,7 +46,8 @@ def _replay(clock: Clock, connection: Connection) -> Driver:
 def _fake(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_export.node.drivers.fake import FakeDriver
 
-    return FakeDriver(clock)
+    robot = connection.robot
+    return FakeDriver(clock, pose=None if robot is None else robot.rest().astype("f4"))
 
 
 DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
@@ -55,5 +63,7 @@ DRIVERS: dict[str, Callable[[Clock, Connection], Driver]] = {
 def create(name: str, clock: Clock, connection: Connection) -> Driver:
     """Return the driver `name`, not yet open; an unknown name is an `InputError`."""
     if name not in DRIVERS:
+        from robot_ppo_export.contract import strict
+
         raise InputError(f"unknown driver {name!r}{strict.did_you_mean(name, DRIVERS)}")
     return DRIVERS[name](clock, connection)

@@ -21,6 +21,7 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.watchdog import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""
@@ -191,22 +192,42 @@ class SeesWriters(Protocol):
         ...
 
 
+@runtime_checkable
+class HandsOver(Protocol):
+    """A driver whose robot another process can damp when this one no longer can."""
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return how to send damping with `kd` (joints,) [N m s/rad]; known after `open`.
+
+        The robot must take what it sends in place of what the driver sends, also when both do.
+        """
+        ...
+
+    def reclaim(self, takeovers: int) -> None:
+        """Be the one whom the robot listens to again, after so many takeovers since `open`."""
+        ...
+
+
 class JointMap:
-    """Vectors of a robot's joints <-> vectors of the contract's joints, by name."""
+    """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
+
+    Where both have the same order, a vector comes back as it is, not as a copy.
+    """
 
     def __init__(self, contract: tuple[str, ...], robot: tuple[str, ...], driver: str) -> None:
         """Find every joint, or raise `RefusedError` naming both sides."""
         check_joints(contract, robot, driver)
         self._from_robot = np.array([robot.index(name) for name in contract], np.intp)
         self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
+        self._same = contract == robot
 
     def from_robot(self, values: np.ndarray) -> np.ndarray:
         """Return (joints,) in the contract's order of (joints,) in the robot's."""
-        return values[self._from_robot]
+        return values if self._same else values[self._from_robot]
 
     def to_robot(self, values: np.ndarray) -> np.ndarray:
         """Return (joints,) in the robot's order of (joints,) in the contract's."""
-        return values[self._to_robot]
+        return values if self._same else values[self._to_robot]
 
 
 class Measured:

@@ -13,7 +13,13 @@ import numpy as np
 
 from robot_ppo_export.contract.state import SIGNALS, RobotState, zeros
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import (
+    DAMPING,
+    Health,
+    JointMap,
+    MotorCommand,
+    Sample,
+)
 
 FOLLOW = 0.5
 """Share of the way to its target that a joint moves between two reads, while kp is above 0."""
@@ -55,6 +61,10 @@ class FakeDriver:
         self.mutate = mutate
         self.written: deque[MotorCommand] = deque(maxlen=keep)
         """Copies of the commands, in the robot's joint order, newest last."""
+        self.health: Health | None = None
+        """What its samples say of its parts."""
+        self.others: tuple[str, ...] = ()
+        """Who else writes to it."""
         self.reads = 0
         self.opened = False
 
@@ -86,12 +96,16 @@ class FakeDriver:
             measured.base_lin_acc,
             measured.foot_force,
         )
-        return Sample(in_order, self.reads, self.clock.now())
+        return Sample(in_order, self.reads, self.clock.now(), self.health)
 
     def write(self, command: MotorCommand) -> None:
         """Keep a copy of the command, in the robot's joint order."""
         vectors = (command.target, command.kp, command.kd)
-        self.written.append(MotorCommand(*(self.map.to_robot(v) for v in vectors)))
+        self.written.append(MotorCommand(*(self.map.to_robot(v).copy() for v in vectors)))
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return `others`."""
+        return self.others
 
     def damp(self) -> None:
         """Keep a command that only brakes."""

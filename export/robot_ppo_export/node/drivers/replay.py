@@ -81,7 +81,7 @@ class ReplayDriver:
     def write(self, command: MotorCommand) -> None:
         """Keep a copy."""
         vectors = (command.target, command.kp, command.kd)
-        self.written.append(MotorCommand(*(self.map.to_robot(v) for v in vectors)))
+        self.written.append(MotorCommand(*(self.map.to_robot(v).copy() for v in vectors)))
 
     def damp(self) -> None:
         """Keep a command that only brakes."""

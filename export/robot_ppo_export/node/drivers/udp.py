@@ -4,21 +4,29 @@ Tested with `robot-ppo sim` on loopback. There is no authentication: keep it on 
 cable of its own.
 """
 
+import math
+
 import numpy as np
 
 from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
+from robot_ppo_export.node.drivers import udp_damping
 from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.udp_frames import encode_command
 from robot_ppo_export.node.drivers.udp_protocol import (
     DEFAULT_PORT,
     Counters,
     Hello,
     NodeEndpoint,
 )
+from robot_ppo_export.node.watchdog import Handover
 
 ASK_EVERY = 0.05
 """[s] between two requests for a HELLO while the robot does not answer."""
+GONE_AFTER = 0.5
+"""Silence [s] after which a robot may have been started anew, and is asked for HELLO again. The
+node has been damping for long by then (`stale_after`), or has not begun."""
 LOOK_EVERY = 0.002
 """[s] between two looks for the answer: it is not worth waiting longer for."""
 
@@ -54,6 +62,8 @@ class UdpDriver:
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
         self.endpoint: NodeEndpoint | None = None
+        self._heard = -math.inf
+        """When the robot was last heard, or asked [s]."""
 
     @property
     def counters(self) -> Counters:
@@ -64,6 +74,7 @@ class UdpDriver:
         """Wait for the robot's HELLO and map by name; `RefusedError` where that fails."""
         self.endpoint = NodeEndpoint(self.host, self.port)
         self.adopt(self._wait_for_hello(self.endpoint), joints, feet)
+        self._heard = self.clock.now()
 
     def adopt(self, hello: Hello, joints: tuple[str, ...], feet: tuple[str, ...]) -> None:
         """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
@@ -78,10 +89,12 @@ class UdpDriver:
     def read(self) -> Sample | None:
         """Return the newest state that has arrived since the last call, or None."""
         assert self.endpoint is not None, "open() comes first"
-        message = self.endpoint.receive()
+        message, now = self.endpoint.receive(), self.clock.now()
         if message is None:
+            self._look_for_it(now)
             return None
-        return Sample(self._in_order(message.state), self.endpoint.sequence, self.clock.now())
+        self._heard = now
+        return Sample(self._in_order(message.state), self.endpoint.sequence, now)
 
     def write(self, command: MotorCommand) -> None:
         """Send one command."""
@@ -91,6 +104,20 @@ class UdpDriver:
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
         )
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return a sender of damping that uses this driver's socket, with numbers of its own."""
+        assert self.endpoint is not None, "open() comes first"
+        nothing = np.zeros_like(kd)
+        command = encode_command(nothing, nothing, self.map.to_robot(kd))
+        socket = self.endpoint.wire.socket.fileno()
+        arguments = {"command": command.hex(), "address": self.endpoint.address}
+        return Handover(udp_damping.__name__, arguments, (socket,))
+
+    def reclaim(self, takeovers: int) -> None:
+        """Go on with numbers that are above those of the sender."""
+        assert self.endpoint is not None, "open() comes first"
+        self.endpoint.wire.continue_after(udp_damping.first_number(takeovers, node=True))
 
     def damp(self) -> None:
         """Send damping."""
@@ -105,6 +132,12 @@ class UdpDriver:
                 self.damp()
             self.endpoint.close()
         self._commands = False
+
+    def _look_for_it(self, now: float) -> None:
+        """Ask a robot that has fallen silent who it is: one that was restarted knows no peer."""
+        if self.endpoint and now - self._heard >= GONE_AFTER:
+            self._heard = now
+            self.endpoint.request_hello()
 
     def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
         """Ask until the robot has said its joints; return its HELLO."""

@@ -1,55 +1,48 @@
-"""The UDP protocol between a robot and the node: its frames, as pure functions.
+"""The UDP protocol between a robot and the node: the payloads of its frames, as pure functions.
 
-Every datagram is one frame, little-endian: a header of 16 bytes, then the payload.
-
-    offset  type    content
-    0       4 x u8  magic "RPPO"
-    4       u8      protocol version, 1
-    5       u8      kind: 1 HELLO_REQUEST, 2 HELLO, 3 STATE, 4 COMMAND
-    6       u16     payload length in bytes
-    8       u32     sequence number, +1 with every frame that the sender sends; it wraps
-    12      u32     CRC-32 (zlib) over bytes 0..11 and the payload
-
-The payloads are in docs/drivers.md. Vectors are in the robot's own joint order, which its HELLO
-names. A frame with any wrong length, number or checksum is dropped and counted by reason.
-The robot goes to damping by itself when no command came for `COMMAND_TIMEOUT`.
+The header is in udp_header.py, the layouts are in docs/drivers.md. Vectors are in the robot's own
+joint order, which its HELLO names. A frame with any wrong length, number or checksum is dropped
+and counted by reason. The robot goes to damping by itself when no command came for
+`COMMAND_TIMEOUT`.
 """
 
 import struct
-import zlib
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.node.drivers.udp_header import (
+    COMMAND,
+    HELLO,
+    HELLO_REQUEST,
+    STATE,
+    Frame,
+    MalformedError,
+    decode,
+    encode,
+)
 
-MAGIC = b"RPPO"
-VERSION = 1
+__all__ = [
+    "COMMAND",
+    "HELLO",
+    "HELLO_REQUEST",
+    "STATE",
+    "Frame",
+    "MalformedError",
+    "decode",
+    "encode",
+]
+
 DEFAULT_PORT = 47100
 COMMAND_TIMEOUT = 0.1
 """Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
 MAX_FRAME = 4096
 """Longest datagram [bytes] that either end reads."""
 
-HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
-_PREFIX = struct.Struct("<4sBBHI")
-_CRC = struct.Struct("<I")
 _STATE_HEAD = struct.Struct("<dBBH")
 _COMMAND_HEAD = struct.Struct("<B3x")
-HEADER_SIZE = _PREFIX.size + _CRC.size
-
-
-class MalformedError(ValueError):
-    """A datagram that is not a frame of this protocol; its text is the reason that is counted."""
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """One datagram whose header and checksum hold."""
-
-    kind: int
-    sequence: int
-    payload: bytes
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,32 +98,6 @@ class Counters:
     def reject(self, reason: str) -> None:
         """Count one malformed datagram."""
         self.malformed[reason] = self.malformed.get(reason, 0) + 1
-
-
-def encode(kind: int, sequence: int, payload: bytes = b"") -> bytes:
-    """Return one frame."""
-    prefix = _PREFIX.pack(MAGIC, VERSION, kind, len(payload), sequence & 0xFFFFFFFF)
-    return prefix + _CRC.pack(zlib.crc32(payload, zlib.crc32(prefix))) + payload
-
-
-def decode(data: bytes) -> Frame:
-    """Return the frame in a datagram, or raise `MalformedError` with the reason."""
-    if len(data) < HEADER_SIZE:
-        raise MalformedError("short")
-    magic, version, kind, length, sequence = _PREFIX.unpack_from(data)
-    if magic != MAGIC:
-        raise MalformedError("magic")
-    if version != VERSION:
-        raise MalformedError("version")
-    payload = data[HEADER_SIZE:]
-    if length != len(payload):
-        raise MalformedError("length")
-    prefix = data[: _PREFIX.size]
-    if _CRC.unpack_from(data, _PREFIX.size)[0] != zlib.crc32(payload, zlib.crc32(prefix)):
-        raise MalformedError("checksum")
-    if not HELLO_REQUEST <= kind <= COMMAND:
-        raise MalformedError("kind")
-    return Frame(kind, sequence, payload)
 
 
 def encode_hello(hello: Hello) -> bytes:

@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.udp_frames import (
     COMMAND_TIMEOUT,
@@ -97,6 +97,10 @@ class Wire:
             self.socket.sendto(frames.encode(kind, self._sent, payload), to)
         except OSError:
             self.counters.lost_sends += 1
+
+    def continue_after(self, sequence: int) -> None:
+        """Let the next frame have the number after `sequence`."""
+        self._sent = sequence
 
     def close(self) -> None:
         """Close the socket; it may be closed twice."""
@@ -228,7 +232,8 @@ class NodeEndpoint:
         return self.wire.counters
 
     def request_hello(self) -> None:
-        """Ask the robot who it is, and to send its states here."""
+        """Ask the robot who it is, and to send its states here; its numbers may begin anew."""
+        self._newest.sequence = None
         self.wire.send(frames.HELLO_REQUEST, b"", self.address)
 
     def receive(self) -> StateMessage | None:
@@ -237,16 +242,16 @@ class NodeEndpoint:
         ours = [frame for frame, sender in arrived if sender == self.address]
         self.counters.foreign += len(arrived) - len(ours)
         fresh = [frame for frame in ours if self._newest.accept(frame.sequence)]
+        for frame in fresh:
+            if frame.kind == frames.HELLO:
+                self._meet(frame)
+        states = [f for f in fresh if f.kind == frames.STATE]
         # Newest first: a robot may send ten states per tick, and only one is worth unpacking.
-        for i, frame in enumerate(reversed(fresh)):
-            try:
-                state = self._take(frame)
-            except MalformedError as reason:
-                self.counters.reject(str(reason))
-                continue
-            if state is not None:
-                self.counters.superseded += len(fresh) - i - 1
-                return state
+        for i, frame in enumerate(reversed(states)):
+            message = self._unpack(frame)
+            if message is not None:
+                self.counters.superseded += len(states) - i - 1
+                return message
         return None
 
     def send_command(self, target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> None:
@@ -257,14 +262,29 @@ class NodeEndpoint:
         """Close the socket."""
         self.wire.close()
 
-    def _take(self, frame: Frame) -> StateMessage | None:
-        """Return the state in a frame, or keep its HELLO."""
-        if frame.kind == frames.HELLO and self.hello is None:
-            self.hello = frames.decode_hello(frame.payload)
-        elif frame.kind == frames.STATE and self.hello is not None:
-            sizes = len(self.hello.joints), len(self.hello.feet)
-            state = frames.decode_state(frame.payload, *sizes)
-            self.counters.accepted += 1
-            self.sequence = frame.sequence
-            return state
-        return None
+    def _meet(self, frame: Frame) -> None:
+        """Keep who the robot is; a robot that comes back must be the one that it was."""
+        try:
+            hello = frames.decode_hello(frame.payload)
+        except MalformedError as reason:
+            self.counters.reject(str(reason))
+            return
+        if self.hello is not None and hello != self.hello:
+            raise RefusedError(
+                f"another robot answers at {self.address[0]}:{self.address[1]} than before: "
+                f"{hello.robot} with {len(hello.joints)} joints; start the node again"
+            )
+        self.hello = hello
+
+    def _unpack(self, frame: Frame) -> StateMessage | None:
+        """Return the state in a frame, or None if it is not one of this robot."""
+        if self.hello is None:
+            return None
+        try:
+            state = frames.decode_state(frame.payload, len(self.hello.joints), len(self.hello.feet))
+        except MalformedError as reason:
+            self.counters.reject(str(reason))
+            return None
+        self.counters.accepted += 1
+        self.sequence = frame.sequence
+        return state

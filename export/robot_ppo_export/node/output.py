@@ -1,0 +1,85 @@
+"""What leaves the node: each command to the driver, and again in between where a robot needs it.
+
+While the watchdog has the robot, nothing leaves.
+"""
+
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.node.clock import Clock, Pacer
+from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand
+from robot_ppo_export.node.machine import Machine
+from robot_ppo_export.node.situation import Situation
+from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import Watchdog
+
+
+class Output:
+    """The way from a situation to the motors."""
+
+    def __init__(self, driver: Driver, clock: Clock, situation: Situation, period: float) -> None:
+        s = situation
+        self.driver, self.clock, self.situation, self.period = driver, clock, s, period
+        self.sent = MotorCommand(s.target, s.kp, s.kd)
+        """The command of this tick."""
+        self.failed = False
+        """The driver could not send; a fault at the next tick."""
+        self.watchdog: Watchdog | None = None
+        """Damps the robot when this process cannot."""
+        self.per_period = 1
+        """Commands per control period."""
+
+    def publish_at(self, rate: float) -> None:
+        """Send each command again until the next, `rate` [Hz] in all, or `InputError`."""
+        times = rate * self.period
+        if abs(times - round(times)) > 1e-6 or times < 1 - 1e-6:
+            raise InputError(
+                f"--publish-hz {rate:g} is not a multiple of the policy's {1 / self.period:g} Hz"
+            )
+        self.per_period = round(times)
+
+    def write(self) -> None:
+        """Send the situation's target and gains, and remember the target."""
+        s, sent = self.situation, self.sent
+        s.previous[:] = s.target
+        sent.target, sent.kp, sent.kd = s.target, s.kp, s.kd
+        self._send()
+
+    def publish(self, pacer: Pacer) -> None:
+        """Send the command again until the next tick; what is late is skipped, never made up."""
+        every = self.period / self.per_period
+        for i in range(1, self.per_period):
+            due = pacer.deadline + i * every
+            if self.clock.now() < due + every:
+                self.clock.sleep_until(due)
+                self._send()
+
+    def heed(self, machine: Machine, silent: float) -> None:
+        """Yield to a watchdog that has the robot; sit down when there is none any more.
+
+        `silent` is the time since the last tick [s].
+        """
+        watchdog, requests, state = self.watchdog, machine.requests, machine.state
+        if watchdog is None:
+            return
+        if watchdog.has_robot:
+            if watchdog.lost or (requests.reset and state is State.DAMP):
+                watchdog.release()
+                assert isinstance(self.driver, HandsOver), "it handed over"
+                self.driver.reclaim(watchdog.takeovers)
+            elif state is not State.DAMP:
+                text = f"the watchdog took over: the node stood still for {silent:.3g} s"
+                requests.taken_over = text
+        elif watchdog.lost and state not in (State.SIT, State.DAMP):
+            requests.stop = "the watchdog is gone"
+
+    def beat(self, machine: Machine) -> None:
+        """Tell the watchdog that a tick is done."""
+        if self.watchdog:
+            self.watchdog.beat(machine.sends and not machine.over)
+
+    def _send(self) -> None:
+        if self.watchdog and self.watchdog.has_robot:
+            return
+        try:
+            self.driver.write(self.sent)
+        except Exception:  # noted here, and a fault at the next tick
+            self.failed = True

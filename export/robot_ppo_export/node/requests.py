@@ -1,0 +1,35 @@
+"""What people ask of a running node. Set from any thread or signal handler, taken by the tick."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Requests:
+    """Everything that was asked for since the last tick."""
+
+    go: bool = False
+    """Leave PREFLIGHT or READY when its checks pass."""
+    stop: str | None = None
+    """Why to sit down."""
+    emergency: str | None = None
+    """Why to damp."""
+    reset: bool = False
+    """Leave DAMP for PASSIVE."""
+    end: float | None = None
+    """Have done with damping so many seconds after the next tick."""
+    taken_over: str | None = None
+    """What the watchdog says that it did."""
+
+    def take(self) -> "Requests":
+        """Return what was asked, and forget it.
+
+        Field by field, because a signal may come in between: it is then in this tick's or in the
+        next one's, and never in neither.
+        """
+        taken = Requests()
+        for name in self.__slots__:
+            value, blank = getattr(self, name), getattr(taken, name)
+            if value is not blank:
+                setattr(taken, name, value)
+                setattr(self, name, blank)
+        return taken

@@ -1,0 +1,237 @@
+"""A second process that damps the robot when the node no longer can: killed, crashed or frozen.
+
+    watchdog = Watchdog(driver.damping_sender(), period=0.02)      # in the node: starts it
+    watchdog.beat(sends=True)                                      # at the end of every tick
+    watchdog.takeovers                                             # 1: it has the robot now
+    watchdog.release()                                             # a person said: begin anew
+    watchdog.close()                                               # the node ends as it should
+
+The two share a page of memory and a pipe. The pipe tells at once that the node is gone; a beat
+that is older than `FROZEN_AFTER` periods tells that it stands still. The watchdog then says so in
+the page and sends damping in every period: with a sender of its own that the driver describes
+(`Handover`), so that the robot takes its commands and no longer those of a node that wakes up.
+It goes on until the node, if it still lives, ends or begins anew; until it is killed; or for as
+long as the node would have.
+
+This module imports next to nothing, and runs as `python -m` for a quick start.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import mmap
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple, Protocol
+
+from robot_ppo_export.errors import RefusedError
+
+FROZEN_AFTER = 3.0
+"""Control periods without a beat that mean: the node stands still."""
+LOOKS = 8
+"""Looks at the beat per control period."""
+DEAF_AFTER = 25.0
+"""Control periods without a sign of the watchdog that mean: it is gone."""
+REAL_TIME_PRIORITY = 60
+"""Of the watchdog where the node has one, which is below."""
+
+BEAT, SENDS, TAKEOVERS, RELEASES, ENDED, WATCHING = range(6)
+"""Places in the shared page, of 64 bits each: a write to one is whole or not there. The first two
+and `RELEASES` and `ENDED` are the node's, `TAKEOVERS` and `WATCHING` the watchdog's. The robot is
+the watchdog's while there are more takeovers than releases."""
+PAGE = mmap.PAGESIZE
+
+
+class Handover(NamedTuple):
+    """How another process sends damping to a driver's robot."""
+
+    module: str
+    """Has `sender(arguments, files, takeover) -> Sender`; imports as little as it can."""
+    arguments: dict[str, Any]
+    """Plain data."""
+    files: tuple[int, ...] = ()
+    """Open files that it needs, such as the driver's socket."""
+
+
+class Sender(Protocol):
+    """What `Handover.module` makes."""
+
+    def send(self) -> None:
+        """Send damping to every motor, once."""
+        ...
+
+
+class Watchdog:
+    """The node's end."""
+
+    def __init__(
+        self,
+        handover: Handover,
+        period: float,
+        damp_seconds: float = math.inf,
+        real_time: bool = False,
+    ) -> None:
+        """Start the process, and wait until it watches.
+
+        Args:
+            handover: from the driver.
+            period: of the node [s].
+            damp_seconds: how long a dead node's robot is damped [s].
+            real_time: run it under SCHED_FIFO.
+        """
+        self.period_ns = round(period * 1e9)
+        page = os.memfd_create("robot-ppo-watchdog")
+        os.ftruncate(page, PAGE)
+        self._memory = mmap.mmap(page, PAGE)
+        self._page = memoryview(self._memory).cast("Q")
+        node_gone, self._alive = os.pipe()
+        told = {
+            "page": page,
+            "node_gone": node_gone,
+            "handover": handover,
+            "period": period,
+            "damp_seconds": None if math.isinf(damp_seconds) else damp_seconds,
+            "real_time": real_time,
+        }
+        # A session of its own: what stops or kills the node's group must not reach it.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, json.dumps(told)],
+            pass_fds=(page, node_gone, *handover.files),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(page)
+        os.close(node_gone)
+        while not self._page[WATCHING]:
+            if self.process.poll() is not None:
+                raise RefusedError(
+                    f"the watchdog ended with code {self.process.returncode} before it watched: "
+                    "--no-watchdog runs without it"
+                )
+            time.sleep(0.002)
+
+    def beat(self, sends: bool) -> None:
+        """Say that a tick is done, and whether the node commands the robot."""
+        page = self._page
+        page[SENDS] = sends
+        page[BEAT] = time.monotonic_ns()
+
+    @property
+    def has_robot(self) -> bool:
+        """Whether the watchdog damps the robot now."""
+        return self._page[TAKEOVERS] > self._page[RELEASES]
+
+    @property
+    def takeovers(self) -> int:
+        """How often it has taken the robot."""
+        return self._page[TAKEOVERS]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the watchdog itself shows no sign of life."""
+        return time.monotonic_ns() - self._page[WATCHING] > DEAF_AFTER * self.period_ns
+
+    def release(self) -> None:
+        """Take the robot back: the watchdog stops sending."""
+        self._page[RELEASES] = self._page[TAKEOVERS]
+
+    def close(self) -> None:
+        """End it; may be called twice."""
+        if self.process.poll() is None:
+            self._page[ENDED] = 1
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=1.0)
+            self.process.kill()
+            self.process.wait()
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+
+
+class _Watch:
+    """The watchdog's end."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
+        self.memory = mmap.mmap(told["page"], PAGE)
+        self.page = memoryview(self.memory).cast("Q")
+        self.period = told["period"]
+        self.gone = False
+        """The node's process has ended."""
+        self.asked_to_end = False
+        self.poll = select.poll()
+        self.poll.register(told["node_gone"], select.POLLHUP)
+
+    def run(self) -> None:
+        """Watch until the node ends; damp whenever it does not do so itself."""
+        page = self.page
+        while not (page[ENDED] or self.asked_to_end):
+            self.look()
+            if page[SENDS] and page[TAKEOVERS] == page[RELEASES] and (self.gone or self.frozen()):
+                self.damp()
+            if self.gone:
+                return
+
+    def look(self, seconds: float | None = None) -> None:
+        """Wait a little, and no longer once the node is gone; give a sign of life."""
+        self.page[WATCHING] = time.monotonic_ns()
+        wait = self.period / LOOKS if seconds is None else seconds
+        if self.gone:
+            time.sleep(wait)
+        elif self.poll.poll(math.ceil(wait * 1e3)):
+            self.gone = True
+
+    def frozen(self) -> bool:
+        """Return whether the last beat is too old."""
+        return time.monotonic_ns() - self.page[BEAT] > FROZEN_AFTER * self.period * 1e9
+
+    def damp(self) -> None:
+        """Take the robot, and damp it until somebody else may."""
+        page, (module, arguments, files) = self.page, self.told["handover"]
+        takeover = page[TAKEOVERS] = page[TAKEOVERS] + 1
+        sender = importlib.import_module(module).sender(arguments, files, takeover)
+        sender.send()
+        print(f"robot-ppo-node: {self.why()}", file=sys.stderr, flush=True)
+        start, sent, lasts = time.monotonic(), 1, self.told["damp_seconds"] or math.inf
+        died = start if self.gone else math.inf
+        while page[TAKEOVERS] > page[RELEASES] and not (page[ENDED] or self.asked_to_end):
+            now = time.monotonic()
+            died = min(died, now) if self.gone else died
+            if now - died >= lasts:
+                return
+            if now >= start + sent * self.period:
+                sender.send()
+                sent = int((now - start) / self.period) + 1
+            self.look(max(start + sent * self.period - time.monotonic(), 0.0))
+
+    def why(self) -> str:
+        """Return what the operator must know."""
+        what = "died" if self.gone else "stands still"
+        return (
+            f"the node {what}: its watchdog damps the robot "
+            f"({'until ' if not self.told['damp_seconds'] else 'or '}`kill {os.getpid()}`)"
+        )
+
+    def end(self, *_: object) -> None:
+        """Handle SIGTERM: done, but only if the node is."""
+        self.asked_to_end = True
+
+
+def main(argument: str) -> None:
+    """Be the watchdog."""
+    watch = _Watch(json.loads(argument))
+    signal.signal(signal.SIGTERM, watch.end)
+    importlib.import_module(watch.told["handover"][0])  # nothing is left to load when it counts
+    if watch.told["real_time"]:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REAL_TIME_PRIORITY))
+    watch.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,116 @@
+"""A node in a process of its own, and a kinematic robot over UDP in a thread."""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from node_helpers import ROOT, policy_file, rest_pose, robot
+
+from robot_ppo_export.contract.state import SIGNALS, zeros
+from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
+
+STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
+"""Where runs leave their logs."""
+QUICK = 0.1
+"""[s] to stand up: the tests have no robot to spare."""
+
+
+class Robot:
+    """A kinematic robot over UDP, in a thread."""
+
+    def __init__(self, joints=None, port=0, every=0.005):
+        self.joints = joints or robot().joint_names
+        self.every = every
+        self.commands = []
+        self.times = []
+        self.fall_after = None
+        self.wire = RobotEndpoint(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._live)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self.wire.close()
+
+    def damped_for(self) -> float:
+        """How long the last commands were damping [s]."""
+        damping = itertools.takewhile(lambda c: is_damping(c[1]), self.newest_first())
+        times = [time for time, _ in damping]
+        return times[0] - times[-1]
+
+    def newest_first(self):
+        return reversed(list(zip(self.times, self.commands, strict=True)))
+
+    def _live(self):
+        state = zeros((), len(self.joints), 4)
+        state.joint_pos[: len(rest_pose())] = rest_pose()[: len(self.joints)]
+        state.base_lin_acc[2] = 9.81
+        random = np.random.default_rng(0)
+        while not self._stop.wait(self.every):
+            command = self.wire.receive(time.monotonic())
+            if command is not None:
+                self.commands.append(command)
+                self.times.append(time.monotonic())
+                if command.kp.any():
+                    state.joint_pos += 0.5 * (command.target - state.joint_pos)
+            state.base_ang_vel[:] = random.normal(0, 0.01, 3)
+            if self.fall_after and len(self.commands) > self.fall_after:
+                state.base_quat[:] = (0, 1, 0, 0)
+            self.wire.send_state(time.monotonic(), state)
+
+
+def command_line(*arguments) -> list[str]:
+    return [sys.executable, "-m", "robot_ppo_export.cli", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
+
+
+def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+    return subprocess.Popen(
+        command_line(*arguments),
+        env=environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+def run_arguments(r: Robot, *more, watchdog=False):
+    """The tests have no processor to themselves: stalls of 60 ms happen, and a watchdog acts."""
+    more = (*more, *(() if watchdog else ("--no-watchdog",)))
+    return (
+        *("run", policy_file(standing_up=QUICK), "--driver", "udp", "--port", r.wire.port),
+        *("--rate-from-contract", *more),
+    )
+
+
+def wait_for(process, text: str) -> str:
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
+
+
+def is_damping(command) -> bool:
+    return not command.kp.any() and command.kd.all()

@@ -1,0 +1,230 @@
+"""The loop re-publishes between its deadlines, and leaves memory and collector alone."""
+
+import gc
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from node_helpers import PERIOD, policy, rig
+from process_helpers import environment
+
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.node import doctor, realtime
+from robot_ppo_export.node.clock import MonotonicClock, Pacer, SteppedClock
+from robot_ppo_export.node.states import State
+
+
+class Stamped(SteppedClock):
+    """A stepped clock, and the times of what a driver was told."""
+
+    def watch(self, driver):
+        self.times, write = [], driver.write
+
+        def stamped(command):
+            self.times.append(round(self.now(), 6))
+            write(command)
+
+        driver.write = stamped
+
+
+# --- re-publication
+
+
+def test_every_command_is_sent_again_at_the_rate_and_between_the_ticks():
+    clock = Stamped()
+    r = rig(clock=clock)
+    clock.watch(r.driver)
+    r.node.output.publish_at(500)
+    r.node.run(6.0)
+    assert np.diff(clock.times) == pytest.approx(np.full(len(clock.times) - 1, 0.002), abs=1e-6)
+    sent = list(r.driver.written)
+    for i in range(0, len(sent) - 10, 10):
+        assert {c.target.tobytes() for c in sent[i : i + 10]} == {sent[i].target.tobytes()}
+    assert len({c.target.tobytes() for c in sent}) > 100
+
+
+def test_what_is_late_is_skipped_and_never_made_up():
+    """A tick that takes 9 ms leaves the commands at 2, 4, 6 ms out; those from 8 ms on are sent."""
+    clock = Stamped()
+    r = rig(clock=clock)
+    clock.watch(r.driver)
+    r.node.output.publish_at(500)
+
+    def slow():
+        clock.time += 0.009
+
+    r.node.run(4.0, on_tick=slow)
+    gaps = np.diff(clock.times)
+    assert gaps.min() >= 0.001 - 1e-9
+    assert (gaps > 0.008).sum() == pytest.approx(len(gaps) / 7, rel=0.1)  # 1 + 6 of 10 per tick
+    assert r.node.missed == 0
+
+
+@pytest.mark.parametrize("rate", [30.0, 75.0, 10.0])
+def test_a_rate_that_is_no_multiple_is_refused(rate):
+    with pytest.raises(InputError, match="not a multiple of the policy's 50 Hz"):
+        rig().node.output.publish_at(rate)
+
+
+def test_nothing_is_published_before_the_robot_may_stand_up():
+    r = rig(arm=False, node={"stand": False})
+    r.node.output.publish_at(500)
+    r.node.run(3.0)
+    assert not r.driver.written
+
+
+# --- memory
+
+
+def test_a_tick_allocates_nothing_that_stays():
+    """Eighty seconds of walking: what is held afterwards is what was held before, to a page.
+
+    The ticks before fill the interpreter's own stores of small objects, which are bounded.
+    """
+    r = rig().until(State.POLICY)
+    r.driver.written = type(r.driver.written)(maxlen=1)
+    tracemalloc.start()
+    try:
+        r.ticks(4096)
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        r.ticks(4096)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1024
+    assert peak - before < 32768  # the arrays of a tick, and a block of gait phases
+
+
+def test_a_tick_makes_no_cycles_for_a_collector_that_is_off():
+    r = rig().until(State.POLICY).ticks(100)
+    gc.collect()
+    with realtime.quiet_gc():
+        r.ticks(1000)
+        assert gc.collect() == 0
+
+
+def test_the_collector_is_off_in_the_loop_and_as_before_afterwards():
+    assert gc.isenabled()
+    seen = []
+    r = rig()
+    r.node.run(0.2, on_tick=lambda: seen.append(gc.isenabled()))
+    assert not any(seen)
+    assert gc.isenabled()
+
+
+def test_the_network_is_warm_before_the_robot_is_ready():
+    """The first real tick is one of many: dummy ticks came before, and left no trace."""
+    r = rig()
+    calls = []
+    act = r.node.policy.act
+    r.node.policy.act = lambda observation: calls.append(1) or act(observation)
+    try:
+        r.node._warm_up()
+    finally:
+        del r.node.policy.act
+    assert len(calls) >= 50
+    assert r.node.policy.ticks == 0
+
+
+def test_gait_phases_that_are_computed_ahead_are_those_of_each_tick():
+    from robot_ppo_export.contract.terms import gait_phase
+
+    p = policy()
+    c, state = p.contract, rig().node.situation.measured.state
+    for tick in [*range(0, 2000), 10**6, 3, 511, 512]:
+        p.ticks = tick
+        phase = p.inputs(state, np.zeros(3, "f4")).phase
+        wanted = gait_phase(np.asarray(tick), c.control_period, c.gait_frequency)
+        assert phase.tobytes() == wanted.tobytes()
+    p.reset()
+
+
+# --- what the machine gives
+
+
+def asked(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_every_measure_is_reported_granted_or_refused():
+    """As a user who may do nothing, and as whoever runs the tests."""
+    code = (
+        "import os, resource\n"
+        "from robot_ppo_export.node import realtime\n"
+        "{0}"
+        "for m in realtime.apply(50, 0): print(m.granted, m, sep='|')\n"
+        "print(os.sched_getscheduler(0) == os.SCHED_FIFO, os.sched_getaffinity(0))\n"
+    )
+    lines = asked(code.format("")).splitlines()
+    measures, (fifo, affinity) = lines[:-1], lines[-1].split(maxsplit=1)
+    assert [m.split("|")[1].partition(":")[0] for m in measures] == [
+        *("affinity", "SCHED_FIFO", "mlockall")
+    ]
+    assert affinity == "{0}"
+    assert measures[1].startswith(fifo)  # said to be granted exactly if it is
+
+
+def test_what_an_ordinary_user_may_not_do_is_said_with_the_way_out():
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    code = (
+        "import os, resource\n"
+        "from robot_ppo_export.node import realtime, doctor\n"
+        "from robot_ppo_export.node.clock import MonotonicClock\n"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 << 20, 8 << 20))\n"
+        "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "for m in realtime.apply(50, 9999): print(m.granted, m)\n"
+        "for f in doctor.examine(MonotonicClock(), 0.05): print(f.good, f.name, f.fix)\n"
+    )
+    out = asked(code)
+    assert "False affinity: processor 9999 refused (Invalid argument); there are 0" in out
+    assert "False SCHED_FIFO: refused (Operation not permitted); robot-ppo-node doctor" in out
+    assert "False mlockall: refused (" in out
+    assert "False SCHED_FIFO echo '@realtime - rtprio 99'" in out
+    assert "False memlock echo '@realtime - memlock unlimited'" in out
+
+
+def test_timer_slack_is_taken_without_any_permission():
+    code = "from robot_ppo_export.node import realtime as r; r.prepare_process()"
+    assert asked(f"{code}; print(r.timer_slack())").strip() == "1"
+
+
+def test_the_doctor_measures_as_many_wake_ups_as_were_asked_for():
+    late, missed = doctor.wake_ups(MonotonicClock(), 0.2, 0.002)
+    assert len(late) == 100
+    assert (late >= 0).all()
+    assert missed >= 0
+
+
+def test_the_doctor_finds_a_machine_that_wakes_up_late():
+    """Negative control: half of the wake-ups are 1.5 ms late."""
+
+    class Sleepy(SteppedClock):
+        def sleep_until(self, deadline):
+            super().sleep_until(deadline)
+            self.late = not getattr(self, "late", False)
+            self.time += 0.0015 * self.late
+
+    finding = doctor._jitter(Sleepy(), 1.0, 0.002)
+    assert not finding.good
+    assert "p99 1.500 ms" in finding.value
+    assert doctor._jitter(SteppedClock(), 1.0, 0.002).good
+
+
+def test_the_pacer_says_which_deadline_it_woke_up_for():
+    clock = SteppedClock()
+    pacer = Pacer(clock, PERIOD)
+    for n in (1, 2, 3):
+        pacer.wait()
+        assert pacer.deadline == pytest.approx(n * PERIOD)
+    clock.time += 3.5 * PERIOD
+    assert pacer.wait() == 3
+    assert pacer.deadline == pytest.approx(7 * PERIOD)

@@ -1,0 +1,240 @@
+"""The table of transitions: every row is walked by its cause, and nothing else is possible."""
+
+import numpy as np
+import pytest
+from node_helpers import ROOT, policy, rest_pose, rig, robot
+
+from robot_ppo_export.node import states
+from robot_ppo_export.node.clock import SteppedClock
+from robot_ppo_export.node.commands import FixedCommand
+from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.states import SILENT, TRANSITIONS, Event, State, leads_on, next_state
+
+
+def name(value) -> str:
+    return value.name
+
+
+def in_state(state: State):
+    """A node that came to `state` by the table alone, with nothing allowed beyond it."""
+    r = rig(arm=False, node={"stand": False, "wiggle": state is State.WIGGLE})
+    if state is State.PASSIVE:
+        r.driver.mutate = lambda tick, measured: None
+        return r.ticks(1)
+    r.until(State.PREFLIGHT)
+    if state is State.PREFLIGHT:
+        return r
+    if state is not State.DAMP:
+        r.node.arm()
+        r.until(
+            State.WIGGLE
+            if state is State.WIGGLE
+            else State.READY
+            if state > State.STAND
+            else State.STAND
+        )
+    if state is State.POLICY:
+        r.node.arm()
+    elif state is State.SIT:
+        r.node.stop("test")
+    elif state is State.DAMP:
+        r.node.damp("test")
+    return r.until(state)
+
+
+def cause(r, event: Event) -> None:
+    """Make happen what the event is about."""
+    if event is Event.FIT:
+        r.driver.mutate = None
+    elif event in (Event.UNFIT, Event.FAULT):
+        r.driver.mutate = lambda tick, measured: on_its_back(measured)
+    elif event in (Event.GO, Event.GO_WIGGLE, Event.ARMED):
+        r.node.arm()
+    elif event is Event.STOP:
+        r.node.stop("test")
+    elif event is Event.EMERGENCY:
+        r.node.damp("test")
+    elif event is Event.RESET:
+        r.node.reset()
+    else:
+        assert event in (Event.ANSWERED, Event.STOOD, Event.LOWERED)  # time alone brings it
+
+
+def on_its_back(measured):
+    measured.base_quat[:] = (0, 1, 0, 0)
+    return measured
+
+
+@pytest.mark.parametrize(("state", "event"), TRANSITIONS, ids=name)
+def test_every_row_of_the_table_is_walked_by_its_cause(state, event):
+    r = in_state(state)
+    if event is Event.GO_WIGGLE:
+        r = rig(arm=False, node={"stand": False, "wiggle": True}).until(State.PREFLIGHT)
+    assert r.node.state is state
+    cause(r, event)
+    seen = [state]
+    for _ in range(700):
+        r.ticks(1)
+        if r.node.state is not seen[-1]:
+            seen.append(r.node.state)
+            break
+    assert seen == [state, TRANSITIONS[state, event]], r.events()
+
+
+@pytest.mark.parametrize("state", State, ids=name)
+def test_every_other_event_is_refused_by_the_table(state):
+    machine = in_state(state).node.machine
+    for event in (e for e in Event if (state, e) not in TRANSITIONS):
+        assert not leads_on(state, event)
+        text = f"in {state.name} the node knows no event {event.name}"
+        with pytest.raises(RuntimeError, match=text):
+            next_state(state, event)
+        with pytest.raises(RuntimeError, match=text):
+            machine._fire(0.0, event, "test")
+        assert machine.state is state
+
+
+ASKED = (Event.STOP, Event.EMERGENCY, Event.RESET, Event.GO)
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [(s, e) for s in State for e in ASKED if (s, e) not in TRANSITIONS],
+    ids=name,
+)
+def test_a_request_that_means_nothing_in_a_state_changes_nothing(state, event):
+    r = in_state(state)
+    cause(r, event)
+    r.ticks(1)
+    if event is Event.STOP and state in SILENT:
+        assert r.node.over  # there is nothing to bring down
+    if (state, event) not in ((State.READY, Event.GO), (State.PREFLIGHT, Event.GO)):
+        assert r.node.state is state
+        assert r.node.fault is None
+
+
+def test_every_state_but_passive_is_reached_and_every_one_can_be_left():
+    assert {new for new in TRANSITIONS.values()} == set(State)
+    assert {old for old, _ in TRANSITIONS} == set(State)
+
+
+def test_every_state_that_sends_can_be_brought_down_by_a_fault_and_by_a_person():
+    for state in set(State) - set(SILENT) - {State.DAMP}:
+        assert TRANSITIONS[state, Event.FAULT] is State.DAMP
+        assert TRANSITIONS[state, Event.EMERGENCY] is State.DAMP
+
+
+def test_the_only_way_out_of_damping_is_a_persons():
+    assert {event for state, event in TRANSITIONS if state is State.DAMP} == {Event.RESET}
+
+
+# --- nothing moves by itself
+
+
+def test_without_a_word_nothing_is_ever_sent():
+    p = policy()
+    clock = SteppedClock()
+    driver = FakeDriver(clock, pose=rest_pose())
+    node = Node(p, driver, clock, FixedCommand())
+    node.prepare()
+    for _ in range(2000):
+        clock.sleep_until(clock.now() + 0.02)
+        node.tick()
+    assert node.state is State.PREFLIGHT
+    assert not driver.written
+    assert node.events[-1][1] == "PREFLIGHT: waiting: a person's word to stand up"
+
+
+def test_each_word_is_good_for_one_step():
+    r = rig(arm=False, node={"stand": False}).until(State.PREFLIGHT)
+    r.node.arm()
+    r.node.arm()
+    r.until(State.READY).ticks(500)
+    assert r.node.state is State.READY
+
+
+def test_a_word_said_while_standing_up_does_not_count():
+    r = rig(arm=False).until(State.STAND).ticks(3)
+    r.node.arm()
+    r.until(State.READY).ticks(500)
+    assert r.node.state is State.READY
+
+
+def test_after_a_reset_every_word_is_forgotten_and_said_again_the_robot_walks_again():
+    r = rig().until(State.POLICY)
+    r.driver.mutate = lambda tick, measured: on_its_back(measured)
+    r.until(State.DAMP)
+    assert r.node.fault.startswith("tilt")
+    r.driver.mutate = lambda tick, measured: upright(measured)
+    r.driver.state.joint_pos[:] = rest_pose()
+    r.node.reset()
+    r.ticks(2)
+    assert r.node.fault is None
+    sent = len(r.driver.written)
+    r.ticks(500)
+    assert r.node.state is State.PREFLIGHT
+    assert len(r.driver.written) == sent
+    r.node.arm()
+    r.until(State.READY)
+    r.node.arm()
+    r.until(State.POLICY)
+
+
+def upright(measured):
+    measured.base_quat[:] = (1, 0, 0, 0)
+    return measured
+
+
+def test_a_stop_before_anything_was_sent_ends_the_node_without_a_command():
+    r = rig(arm=False, node={"stand": False})
+    r.node.run(0.5)
+    assert r.node.over
+    assert r.node.state is State.PREFLIGHT
+    assert not r.driver.written
+
+
+def test_a_driver_that_fails_before_anything_was_sent_is_waited_for():
+    def broken(tick, measured):
+        raise OSError("cable pulled")
+
+    r = rig(mutate=broken).ticks(200)
+    assert r.node.state is State.PASSIVE
+    assert r.node.fault is None
+    waiting = "PASSIVE: waiting: the driver cannot read: OSError: cable pulled"
+    assert r.events() == waiting
+    r.driver.mutate = None
+    r.until(State.POLICY)
+
+
+def test_damping_after_sitting_down_fades_and_after_a_fault_does_not():
+    r = rig().until(State.POLICY).ticks(20)
+    r.node.stop("test")
+    r.until(State.DAMP)
+    gains = [c.kp[0] for c in list(r.driver.written)[-3:]]
+    assert gains[-1] > 0.9 * robot().stand.kp
+    r.ticks(5)
+    halfway = r.driver.written[-1].kp[0]
+    assert 0 < halfway < 0.6 * robot().stand.kp
+    r.ticks(20)
+    assert not r.driver.written[-1].kp.any()
+
+
+def test_targets_are_finite_and_continuous_over_a_whole_life():
+    """From lying to walking to lying again no target jumps by more than the envelope allows."""
+    r = rig().until(State.POLICY).ticks(50)
+    r.node.stop("test")
+    r.until(State.DAMP).ticks(30)
+    targets = np.array([c.target for c in r.driver.written])
+    assert np.isfinite(targets).all()
+    assert np.abs(np.diff(targets, axis=0)).max() <= robot().safety.max_target_step
+
+
+# --- the documentation
+
+
+def test_the_page_of_the_documentation_is_that_of_the_code():
+    page = ROOT / "docs" / "node_states.md"
+    assert page.read_text() == states.page(), "python -m robot_ppo_export.node.states > " + str(
+        page
+    )

@@ -1,0 +1,265 @@
+"""A node that is killed or stopped leaves a robot that is damped within five ticks."""
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from node_helpers import PERIOD
+from process_helpers import Robot, environment, finish, is_damping, run_arguments, start, wait_for
+
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.drivers import udp_damping
+from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT
+from robot_ppo_export.node.watchdog import FROZEN_AFTER, Handover, Watchdog
+
+FINE = 0.001
+"""[s] The robot looks for commands so often: the gaps are measured to this."""
+
+
+def walking(r, *more):
+    """A node that runs the policy on `r`."""
+    process = start(*run_arguments(r, "--arm", "--seconds", 30, *more, watchdog=True))
+    wait_for(process, "POLICY")
+    time.sleep(0.2)
+    return process
+
+
+def gap(r, begin: int) -> float:
+    """Periods from the last command of the node to the first damping, from command `begin` on."""
+    i = next(i for i in range(begin, len(r.commands)) if is_damping(r.commands[i]))
+    periods = (r.times[i] - r.times[i - 1]) / PERIOD
+    print(f"{periods:.2f} periods from the last command to damping")
+    return periods
+
+
+def damping_gaps(r) -> list[float]:
+    """Periods between the commands of the damping at the end."""
+    times = [t for t, c in r.newest_first() if is_damping(c)]
+    return [(a - b) / PERIOD for a, b in itertools.pairwise(times[:20])]
+
+
+def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_damped():
+    with Robot(every=FINE) as r:
+        process = walking(r)
+        before = len(r.commands)
+        process.kill()
+        killed = time.monotonic()
+        process.wait()
+        time.sleep(0.4)
+        assert gap(r, before) <= 3
+        assert all(is_damping(c) for c in r.commands[before + 2 :])
+        assert max(damping_gaps(r)) < 3
+        assert not r.wire.silent(time.monotonic())
+        time.sleep(1.2)  # --seconds: one second of damping
+        assert r.times[-1] - killed == pytest.approx(1.0, abs=0.2)
+    text = process.stderr.read()
+    assert "the node died: its watchdog damps the robot (or `kill " in text
+
+
+def test_a_segmentation_fault_is_followed_by_damping():
+    with Robot(every=FINE) as r:
+        process = walking(r)
+        before = len(r.commands)
+        process.send_signal(signal.SIGSEGV)
+        process.wait()
+        time.sleep(0.3)
+        assert gap(r, before) <= 3
+        assert is_damping(r.commands[-1])
+
+
+def test_a_stopped_node_is_damped_and_does_not_fight_when_it_wakes_up():
+    with Robot(every=FINE) as r:
+        process = walking(r)
+        before = len(r.commands)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        assert FROZEN_AFTER - 1 <= gap(r, before) <= 5
+        asleep = len(r.commands)
+        process.send_signal(signal.SIGCONT)
+        code, out, err = finish(process)
+        # from the takeover to the end of the node's own damping nothing else reaches a motor
+        assert all(is_damping(c) for c in r.commands[asleep:])
+    assert code == 3
+    assert "DAMP: FAULT: the watchdog took over: the node stood still for 0.5" in out
+    assert "the node stands still: its watchdog damps the robot" in err
+    assert "ended in a fault: the watchdog took over" in err
+
+
+def test_a_node_that_was_stopped_and_killed_is_damped():
+    with Robot(every=FINE) as r:
+        process = walking(r)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        process.kill()
+        process.wait()
+        time.sleep(0.3)
+        assert is_damping(r.commands[-1])
+        assert not r.wire.silent(time.monotonic())
+
+
+def test_damping_without_an_end_goes_on_until_somebody_ends_it():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--arm", watchdog=True))
+        wait_for(process, "POLICY")
+        process.kill()
+        process.wait()
+        (pid,) = re.findall(r"until `kill (\d+)`", process.stderr.readline())
+        time.sleep(1.5)
+        assert not r.wire.silent(time.monotonic())
+        os.kill(int(pid), signal.SIGTERM)
+        time.sleep(COMMAND_TIMEOUT + 0.1)
+        assert r.wire.silent(time.monotonic())
+
+
+def test_without_a_watchdog_nobody_damps_a_killed_node():
+    """Negative control."""
+    with Robot() as r:
+        process = walking(r, "--no-watchdog")
+        before = len(r.commands)
+        process.kill()
+        process.wait()
+        time.sleep(0.3)
+        assert not any(is_damping(c) for c in r.commands[before:])
+
+
+def test_a_watchdog_that_is_killed_sits_the_robot_down():
+    with Robot() as r:
+        process = walking(r)
+        os.kill(child_of(process.pid), signal.SIGKILL)
+        code, out, _ = finish(process)
+    assert code == 0
+    assert "SIT: the watchdog is gone" in out
+    assert is_damping(r.commands[-1])
+
+
+def child_of(pid: int) -> int:
+    """The watchdog of a node, found by its parent."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    return int(listed.stdout.split()[0])
+
+
+def test_the_watchdog_ends_with_the_node():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--stand", "--seconds", 1.5, watchdog=True))
+        wait_for(process, "STAND")
+        pid = child_of(process.pid)
+        code, _, err = finish(process)
+    assert (code, err) == (0, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+# --- the parts
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """A watchdog whose damping goes to a pipe, with a period of 20 ms."""
+    (tmp_path / "lines_sender.py").write_text(SENDER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{environment()['PYTHONPATH']}")
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    watchdog = Watchdog(Handover("lines_sender", {}, (into,)), PERIOD)
+    yield watchdog, lambda: read_lines(out)
+    watchdog.close()
+    os.close(out)
+    os.close(into)
+
+
+SENDER = """
+import os, time
+class Lines:
+    def __init__(self, file, takeover): self.file, self.takeover = file, takeover
+    def send(self): os.write(self.file, b"%d %d\\n" % (self.takeover, time.monotonic_ns()))
+def sender(arguments, files, takeover): return Lines(files[0], takeover)
+"""
+
+
+def read_lines(file) -> list[tuple[int, float]]:
+    """(takeover, time [s]) of what was sent since the last call."""
+    with contextlib.suppress(BlockingIOError):
+        rows = [line.split() for line in os.read(file, 1 << 20).decode().splitlines()]
+        return [(int(takeover), int(at) * 1e-9) for takeover, at in rows]
+    return []
+
+
+def beat_for(watchdog, seconds, sends=True):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        watchdog.beat(sends)
+        time.sleep(PERIOD / 2)
+
+
+def test_a_node_that_beats_is_left_alone(watched):
+    watchdog, sent = watched
+    beat_for(watchdog, 0.4)
+    assert sent() == []
+    assert not watchdog.has_robot
+
+
+def test_a_node_that_sends_nothing_needs_no_damping(watched):
+    """Before it stands up a silent node has commanded nothing, and neither does its watchdog."""
+    watchdog, sent = watched
+    beat_for(watchdog, 0.1, sends=False)
+    time.sleep(0.3)
+    assert sent() == []
+
+
+def test_a_silent_node_loses_the_robot_until_it_takes_it_back(watched):
+    watchdog, sent = watched
+    beat_for(watchdog, 0.1)
+    last = time.monotonic()
+    time.sleep(0.4)
+    lines = sent()
+    assert lines[0][1] - last == pytest.approx(FROZEN_AFTER * PERIOD, abs=PERIOD)
+    assert {takeover for takeover, _ in lines} == {1}
+    assert watchdog.has_robot
+    beat_for(watchdog, 0.2)  # beating alone does not give the robot back
+    assert watchdog.has_robot
+    watchdog.release()
+    beat_for(watchdog, 0.1)
+    sent()
+    beat_for(watchdog, 0.2)
+    assert sent() == []
+    time.sleep(0.3)
+    assert {takeover for takeover, _ in sent()} == {2}
+
+
+def test_damping_comes_in_every_period_and_not_in_bursts(watched):
+    watchdog, sent = watched
+    beat_for(watchdog, 0.1)
+    time.sleep(1.0)
+    times = [time for _, time in sent()]
+    assert len(times) == pytest.approx((1.0 - FROZEN_AFTER * PERIOD) / PERIOD, abs=4)
+
+
+def test_a_watchdog_that_cannot_start_is_refused():
+    with pytest.raises(RefusedError, match="the watchdog ended with code 1 before it watched"):
+        Watchdog(Handover("no_such_module", {}), PERIOD)
+
+
+def test_the_watchdog_imports_next_to_nothing():
+    code = (
+        "import sys, robot_ppo_export.node.watchdog, robot_ppo_export.node.drivers.udp_damping\n"
+        "heavy = {'numpy', 'onnxruntime', 'msgspec', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+@pytest.mark.parametrize("takeovers", range(6))
+def test_every_turn_begins_ahead_of_the_one_before_and_behind_half_the_circle(takeovers):
+    """A robot takes what is ahead by less than half of the numbers' range, and wraps."""
+    node, after = (udp_damping.first_number(t, node=True) for t in (takeovers, takeovers + 1))
+    watchdog = udp_damping.first_number(takeovers + 1, node=False)
+    for old, new in ((node, watchdog), (watchdog, after)):
+        assert 0 < (new - old) % 2**32 < 2**31
+    assert udp_damping.first_number(0, node=True) == 0

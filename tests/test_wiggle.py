@@ -1,0 +1,173 @@
+"""Each joint answers for itself, with the right sign, and the delay is the one that was put in."""
+
+import functools
+
+import msgspec
+import mujoco
+import numpy as np
+import pytest
+from node_helpers import policy, rig, robot
+
+from robot_ppo import assets
+from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo_export.node.commands import FixedCommand
+from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.states import State
+from robot_ppo_export.node.wiggle import STEP, fit_delay, step_response, trained_delay
+
+KP, KD = 20.0, 5.0 / 3
+
+
+def hung_up(motor_delay=0.0, sensor_delay=0.0) -> SimulatedRobot:
+    """A Go2 whose base is held in the air: a million times as heavy, and carried."""
+    delays = {"motor_delay": motor_delay, "sensor_delay": sensor_delay}
+    noise = {"joint_pos": 0.002, "base_ang_vel": 0.01}
+    hung = SimulatedRobot(assets.load_robot("go2"), noise=noise, **delays)
+    model, base = hung.model, hung.model.body(hung.spec.base.body).id
+    model.body_mass[base] *= 1e6
+    model.body_inertia[base] *= 1e6
+    mujoco.mj_setConst(model, hung.data)
+    hung.reset()
+    hung.data.qpos[2] += 0.6
+    hung.data.xfrc_applied[base, 2] = -model.opt.gravity[2] * model.body_mass.sum()
+    hung.advance(1.0)
+    return hung
+
+
+def wiggled(hung: SimulatedRobot, p=None) -> Node:
+    """A node that has wiggled it, or given up."""
+    p = p or policy()
+    node = Node(
+        *(p, LockstepDriver(hung), LockstepClock(hung), FixedCommand()), stand=True, wiggle=True
+    )
+    node.prepare()
+    for _ in range(700):
+        node.clock.sleep_until(node.clock.now() + node.period)
+        node.tick()
+        if node.state in (State.STAND, State.DAMP):
+            return node
+    raise AssertionError(node.events)
+
+
+def measured_delay(node: Node) -> float:
+    """In ms."""
+    (check,) = [c for c in node.machine.checks if c.name == "delay"]
+    return float(check.value.partition(" ms")[0])
+
+
+@pytest.mark.parametrize(("motor", "sensor"), [(0.0, 0.0), (0.01, 0.01), (0.02, 0.02)])
+def test_the_delay_of_a_robot_that_hangs_is_measured(motor, sensor):
+    node = wiggled(hung_up(motor, sensor))
+    assert node.state is State.STAND, node.events
+    assert measured_delay(node) == pytest.approx(1e3 * (motor + sensor), abs=6)
+
+
+def test_a_delay_that_training_never_saw_is_a_fault():
+    contract = policy().contract
+    training = msgspec.structs.replace(
+        contract.training, randomization={"actuator_delay": [0.0, 5.0], "sensor_delay": [0.0, 5.0]}
+    )
+    p = policy()
+    p.contract, before = msgspec.structs.replace(contract, training=training), contract
+    try:
+        node = wiggled(hung_up(0.02, 0.02), p)
+    finally:
+        p.contract = before
+    assert node.fault.startswith("delay: 4")
+    assert "trained with 0 to 10 ms" in node.fault
+
+
+def test_a_robot_on_the_ground_is_told_to_be_hung_up():
+    node = wiggled(SimulatedRobot(assets.load_robot("go2"), noise={"base_ang_vel": 0.01}))
+    assert node.state is State.DAMP
+    assert node.fault.startswith("wiggle")
+
+
+def crossed(motion):
+    """A fake robot whose joints answer as `motion(target, pose)` says, from its lying pose."""
+    r = rig(arm=False, node={"wiggle": True})
+    r.driver._move = functools.partial(_follow, r.driver, motion)
+    for _ in range(700):
+        r.ticks(1)
+        if r.node.state in (State.STAND, State.DAMP):
+            return r.node
+    raise AssertionError(r.events())
+
+
+def _follow(driver, motion):
+    driver.state.base_ang_vel[0] = 1e-4 * (driver.reads % 8)
+    driver.state.base_lin_acc[2] = 9.81
+    if driver.written and driver.written[-1].kp.any():
+        driver.state.joint_pos[:] = motion(driver.written[-1].target, robot().rest().astype("f4"))
+
+
+def test_a_robot_whose_joints_follow_passes():
+    assert crossed(lambda target, rest: target).state is State.STAND
+
+
+def test_a_joint_with_the_wrong_sign_is_found():
+    def wrong(target, rest):
+        answer = target.copy()
+        answer[4] = 2 * rest[4] - target[4]
+        return answer
+
+    fault = crossed(wrong).fault
+    assert fault.startswith("wiggle FL_thigh_joint: moved")
+    assert "look at its sign" in fault
+
+
+def test_two_joints_that_are_swapped_are_found():
+    def swapped(target, rest):
+        answer = target.copy()
+        answer[[0, 3]] = rest[[0, 3]] + (target - rest)[[3, 0]]
+        return answer
+
+    fault = crossed(swapped).fault
+    assert fault.startswith("wiggle FR_hip_joint: moved")
+    assert "FL_hip_joint moved instead" in fault
+
+
+def test_a_joint_that_does_not_move_is_found():
+    fault = crossed(lambda target, rest: np.where(np.arange(12) == 8, rest, target)).fault
+    assert fault.startswith("wiggle RR_calf_joint: moved +0.000 rad")
+    assert "hang the robot up" in fault
+
+
+def test_only_one_joint_moves_at_a_time_and_by_no_more_than_the_step():
+    r = rig(arm=False, node={"wiggle": True}).until(State.WIGGLE)
+    while r.node.state is State.WIGGLE:
+        away = np.abs(r.driver.written[-1].target - robot().rest())
+        # a lying calf is 5 mrad outside the margin of its range, and is sent at the margin
+        assert (away > 0.03).sum() <= 1
+        assert away.max() <= STEP + 1e-6
+        r.ticks(1)
+
+
+@pytest.mark.parametrize("inertia", [0.005, 0.0347, 0.2])
+def test_the_step_response_obeys_its_equation(inertia):
+    """Under-, critically and overdamped: I q'' = kp (1 - q) - kd q' by finite differences."""
+    t = np.arange(0.0, 0.5, 1e-4)
+    q = step_response(t, np.array(inertia), KP, KD)
+    velocity, acceleration = np.gradient(q, t), np.gradient(np.gradient(q, t), t)
+    error = inertia * acceleration - KP * (1 - q) + KD * velocity
+    assert np.abs(error[5:-5]).max() < 0.02 * KP  # differences of 0.1 ms
+    assert q[0] == 0
+    assert step_response(np.array([-1.0]), np.array(inertia), KP, KD) == 0
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.013, 0.05])
+@pytest.mark.parametrize("inertia", [0.01, 0.1])
+def test_a_delay_is_recovered_from_a_clean_answer(delay, inertia):
+    times = np.arange(1, 9) * 0.02
+    answers = 0.7 * step_response(times - delay, np.array(inertia), KP, KD)
+    assert fit_delay(times, answers, KP, KD) == pytest.approx(delay, abs=0.0021)
+
+
+def test_the_trained_delay_is_that_of_actuator_and_sensor_together():
+    contract = policy().contract
+    training = msgspec.structs.replace(
+        contract.training,
+        randomization={"actuator_delay": [2.0, 12.0], "sensor_delay": [0.0, 15.0]},
+    )
+    delays = trained_delay(msgspec.structs.replace(contract, training=training))
+    assert delays == pytest.approx((0.002, 0.027))
