@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         _add_export,
         _add_play,
         _add_sim,
+        _add_log,
         _add_bench,
     ):
         add(commands)
@@ -258,6 +259,20 @@ def _sim(a: argparse.Namespace) -> None:
 
     place = robot_server.Place(a.transport, a.port, a.interface, a.domain)
     robot_server.serve(a.robot, place, a.seconds)
+
+
+def _add_log(commands: argparse._SubParsersAction) -> None:
+    text = "Say what a log of robot-ppo-node holds; draw it; make an MCAP file of it."
+    p = _command(commands, _log, "log", text, needs=())
+    p.add_argument("log", type=Path, metavar="LOG")
+    p.add_argument("--mcap", type=Path, metavar="FILE.mcap", help="for Foxglove; extra `mcap`")
+    p.add_argument("--plot", type=Path, metavar="FILE.png")
+
+
+def _log(a: argparse.Namespace) -> None:
+    from robot_ppo import log_view
+
+    log_view.show(a.log, a.mcap, a.plot)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:

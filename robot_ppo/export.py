@@ -22,6 +22,9 @@ from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
+ROLLOUT_ROBOTS, ROLLOUT_TICKS = 64, 500
+"""Size of the rollout behind `contract.distribution`: every robot meets several commands, a push
+or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
 
 def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Difference:
@@ -48,7 +51,7 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
 def build(config: Config, checkpoint: Checkpoint) -> bytes:
     """Return the bytes of the policy file; the same checkpoint gives the same bytes."""
     actor = load_actor(config, checkpoint)
-    contract = build_contract(config, checkpoint, actor)
+    contract = build_contract(config, checkpoint, actor, _distribution(config, actor))
     return to_onnx.build(arrays(config, actor), contract, _golden(config, actor))
 
 
@@ -60,7 +63,12 @@ def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
     return actor.eval()
 
 
-def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Contract:
+def build_contract(
+    config: Config,
+    checkpoint: Checkpoint,
+    actor: Actor,
+    distribution: contracts.Distribution | None = None,
+) -> Contract:
     """Return what the policy assumes."""
     task = robot_task(config, "a policy file")
     robot = assets.load_robot(task.robot)
@@ -81,6 +89,7 @@ def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Cont
             std=tuple(normalizer.std().tolist()),
             clip=normalizer.clip,
         ),
+        distribution=distribution,
         network=contracts.Network(
             hidden=config.networks.actor, activation=config.networks.activation
         ),
@@ -106,6 +115,20 @@ def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
         layers=[(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear],
         activation=config.networks.activation,
     )
+
+
+@torch.inference_mode()
+def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
+    """Return what the deterministic policy sees in its training world, by a rollout of its own."""
+    task = robot_task(config, "a policy file")
+    robot = assets.load_robot(task.robot)
+    env = RobotEnv(task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
+    observation, _ = env.reset(seed=config.seed)
+    seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
+    for t in range(ROLLOUT_TICKS):
+        seen[t] = observation
+        observation = env.step(actor(torch.from_numpy(observation)).numpy())[0]
+    return contracts.distribution(seen.reshape(-1, seen.shape[-1]))
 
 
 @torch.inference_mode()

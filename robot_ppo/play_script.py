@@ -44,6 +44,8 @@ DEFAULT_SCRIPT = (
 class ScriptedCommands:
     """A command source that plays a script from `begin` on; the last command stays."""
 
+    name = "script"
+
     def __init__(self, script: tuple[Segment, ...]) -> None:
         """Stand still until `begin`."""
         self.ends = np.cumsum([segment.seconds for segment in script])

@@ -133,6 +133,9 @@ def contract(actor: to_onnx.Actor, terms=TERMS) -> Contract:
         normalizer=contracts.Normalizer(
             mean=tuple(actor.mean.tolist()), std=tuple(actor.std.tolist()), clip=actor.obs_clip
         ),
+        distribution=contracts.distribution(
+            np.random.default_rng(3).normal(size=(500, len(actor.mean)))
+        ),
         network=contracts.Network(hidden=(16,), activation=actor.activation),
         training=contracts.Training(
             physics_timestep=0.01,

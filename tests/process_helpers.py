@@ -4,8 +4,10 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 from node_helpers import ROOT, policy_file, rest_pose, robot
@@ -13,6 +15,8 @@ from node_helpers import ROOT, policy_file, rest_pose, robot
 from robot_ppo_export.contract.state import SIGNALS, zeros
 from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
 
+STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
+"""Where runs leave their logs."""
 QUICK = 0.1
 """[s] to stand up: the tests have no robot to spare."""
 
@@ -71,7 +75,7 @@ def command_line(*arguments) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "export")}
+    return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
 
 
 def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:

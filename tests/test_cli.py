@@ -15,7 +15,7 @@ from robot_ppo import assets, cli
 from robot_ppo.envs.gym_tasks import TASKS
 from robot_ppo.training import evaluate
 
-COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "bench")
+COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "log", "bench")
 
 
 def words(text):

@@ -212,3 +212,29 @@ def test_an_action_that_moves_nothing_or_backwards_is_refused(key, value):
 )
 def test_a_robot_or_term_that_contradicts_itself_is_refused(path, value, text):
     refused(with_value(path, value), text)
+
+
+@pytest.mark.parametrize("name", contracts.LEVELS)
+@pytest.mark.parametrize("change", [lambda v: v[:-1], lambda v: [*v, 1.0], lambda v: []])
+def test_a_quantile_of_another_length_is_refused(name, change):
+    data = plain()
+    data["distribution"][name] = change(data["distribution"][name])
+    refused(data, f"distribution.{name} must be {whole().resolve().size} finite numbers")
+
+
+@pytest.mark.parametrize("field, value", [("low", 1e9), ("maximum", -1e9), ("robot_ticks", 0)])
+def test_quantiles_that_do_not_ascend_or_come_from_nothing_are_refused(field, value):
+    data = plain()
+    if field == "robot_ticks":
+        data["distribution"][field] = value
+    else:
+        data["distribution"][field][3] = value
+    refused(data, "distribution: minimum, low, median, high, maximum must ascend")
+
+
+def test_a_contract_that_was_never_rolled_out_says_so():
+    data = plain()
+    data["distribution"] = None
+    assert contracts.from_json(msgspec.json.encode(data).decode()).distribution is None
+    del data["distribution"]
+    refused(data, "lacks distribution")

@@ -236,7 +236,7 @@ def start(line, folder, *more):
     return subprocess.Popen(
         [sys.executable, "-m", MODULES[tool], command, *rest, *little, *more],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

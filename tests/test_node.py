@@ -321,6 +321,8 @@ def test_missed_deadlines_in_a_row_damp_and_single_ones_do_not():
 
 
 class Source:
+    name = "test"
+
     def __init__(self, command, age=0.0):
         self.answer = np.array(command, "f4"), age
 
@@ -344,6 +346,8 @@ def test_commands_are_clipped_and_old_ones_are_zero(command, age, wanted):
 
 def test_a_command_source_that_fails_is_a_zero_command_not_a_fault():
     class Gone:
+        name = "gone"
+
         def read(self, now):
             raise OSError("unplugged")
 

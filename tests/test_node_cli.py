@@ -37,7 +37,7 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
 
 
 def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
-    log = tmp_path / "log.npz"
+    log = tmp_path / "walk.rlog"
     with Robot() as r:
         more = ("--arm", "--command", "0.5,0,0", "--seconds", 2.0, "--record", log)
         code, out, err = finish(start(*run_arguments(r, *more)))
@@ -97,7 +97,7 @@ def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
 
 
 def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
-    log = tmp_path / "log.npz"
+    log = tmp_path / "walk.rlog"
     with Robot() as r:
         r.fall_after = 20
         process = start(*run_arguments(r, "--arm", "--record", log))
@@ -220,11 +220,11 @@ def test_doctor_reports(capsys):
         (("run", "FILE", "--driver", "upd"), "did you mean 'udp'"),
         (("run", "FILE", "--driver", "udp", "--command", "fast"), "is not three numbers"),
         (("run", "FILE", "--driver", "udp", "--command", "nan,0,0"), "is not three numbers"),
-        (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.npz"), "folder that exists"),
+        (("run", "FILE", "--driver", "udp", "--record", "/no/folder/x.rlog"), "folder that exists"),
         (("run", "FILE", "--driver", "udp", "--limits", "/no/such.yaml"), "/no/such.yaml"),
         (("selftest", "FILE", "--limits", "/no/such.yaml"), "/no/such.yaml"),
         (("check", "/no/such.onnx"), "cannot be read"),
-        (("replay", "/no/such.npz", "FILE"), "cannot be read"),
+        (("replay", "/no/such.rlog", "FILE"), "cannot be read"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_2(capsys, arguments, text):

@@ -412,7 +412,7 @@ def test_a_golden_number_that_is_none_is_refused(stage, refused):
         (lambda c: c["action"].update(scale=0.25), " in target["),
         (lambda c: c["robot"]["joints"][0].update(default=0.3), " in target[0]"),
         (lambda c: c["robot"]["joints"][1].update(range=[0.79, 3.4]), " in target[1]"),
-        (lambda c: c.update(format_version=2), "format version 2 and this node reads 1"),
+        (lambda c: c.update(format_version=1), "format version 1 and this node reads 2"),
         (lambda c: c.pop("action"), "missing required field `action`"),
         (lambda c: c["action"].pop("clip"), "the contract lacks action.clip"),
         (lambda c: c["layout"][0].update(offset=1), "layout differs"),
@@ -624,6 +624,23 @@ def test_the_contract_of_a_checkpoint_says_what_it_was_trained_with(from_checkpo
     )
     assert np.array_equal(np.float32(c.normalizer.mean), actor.normalizer.mean.float().numpy())
     assert np.array_equal(np.float32(c.normalizer.std), actor.normalizer.std().numpy())
+
+
+def test_the_distribution_is_that_of_a_rollout_in_the_training_world(from_checkpoint, load):
+    from robot_ppo import export
+
+    config, _, data, _ = from_checkpoint
+    c = load(data).contract
+    seen = c.distribution
+    assert seen.robot_ticks == export.ROLLOUT_ROBOTS * export.ROLLOUT_TICKS
+    at = {str(e): i for i, e in enumerate(c.resolve().entries(c.robot.joint_names))}
+    low, high = config.task.commands.vx
+    vx = at["command vx"]
+    assert low <= seen.minimum[vx] < 0.9 * low < 0.9 * high < seen.maximum[vx] <= high
+    assert max(seen.maximum[at["gait_clock sin"]], -seen.minimum[at["gait_clock cos"]]) <= 1
+    # A still and noiseless robot would show the same gyroscope at every tick.
+    gyro = at["base_ang_vel x"]
+    assert seen.high[gyro] - seen.low[gyro] > 2 * 0.25 * config.task.noise["base_ang_vel"]
 
 
 def test_the_golden_actions_of_a_checkpoint_are_the_training_networks(from_checkpoint, load):

@@ -237,6 +237,16 @@ def test_the_imu_arrives_in_our_order_of_the_quaternion(make):
     negotiate(contract(), driver)
 
 
+def test_who_only_watches_cannot_send(make):
+    driver, alive = make(watch_only=True)
+    driver.open(NAMES, FEET)
+    assert within(2, driver.read).state.joint_pos == pytest.approx(np.linspace(-1, 1, 12))
+    for send in (lambda: driver.write(MotorCommand(*np.ones((3, 12)))), driver.damp):
+        with pytest.raises(AssertionError):
+            send()
+    assert not alive.commands
+
+
 def test_what_the_messages_do_not_carry_is_not_offered(make):
     driver, _ = make(signals=frozenset({"joint_pos", "base_quat", "base_ang_vel"}))
     driver.open(NAMES, FEET)

@@ -227,6 +227,19 @@ def test_a_running_controller_is_refused(make):
     assert pair.end.calls == [unitree_motion.CHECK_MODE]  # asked, and touched nothing
 
 
+def test_who_only_watches_lets_the_controller_run_and_is_not_noticed(make):
+    pair = make(motion="normal", watch_only=True)
+    watch = pair.end.bus.watch(COMMANDS)
+    pair.open()
+    assert pair.sample().state.joint_pos == pytest.approx(pair.pose)
+    assert pair.end.calls == [] and pair.end.motion == "normal"  # nothing was even asked
+    for send in (pair.write, pair.driver.damp):
+        with pytest.raises(AssertionError):
+            send()
+    time.sleep(0.2)
+    assert watch.writers() == () and not pair.robot.commands
+
+
 def test_it_is_released_when_asked_to_after_lying_down(make):
     pair = make(motion="normal", motion_mode="release").open()
     m = unitree_motion

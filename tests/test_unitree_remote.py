@@ -61,11 +61,11 @@ def test_half_a_chord_is_no_stop(held):
     [
         ({"ly": 1.0}, (1.0, 0, 0)),  # forward to the end: the end of the trained range
         ({"ly": -1.0}, (-0.5, 0, 0)),
-        ({"ly": 0.5}, (0.5, 0, 0)),
+        ({"ly": 0.54}, (0.5, 0, 0)),
         ({"lx": 1.0}, (0, -0.3, 0)),  # the stick to the right: the robot to the right, -y
         ({"lx": -1.0}, (0, 0.4, 0)),
         ({"rx": 1.0}, (0, 0, -0.7)),  # turn right
-        ({"rx": -0.5}, (0, 0, 0.4)),
+        ({"rx": -0.54}, (0, 0, 0.4)),
         ({"ry": 1.0}, (0, 0, 0)),
         ({"ly": 0.04, "rx": -0.04}, (0, 0, 0)),  # let go
     ],

@@ -6,7 +6,9 @@ Heavy imports happen inside the commands, so that `--help` and wrong input answe
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError, RefusedError
@@ -65,9 +67,10 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         if name == "describe":
             sub.add_argument("--json", action="store_true", help="print the contract as JSON")
+    _add_command(commands)
     text = "recompute a log of `run --record`, bit for bit"
     sub = commands.add_parser("replay", help=text, description=text.capitalize() + ".")
-    sub.add_argument("log", type=Path, metavar="LOG", help="the log, *.npz")
+    sub.add_argument("log", type=Path, metavar="LOG", help="the log")
     sub.add_argument("file", type=Path, metavar="FILE", help="the policy file that ran")
     sub.set_defaults(function=_replay)
     text = "inject a fault into every guard of the safety envelope, and show that it fires"
@@ -122,9 +125,16 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="HZ",
         help="send each command again at this rate, for robots that need it (200 to 500)",
     )
-    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    _add_sources(add)
+    add("--shadow", action="store_true", help="send nothing; score targets against what it does")
     add("--seconds", type=_positive, metavar="S", help="stop after S seconds, standing up included")
-    add("--record", type=Path, metavar="FILE.npz", help="write every tick, for `replay`")
+    add(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="the log (default: a new file)",
+    )
+    add("--no-record", action="store_true", help="leave no log")
     sub.set_defaults(function=_run)
 
 
@@ -158,6 +168,28 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     add("--seconds", type=_positive, default=60.0, help="of the run; the rest scales with it")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     sub.set_defaults(function=_bench)
+
+
+def _add_sources(add: Callable[..., Any]) -> None:
+    sources = "of commands: fixed, keyboard, gamepad, udp, remote (unitree) or cmd_vel (ROS 2)"
+    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    add("--source", metavar="NAME", help=sources)
+    add("--gamepad", metavar="DEVICE", help="/dev/input/eventN (default: the first gamepad)")
+    add("--listen", default="127.0.0.1", metavar="HOST[:PORT]", help="where source udp listens")
+    add("--key", type=Path, metavar="FILE", help="the key that source udp shares with its sender")
+
+
+def _add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "send commands to a node that runs with --source udp, or stop it"
+    sub = commands.add_parser("command", help=text, description=text.capitalize() + ".")
+    add = sub.add_argument
+    add("values", nargs="?", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    add("--to", default="127.0.0.1", metavar="HOST[:PORT]", help="where the node listens")
+    add("--seconds", type=_positive, default=1.0, metavar="S", help="how long (default: 1)")
+    add("--stop", action="store_true", help="emergency stop")
+    add("--key", type=Path, metavar="FILE", help="the key that the node shares")
+    add("--new-key", type=Path, metavar="FILE", help="only write a new key")
+    sub.set_defaults(function=_command)
 
 
 def _positive(text: str) -> float:
@@ -202,12 +234,19 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from robot_ppo_export.node import recorder, replay
+    from robot_ppo_export.node import log_file, replay
     from robot_ppo_export.policy import Policy
 
-    rows, meta = recorder.load(options.log)
+    rows, meta = log_file.load(options.log)
     ticks = replay.replay(Policy(options.file), rows, meta)
     print(f"{options.log}: {ticks} of {len(rows['time'])} ticks recomputed, every bit equal")
+    return 0
+
+
+def _command(options: argparse.Namespace) -> int:
+    from robot_ppo_export.node.commands import choose
+
+    choose.send(options)
     return 0
 
 

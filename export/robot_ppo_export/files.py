@@ -7,8 +7,11 @@ from pathlib import Path
 from robot_ppo_export.errors import InputError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: temporary file beside it, fsync, rename; else `InputError`."""
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write `data` to `path`: temporary file beside it, fsync, rename; else `InputError`.
+
+    `mode` are its permissions, by default those of any new file of this user.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -17,9 +20,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
+            os.chmod(name, ordinary_mode() if mode is None else mode)
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -27,6 +28,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def ordinary_mode() -> int:
+    """Return the permissions that a new file of this user has; a temporary file has fewer."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.terms import COMMAND
 from robot_ppo_export.errors import RefusedError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +45,35 @@ class Normalizer(_Struct, frozen=True):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     clip: float
+
+
+class Distribution(_Struct, frozen=True):
+    """What the observation was while this policy ran in its training world.
+
+    Quantiles of each entry, (size,), in the units that the network sees (scaled and clipped, not
+    normalized), over a rollout of the deterministic policy with noise, randomization and pushes.
+    """
+
+    robot_ticks: int
+    """Observations that the quantiles were taken over."""
+    minimum: tuple[float, ...]
+    low: tuple[float, ...]
+    """0.1 %: below the extremes, which are single events such as a fall."""
+    median: tuple[float, ...]
+    high: tuple[float, ...]
+    """99.9 %"""
+    maximum: tuple[float, ...]
+
+
+LEVELS = {"minimum": 0.0, "low": 0.001, "median": 0.5, "high": 0.999, "maximum": 1.0}
+"""Field of `Distribution` -> its share of the observations below it."""
+
+
+def distribution(observations: np.ndarray) -> Distribution:
+    """Return the quantiles of observations (m, size)."""
+    values = np.quantile(observations, list(LEVELS.values()), axis=0).astype(np.float32)
+    rows = {name: tuple(row.tolist()) for name, row in zip(LEVELS, values, strict=True)}
+    return Distribution(robot_ticks=len(observations), **rows)
 
 
 class Network(_Struct, frozen=True):
@@ -86,6 +115,8 @@ class Contract(_Struct, frozen=True, kw_only=True):
     """Cycles per second of the gait clock [Hz]."""
     commands: CommandRanges
     normalizer: Normalizer
+    distribution: Distribution | None = None
+    """None in a contract that was never rolled out, such as that of a run under evaluation."""
     network: Network
     training: Training
 
@@ -117,7 +148,8 @@ def from_json(text: str) -> Contract:
     if version != FORMAT_VERSION:
         raise RefusedError(
             f"the contract has format version {version!r} and this node reads {FORMAT_VERSION}: "
-            "install the robot-ppo release that wrote the file"
+            "export the run again with this release, or install the robot-ppo release that wrote "
+            "the file"
         )
     try:
         contract = msgspec.json.decode(text, type=Contract)
@@ -166,8 +198,24 @@ def _check(contract: Contract) -> None:
             )
     if not (np.array(contract.normalizer.std) > 0).all():
         raise RefusedError("normalizer.std must be above 0 everywhere")
+    _check_distribution(contract.distribution, layout.size)
     if not 0 < contract.control_period < 1:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
     bounds = contract.commands.bounds()
     if not (np.isfinite(bounds).all() and (bounds[:, 0] <= bounds[:, 1]).all()):
         raise RefusedError(f"commands {bounds.tolist()} are not ranges [low, high]")
+
+
+def _check_distribution(stated: Distribution | None, size: int) -> None:
+    """Raise `RefusedError` unless every quantile is there and none is below the one before."""
+    if stated is None:
+        return
+    rows = [getattr(stated, name) for name in LEVELS]
+    for name, row in zip(LEVELS, rows, strict=True):
+        if len(row) != size or not np.isfinite(row).all():
+            raise RefusedError(f"distribution.{name} must be {size} finite numbers, got {len(row)}")
+    if stated.robot_ticks < 1 or (np.diff(rows, axis=0) < 0).any():
+        raise RefusedError(
+            f"distribution: {', '.join(LEVELS)} must ascend in every entry, over 1 observation or "
+            f"more (there are {stated.robot_ticks})"
+        )

@@ -9,7 +9,7 @@ the first value. The vector is the terms in order, each contiguous.
     observation = observer.observe(inputs)            # (1024, layout.size) float32
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +28,23 @@ class TermSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Bound on the absolute value, in the term's unit, before scaling."""
     history: int = 1
     """Number of consecutive values, the newest last."""
+
+
+class Entry(NamedTuple):
+    """One number of the observation vector."""
+
+    term: str
+    part: str
+    """The joint, the axis, or whatever the term's numbers are called."""
+    age: int
+    """Ticks ago; 0 but for the older values of a history."""
+    unit: str
+    """Of the value before `scale`."""
+    scale: float
+
+    def __str__(self) -> str:
+        """Return the name, e.g. "joint_vel FL_calf_joint"."""
+        return f"{self.term} {self.part}" + (f" {self.age} ticks ago" if self.age else "")
 
 
 class Layout:
@@ -59,6 +76,20 @@ class Layout:
     def signals(self) -> tuple[str, ...]:
         """The measured signals that the observation needs."""
         return tuple(sorted({s for spec in self.specs for s in TERMS[spec.name].reads}))
+
+    def entries(self, joints: tuple[str, ...]) -> tuple[Entry, ...]:
+        """Return what each number of the vector is; `joints` are the joints' names."""
+        entries = []
+        for spec in self.specs:
+            term = TERMS[spec.name]
+            parts = term.parts or joints
+            units = term.unit.split(", ")
+            if len(units) != len(parts):
+                units = [term.unit] * len(parts)
+            for age in range(spec.history - 1, -1, -1):
+                pairs = zip(parts, units, strict=True)
+                entries += [Entry(spec.name, part, age, unit, spec.scale) for part, unit in pairs]
+        return tuple(entries)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return one row per term: name, offset, size, unit, frame, scale, clip, history."""

@@ -13,6 +13,7 @@ from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.state import RobotState
 
 COMMAND = ("vx [m/s, body]", "vy [m/s, body]", "yaw_rate [rad/s]")
+AXES = ("x", "y", "z")
 STANDING_BELOW = 0.05
 """A command whose norm is below this means: stand still."""
 
@@ -53,32 +54,36 @@ class Term:
     frame: str
     reads: tuple[str, ...]
     """The signals of `RobotState` that it needs."""
+    parts: tuple[str, ...]
+    """Names of its entries; empty where they are those of the joints."""
 
 
 TERMS: dict[str, Term] = {}
 
 
-def _term(size: str, unit: str, frame: str, reads: tuple[str, ...] = ()) -> Callable:
+def _term(
+    size: str, unit: str, frame: str, reads: tuple[str, ...] = (), parts: tuple[str, ...] = ()
+) -> Callable:
     def register(function: Callable[[Inputs], Array]) -> Callable[[Inputs], Array]:
-        TERMS[function.__name__] = Term(function, size, unit, frame, reads)
+        TERMS[function.__name__] = Term(function, size, unit, frame, reads, parts)
         return function
 
     return register
 
 
-@_term("3", "rad/s", "body", ("base_ang_vel",))
+@_term("3", "rad/s", "body", ("base_ang_vel",), AXES)
 def base_ang_vel(inputs: Inputs) -> Array:
     """Angular velocity of the base, from the gyroscope."""
     return inputs.state.base_ang_vel
 
 
-@_term("3", "1", "body", ("base_quat",))
+@_term("3", "1", "body", ("base_quat",), AXES)
 def projected_gravity(inputs: Inputs) -> Array:
     """Direction of gravity seen from the body; (0, 0, -1) when level."""
     return frames.projected_gravity(inputs.state.base_quat)
 
 
-@_term("3", "m/s, m/s, rad/s", "body")
+@_term("3", "m/s, m/s, rad/s", "body", parts=("vx", "vy", "yaw_rate"))
 def command(inputs: Inputs) -> Array:
     """Wanted velocity: forward, left, turning left."""
     return inputs.command
@@ -102,7 +107,7 @@ def last_action(inputs: Inputs) -> Array:
     return inputs.last_action
 
 
-@_term("2", "1", "none")
+@_term("2", "1", "none", parts=("sin", "cos"))
 def gait_clock(inputs: Inputs) -> Array:
     """Sine and cosine of the gait phase; both 0 when the command says to stand still."""
     xp = inputs.phase.__array_namespace__()

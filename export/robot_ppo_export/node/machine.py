@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from robot_ppo_export.contract.spec import Limits
+from robot_ppo_export.node.monitor import Monitor
 from robot_ppo_export.node.motion import FADE, Motion
 from robot_ppo_export.node.preflight import Check, Watch
 from robot_ppo_export.node.requests import Requests
@@ -50,6 +51,7 @@ class Machine:
         self.policy, self.situation, self.watch = policy, situation, watch
         self.envelope = Envelope(policy.contract.robot, limits)
         self.motion = Motion(policy)
+        self.monitor = Monitor(policy.contract)
         self.on_event = on_event
         self.requests = Requests()
         self.state = State.PASSIVE
@@ -132,6 +134,8 @@ class Machine:
                 self.policy.observation,
                 True,
             )
+            for text in self.monitor.watch(s.observation):
+                self._note(now, text)
         elif state is State.WIGGLE and self.wiggle:
             target = self.wiggle.target(elapsed)
         else:
@@ -241,6 +245,7 @@ class Machine:
             self._wait(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
             return None
         self.policy.reset()
+        self.monitor.reset()
         return Event.ARMED, "running the policy"
 
     def _leave_halt(self, now: float) -> Due:

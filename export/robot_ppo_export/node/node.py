@@ -73,12 +73,13 @@ class Node:
         """
         robot = policy.contract.robot
         self.policy, self.driver, self.clock, self.recorder = policy, driver, clock, recorder
+        self.on_event = on_event
         self.period = policy.contract.control_period
         self.limits = limits or robot.safety
         self.situation = s = blank(len(robot.joints), len(robot.feet), policy.layout.size)
         self.senses = Senses(policy.contract, driver, commands, s)
         watch = Watch(policy.contract, ticks=round(SECONDS / self.period))
-        self.machine = Machine(policy, s, self.limits, watch, on_event)
+        self.machine = Machine(policy, s, self.limits, watch, self._tell)
         self.machine.may_stand, self.machine.armed = stand or arm, arm
         if wiggle:
             kp, kd = self.machine.motion.gains[State.WIGGLE]
@@ -272,6 +273,13 @@ class Node:
         machine.envelope.reset()
         s.age = math.inf
 
+    def _tell(self, now: float, text: str) -> None:
+        """Pass an event on: to the log, and to whoever listens."""
+        if self.recorder:
+            self.recorder.event(now, text)
+        if self.on_event:
+            self.on_event(now, text)
+
     def _record(
         self, recorder: Recorder, now: float, missed: int, late: float, duration: float
     ) -> None:
@@ -288,6 +296,7 @@ class Node:
             measured=s.measured.flat,
             health=s.health.flat,
             others=s.others,
+            source=senses.commands.name,
             wanted=senses.wanted[0],
             wanted_age=senses.wanted[1],
             command=self.command,
@@ -298,6 +307,7 @@ class Node:
             kp=sent.kp,
             kd=sent.kd,
             guards=machine.envelope.fired,
+            outside=machine.monitor.outside,
             late=late,
             duration=duration,
         )

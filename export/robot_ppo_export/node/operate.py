@@ -8,24 +8,28 @@ import contextlib
 import math
 import signal
 import sys
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
+from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import commands, drivers, limits, realtime, recorder
+from robot_ppo_export.node import commands, drivers, limits, log_file, realtime
 from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.commands.base import Hands
+from robot_ppo_export.node.commands.choose import choose
+from robot_ppo_export.node.commands.udp import UdpCommands
 from robot_ppo_export.node.console import Console
 from robot_ppo_export.node.drivers.base import Connection, HandsOver
+from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
+from robot_ppo_export.node.log_writer import LogWriter
 from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
+from robot_ppo_export.node.recorder import for_policy
+from robot_ppo_export.node.shadow import ReadOnly, Shadow
 from robot_ppo_export.node.states import ENDING, State
 from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
-RING_SECONDS = 600.0
-"""How much of a long run `--record` keeps [s]: its end."""
 RING_MARGIN = 10.0
 """What a run of `--seconds` takes longer, to sit down and to damp [s]."""
 
@@ -49,31 +53,17 @@ class Operator:
         self.interactive = sys.stdin.isatty()
         self.start = commands.parse(options.command)
         self.keyboard: commands.Keyboard | None = None
-        self.recorder = None
+        self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
+        self.log: LogWriter | None = None
         safety = self.policy.contract.robot.safety
-        if options.record:
-            length = math.inf if options.seconds is None else options.seconds + RING_MARGIN
-            self.recorder = recorder.for_policy(self.policy, min(length, RING_SECONDS))
-        contract = self.policy.contract
-        connection = Connection(
-            robot=contract.robot,
-            control_period=contract.control_period,
-            wait=options.wait,
-            host=options.host,
-            port=options.port,
-            interface=options.interface,
-            domain=options.domain,
-            peers=tuple(options.peer),
-            motion_mode=options.motion_mode,
-            allow_silent_writers=options.allow_silent_writers,
-            log=recorder.load(options.log) if options.log else None,
-        )
-        self.driver = drivers.create(options.driver, self.clock, connection)
+        self.connection = _connection(options, self.policy.contract)
+        self.driver = drivers.create(options.driver, self.clock, self.connection)
+        self.source = self._source()
         self.node = Node(
             self.policy,
             self.driver,
             self.clock,
-            self._source(),
+            self.source,
             self.recorder,
             stand=options.stand,
             arm=options.arm,
@@ -85,7 +75,9 @@ class Operator:
             self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
-        self._saving: threading.Thread | None = None
+        if self.recorder:
+            seconds = options.seconds and options.seconds + RING_MARGIN
+            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
@@ -101,6 +93,8 @@ class Operator:
         try:
             with self._signals(), self.keyboard or contextlib.nullcontext():
                 node.prepare()
+                if self.log:
+                    self.log.start()
                 self._start_watchdog()
                 self._announce()
                 node.run(seconds, self._on_tick)
@@ -112,17 +106,18 @@ class Operator:
         return 3 if node.fault else 0
 
     def _source(self) -> commands.CommandSource:
-        if not self.interactive:
-            return commands.FixedCommand(self.start)
+        """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
+        hands = Hands(damp=lambda why: self.node.damp(why), go=lambda: self.node.arm())
         keys = {
-            "p": lambda: self.node.arm(),
+            "p": hands["go"],
             "o": lambda: self.node.stop("key o"),
             "x": lambda: self.node.damp("key x"),
             "r": lambda: self.node.reset(),
         }
-        self.keyboard = commands.Keyboard(bounds, self.start, keys)
-        return self.keyboard
+        if self.interactive:
+            self.keyboard = commands.Keyboard(bounds, self.start, keys)
+        return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
 
     def _start_watchdog(self) -> None:
         """Start the process that damps when this one cannot, where the driver lets it."""
@@ -188,9 +183,8 @@ class Operator:
     def _event(self, now: float, text: str) -> None:
         node = self.node
         self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
-        if node.fault and self.recorder and not self._saving:
-            self._saving = threading.Thread(target=self._save, daemon=True)
-            self._saving.start()
+        if node.fault and self.log:
+            self.log.sync()
 
     def _prompt(self, text: str) -> str:
         """Return what a person can do now, where the node waits for one."""
@@ -220,29 +214,19 @@ class Operator:
             f"guards: {guards or 'none'}"
         )
 
-    def _save(self) -> None:
-        """Write the log as it stands; called on a fault and at the end."""
-        assert self.recorder is not None
-        self.recorder.meta["events"] = list(self.node.events)
-        self.recorder.meta["fault"] = self.node.fault
-        try:
-            self.recorder.save(self.options.record)
-        except InputError as error:  # a full disk must not take the node down with it
-            self.console.say(f"the log is not written: {error}")
-
     def _finish(self) -> None:
-        """Say how it went and write the log."""
+        """Say how it went and close the log."""
         node = self.node
         if node.ticks:
             self.console.say(self._status())
             for line in node.envelope.report(node.situation):
                 self.console.say(f"guard: {line}")
-        if self.recorder and node.ticks:
-            if self._saving:
-                self._saving.join()
-            self._save()
-            kept = min(self.recorder.count, self.recorder.ticks)
-            self.console.say(f"log: {self.options.record} ({kept} ticks)")
+        if isinstance(self.source, UdpCommands):
+            self.console.say(self.source.remarks())
+        if self.log:
+            self.log.close()
+            if node.ticks:
+                self.console.say(str(self.log))
         self.console.close()
         if node.fault:
             print(f"robot-ppo-node: the run ended in a fault: {node.fault}", file=sys.stderr)
@@ -250,12 +234,47 @@ class Operator:
 
 def run(options: argparse.Namespace) -> int:
     """Run a policy as the command line says; return the exit code."""
-    if options.record:
-        _check_folder(options.record)
-    return Operator(options).run()
+    return look_on(options) if options.shadow else Operator(options).run()
 
 
-def _check_folder(path: Path) -> None:
-    """Raise `InputError` before the robot moves, if the log could not be written after it did."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"--record {path}: give a file in a folder that exists")
+def look_on(options: argparse.Namespace) -> int:
+    """Run in shadow mode as the command line says; return the exit code."""
+    if options.stand or options.arm:
+        raise InputError("--shadow sends nothing, so there is nothing to --stand or to --arm")
+    policy, clock = Policy(options.file), MonotonicClock()
+    connection = _connection(options, policy.contract)
+    driver = ReadOnly(drivers.create(options.driver, clock, connection))
+    bounds = policy.contract.commands.bounds()
+    hands = Hands(damp=lambda why: None, go=lambda: None)
+    source = choose(options, bounds, hands, driver, connection, None)
+    shadow = Shadow(policy, driver, clock, source)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}
+    try:
+        shadow.prepare()
+        print(f"{policy.path.name} looks on; nothing is sent", flush=True)
+        shadow.run(options.seconds)
+        print(shadow.report())
+    finally:
+        driver.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
+    """Return where the command line says that the robot is."""
+    return Connection(
+        robot=contract.robot,
+        control_period=contract.control_period,
+        wait=options.wait,
+        host=options.host,
+        port=options.port,
+        interface=options.interface,
+        domain=options.domain,
+        peers=tuple(options.peer),
+        motion_mode=options.motion_mode,
+        allow_silent_writers=options.allow_silent_writers,
+        watch_only=options.shadow,
+        log=log_file.load(options.log) if options.log else None,
+    )

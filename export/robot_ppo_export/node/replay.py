@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
@@ -29,6 +28,7 @@ STAGES = (
     *("policy_tick", "node_state", "guards", "flags"),
 )
 """Columns that are recomputed, in the order in which a tick computes them."""
+JOINT_STAGES = ("action", "target", "kp", "kd")
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,14 @@ class _Tape:
 class _TapedCommands:
     """The log as command source."""
 
+    name = ""
+
     def __init__(self, tape: _Tape) -> None:
         self.tape = tape
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
         rows, at = self.tape.rows, self.tape.at
+        self.name = rows["source"][at].decode("ascii", "replace")
         return rows["wanted"][at], float(rows["wanted_age"][at])
 
 
@@ -124,7 +127,7 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         )
     count = len(rows["time"])
     again = for_policy(policy, 0)
-    if count == 0 or any(rows[name].shape[1:] != again.columns[name].shape[1:] for name in rows):
+    if count == 0 or meta["widths"] != again.meta["widths"]:
         raise InputError("the log is empty, or its columns do not have this policy's sizes")
     tape = _Tape(rows, policy)
     node = Node(
@@ -139,11 +142,10 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         limits=msgspec.convert(meta.get("limits", {}), Limits),
     )
     node.prepare()
-    wrapped = meta.get("recorded", count) > count
-    first = _take_up(node, tape, rows) if wrapped else 0
+    first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):
         _play(node, tape, t)
-        mismatch = _compare(rows, t, again, policy.layout)
+        mismatch = _compare(rows, t, again, policy)
         if mismatch:
             raise RefusedError(f"the log is not reproduced: {mismatch}")
     return count - first
@@ -166,7 +168,7 @@ def _play(node: Node, tape: _Tape, t: int) -> None:
 
 
 def _compare(
-    rows: dict[str, np.ndarray], t: int, again: Recorder, layout: Layout
+    rows: dict[str, np.ndarray], t: int, again: Recorder, policy: Policy
 ) -> Mismatch | None:
     """Return the first number of tick `t` whose bits differ, or None."""
     for stage in STAGES:
@@ -176,16 +178,16 @@ def _compare(
         a, b = np.atleast_1d(old), np.atleast_1d(new)
         bits = a.view(np.uint8).reshape(len(a), -1) != b.view(np.uint8).reshape(len(b), -1)
         i = int(bits.any(axis=1).argmax())
-        return Mismatch(t, stage, _place(stage, i, old.ndim, layout), a[i].item(), b[i].item())
+        return Mismatch(t, stage, _place(stage, i, old.ndim, policy), a[i].item(), b[i].item())
     return None
 
 
-def _place(stage: str, i: int, ndim: int, layout: Layout) -> str:
-    """Return the name of number `i` of a stage."""
-    if stage != "observation":
-        return f"[{i}]" if ndim else ""
-    name = next(name for name, part in layout.slices.items() if part.start <= i < part.stop)
-    return f" term {name}[{i - layout.slices[name].start}]"
+def _place(stage: str, i: int, ndim: int, policy: Policy) -> str:
+    """Return the name of number `i` of a stage: a term and its part, a joint, an index."""
+    joints = policy.contract.robot.joint_names
+    if stage == "observation":
+        return f" term {policy.layout.entries(joints)[i]}"
+    return "" if not ndim else f" {joints[i]}" if stage in JOINT_STAGES else f"[{i}]"
 
 
 def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:

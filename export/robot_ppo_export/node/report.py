@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.contract import LEVELS, Contract
 from robot_ppo_export.node.drivers.base import needed_signals
 from robot_ppo_export.node.selftest import Result
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
@@ -80,6 +80,7 @@ def describe_page(policy: Policy) -> str:
         ("Commands it was trained with", _commands(contract)),
         ("Safety limits", _limits(contract)),
         ("Training", _training(contract)),
+        ("What it saw in training", _seen(contract)),
     )
     return "\n\n".join(f"{title}\n{'=' * len(title)}\n{body}" for title, body in parts)
 
@@ -151,3 +152,16 @@ def _training(contract: Contract) -> str:
         *(f"noise on {k}: +-{v:g}" for k, v in sorted(training.noise.items())),
     ]
     return "\n".join(lines)
+
+
+def _seen(contract: Contract) -> str:
+    """Return the quantiles of each entry of the observation, in the unit of its term."""
+    seen = contract.distribution
+    if seen is None:
+        return "not stated: the node cannot tell whether it leaves what training showed it"
+    rows = []
+    for i, entry in enumerate(contract.resolve().entries(contract.robot.joint_names)):
+        if entry.age == 0:
+            rows.append((str(entry), *(getattr(seen, k)[i] / entry.scale for k in LEVELS)))
+    header = ("entry", *(f"{100 * share:g} %" for share in LEVELS.values()))
+    return f"{seen.robot_ticks} observations, quantiles\n\n" + table(header, rows)

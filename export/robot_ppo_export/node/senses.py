@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_export.node.commands import COMMAND_TIMEOUT, CommandSource
+from robot_ppo_export.node.commands.base import CommandSource, bounded
 from robot_ppo_export.node.drivers.base import Driver, SeesWriters
 from robot_ppo_export.node.situation import Situation
 
@@ -50,11 +50,4 @@ class Senses:
             self.wanted = wanted, age = self.commands.read(now)
         except Exception:  # an operator's device that is gone must not bring the robot down
             self.wanted = wanted, age = np.zeros(3, np.float32), math.inf
-        x, y, turn = wanted.tolist()
-        # The sum is finite only if all three are.
-        if age <= COMMAND_TIMEOUT and math.isfinite(x + y + turn):
-            (x0, x1), (y0, y1), (turn0, turn1) = self._bounds
-            x, y, turn = min(max(x, x0), x1), min(max(y, y0), y1), min(max(turn, turn0), turn1)
-        else:
-            x = y = turn = 0.0
-        self.command = np.array((x, y, turn), np.float32)
+        self.command = bounded(wanted, age, self._bounds)

@@ -76,7 +76,7 @@ class DriverFault(RuntimeError):
 
 
 Log = tuple[dict[str, np.ndarray], dict[str, Any]]
-"""Columns and meta data of a recorded run, as recorder.py reads them."""
+"""Columns and meta data of a recorded run, as log_file.py reads them."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ class Connection:
     """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
     allow_silent_writers: bool = False
     """Tolerate others that could command the motors, as long as they do not."""
+    watch_only: bool = False
+    """Shadow mode: somebody else moves the robot. `open` asks nothing of it, `write` fails."""
     log: Log | None = None
     """What driver `replay` plays back."""
 

@@ -56,6 +56,7 @@ class Ros2Driver:
         self._imu: Imu | None = None
         self._stamps: dict[str, Stamp] = {}
         self._sequence = 0
+        self._settled = False  # whether joints and signals are those of `open`
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Wait for both topics and map by name; `RefusedError` where that fails."""
@@ -71,6 +72,9 @@ class Ros2Driver:
             self.joint_names = state.names
             self.signals = frozenset(_offered(state, imu))
             self.map = JointMap(joints, self.joint_names, self.name)
+            self._settled = True
+            if c.watch_only:
+                return
             writer = self.bus.writer(JOINT_COMMANDS, idl.Float64MultiArray)
         except BaseException:
             self.close()
@@ -117,6 +121,7 @@ class Ros2Driver:
         if self.bus:
             self.bus.close()
         self.repeater = self.bus = None
+        self._settled = False
 
     def _damping(self, kd: np.ndarray) -> bytes:
         """Return damping with `kd` (joints,) [N m s/rad] in the contract's order."""
@@ -167,7 +172,7 @@ class Ros2Driver:
         last = self._stamps.get(type(message).__name__)
         if any(message.stamp) and last is not None and message.stamp <= last:
             raise MalformedCdrError("duplicated" if message.stamp == last else "reordered")
-        if self.repeater is None:
+        if not self._settled:
             return
         if isinstance(message, JointState) and set(message.names) != set(self.joint_names):
             raise MalformedCdrError("joints")

@@ -98,8 +98,8 @@ class UnitreeDriver:
 
         `DriverFault` where somebody else commands the motors, or the remote control says stop.
         """
-        assert self.repeater is not None, "open() comes first"
-        if self.repeater.fault:
+        assert self.bus is not None, "open() comes first"
+        if self.repeater and self.repeater.fault:
             raise DriverFault(self.repeater.fault)
         payload = self._states.newest()
         message = self._decoded(payload) if payload is not None else None
@@ -164,6 +164,8 @@ class UnitreeDriver:
         self._watch = self.bus.watch(COMMANDS)
         state_writers = self.bus.watch(STATES)
         first = self._first_state()
+        if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
+            return
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
         self.clock.sleep_until(joined + SETTLE)
         self._others.newest()  # what the vendor's controller said before it let go
@@ -244,8 +246,7 @@ class UnitreeDriver:
             self.remote_heard = self.clock.now()
         if self.remote and self.remote.e_stop:
             self._e_stop = f"remote control: {' and '.join(sorted(unitree_remote.E_STOP))} pressed"
-        if self._e_stop:
-            assert self.repeater is not None
+        if self._e_stop and self.repeater:
             if self.repeater.active:
                 self.repeater.damp()
             raise DriverFault(self._e_stop)

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from robot_ppo_export.node.commands.base import from_sticks
+
 BUTTONS = (
     *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
     *("A", "B", "X", "Y", "up", "right", "down", "left"),
@@ -18,8 +20,6 @@ BUTTONS = (
 """Name of each bit, lowest first."""
 E_STOP = frozenset({"L2", "B"})
 """Held together, they damp: the chord that the vendor's own deployment code uses."""
-DEADBAND = 0.05
-"""A stick that is let go rests this near to zero."""
 _STICKS = struct.Struct("<4xfff4xf16x")
 
 
@@ -45,14 +45,10 @@ class Remote:
     def command(self, bounds: np.ndarray) -> np.ndarray:
         """Return the command (3,): vx, vy [m/s], yaw rate [rad/s], body frame.
 
-        A stick at its end asks for the end of the trained range, to either side.
-
         Args:
             bounds: the trained ranges, (3, 2).
         """
-        sticks = np.array([self.ly, -self.lx, -self.rx], np.float32)
-        sticks[np.abs(sticks) < DEADBAND] = 0
-        return np.where(sticks > 0, sticks * bounds[:, 1], -sticks * bounds[:, 0]).astype("f4")
+        return from_sticks(np.array([self.ly, -self.lx, -self.rx]), bounds)
 
 
 def decode(data: bytes) -> Remote | None:

@@ -1,42 +1,13 @@
-"""Command sources: what the operator wants, as vx [m/s], vy [m/s], yaw rate [rad/s], body frame.
-
-A source is asked once per tick and must not block. It says how old its command is; the node turns
-a command that is older than `COMMAND_TIMEOUT` into zero, and clips the rest to the ranges that the
-policy was trained with.
-"""
+"""Keys of a terminal as command source."""
 
 import os
 import select
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-
-from robot_ppo_export.errors import InputError
-
-COMMAND_TIMEOUT = 0.5
-"""Age [s] at which a command no longer counts: half a second of walking blind is 0.5 m."""
-
-
-class CommandSource(Protocol):
-    """Where commands come from."""
-
-    def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the newest command (3,) and its age [s] at the time `now` [s]."""
-        ...
-
-
-class FixedCommand:
-    """One command for the whole run."""
-
-    def __init__(self, command: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
-        self.command = np.array(command, np.float32)
-
-    def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the command; it never ages."""
-        return self.command, 0.0
 
 
 class Keyboard:
@@ -46,6 +17,7 @@ class Keyboard:
     reports no key releases. A terminal that is gone makes the command infinitely old.
     """
 
+    name = "keyboard"
     HELP: ClassVar = "w/s forward  a/d sideways  q/e turn  space zero"
     MOVES: ClassVar = {
         "w": (0, 1),
@@ -118,16 +90,3 @@ class Keyboard:
             self.command[:] = 0
         elif key in self.keys:
             self.keys[key]()
-
-
-def parse(text: str) -> tuple[float, float, float]:
-    """Return the command that "VX,VY,YAW" says, or raise `InputError`."""
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 3 or not np.isfinite(values).all():
-        raise InputError(
-            f"--command {text!r} is not three numbers VX,VY,YAW [m/s, m/s, rad/s]: try 0.5,0,0"
-        )
-    return values
