@@ -143,7 +143,7 @@ def _train(a: argparse.Namespace) -> None:
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
     text = (
-        "Say what is wrong with a run and what to do about it. The exit code is 0 whatever it "
+        "Say what is wrong with a training and what to do about it. The exit code is 0 whatever it "
         "finds (--json tells scripts), and 2 if there is no run to read."
     )
     p = _command(commands, _doctor, "doctor", text)

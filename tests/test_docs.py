@@ -21,8 +21,12 @@ from robot_ppo import assets, config, play_script
 from robot_ppo import cli as workstation
 from robot_ppo_export import cli as robot_side
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.node import limits, preflight
+from robot_ppo_export.node.states import State
+from robot_ppo_export.policy import Policy
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+FRONT = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SAFETY.md"))
+PAGES = (*FRONT, *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
 
 MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_export.cli"}
@@ -39,6 +43,10 @@ TINY = {
     ],
 }
 """What a command gets on top, so that running it takes seconds."""
+SHELL = ("", "sh", "bash")
+"""Languages of the fenced blocks whose commands run here."""
+HARDWARE = "robot"
+"""Language of the fenced blocks whose commands need a robot, or what one left: they are parsed."""
 LASTS = ("--seconds", "60")
 """How long a robot in the background lives at the most."""
 
@@ -55,9 +63,9 @@ def inline(page):
     return re.findall(r"`([^`\n]+)`", text)
 
 
-def lines(page, *tools):
+def lines(page, *tools, languages=(*SHELL, HARDWARE)):
     """The command lines of a page's fenced blocks that call one of `tools`, in order."""
-    shown = [line for text in blocks(page, "", "sh", "bash") for line in text.splitlines()]
+    shown = [line for text in blocks(page, *languages) for line in text.splitlines()]
     return [line for line in shown if line.split(" ")[0] in tools]
 
 
@@ -103,6 +111,20 @@ def test_every_command_line_parses_and_its_robot_or_task_exists(page, line):
     parsed = parser_of(tool).parse_args(arguments)
     assert getattr(parsed, "task", None) is None or config.load_task(parsed.task)
     assert getattr(parsed, "robot", None) in (None, *assets.robot_names())
+
+
+def test_only_what_needs_a_robot_is_spared_from_running():
+    """A block marked as hardware drives a real network interface, or reads what that left."""
+    made = set()
+    for page in PAGES:
+        for line in lines(page, *MODULES, languages=(HARDWARE,)):
+            parsed = parser_of(words(line)[0]).parse_args(words(line)[1:])
+            if words(line)[1] == "run":
+                assert parsed.driver in ("unitree", "ros2") and parsed.interface != "lo", line
+                made |= {parsed.record} - {None}
+            else:
+                assert parsed.log in made, line
+    assert made
 
 
 @pytest.mark.parametrize("page, line", shown(*MODULES, how=in_text))
@@ -201,6 +223,45 @@ def test_the_node_has_what_its_page_shows():
         eval(ast.unparse(attribute), {"node": node})
 
 
+@pytest.mark.parametrize("page", ["deploy.md", "envelope.md"])
+def test_the_limits_files_that_are_shown_tighten_the_shipped_policy(page, tmp_path):
+    ((name, text),) = files(ROOT / "docs" / page).items()
+    (tmp_path / name).write_text(text)
+    safety = Policy(ROOT / SHIPPED).contract.robot.safety
+    assert limits.load(tmp_path / name, safety) != safety
+
+
+def said_by_the_node():
+    """Every piece of text in the node's own code."""
+    for path in (ROOT / "export" / "robot_ppo_export").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_every_refusal_that_the_deployment_page_explains_is_said_by_the_node():
+    page = (ROOT / "docs" / "deploy.md").read_text().partition("## 8.")[2]
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, re.M)
+    said = tuple(said_by_the_node())
+    unsaid = [text for text in quoted if not any(text in one for one in said)]
+    assert not unsaid
+    assert len(quoted) >= 30
+    assert not any("a sentence that nobody says" in one for one in said)
+
+
+def test_every_check_of_preflight_is_on_the_deployment_page():
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    for check in preflight.CHECKS:
+        name = check.__name__.removesuffix("_distance").replace("_", " ")
+        assert f"| `{name}` |" in page
+
+
+def test_the_states_on_the_safety_page_are_the_nodes():
+    page = (ROOT / "SAFETY.md").read_text()
+    rows = re.findall(r"^\| ([A-Z]+(?:, [A-Z]+)*) \|", page, re.M)
+    assert [State[name] for row in rows for name in row.split(", ")] == list(State)
+
+
 def test_the_script_of_the_playback_page_is_one(tmp_path):
     (text,) = blocks(ROOT / "docs" / "play.md", "yaml")
     path = tmp_path / "script.yaml"
@@ -249,9 +310,17 @@ def finish(process, line):
     assert process.returncode == 0, f"{line}\n{out}"
 
 
+def files(page):
+    """Name -> text of the YAML blocks that begin with their file's name as a comment."""
+    texts = blocks(page, "yaml")
+    return {text.splitlines()[0][2:]: text for text in texts if re.match(r"# \w+\.yaml\n", text)}
+
+
 def run_page(page, folder):
-    """Every command line of a page, in order, for real."""
-    for line in lines(page, *MODULES):
+    """Every command line of a page, in order, for real, beside the files that it shows."""
+    for name, text in files(page).items():
+        (folder / name).write_text(text)
+    for line in lines(page, *MODULES, languages=SHELL):
         if line.endswith("&") or re.search(r"&\s+#", line):
             continue  # a robot in the background: it comes with the node, below
         name, port = words(line)[1], ("--port", str(free_port()))
@@ -279,7 +348,7 @@ def test_the_readme_from_training_to_the_running_node(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.parent.name == "docs" and lines(p, *MODULES)],
+    "page", [p for p in PAGES if p.parent.name == "docs" and lines(p, *MODULES, languages=SHELL)],
     ids=lambda page: page.name,
 )  # fmt: skip
 def test_the_commands_of_the_docs_with_the_shipped_policy(page, tmp_path):

@@ -97,8 +97,8 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add = sub.add_argument
     add("file", type=Path, metavar="FILE", help="the policy file, *.onnx")
     add("--driver", required=True, help="udp, unitree or ros2; replay or fake without a robot")
-    add("--host", default="127.0.0.1", help="where the robot is (default: this computer)")
-    add("--port", type=_port, help="the robot's UDP port (default: 47100)")
+    add("--host", default="127.0.0.1", help="udp: where the robot is (default: this computer)")
+    add("--port", type=_port, help="udp: the robot's port (default: 47100)")
     add("--log", type=Path, metavar="FILE", help="replay: the log whose measurements come back")
     _add_dds(sub)
     add("--wait", type=_positive, default=10.0, metavar="S", help="wait so long for the robot")
@@ -108,8 +108,8 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="accepted for clarity: the rate always comes from the policy file",
     )
     add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
-    add("--arm", action="store_true", help="and run the policy as soon as the robot stands")
-    add("--wiggle", action="store_true", help="before standing up, try each joint and the delay")
+    add("--arm", action="store_true", help="--stand, and run the policy as soon as it stands")
+    add("--wiggle", action="store_true", help="try each joint before standing up; legs free")
     add("--limits", type=Path, metavar="FILE.yaml", help="tighten the safety envelope")
     add(
         "--no-watchdog",
