@@ -31,11 +31,10 @@ demo: $(READY) ## train a Go2, score it, export it, run it in the node, film it 
 	@echo "== 4/6 The file proves itself on this machine"
 	$(BIN)/robot-ppo-node check $(DEMO)/go2_walk.onnx
 	@echo "== 5/6 The node drives a simulated robot in another process"
-	@$(BIN)/robot-ppo sim go2 --seconds 12 & sim=$$!; \
+	@$(BIN)/robot-ppo sim go2 & sim=$$!; \
 	trap 'kill $$sim 2>/dev/null; exit 130' INT TERM; \
-	$(BIN)/robot-ppo-node run $(DEMO)/go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10 \
-		|| { code=$$?; kill $$sim 2>/dev/null; wait $$sim; exit $$code; }; \
-	wait $$sim
+	$(BIN)/robot-ppo-node run $(DEMO)/go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10; \
+	code=$$?; kill $$sim; wait $$sim; exit $$code
 	@echo "== 6/6 A video: $(DEMO)/go2_walk.mp4"
 	$(BIN)/robot-ppo play $(DEMO)/go2_walk.onnx --video $(DEMO)/go2_walk.mp4 --plot $(DEMO)/go2_walk.png
 
