@@ -17,7 +17,7 @@ DELAYS = np.arange(0.0, 0.1201, 0.001)
 INERTIAS = np.geomspace(0.003, 1.0, 60)
 """[kg m^2] that are tried."""
 PER_STEP = 3
-"""Inertias that one step tries: 20 ticks for a joint, and its neighbour's turn lasts 40 at 50 Hz."""
+"""Inertias that one step tries: 20 ticks for a joint; at 50 Hz the next one's turn lasts 40."""
 
 
 class DelayFit:
