@@ -2,7 +2,7 @@
 
     fit = DelayFit(times, answers, kp, kd)
     while not fit.done:
-        fit.step()                  # at every tick: well below a millisecond
+        fit.step()                  # at every tick: below a millisecond
     fit.delay
 
 Least squares over inertia and delay, both tried on a grid, and over the size of the answer.
@@ -16,8 +16,8 @@ DELAYS = np.arange(0.0, 0.1201, 0.001)
 """[s] that are tried."""
 INERTIAS = np.geomspace(0.003, 1.0, 60)
 """[kg m^2] that are tried."""
-PER_STEP = 4
-"""Inertias that one step tries: 15 ticks for a joint, of which there are more until the next."""
+PER_STEP = 3
+"""Inertias that one step tries: 20 ticks for a joint; at 50 Hz the next one's turn lasts 40."""
 
 
 class DelayFit:

@@ -27,7 +27,7 @@ MODE_MACHINE = 5
 """Of a G1 with 29 joints, as the vendor's simulator says."""
 NOT_IMPLEMENTED = 3203
 VOLTAGE = 28.8
-"""[V] Nominal of a Go2's battery of eight cells; unitree_hg has no field for it."""
+"""[V] Eight lithium cells at 3.6 V, about a Go2's; unitree_hg has no field for it."""
 TEMPERATURE = 35
 """[degC] Of every motor, after some standing in a room. Nothing heats up in this simulation."""
 
