@@ -20,7 +20,8 @@ from robot_ppo.faults.fault import (
     Seen,
 )
 from robot_ppo.faults.world import Heard, damped
-from robot_ppo_export.node import guards, selftest, senses
+from robot_ppo_export.node import guards, selftest
+from robot_ppo_export.node.commands import base
 from robot_ppo_export.node.drivers import udp_protocol
 
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
@@ -65,7 +66,7 @@ def test_the_guarded_faults_are_all_but_one_of_the_lockstep_ones():
 
 
 def test_a_command_that_never_ages_is_found(monkeypatch):
-    monkeypatch.setattr(senses, "COMMAND_TIMEOUT", 1e9)
+    monkeypatch.setattr(base, "COMMAND_TIMEOUT", 1e9)
     assert robot.FAULTS[-1].run(SHIPPED).outcome == NOTHING
 
 

@@ -239,10 +239,10 @@ def test_mutated_low_level_states(count):
         put = staticmethod(sent.append)
 
         def damp(self):
-            sent.append(driver._damping())
+            sent.append(driver._damping(0.5))
 
     def connect():
-        driver._states, driver.repeater = tape, Repeater()
+        driver._states, driver.repeater, driver.bus = tape, Repeater(), object()
         driver._command = driver._blank_command(Message("unitree_go", "LowState_"))
 
     driver._connect = connect
@@ -266,7 +266,7 @@ def test_mutated_low_level_states(count):
         if node.fault:
             reason = node.fault.partition(":")[0].partition(" at ")[0]
             faults[reason] = faults.get(reason, 0) + 1
-    driver.repeater = None
+    driver.repeater = driver.bus = None
     print(f"{count} states: malformed {driver.malformed}, faults {faults}")
     assert "internal error" not in faults and faults
     assert set(driver.malformed) == {"encoding", "size"}

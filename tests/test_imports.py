@@ -154,7 +154,10 @@ def test_a_driver_knows_nothing_of_envelope_or_policy():
         assert not any(inside(i, *forbidden) for i in IMPORTS[module]), module
 
 
-DDS = {f"{EXPORT}.node.drivers.{name}" for name in ("dds", "dds_config", "unitree_idl", "ros2_idl")}
+DDS = {
+    f"{EXPORT}.node.drivers.{name}"
+    for name in ("dds", "dds_config", "dds_watch", "unitree_idl", "ros2_idl")
+}
 """Where the extras `unitree` and `ros2` are imported."""
 
 

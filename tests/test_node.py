@@ -101,8 +101,8 @@ def test_after_the_fade_the_targets_are_the_policys_bit_for_bit():
 
 def test_sitting_down_begins_at_the_last_target_and_never_jumps():
     r = rig().until(State.POLICY).ticks(30)
-    before = r.driver.written[-1]
     r.node.stop("test")
+    before = r.until(State.SIT).driver.written[-2]
     r.until(State.DAMP)
     sent = [before, *list(r.driver.written)[-round(robot().stand.duration / PERIOD) :]]
     targets, gains = (np.array([getattr(c, k) for c in sent]) for k in ("target", "kp"))

@@ -14,6 +14,7 @@ from robot_ppo_export.node.commands import FixedCommand
 from robot_ppo_export.node.drivers.base import Measured, MotorCommand, Sample
 from robot_ppo_export.node.drivers.fake import FakeDriver
 from robot_ppo_export.node.shadow import ReadOnly, Score, Shadow
+from robot_ppo_export.node.states import State
 
 COMMAND = (0.3, 0.0, 0.1)
 NAMES = robot().joint_names
@@ -49,7 +50,8 @@ def walk():
     node = rig(mutate=swaying, ring=20.0, commands=FixedCommand(COMMAND)).node
     node.run(seconds=10.0)
     rows = node.recorder.rows()
-    return {name: values[rows["policy_tick"] >= 0] for name, values in rows.items()}
+    walking = rows["node_state"] == State.POLICY  # a shadow does not know of the stop
+    return {name: values[walking] for name, values in rows.items()}
 
 
 def shadow_of(rows, seconds=None):
