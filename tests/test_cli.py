@@ -74,7 +74,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
         ("export", "-o"),
         ("play", "--video --plot --seconds --command"),
         ("sim", "--port"),
-        ("bench", "--json env,gym,train,walk,node,faults,table1"),
+        ("bench", "--json --only env,gym,train,walk,node,faults,table1"),
     ],
 )
 def test_the_options_that_scripts_use_exist(command, options, capsys):

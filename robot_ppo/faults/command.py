@@ -89,7 +89,8 @@ where it does not. Some limits tolerate a fault for a while, such as a state tha
 
 Rows up to `looser_limits` run in lockstep with the simulated robot, so that they come out the \
 same on every computer; the network's have real sockets. The others are real processes in real \
-time, {runs} runs each, of which the slowest is shown; the robot looks for commands every 2 ms. \
+time, {runs} runs each, of which the slowest is shown (a run that a busy computer ended before \
+the fault came is begun again); the robot looks for commands every 2 ms. \
 Measured on: {machine}.
 
 | Fault | Injected | Outcome | Reason | Allowed | Ticks |

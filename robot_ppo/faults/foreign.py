@@ -10,7 +10,7 @@ from typing import Any
 
 from robot_ppo import assets
 from robot_ppo.faults.fault import NOT_RUN, NOTHING, REFUSED, Fault, Seen
-from robot_ppo.faults.processes import LiveRobot, not_walking, period_of, running, worst
+from robot_ppo.faults.processes import LiveRobot, period_of, running, walk, worst
 from robot_ppo.faults.world import damped
 from robot_ppo.robot_server import PERIOD
 from robot_ppo_export.policy import Policy
@@ -97,8 +97,7 @@ def _during(path: Path) -> Seen:
         return Seen(NOT_RUN, INSTALL)
     domain = free_domain()
     with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
-        if not node.walks():
-            return not_walking(node)
+        walk(node)
         stranger = _Stranger(domain)
         since = stranger.speak(SPEAKS, live.end)
         heard = list(live.heard)

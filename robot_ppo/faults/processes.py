@@ -27,6 +27,8 @@ from robot_ppo_export.policy import Policy
 
 RUNS = 3
 """Of each fault; the worst is reported."""
+ATTEMPTS = 5
+"""Of a run, until its fault comes to be injected."""
 START_WITHIN = 30.0
 """[s] from the node's start to a walking robot."""
 WALK = 0.5
@@ -149,20 +151,39 @@ def period_of(path: Path) -> float:
     return Policy(path).contract.control_period
 
 
+class NotWalkingError(RuntimeError):
+    """The run ended before the fault: a busy computer, which the watchdog takes for a dead node."""
+
+
 def worst(run: Callable[[Path], Seen]) -> Callable[[Path], Seen]:
-    """Return `run`, repeated: the first that went wrong, else the one with the most ticks."""
+    """Return `run`, repeated: the first that went wrong, else the one with the most ticks.
+
+    A run that ended before its fault says nothing about the fault, and is begun again.
+    """
 
     def repeated(path: Path) -> Seen:
-        seen = [run(path) for _ in range(RUNS)]
-        bad = [s for s in seen if s.outcome not in (DAMPED, REFUSED)]
+        seen = [_begun(run, path) for _ in range(RUNS)]
+        bad = [s for s in seen if s.outcome == NOTHING]
         return bad[0] if bad else max(seen, key=lambda s: s.ticks or 0.0)
 
     return repeated
 
 
-def not_walking(node: NodeProcess) -> Seen:
-    """Return what is seen where the run ended before the fault."""
-    return Seen(NOTHING, f"the robot did not walk: {node.said.strip()[-300:]}")
+def _begun(run: Callable[[Path], Seen], path: Path) -> Seen:
+    """Return what was seen of a fault that came to be injected."""
+    said = ""
+    for _ in range(ATTEMPTS):
+        try:
+            return run(path)
+        except NotWalkingError as error:
+            said = str(error)
+    return Seen(NOTHING, f"{ATTEMPTS} runs ended before the fault: {said}")
+
+
+def walk(node: NodeProcess) -> None:
+    """Wait until the robot walks, or raise `NotWalkingError`."""
+    if not node.walks():
+        raise NotWalkingError(node.reason())
 
 
 def _signalled(number: signal.Signals) -> Callable[[Path], Seen]:
@@ -170,8 +191,7 @@ def _signalled(number: signal.Signals) -> Callable[[Path], Seen]:
 
     def run(path: Path) -> Seen:
         with running(path, "--seconds", "60") as (live, node):
-            if not node.walks():
-                return not_walking(node)
+            walk(node)
             since = time.monotonic()
             node.process.send_signal(number)
             time.sleep(WATCH)
@@ -185,8 +205,7 @@ def _robot_gone(path: Path) -> Seen:
     """Switch the robot off; listen at its address for what the node sends; switch it on again."""
     policy = Policy(path)
     with running(path, "--no-watchdog") as (live, node):
-        if not node.walks():
-            return not_walking(node)
+        walk(node)
         port = live.end.port
         live.gone()
         since = time.monotonic()
@@ -229,9 +248,9 @@ def _disk_full(path: Path) -> Seen:
     with running(path, "--seconds", "60", "--record", "log") as (live, node):
         resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
         if not node.walks():
-            text = node.said.strip().splitlines()[-1:]
-            refused = node.process.poll() == 2
-            return Seen(REFUSED if refused else NOTHING, " ".join(text))
+            if node.process.poll() != 2:
+                raise NotWalkingError(node.reason())
+            return Seen(REFUSED, " ".join(node.said.strip().splitlines()[-1:]))
         since = time.monotonic()
         live.robot.change = _fallen
         time.sleep(WATCH)
