@@ -114,7 +114,8 @@ def _chosen(only: str | None) -> Sequence[Fault]:
 
 def _summary(rows: Rows) -> str:
     """Return a sentence: how many, and how slow at most."""
-    text = f"{sum(seen.outcome != NOT_RUN for _, seen in rows)} faults were injected"
+    run = [(fault, seen) for fault, seen in rows if seen.outcome != NOT_RUN]
+    text = f"{sum(f.good(s) for f, s in run)} of {len(run)} faults end as they must"
     for most, who in ((NODE_ALIVE, "the node lives"), (NODE_DEAD, "the node is dead")):
         ticks = [s.ticks for f, s in rows if s.ticks is not None and f.most == most]
         if ticks:
