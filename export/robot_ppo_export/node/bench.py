@@ -84,9 +84,9 @@ class Target:
     port: int | None = None
 
     def options(self) -> list[str]:
-        """Return the options of `run`."""
+        """Return the options of `run`; its log goes to the folder that it is started in."""
         port = [] if self.port is None else ["--port", str(self.port)]
-        return ["--driver", self.driver, "--host", self.host, *port]
+        return ["--driver", self.driver, "--host", self.host, *port, "--record", "bench.log"]
 
 
 @dataclass
