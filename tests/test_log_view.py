@@ -20,9 +20,11 @@ from robot_ppo_export.node.states import State
 
 
 def turning(tick, state):
+    if tick < 60:  # at rest, until it has passed its checks
+        return state
     state.base_ang_vel[2] = 0.01 * tick
     state.joint_vel[3] = 2.5
-    if tick == 170:
+    if tick == 220:
         state.base_quat[:] = (0, 1, 0, 0)
     return state
 
@@ -57,13 +59,13 @@ def messages(path):
 def test_a_signal_is_the_columns_that_bear_its_name(log):
     for name, width in (("joint_vel", 12), ("base_quat", 4), ("foot_force", 4)):
         assert log.measured(name).shape == (len(log), width)
-    assert (log.measured("joint_vel")[:, 3] == 2.5).all()
-    assert log.measured("base_ang_vel")[5, 2] == np.float32(0.05)
+    assert (log.measured("joint_vel")[60:, 3] == 2.5).all()
+    assert log.measured("base_ang_vel")[65, 2] == np.float32(0.65)
 
 
 def test_the_stays_in_states_cover_every_tick_in_order(log):
     spans = list(log.spans())
-    assert [name for name, _, _ in spans] == ["STAND", "READY", "POLICY", "DAMP"]
+    assert [name for name, _, _ in spans] == ["PREFLIGHT", "STAND", "READY", "POLICY", "DAMP"]
     assert spans[0][1] == 0 and spans[-1][2] == len(log)
     assert all(a[2] == b[1] for a, b in itertools.pairwise(spans))
 
@@ -117,17 +119,17 @@ def test_every_tick_is_in_every_channel_at_its_time(log, tmp_path):
 
 def test_the_numbers_are_those_of_the_log(log, tmp_path):
     log_mcap.write(log, tmp_path / "x.mcap")
-    found, t = messages(tmp_path / "x.mcap"), 150
+    found, t = messages(tmp_path / "x.mcap"), 200
     joint = found["/joints"][t][1]["FL_hip_joint"]
     assert joint["velocity"] == 2.5
     assert joint["target"] == log.rows["target"][t, 3]
     assert joint["position"] == log.measured("joint_pos")[t, 3]
-    assert found["/imu"][t][1]["angular_velocity"]["z"] == np.float32(1.5)
+    assert found["/imu"][t][1]["angular_velocity"]["z"] == np.float32(2.0)
     assert found["/tf"][t][1]["rotation"] == {"w": 1, "x": 0, "y": 0, "z": 0}
     assert found["/command"][t][1]["source"] == "fixed"
     assert found["/command"][t][1]["wanted"]["vx"] == np.float32(0.3)
     assert found["/node"][t][1]["state"] == "POLICY"
-    assert found["/node"][170][1]["guards"] == "tilt"
+    assert found["/node"][220][1]["guards"] == "tilt"
     told = [content["message"] for _, content in found["/events"]]
     assert told == [text for _, text in log.meta["events"]]
     assert [c["level"] for _, c in found["/events"]][-1] == log_mcap.ERROR
