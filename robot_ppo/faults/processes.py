@@ -271,5 +271,5 @@ FAULTS = (
     Fault("robot_gone_and_back", "the robot's process ends; half a second later another begins",
           worst(_robot_gone), "stale_state"),
     Fault("disk_full", f"`--record` where {ROOM // 1024} kB fit (file size limit), and a fall",
-          worst(_disk_full), "written", (DAMPED, REFUSED)),
+          worst(_disk_full), "room", (DAMPED, REFUSED)),
 )  # fmt: skip
