@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import gymnasium
@@ -16,6 +17,7 @@ import msgspec
 import torch
 
 from robot_ppo.config import Config
+from robot_ppo.ppo.networks import mlp
 from robot_ppo.training.train import Trainer
 
 Iterate = Callable[[], float]
@@ -41,6 +43,27 @@ def ours(config: Config, folder: Path, iterations: int, others: Callable[[float]
     batch = config.num_envs * config.rollout
     settings = msgspec.structs.replace(config, steps=iterations * batch, save_every=1e9)
     Trainer(settings, folder).run(_Between(others))
+
+
+def useful_threads(config: Config, repeats: int = 20) -> list[int]:
+    """Return with how many threads, 1 or 2, torch learns at less than twice its best time.
+
+    Small layers are often slower with two, on some machines a hundred times: too long to race.
+    """
+    ppo, networks = config.ppo, config.networks
+    rows = config.num_envs * config.rollout // ppo.minibatches
+    network = mlp((64, *networks.critic, 1), networks.activation, 1.0)
+    inputs, best = torch.ones(rows, 64), {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        times = []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            network(inputs).sum().backward()
+            times.append(time.perf_counter() - begin)
+        best[threads] = median(times)
+    torch.set_num_threads(1)
+    return [threads for threads, seconds in best.items() if seconds < 2 * min(best.values())]
 
 
 # -- Stable-Baselines3 --------------------------------------------------------------------------

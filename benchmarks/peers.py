@@ -48,17 +48,6 @@ SB3_DEFAULTS = (
 )
 """Ours set to do what it does."""
 
-
-@dataclass(frozen=True)
-class Measure:
-    """How to measure."""
-
-    quick: bool = False
-    """Fewer turns."""
-    torch_threads: tuple[int, ...] = (1, 2)
-    """The peers are tried with each; ours always takes as many as it does."""
-
-
 Peer = Callable[[], AbstractContextManager[Iterate]]
 
 
@@ -76,7 +65,7 @@ class Result:
     aim: float
     settings: str
     candidates: dict[str, float]
-    """Every way to run the peer that was measured."""
+    """Every way to run the peer that was measured; 2 torch threads where they are of use."""
 
 
 def race(settings: Config, peers: dict[str, Peer], turns: int) -> tuple[float, dict[str, float]]:
@@ -102,28 +91,25 @@ def _contenders(times: dict[str, list[float]]) -> list[str]:
     return [name for name, least in best.items() if least <= HOPELESS * min(best.values())]
 
 
-def train_over_sb3_default(measure: Measure) -> list[Result]:
+def train_over_sb3_default(quick: bool) -> list[Result]:
     """HalfCheetah-v5 with the defaults of Stable-Baselines3: 2048 samples, 64, 10 epochs."""
     settings = config.load("HalfCheetah-v5", overrides=SB3_DEFAULTS)
-    ways = [(n, "dummy", threads) for n in (1, 8) for threads in measure.torch_threads]
-    return [_over_sb3("train_over_sb3_default", settings, ways, 3 if measure.quick else 10, 3, 8)]
+    ways = [(1, "dummy"), (8, "dummy")]
+    return [_over_sb3("train_over_sb3_default", settings, ways, 3 if quick else 10, 3, 8)]
 
 
-def train_over_sb3_recommended(measure: Measure) -> list[Result]:
+def train_over_sb3_recommended(quick: bool) -> list[Result]:
     """HalfCheetah-v5 with the batch of configs/train/gym.yaml."""
     settings = config.load("HalfCheetah-v5")
     n = settings.num_envs
-    kinds = ("dummy", "subproc")
-    ways = [(n, kind, threads) for kind in kinds for threads in measure.torch_threads]
-    return [
-        _over_sb3("train_over_sb3_recommended", settings, ways, 3 if measure.quick else 10, 4, 10)
-    ]
+    ways = [(n, "dummy"), (n, "subproc")]
+    return [_over_sb3("train_over_sb3_recommended", settings, ways, 3 if quick else 10, 4, 10)]
 
 
 def _over_sb3(
     name: str,
     settings: Config,
-    ways: Sequence[tuple[int, str, int]],
+    ways: Sequence[tuple[int, str]],
     turns: int,
     at_least: float,
     aim: float,
@@ -133,26 +119,25 @@ def _over_sb3(
         f"{n} envs {kind}, {threads} torch threads": partial(
             learners.sb3, settings, n, kind, threads
         )
-        for n, kind, threads in ways
+        for n, kind in ways
+        for threads in learners.useful_threads(settings)
     }
     return _result(name, settings, *race(settings, peers, turns), at_least, aim)
 
 
-def train_over_rsl_rl(measure: Measure) -> list[Result]:
+def train_over_rsl_rl(quick: bool) -> list[Result]:
     """Our Go2 task with the preset that `robot-ppo train` uses."""
     _require("rsl_rl")
     settings = config.load("go2_walk")
     env_id = registration.env_id("go2_walk")
-    ways = [
-        (threads, normalize) for threads in measure.torch_threads for normalize in (True, False)
-    ]
     peers: dict[str, Peer] = {
         f"{threads} torch threads, observations {'' if normalize else 'not '}normalized": partial(
             learners.rsl_rl, settings, env_id, threads, normalize
         )
-        for threads, normalize in ways
+        for threads in learners.useful_threads(settings)
+        for normalize in (True, False)
     }
-    measured = race(settings, peers, 5 if measure.quick else 25)
+    measured = race(settings, peers, 5 if quick else 25)
     return [_result("train_over_rsl_rl", settings, *measured, 1.2, 2)]
 
 
@@ -185,9 +170,9 @@ def _result(
     )
 
 
-def env_over_gymnasium(measure: Measure) -> list[Result]:
+def env_over_gymnasium(quick: bool) -> list[Result]:
     """Environment steps/s beside `gymnasium.make_vec`, random actions."""
-    figures = bench_gym.bench_gym(rounds=3 if measure.quick else 15, steps=20)
+    figures = bench_gym.bench_gym(rounds=3 if quick else 15, steps=20)
     marks = {"HalfCheetah-v5": (5, 10), "Humanoid-v5": (3, 6)}
     results = []
     for task, (at_least, aim) in marks.items():
@@ -209,7 +194,7 @@ def env_over_gymnasium(measure: Measure) -> list[Result]:
     return results
 
 
-FIGURES: dict[str, Callable[[Measure], list[Result]]] = {
+FIGURES: dict[str, Callable[[bool], list[Result]]] = {
     function.__name__: function
     for function in (
         train_over_sb3_default,
@@ -255,20 +240,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=FIGURES, help="one figure instead of all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
-    parser.add_argument(
-        "--torch-threads",
-        type=int,
-        nargs="+",
-        default=(1, 2),
-        metavar="N",
-        help="the peers are tried with each (default: 1 2)",
-    )
     arguments = parser.parse_args(argv)
-    measure = Measure(arguments.quick, tuple(arguments.torch_threads))
     names = [arguments.only] if arguments.only else list(FIGURES)
     begin = time.perf_counter()
     try:
-        results = [r for name in names for r in FIGURES[name](measure)]
+        results = [r for name in names for r in FIGURES[name](arguments.quick)]
     except InputError as error:
         print(f"peers: {error}", file=sys.stderr)
         return error.exit_code

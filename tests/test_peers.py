@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import env_helpers as helpers
 import pytest
@@ -37,8 +38,6 @@ def test_all_take_turns_and_who_is_hopeless_rests():
 
 
 def test_our_time_is_without_the_peers(tmp_path):
-    import time
-
     seconds = []
 
     def slow_peer(ours):
@@ -54,6 +53,24 @@ def test_the_ratio_is_over_the_fastest_way_to_run_the_peer():
     result = peers._result("x", tiny(), 3000.0, {"slow": 500.0, "fast": 1500.0}, 1.5, 3)
     assert (result.ratio, result.fastest, result.theirs) == (2.0, "fast", 1500)
     assert "minibatch 32, 2 epochs, networks 16 tanh" in result.settings
+
+
+def test_a_number_of_threads_that_slows_torch_down_is_not_raced(monkeypatch):
+    import torch
+
+    set_to, backward = [], torch.Tensor.backward
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+
+    def slow_with_two(tensor):
+        backward(tensor)
+        time.sleep(0.02 if set_to[-1] == slow else 0.0)
+
+    monkeypatch.setattr(torch.Tensor, "backward", slow_with_two)
+    slow = 2
+    assert learners.useful_threads(tiny(), repeats=5) == [1]
+    slow = 1
+    assert learners.useful_threads(tiny(), repeats=5) == [2]
+    assert set_to[-1] == 1
 
 
 def test_the_defaults_of_stable_baselines3_are_its_defaults():
@@ -92,6 +109,31 @@ def test_the_figure_of_the_environments_is_that_of_bench_gym(monkeypatch, capsys
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "env_over_gymnasium_Half" in
               line and "│" in line)  # fmt: skip
     assert "30/s" in row and "6/s" in row and "5.00" in row
+
+
+@pytest.mark.parametrize("name, ways, batch, minibatches", [
+    ("train_over_sb3_default", ["1 envs dummy", "8 envs dummy"], 2048, 32),
+    ("train_over_sb3_recommended", ["envs dummy", "envs subproc"], None, None),
+    ("train_over_rsl_rl", [" normalized", " not normalized"], 6144, 4),
+])  # fmt: skip
+def test_every_figure_races_every_way_with_its_batch(name, ways, batch, minibatches, monkeypatch):
+    raced = []
+
+    def race(settings, entrants, turns):
+        raced.append((settings, entrants))
+        return 400.0, {way: 100.0 for way in entrants}
+
+    monkeypatch.setattr(peers, "race", race)
+    monkeypatch.setattr(peers, "_require", lambda *_: None)
+    (result,) = peers.FIGURES[name](True)
+    ((settings, entrants),) = raced
+    assert (result.name, result.ratio) == (name, 4.0)
+    assert all(any(way in entrant for entrant in entrants) for way in ways)
+    if batch is None:  # the preset, whatever it is tuned to
+        assert settings == config.load("HalfCheetah-v5")
+    else:
+        assert settings.num_envs * settings.rollout == batch
+        assert settings.ppo.minibatches == minibatches
 
 
 def test_a_missing_peer_is_one_sentence_and_exit_code_2(monkeypatch, capsys):
