@@ -215,8 +215,9 @@ def _require(*modules: str) -> None:
 
 def report(results: Sequence[Result], console: Console) -> None:
     """Print a row per figure, and below it what was measured."""
-    table = Table("", "ours", "theirs", "ratio", "at least", "aim")
-    table.columns[0].no_wrap = True
+    table = Table()
+    for heading in ("", "ours", "theirs", "ratio", "floor", "aim"):
+        table.add_column(heading, no_wrap=True)
     for r in results:
         ours, theirs, ratio = f"{r.ours:,.0f}/s", f"{r.theirs:,.0f}/s", f"{r.ratio:.2f}"
         table.add_row(r.name, ours, theirs, ratio, f"{r.at_least:g}", f"{r.aim:g}")
