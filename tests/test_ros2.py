@@ -14,9 +14,10 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.drivers import create
 from robot_ppo_export.node.drivers import ros2_messages as messages
-from robot_ppo_export.node.drivers.base import Connection, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Connection, MotorCommand
 from robot_ppo_export.node.drivers.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_export.node.negotiation import negotiate
 
 NAMES, FEET = robot().joint_names, robot().feet
 STAMP = Stamp(12, 345)

@@ -27,6 +27,11 @@ class Output:
         self.per_period = 1
         """Commands per control period."""
 
+    @property
+    def rate(self) -> float:
+        """Commands per second [Hz]."""
+        return self.per_period / self.period
+
     def publish_at(self, rate: float) -> None:
         """Send each command again until the next, `rate` [Hz] in all, or `InputError`."""
         times = rate * self.period

@@ -23,6 +23,7 @@ from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import dds, dds_damping, ros2_messages
 from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
+from robot_ppo_export.node.drivers.offer import NOTHING
 from robot_ppo_export.node.drivers.repeater import Repeater
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
@@ -48,6 +49,7 @@ class Ros2Driver:
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
+        self.offer = NOTHING
         self.malformed: dict[str, int] = {}
         """Messages that were dropped: reason -> number."""
         self.bus: dds.Bus | None = None
