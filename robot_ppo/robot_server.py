@@ -108,8 +108,11 @@ def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
 
     require_cyclonedds("ros2")
     from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+    from robot_ppo_export.node.drivers.ros2_urdf import urdf_of
 
-    return Ros2Robot(spec.joint_names, place.domain, place.interface), *_on_dds(place)
+    place_on = (place.domain, place.interface)
+    end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
+    return end, *_on_dds(place)
 
 
 def _on_dds(place: Place) -> tuple[str, str]:
