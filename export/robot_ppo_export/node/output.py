@@ -54,7 +54,8 @@ class Output:
         for i in range(1, self.per_period):
             due = pacer.deadline + i * every
             if self.clock.now() < due + every:
-                self.clock.sleep_until(due)
+                if not pacer.sleep_until(due):  # the clock ran back: the next tick says so
+                    return
                 self._send()
 
     def heed(self, machine: Machine, silent: float) -> None:
