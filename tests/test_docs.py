@@ -324,7 +324,7 @@ def run_page(page, folder):
         if line.endswith("&") or re.search(r"&\s+#", line):
             continue  # a robot in the background: it comes with the node, below
         name, port = words(line)[1], ("--port", str(free_port()))
-        if name == "run":
+        if "--driver" in words(line):
             driver = words(line)[words(line).index("--driver") + 1]
             place = port if driver == "udp" else ("--domain", str(free_domain()))
             robot = start(f"robot-ppo sim go2 --transport {driver}", folder, *place, *LASTS)

@@ -20,9 +20,9 @@ from typing import Any
 from robot_ppo import assets, robot_server
 from robot_ppo.faults.fault import DAMPED, NODE_DEAD, NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import COMMAND, Heard, WitnessRobot, damped
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint, Wire
+from robot_ppo_export.node.drivers.udp_protocol import RobotEndpoint, Wire
 from robot_ppo_export.policy import Policy
 
 RUNS = 3
@@ -45,7 +45,7 @@ class LiveRobot:
     def __init__(self, name: str, make_end: Callable[[], Any] | None = None) -> None:
         """Begin; `make_end` makes the robot's end, by default of UDP at a free port."""
         spec = assets.load_robot(name)
-        self.hello = Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet)
+        self.hello = robot_server.hello_of(spec)
         self.end = make_end() if make_end else RobotEndpoint(self.hello, 0)
         self.robot = WitnessRobot(spec, time.monotonic)
         self._begin()

@@ -77,9 +77,16 @@ def _late(world: World) -> float:
     return (2 * world.limits.max_missed_deadlines) * world.period
 
 
-def _clock(leap: float) -> Callable[[World], None]:
+def _clock_in_wait(leap: float) -> Callable[[World], None]:
     def inject(world: World) -> None:
         world.clock.leap = leap
+
+    return inject
+
+
+def _clock_in_tick(leap: float) -> Callable[[World], None]:
+    def inject(world: World) -> None:
+        world.clock.ahead += leap
 
     return inject
 
@@ -120,6 +127,10 @@ def _guarded(name: str, guard: str, injected: str, **tightened: float) -> Fault:
     return Fault(name, injected, _run(_measured(guard), tightened), guard)
 
 
+def _leap(name: str, how: str, inject: Callable[[World], None]) -> Fault:
+    return Fault(name, f"the clock leaps {LEAP:g} s {how}", _run(inject), "clock_jump")
+
+
 FAULTS = (
     Fault("stale_state", "the robot sends no more states", _run(_stale), "stale_state"),
     Fault("frozen_state", "states go on, all with the same bits", _run(_frozen), "frozen_state"),
@@ -149,8 +160,9 @@ FAULTS = (
         _run(_late),
         "missed_deadlines",
     ),
-    Fault("clock_forward", f"the clock leaps {LEAP:g} s ahead", _run(_clock(LEAP)), "clock_jump"),
-    Fault("clock_back", f"the clock leaps {LEAP:g} s back", _run(_clock(-LEAP)), "clock_jump"),
+    _leap("clock_forward", "ahead while the node waits", _clock_in_wait(LEAP)),
+    _leap("clock_back", "back while the node waits", _clock_in_wait(-LEAP)),
+    _leap("clock_back_in_tick", "back while the node works", _clock_in_tick(-LEAP)),
     Fault(
         "command_timeout",
         "the operator is not heard any more",

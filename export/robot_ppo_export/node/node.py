@@ -22,8 +22,9 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand
 from robot_ppo_export.node.machine import Machine
+from robot_ppo_export.node.negotiation import negotiate
 from robot_ppo_export.node.output import Output
 from robot_ppo_export.node.preflight import SECONDS, Watch
 from robot_ppo_export.node.realtime import quiet_gc
@@ -159,7 +160,7 @@ class Node:
         self.worst = self.policy.check_golden()
         selftest.prove(self.policy, self.limits)
         self.driver.open(contract.robot.joint_names, contract.robot.feet)
-        negotiate(contract, self.driver)
+        self.compared = negotiate(contract, self.driver, self.output.rate)
         self.machine.watch.signals = self.driver.signals
         self._warm_up()
         self.prepared = True

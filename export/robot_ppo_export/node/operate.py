@@ -13,7 +13,7 @@ from types import FrameType
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import commands, drivers, limits, log_file, realtime
+from robot_ppo_export.node import commands, drivers, limits, log_file, negotiation, realtime
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.choose import choose
@@ -138,6 +138,7 @@ class Operator:
             f"{1 / contract.control_period:g} Hz, golden traces within "
             f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
         )
+        self.console.say(negotiation.page(self.node.compared))
         if self.interactive:
             self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
         elif not self.options.arm:
@@ -253,6 +254,7 @@ def look_on(options: argparse.Namespace) -> int:
     try:
         shadow.prepare()
         print(f"{policy.path.name} looks on; nothing is sent", flush=True)
+        print(negotiation.page(shadow.compared), flush=True)
         shadow.run(options.seconds)
         print(shadow.report())
     finally:
@@ -260,6 +262,21 @@ def look_on(options: argparse.Namespace) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def compare(policy: Policy, options: argparse.Namespace) -> None:
+    """Print the whole table of policy beside robot; `RefusedError` where they do not fit."""
+    contract = policy.contract
+    driver = ReadOnly(
+        drivers.create(options.driver, MonotonicClock(), _connection(options, contract))
+    )
+    try:
+        driver.open(contract.robot.joint_names, contract.robot.feet)
+        rows = negotiation.compare(contract, driver)
+        print(f"\n{negotiation.whole_page(rows)}", flush=True)
+        negotiation.require(rows, driver.name)
+    finally:
+        driver.close()
 
 
 def _connection(options: argparse.Namespace, contract: Contract) -> Connection:

@@ -27,6 +27,11 @@ class Output:
         self.per_period = 1
         """Commands per control period."""
 
+    @property
+    def rate(self) -> float:
+        """Commands per second [Hz]."""
+        return self.per_period / self.period
+
     def publish_at(self, rate: float) -> None:
         """Send each command again until the next, `rate` [Hz] in all, or `InputError`."""
         times = rate * self.period
@@ -49,7 +54,8 @@ class Output:
         for i in range(1, self.per_period):
             due = pacer.deadline + i * every
             if self.clock.now() < due + every:
-                self.clock.sleep_until(due)
+                if not pacer.sleep_until(due):  # the clock ran back: the next tick says so
+                    return
                 self._send()
 
     def heed(self, machine: Machine, silent: float) -> None:

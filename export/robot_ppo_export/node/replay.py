@@ -17,6 +17,7 @@ from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample
+from robot_ppo_export.node.drivers.offer import NOTHING
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import Recorder, for_policy
@@ -59,7 +60,7 @@ class _Tape:
     def __init__(self, rows: dict[str, np.ndarray], policy: Policy) -> None:
         robot = policy.contract.robot
         self.rows, self.at = rows, 0
-        self.joint_names, self.feet = robot.joint_names, robot.feet
+        self.joint_names, self.feet, self.offer = robot.joint_names, robot.feet, NOTHING
         self.measured = Measured(len(robot.joints), len(robot.feet))
         self.health = Health(len(robot.joints))
 

@@ -196,8 +196,8 @@ class _Watch:
             self.gone = True
 
     def frozen(self) -> bool:
-        """Return whether the last beat is too old."""
-        return time.monotonic_ns() - self.page[BEAT] > FROZEN_AFTER * self.period * 1e9
+        """Return whether the last beat is too old, or from the future: the clock ran back."""
+        return abs(time.monotonic_ns() - self.page[BEAT]) > FROZEN_AFTER * self.period * 1e9
 
     def damp(self) -> None:
         """Take the robot, and damp it until somebody else may."""
@@ -206,17 +206,18 @@ class _Watch:
         sender.begin(page[TAKEOVERS])
         sender.send()
         print(f"robot-ppo-node: {self.why()}", file=sys.stderr, flush=True)
-        start, sent, lasts = time.monotonic(), 1, self.told["damp_seconds"] or math.inf
-        died = start if self.gone else math.inf
+        start, lasts = time.monotonic(), self.told["damp_seconds"] or math.inf
+        due, died = start + self.period, start if self.gone else math.inf
         while page[TAKEOVERS] > page[RELEASES] and not (page[ENDED] or self.asked_to_end):
             now = time.monotonic()
             died = min(died, now) if self.gone else died
             if now - died >= lasts:
                 return
-            if now >= start + sent * self.period:
+            if now >= due:
                 sender.send()
-                sent = int((now - start) / self.period) + 1
-            self.look(max(start + sent * self.period - time.monotonic(), 0.0))
+                due += (int((now - due) / self.period) + 1) * self.period
+            due = min(due, now + self.period)  # of a clock that ran back
+            self.look(max(due - time.monotonic(), 0.0))
 
     def why(self) -> str:
         """Return what the operator must know."""

@@ -1,11 +1,11 @@
-"""What a robot interface offers to the node, and the check that the two fit.
+"""What a robot interface offers to the node.
 
-A driver is one file with one class. It states which joints and signals its robot has, by name;
-the node refuses a robot that differs from what the policy was trained for. Vectors that cross
-this boundary are in the order of the contract's joints: a driver maps by name, with `JointMap`.
+A driver is one file with one class. It states which joints and signals its robot has, by name,
+and what else it knows of it (offer.py); the node refuses a robot that differs from what the
+policy was trained for (negotiation.py). Vectors that cross this boundary are in the order of the
+contract's joints: a driver maps by name, with `JointMap`.
 
     driver.open(contract.robot.joint_names)      # connects; refuses joints that differ by name
-    negotiate(contract, driver)                  # refuses everything else that is missing
     sample = driver.read()                       # newest, or None; never blocks
     driver.write(MotorCommand(target, kp, kd))   # never blocks
     driver.damp()                                # only brake, whatever was sent before
@@ -21,6 +21,7 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.drivers.offer import Offer
 from robot_ppo_export.node.watchdog import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
@@ -158,6 +159,8 @@ class Driver(Protocol):
     """Names in `contract.state.SIGNALS` that it measures; known after `open`."""
     feet: tuple[str, ...]
     """The robot's feet, for `foot_force`; known after `open`."""
+    offer: Offer
+    """What else it knows of the robot; known after `open`."""
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Connect, and map to these joints and feet by name; `RefusedError` where it cannot."""
@@ -266,21 +269,3 @@ def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str)
 def needed_signals(contract: Contract) -> tuple[str, ...]:
     """Return the signals that the observation or the safety envelope read, sorted."""
     return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))
-
-
-def negotiate(contract: Contract, driver: Driver) -> None:
-    """Raise `RefusedError`, naming both sides, unless the robot has what the policy needs."""
-    check_joints(contract.robot.joint_names, driver.joint_names, driver.name)
-    needed = needed_signals(contract)
-    missing = [name for name in needed if name not in driver.signals]
-    if missing:
-        raise RefusedError(
-            f"driver {driver.name}: the robot does not measure {', '.join(missing)}; the policy "
-            f"and its safety limits need {', '.join(needed)}, the robot offers "
-            f"{', '.join(sorted(driver.signals)) or 'nothing'}"
-        )
-    if "foot_force" in needed and set(driver.feet) != set(contract.robot.feet):
-        raise RefusedError(
-            f"driver {driver.name}: the policy reads the feet {', '.join(contract.robot.feet)}, "
-            f"the robot has {', '.join(driver.feet) or 'none'}"
-        )

@@ -118,7 +118,13 @@ class Bus:
             ) from None
 
     def reader(
-        self, topic: str, kind: type, depth: int = 1, reliable: bool = False, others: bool = False
+        self,
+        topic: str,
+        kind: type,
+        depth: int = 1,
+        reliable: bool = False,
+        others: bool = False,
+        latched: bool = False,
     ) -> "Reader":
         """Return a reader of a topic.
 
@@ -128,6 +134,7 @@ class Bus:
             depth: how many samples wait to be read; older ones go.
             reliable: ask for lost samples again.
             others: leave out what this participant writes itself, or a writer with its token.
+            latched: ask for what was written before, too; takes a reliable reader.
         """
         from cyclonedds.core import Policy, Qos
         from cyclonedds.sub import DataReader
@@ -135,12 +142,14 @@ class Bus:
         policies = [_reliability(reliable), Policy.History.KeepLast(depth)]
         if others:
             policies.append(Policy.IgnoreLocal.Participant)
+        if latched:
+            policies.append(Policy.Durability.TransientLocal)
         topic_entity = self._topic(topic, kind)
         entity = self._keep(DataReader(self._participant, topic_entity, Qos(*policies)))
         return Reader(entity, self._participant, self._keep, self.token if others else None)
 
-    def writer(self, topic: str, kind: type, depth: int = 1) -> "Writer":
-        """Return a reliable writer of a topic, which suits every reader."""
+    def writer(self, topic: str, kind: type, depth: int = 1, latched: bool = False) -> "Writer":
+        """Return a reliable writer, which suits every reader; `latched` for those to come too."""
         from cyclonedds.core import Policy, Qos
         from cyclonedds.pub import DataWriter
 
@@ -148,6 +157,7 @@ class Bus:
             _reliability(True),
             Policy.History.KeepLast(depth),
             Policy.Userdata(self.token),
+            *((Policy.Durability.TransientLocal,) if latched else ()),
         )
         entity = self._keep(DataWriter(self._participant, self._topic(topic, kind), qos))
         return Writer(entity, kind)

@@ -18,6 +18,7 @@ import numpy as np
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.offer import Offer
 from robot_ppo_export.node.drivers.udp_frames import (
     COMMAND_TIMEOUT,
     DEFAULT_PORT,
@@ -36,6 +37,7 @@ __all__ = [
     "Counters",
     "Hello",
     "NodeEndpoint",
+    "Offer",
     "RobotEndpoint",
     "StateMessage",
 ]
@@ -125,6 +127,9 @@ class RobotEndpoint:
 
     def __init__(self, hello: Hello, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> None:
         """Bind `host`:`port` (0 takes a free one), or raise `InputError`."""
+        wrong = hello.problem()
+        if wrong:
+            raise InputError(f"Hello of {hello.robot}: {wrong}")
         self.hello = hello
         self.wire = Wire()
         try:
@@ -222,6 +227,8 @@ class NodeEndpoint:
             raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
         self.hello: Hello | None = None
         """Known once the robot has answered."""
+        self.misunderstood = ""
+        """What was wrong with its newest HELLO that was."""
         self.sequence = 0
         """Of the newest state."""
         self._newest = Newest(self.counters)
@@ -268,6 +275,7 @@ class NodeEndpoint:
             hello = frames.decode_hello(frame.payload)
         except MalformedError as reason:
             self.counters.reject(str(reason))
+            self.misunderstood = reason.detail
             return
         if self.hello is not None and hello != self.hello:
             raise RefusedError(

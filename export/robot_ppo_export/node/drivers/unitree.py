@@ -11,6 +11,7 @@ the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 an
 control damp. Commands are repeated at 500 Hz, but not for longer than three control periods.
 """
 
+import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.state import RobotState
@@ -44,6 +45,8 @@ HEAD = (0xFE, 0xEF)
 LOW_LEVEL = 0xFF
 STALE_PERIODS = 3
 """Control periods after which an unrefreshed command is not repeated."""
+FASTEST_COMMANDS = 1000.0
+"""[Hz] The vendor's examples allow 1 to 10 ms between two commands."""
 SETTLE = 0.5
 """[s] from joining the domain until everybody on it is known: discovery takes a few round trips."""
 LOOK_EVERY = 0.002
@@ -69,6 +72,9 @@ class UnitreeDriver:
         self.joint_names = self.body.joint_names
         self.signals = SIGNALS
         self.feet: tuple[str, ...] = ()
+        slowest = 1 / (STALE_PERIODS * connection.control_period)
+        rates = (slowest, FASTEST_COMMANDS)
+        self.offer = msgspec.structs.replace(self.body.offer, command_rate=rates)
         self.remote: Remote | None = None
         """Of the newest sample; None: no remote control has been heard."""
         self.remote_heard = -np.inf
