@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robot_ppo import assets
-from robot_ppo.config import Config, Terminations, load_run, robot_task
+from robot_ppo.config import Config, Terminations, robot_task
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
@@ -35,9 +35,9 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
         out: the policy file.
         checkpoint: which one; by default the newest.
     """
-    config = load_run(run)
-    checkpoint = checkpoint or Checkpoints(run).newest()
-    data = build(config, checkpoint)
+    checkpoints = Checkpoints(run)
+    checkpoint = checkpoint or checkpoints.newest()
+    data = build(checkpoints.settings(checkpoint), checkpoint)
     temporary = out.with_name(f".{out.name}.unproven")
     to_onnx.write_atomically(temporary, data)
     try:

@@ -21,6 +21,7 @@ from robot_ppo.config import Config
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
+from robot_ppo.training import resuming
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.window import EpisodeWindow
 from robot_ppo_export.errors import InputError
@@ -47,7 +48,7 @@ class Trainer:
 
         A run that was killed before its first checkpoint starts from nothing, as it did then.
         """
-        self.config = config
+        self.config = self.learned_with = config
         torch.manual_seed(config.seed)
         torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
@@ -87,6 +88,7 @@ class Trainer:
                 self._collect(times)
                 self.window.add(self.env.metrics.drain())
                 figures = self._learn(times)
+                self.learned_with = self.config
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
                 self.seconds = time.perf_counter() - started
@@ -186,12 +188,15 @@ class Trainer:
                 "privileged": self.privileged,
                 "window": self.window.state_dict(),
             },
+            settings=self.learned_with,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        self.learned_with = self.checkpoints.settings(checkpoint)
+        resuming.check(self.learned_with, self.config)
         self.steps, self.seconds = checkpoint.steps, checkpoint.seconds
         self.iteration = checkpoint.iteration
-        self.learner.load_state_dict(checkpoint.learner)
+        resuming.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
         self._restore_episodes(checkpoint.episodes)
 
