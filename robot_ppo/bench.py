@@ -47,6 +47,8 @@ RUNS = Path("runs/bench")
 
 def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
     """Measure one group of figures, print it, and write it as JSON if asked."""
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds}: must be at least 1")
     begin = time.perf_counter()
     figures = {"env": bench_env, "gym": bench_gym, "train": bench_train, "node": bench_node}
     measured = bench_walk(seeds) if what == "walk" else figures[what]()

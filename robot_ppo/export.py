@@ -19,6 +19,7 @@ from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
@@ -35,6 +36,8 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
         out: the policy file.
         checkpoint: which one; by default the newest.
     """
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
     checkpoints = Checkpoints(run)
     checkpoint = checkpoint or checkpoints.newest()
     data = build(checkpoints.settings(checkpoint), checkpoint)
