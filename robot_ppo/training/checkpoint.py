@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 class UnreadableError(InputError):
-    """A checkpoint that is not whole, or not there any more."""
+    """A checkpoint that is not whole, not there any more, or of weights that are not finite."""
 
 
 class Checkpoints:
@@ -111,7 +111,7 @@ def load(path: Path) -> Checkpoint:
     """Return the checkpoint at `path` without its episodes.
 
     Raises:
-        UnreadableError: it is not whole, or not there.
+        UnreadableError: it is not whole, not there, or its weights are not finite.
         InputError: it is, and its settings are not those of this release.
     """
     data = _read(path)
@@ -120,9 +120,17 @@ def load(path: Path) -> Checkpoint:
         checkpoint = Checkpoint(**data)
     except (AttributeError, TypeError) as error:
         raise UnreadableError(f"{path}: not a whole checkpoint ({error})") from None
+    if not _finite(checkpoint.learner):
+        raise UnreadableError(f"{path}: its weights are not finite, learning had diverged")
     if checkpoint.settings is None:
         return checkpoint
     return replace(checkpoint, settings=strict.convert(Config, checkpoint.settings, str(path)))
+
+
+def _finite(learner: dict[str, Any]) -> bool:
+    """Return whether the weights are finite; before they were looked at, others were written."""
+    parts = [value for name in ("actor", "critic") for value in learner.get(name, {}).values()]
+    return all(value.isfinite().all() for value in parts)
 
 
 def _episodes(path: Path) -> dict[str, Any] | None:
