@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robot_ppo import assets
-from robot_ppo.config import Config, Terminations, load_run, robot_task
+from robot_ppo.config import Config, Terminations, robot_task
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
@@ -19,6 +19,7 @@ from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
@@ -35,9 +36,11 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
         out: the policy file.
         checkpoint: which one; by default the newest.
     """
-    config = load_run(run)
-    checkpoint = checkpoint or Checkpoints(run).newest()
-    data = build(config, checkpoint)
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
+    checkpoints = Checkpoints(run)
+    checkpoint = checkpoint or checkpoints.newest()
+    data = build(checkpoints.settings(checkpoint), checkpoint)
     temporary = out.with_name(f".{out.name}.unproven")
     to_onnx.write_atomically(temporary, data)
     try:

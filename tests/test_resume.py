@@ -18,7 +18,7 @@ from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
 from node_helpers import ROOT
 from test_train import Quiet, log
 
-from robot_ppo import cli
+from robot_ppo import cli, config
 from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
 from robot_ppo.training.logger import Logger
 from robot_ppo.training.train import Trainer
@@ -66,7 +66,7 @@ def lively(*overrides):
 
 
 def digest(checkpoint):
-    """A hash of everything in a checkpoint but the clock."""
+    """A hash of everything in a checkpoint but the clock and the settings."""
     sha = hashlib.sha256()
 
     def add(value):
@@ -82,7 +82,7 @@ def digest(checkpoint):
         else:
             sha.update(repr(value).encode())
 
-    add({name: value for name, value in asdict(checkpoint).items() if name != "seconds"})
+    add({k: v for k, v in asdict(checkpoint).items() if k not in ("seconds", "settings")})
     return sha.hexdigest()
 
 
@@ -201,9 +201,10 @@ def test_a_checkpoint_from_before_there_were_episodes_starts_new_ones_and_says_s
     """Its weights and optimizers are taken up."""
     folder, _ = broken()
     saved = vars(Checkpoints(folder).newest())
-    old = {name: value for name, value in saved.items() if name != "episodes"}
+    old = {name: value for name, value in saved.items() if name not in ("episodes", "settings")}
     old["env_rng"] = saved["episodes"]["env"]["rng"]
     (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.yaml").write_text(config.to_yaml(saved["settings"]))
     torch.save(old, tmp_path / "checkpoints" / f"{old['steps']:012d}.pt")
     trainer = Trainer(lively(), tmp_path, resume=True)
     for name, weight in trainer.learner.actor.state_dict().items():

@@ -217,7 +217,8 @@ def test_a_file_in_the_way_is_said(tmp_path, capsys):
 
 def test_nothing_to_resume_is_said(tmp_path, capsys):
     said = refused(train_arguments(tmp_path / "run", "--resume"), capsys)
-    assert "no checkpoint here; `robot-ppo train` writes them" in said
+    assert f"{tmp_path / 'run'}: no run here; `robot-ppo train` without --resume starts one" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_disk_that_fills_up_while_saving_keeps_the_last_good_checkpoint(run, capsys, monkeypatch):

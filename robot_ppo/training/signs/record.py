@@ -96,11 +96,11 @@ def load(run: Path) -> Record:
     settings = configs.load_run(run)
     columns = read_log(run / "log.csv")
     checkpoints = Checkpoints(run)
-    deviations = None
-    if checkpoints.paths():
-        variance = checkpoints.newest().learner["actor"]["normalizer.var"]
-        deviations = variance.sqrt().numpy()
-    return Record(settings, columns, deviations)
+    if not checkpoints.paths():
+        return Record(settings, columns)
+    newest = checkpoints.newest()
+    variance = newest.learner["actor"]["normalizer.var"]
+    return Record(checkpoints.settings(newest), columns, variance.sqrt().numpy())
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
