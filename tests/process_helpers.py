@@ -1,5 +1,6 @@
 """A node in a process of its own, and a kinematic robot over UDP in a thread."""
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -78,15 +79,31 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
 
 
-def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+def start(
+    *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+) -> subprocess.Popen:
     return subprocess.Popen(
         command_line(*arguments),
         env=environment(),
         stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
     )
+
+
+def deaf_pipe(full: bool) -> tuple[int, int]:
+    """Both ends of a pipe whose reader reads nothing: it is full, or its reader is gone (-1)."""
+    out, into = os.pipe()
+    if not full:
+        os.close(out)
+        return -1, into
+    os.set_blocking(into, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(into, bytes(4096))
+    os.set_blocking(into, True)
+    return out, into
 
 
 def finish(process) -> tuple[int, str, str]:

@@ -15,6 +15,7 @@ from node_helpers import ROOT, contract, policy_file, robot
 from process_helpers import (
     QUICK,
     Robot,
+    deaf_pipe,
     environment,
     finish,
     is_damping,
@@ -109,6 +110,55 @@ def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
         process.send_signal(signal.SIGTERM)
         code, _, _ = finish(process)
     assert code == 3
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "reader gone"])
+def test_a_deaf_screen_changes_neither_the_run_nor_its_exit_code(full):
+    out, into = deaf_pipe(full)
+    with Robot() as r:
+        r.fall_after = 20
+        arguments = run_arguments(r, "--arm", "--seconds", 10)
+        process = start(*arguments, stdout=into, stderr=into)
+        assert process.wait(20) == 3
+    assert 0.7 <= r.damped_for() <= 1.2
+    for file in {out, into} - {-1}:
+        os.close(file)
+
+
+def test_a_refusal_that_nobody_can_read_keeps_its_exit_code():
+    _, into = deaf_pipe(full=False)
+    process = start("check", "/no/such.onnx", stderr=into)
+    assert process.wait(20) == 2
+    os.close(into)
+
+
+def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
+    code = (
+        "import os; from robot_ppo_export.node import console\n"
+        "os.close(2); os.close(0); console.hold_standard_files()\n"
+        "assert os.open('/dev/zero', os.O_RDONLY) > 2"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
+    """Negative control: without `unblock` the process hangs."""
+    code = "import os, sys; from robot_ppo_export.node import console\n"
+    write = "try: os.write(2, bytes(10**6))\nexcept BlockingIOError: sys.exit(7)"
+    out, into = deaf_pipe(full=True)
+    for unblock in ("console.unblock(2)\n", ""):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code + unblock + write], env=environment(), stderr=into
+        )
+        if unblock:
+            assert process.wait(20) == 7
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            process.kill()
+            process.wait()
+    os.close(out)
+    os.close(into)
 
 
 def test_a_robot_with_other_joints_is_refused():

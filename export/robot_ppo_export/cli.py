@@ -12,6 +12,7 @@ from typing import Any
 
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.node import console
 
 EXIT_CODES = """exit codes:
   0  done
@@ -31,20 +32,29 @@ the robot down and damps; a fault damps at once.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    console.hold_standard_files()
     options = parser().parse_args(arguments)
     # Before numpy is imported: its pool of threads has nothing to do here and costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return options.function(options)
     except (InputError, RefusedError) as error:
-        print(f"robot-ppo-node: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("robot-ppo-node: interrupted before anything was sent", file=sys.stderr)
+        _complain("interrupted before anything was sent")
         return 0
     except BrokenPipeError:  # `describe | head`
         sys.stderr.close()
         return 0
+
+
+def _complain(text: str) -> None:
+    """Say why it ends; that nobody can read it changes no exit code."""
+    try:
+        print(f"robot-ppo-node: {text}", file=sys.stderr)
+    except OSError:
+        sys.stderr = None  # else Python tries again at its end
 
 
 def parser() -> argparse.ArgumentParser:

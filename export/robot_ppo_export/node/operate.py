@@ -18,7 +18,7 @@ from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.udp import UdpCommands
-from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
@@ -81,6 +81,7 @@ class Operator:
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
+        unblock(ERR)
         realtime.prepare_process()
         priority = realtime.FIFO_PRIORITY if self.options.realtime else None
         for measure in realtime.apply(priority, self.options.cpu):
@@ -147,9 +148,12 @@ class Operator:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM become requests to the node; the handlers come back afterwards."""
-        handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._terminate}
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = self._terminate
+        handlers = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._terminate,
+            signal.SIGHUP: self._terminate,
+            signal.SIGTTOU: signal.SIG_IGN,  # printing from the background would stop the node
+        }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -229,7 +233,7 @@ class Operator:
                 self.console.say(str(self.log))
         self.console.close()
         if node.fault:
-            print(f"robot-ppo-node: the run ended in a fault: {node.fault}", file=sys.stderr)
+            tell(f"the run ended in a fault: {node.fault}", PATIENCE)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.console import ERR, tell, unblock
 
 FROZEN_AFTER = 3.0
 """Control periods without a beat that mean: the node stands still."""
@@ -203,9 +204,10 @@ class _Watch:
         """Take the robot, and damp it until somebody else may."""
         page, sender = self.page, self.sender
         page[TAKEOVERS] += 1
-        sender.begin(page[TAKEOVERS])
-        sender.send()
-        print(f"robot-ppo-node: {self.why()}", file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):
+            sender.begin(page[TAKEOVERS])
+        self.send()
+        tell(self.why())
         start, sent, lasts = time.monotonic(), 1, self.told["damp_seconds"] or math.inf
         died = start if self.gone else math.inf
         while page[TAKEOVERS] > page[RELEASES] and not (page[ENDED] or self.asked_to_end):
@@ -214,9 +216,14 @@ class _Watch:
             if now - died >= lasts:
                 return
             if now >= start + sent * self.period:
-                sender.send()
+                self.send()
                 sent = int((now - start) / self.period) + 1
             self.look(max(start + sent * self.period - time.monotonic(), 0.0))
+
+    def send(self) -> None:
+        """Send damping once; an error of the sender must not end it, the next may go out."""
+        with contextlib.suppress(Exception):
+            self.sender.send()
 
     def why(self) -> str:
         """Return what the operator must know."""
@@ -234,6 +241,7 @@ class _Watch:
 def main(argument: str) -> None:
     """Be the watchdog."""
     told = json.loads(argument)
+    unblock(ERR)
     module, arguments, files = told["handover"]
     # Before it watches: nothing is left to load or to open when it counts.
     sender = importlib.import_module(module).sender(arguments, files)

@@ -66,7 +66,8 @@ class Keyboard:
         import termios
 
         with contextlib.suppress(termios.error):
-            termios.tcsetattr(self.file, termios.TCSADRAIN, self._saved)
+            # TCSADRAIN would wait for a terminal that is stuck to print what was said.
+            termios.tcsetattr(self.file, termios.TCSANOW, self._saved)
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
         """Handle the keys that were pressed; return the command and its age [s]."""
