@@ -56,7 +56,9 @@ class Machine:
         self.requests = Requests()
         self.state = State.PASSIVE
         self.may_stand = self.armed = False
-        """What a person has allowed."""
+        """What a person has allowed for good, on the command line."""
+        self.word = False
+        """A person says go, to what this state judges next; whatever the judgement, it is used."""
         self.checks: list[Check] = []
         """What PREFLIGHT found last."""
         self.events: list[tuple[float, str]] = []
@@ -164,9 +166,7 @@ class Machine:
 
     def _obey(self, now: float, asked: Requests) -> None:
         """Do what people asked for; what means nothing in this state is forgotten."""
-        if asked.go:
-            self.armed = self.armed or self.state is State.READY
-            self.may_stand = self.may_stand or self.state is State.PREFLIGHT
+        self.word = self.word or (asked.go and self.state in (State.PREFLIGHT, State.READY))
         if asked.taken_over and self.sends:
             self.fail(now, asked.taken_over)
         if asked.emergency and self.state is not State.DAMP:
@@ -193,17 +193,17 @@ class Machine:
 
     def _leave_preflight(self, now: float) -> Due:
         """Stand up from where the joints are, once the robot passes and a person says so."""
-        s, watch = self.situation, self.watch
+        s, watch, may = self.situation, self.watch, self.may_stand or self.word
         watch.add(s)
-        if not watch.full or (self._waiting_for == A_WORD and not self.may_stand):
+        if not watch.full or (self._waiting_for == A_WORD and not may):
             return None
         self.checks = watch.judge()
         bad = [str(check) for check in self.checks if not check.good]
         if bad:
-            self._wait(now, "; ".join(bad))
+            self._deny(now, "; ".join(bad))
             watch.begin()  # judged again after another second
             return None
-        if not self.may_stand:
+        if not may:
             self._wait(now, A_WORD)
             return None
         self.motion.rise_from(s.measured.state.joint_pos, s)
@@ -236,13 +236,13 @@ class Machine:
 
     def _leave_ready(self, now: float) -> Due:
         """Start the policy from a fresh start, unless a joint is far from where it should be."""
-        if not self.armed:
+        if not (self.armed or self.word):
             return None
         distance = np.abs(self.situation.measured.state.joint_pos - self.motion.default)
         i = int(distance.argmax())
         if distance[i] > POSE_GATE:
             name = self.policy.contract.robot.joint_names[i]
-            self._wait(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
+            self._deny(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
             return None
         self.policy.reset()
         self.monitor.reset()
@@ -266,7 +266,18 @@ class Machine:
         self._fading_out = event is Event.LOWERED
         self.motion.begin(self.situation)
         self.state, self._entered_at, self._waiting_for = state, now, ""
+        self.word = False
         self._note(now, f"{state.name}: {text}")
+
+    def _deny(self, now: float, text: str) -> None:
+        """Say why a state is not left; whoever said the word is told each time, and says it anew.
+
+        Else the robot would move when the reason is gone, and the person no longer expects it.
+        """
+        if self.word:
+            self.word, self._waiting_for = False, ""
+            text += "; then the word again"
+        self._wait(now, text)
 
     def _wait(self, now: float, text: str) -> None:
         """Say why a state is not left, once per cause."""
