@@ -316,6 +316,17 @@ def files(page):
     return {text.splitlines()[0][2:]: text for text in texts if re.match(r"# \w+\.yaml\n", text)}
 
 
+def finish_beside_a_node(line, folder):
+    """A stop wants somebody who takes it: the node of the line, on a robot of arithmetic."""
+    key = words(line)[words(line).index("--key") :]
+    node = start(f"robot-ppo-node run {SHIPPED} --driver fake --source udp", folder, *key)
+    for text in node.stdout:
+        if "not armed" in text:
+            break
+    finish(start(line, folder), line)
+    finish(node, "the node of " + line)
+
+
 def run_page(page, folder):
     """Every command line of a page, in order, for real, beside the files that it shows."""
     for name, text in files(page).items():
@@ -333,6 +344,8 @@ def run_page(page, folder):
             finally:
                 robot.kill()
                 robot.communicate()
+        elif "--stop" in words(line):
+            finish_beside_a_node(line, folder)
         else:
             finish(start(line, folder, *(port if name == "sim" else ())), line)
 
