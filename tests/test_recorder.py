@@ -99,6 +99,20 @@ def test_a_fall_is_replayed_bit_for_bit():
     assert replay(policy(), rows, meta_of(node)) == len(rows["time"])
 
 
+def test_gains_that_gave_way_to_the_torque_guard_are_replayed():
+    def kicked(tick, state):
+        state = stumbling(tick, state)
+        if state is not None and tick % 5 == 0:
+            state.joint_vel[0] = 40.0
+        return state
+
+    node = run(kicked)
+    rows = rows_of(node)
+    kd = rows["kd"][rows["node_state"] == State.POLICY, 0]
+    assert kd.min() < 0.75 * robot().joints[0].kd
+    assert replay(policy(), rows, meta_of(node)) == len(rows["time"])
+
+
 def test_an_arm_and_a_stop_during_the_run_are_replayed():
     r = rig(mutate=stumbling, ring=60.0, arm=False)
 
@@ -134,7 +148,7 @@ def test_a_whole_life_with_every_word_of_a_person_is_replayed():
     assert {*rows["node_state"]} == {*State}
     assert replay(policy(), rows, meta) == len(rows["time"])
     meta["limits"]["max_torque_fraction"] = 0.01
-    with pytest.raises(RefusedError, match=r"target|guards"):
+    with pytest.raises(RefusedError, match=r"kd FR_hip_joint"):
         replay(policy(), rows, meta)
 
 
