@@ -161,6 +161,35 @@ def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
     os.close(into)
 
 
+SLOW_END = """
+import sys, time
+from robot_ppo_export import cli
+from robot_ppo_export.node.drivers.udp import UdpDriver
+def slow(self, close=UdpDriver.close):
+    print("closing", flush=True)
+    time.sleep(0.5)
+    close(self)
+    print("closed", flush=True)
+UdpDriver.close = slow
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_while_the_run_ends_skips_nothing():
+    with Robot() as r:
+        arguments = [str(a) for a in run_arguments(r, "--arm", "--seconds", 2.0)]
+        code = [sys.executable, "-c", SLOW_END, *arguments]
+        process = subprocess.Popen(
+            code, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(process, "closing")
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert "closed" in out and "log: " in out
+    assert is_damping(r.commands[-1])
+
+
 def test_a_robot_with_other_joints_is_refused():
     with Robot((*robot().joint_names[:-1], "RL_knee")) as r:
         code, _, err = finish(start(*run_arguments(r, "--arm", "--seconds", 1)))

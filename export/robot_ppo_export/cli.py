@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted before anything was sent")
+        _complain("interrupted")
         return 0
     except BrokenPipeError:  # `describe | head`
         sys.stderr.close()
@@ -221,7 +221,11 @@ def _port(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     from robot_ppo_export.node import operate
 
-    return operate.run(options)
+    try:
+        return operate.run(options)
+    except KeyboardInterrupt:
+        _complain("interrupted before anything was sent")
+        return 0
 
 
 def _check(options: argparse.Namespace) -> int:

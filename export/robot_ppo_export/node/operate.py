@@ -75,6 +75,8 @@ class Operator:
             self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
+        self._left = False
+        """The loop is over: what is asked now means nothing any more."""
         if self.recorder:
             seconds = options.seconds and options.seconds + RING_MARGIN
             self.log = open_log(self.recorder, options.record, seconds, self.console.say)
@@ -91,20 +93,37 @@ class Operator:
         attended = self.interactive and seconds is None
         node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
         node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
-        try:
-            with self._signals(), self.keyboard or contextlib.nullcontext():
-                node.prepare()
-                if self.log:
-                    self.log.start()
-                self._start_watchdog()
-                self._announce()
-                node.run(seconds, self._on_tick)
-        finally:
-            if node.output.watchdog:
-                node.output.watchdog.close()
-            self.driver.close()
-            self._finish()
+        with self._signals(), self._leaving(), self.keyboard or contextlib.nullcontext():
+            node.prepare()
+            if self.log:
+                self.log.start()
+            self._start_watchdog()
+            self._announce()
+            node.run(seconds, self._on_tick)
         return 3 if node.fault else 0
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Let go of everything at the end, whatever happens: Ctrl-C waits, errors wait too."""
+        with contextlib.ExitStack() as stack:  # the last one first
+            stack.callback(self._finish)
+            stack.callback(self.driver.close)
+            stack.callback(self._dismiss_watchdog)
+            try:
+                yield
+            finally:
+                self._left = True
+
+    def _dismiss_watchdog(self) -> None:
+        """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
+
+        The loop ends in order when nothing more is to be sent.
+        """
+        node, watchdog = self.node, self.node.output.watchdog
+        if watchdog and node.machine.sends and not node.over:
+            watchdog.take_over()
+        elif watchdog:
+            watchdog.close()
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
@@ -164,7 +183,7 @@ class Operator:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: sit down. Again: damp. Again: done."""
         node = self.node
-        if not node.prepared:
+        if not (node.prepared or self._left):
             raise KeyboardInterrupt
         if node.state is State.DAMP:
             node.end()
@@ -176,7 +195,7 @@ class Operator:
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
         node = self.node
-        if not node.prepared:
+        if not (node.prepared or self._left):
             raise KeyboardInterrupt
         if node.state in ENDING:
             node.end(DAMP_SECONDS)
