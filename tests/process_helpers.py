@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,12 @@ def run_arguments(r: Robot, *more, watchdog=False):
         *("run", policy_file(standing_up=QUICK), "--driver", "udp", "--port", r.wire.port),
         *("--rate-from-contract", *more),
     )
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def wait_for(process, text: str) -> str:

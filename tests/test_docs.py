@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import node_helpers as helpers
 import pytest
 from dds_helpers import free_domain
 from node_helpers import ROOT
+from process_helpers import free_port
 
 from robot_ppo import assets, config, play_script
 from robot_ppo import cli as workstation
@@ -270,12 +270,6 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
 
 
 # -- they run: for real -------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def needs_opengl():

@@ -18,6 +18,7 @@ from process_helpers import (
     deaf_pipe,
     environment,
     finish,
+    free_port,
     is_damping,
     run_arguments,
     start,
@@ -26,6 +27,7 @@ from process_helpers import (
 
 from robot_ppo_export import cli
 from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.node.commands.udp import CommandSender
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
@@ -188,6 +190,38 @@ def test_ctrl_c_while_the_run_ends_skips_nothing():
     assert (code, err) == (0, "")
     assert "closed" in out and "log: " in out
     assert is_damping(r.commands[-1])
+
+
+def test_an_emergency_stop_damps_until_somebody_ends_it_and_a_lost_terminal_does_not():
+    with Robot() as r:
+        port = free_port()
+        listen = ("--source", "udp", "--listen", f"127.0.0.1:{port}")
+        process = start(*run_arguments(r, "--arm", *listen))
+        wait_for(process, "POLICY")
+        with CommandSender("127.0.0.1", port) as sender:
+            sender.stop()
+        text = wait_for(process, "DAMP")
+        assert "emergency stop over UDP; damping until Ctrl-C or SIGTERM" in text
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1.5)
+        assert process.poll() is None
+        assert r.damped_for() > 1.4
+        process.send_signal(signal.SIGTERM)
+        code, _, err = finish(process)
+    assert (code, err) == (0, "")
+
+
+def test_a_lost_terminal_lets_a_robot_that_sits_down_end_in_order():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--arm"))
+        wait_for(process, "POLICY")
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert "HALT: SIGHUP" in out and "DAMP: lowered" in out
+    assert 0.7 <= r.damped_for() <= 1.1
 
 
 def test_a_robot_with_other_joints_is_refused():

@@ -26,7 +26,7 @@ from robot_ppo_export.policy import Policy
 POSE_GATE = 0.5
 """Largest distance [rad] of a joint to the default pose at which the policy may start."""
 DAMP_SECONDS = 1.0
-"""How long damping is sent after a stop, where nobody is there to end it [s]."""
+"""How long damping is sent where nobody is there to end it [s]."""
 
 HALT_SECONDS = 1.0
 """How long the policy is asked to stand still before the robot sits down [s]: two steps' time."""
@@ -71,6 +71,7 @@ class Machine:
         self.ran = False
         """The network ran in this tick."""
         self.damp_after_stop = self.damp_after_fault = DAMP_SECONDS
+        """[s] The latter after an emergency stop too: the robot did not sit down."""
         self._entered_at = 0.0
         self._damp_until = math.inf
         self._fading_out = False
@@ -91,6 +92,11 @@ class Machine:
     def sends(self) -> bool:
         """Whether this state sends something."""
         return self.state not in SILENT
+
+    @property
+    def endless(self) -> bool:
+        """Whether damping, once begun, goes on until somebody ends it."""
+        return math.isinf(self._damp_until)
 
     def take_up(self, state: State) -> None:
         """Be in `state` since long ago: for replay, which continues from the middle of a log."""
@@ -170,7 +176,7 @@ class Machine:
         if asked.taken_over and self.sends:
             self.fail(now, asked.taken_over)
         if asked.emergency and self.state is not State.DAMP:
-            self._damp_until = now + self.damp_after_stop
+            self._damp_until = now + self.damp_after_fault
             self._fire(now, Event.EMERGENCY, asked.emergency)
         if asked.stop and not self.sends:
             self.over = True

@@ -170,7 +170,7 @@ class Operator:
         handlers = {
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._terminate,
-            signal.SIGHUP: self._terminate,
+            signal.SIGHUP: self._hang_up,
             signal.SIGTTOU: signal.SIG_IGN,  # printing from the background would stop the node
         }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -203,6 +203,13 @@ class Operator:
             node.machine.damp_after_stop = DAMP_SECONDS
             node.stop(signal.Signals(number).name)
 
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """SIGHUP, the terminal is gone: like SIGTERM, but it ends no damping that has begun."""
+        if self.node.state in ENDING:
+            self.node.machine.damp_after_stop = DAMP_SECONDS
+        else:
+            self._terminate(number, frame)
+
     def _event(self, now: float, text: str) -> None:
         node = self.node
         self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
@@ -213,8 +220,7 @@ class Operator:
         """Return what a person can do now, where the node waits for one."""
         state = self.node.state
         if state is State.DAMP and not self.interactive:
-            endless = self.node.fault and math.isinf(self.node.machine.damp_after_fault)
-            return "; damping until Ctrl-C or SIGTERM" if endless else ""
+            return "; damping until Ctrl-C or SIGTERM" if self.node.machine.endless else ""
         waits = "word" in text or state is State.DAMP
         return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
 
