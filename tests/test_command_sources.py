@@ -17,8 +17,14 @@ from node_helpers import PERIOD, ROOT, rig
 
 from robot_ppo_export import cli
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.commands import COMMAND_TIMEOUT, Chosen, FixedCommand, udp_frames
-from robot_ppo_export.node.commands.base import DEAD_ZONE, from_sticks
+from robot_ppo_export.node.commands import (
+    COMMAND_TIMEOUT,
+    Chosen,
+    FixedCommand,
+    Keyboard,
+    udp_frames,
+)
+from robot_ppo_export.node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.gamepad import Gamepad, open_device
 from robot_ppo_export.node.commands.udp import CommandSender, UdpCommands, address
@@ -37,7 +43,8 @@ class Hands(dict):
 
     def __init__(self):
         self.done = []
-        super().__init__(damp=self.done.append, go=lambda: self.done.append("go"))
+        go, say = (lambda: self.done.append("go")), self.done.append
+        super().__init__(damp=self.done.append, go=go, say=say)
 
 
 # --- sticks
@@ -90,6 +97,65 @@ def test_the_log_says_who_commanded_and_how_old_it_was():
     assert rows["source"].tolist() == [b"remote"] * 3
     assert rows["wanted_age"] == pytest.approx([0.02, 0.04, 0.06])
     assert rows["wanted"][:, 0] == pytest.approx(np.ones(3))
+
+
+# --- keyboard
+
+
+class Keys:
+    """A keyboard whose terminal is a pipe."""
+
+    def __init__(self, start=(0, 0, 0), **options):
+        out, self.into = os.pipe()
+        self.said = []
+        self.keyboard = Keyboard(BOUNDS, start, {}, out, say=self.said.append, **options)
+
+    def press(self, keys):
+        os.write(self.into, keys)
+
+
+def test_a_command_lapses_without_a_key_and_no_key_brings_it_back():
+    """Negative control of a lost link: the terminal is still there, and says nothing."""
+    keys = Keys()
+    keys.press(b"w")
+    command, age = keys.keyboard.read(10.0)
+    assert command[0] == pytest.approx(0.15) and age == 0
+    assert keys.keyboard.left(11.0) == pytest.approx(DEAD_MAN - 1)
+    command, age = keys.keyboard.read(10.0 + DEAD_MAN)
+    assert command[0] == pytest.approx(0.15) and age == 0 and keys.said == []
+    command, age = keys.keyboard.read(10.1 + DEAD_MAN)
+    assert not command.any() and age == pytest.approx(DEAD_MAN + 0.1)
+    assert keys.said == ["no key for 3 s: the command is zero"]
+    keys.press(b"\n")
+    command, age = keys.keyboard.read(20.0)
+    assert not command.any() and age == 0 and keys.keyboard.left(20.0) == np.inf
+
+
+def test_any_key_renews_the_command():
+    keys = Keys(dead_man=1.0)
+    keys.press(b"w")
+    for i in range(50):
+        command, age = keys.keyboard.read(0.9 * i)
+        assert command[0] == pytest.approx(0.15) and age == 0
+        keys.press(b"\n")
+
+
+def test_a_command_of_the_command_line_stays_until_somebody_is_at_the_keys():
+    keys = Keys(start=(0.5, 0, 0))
+    assert keys.keyboard.read(1e6)[0][0] == 0.5
+    keys.press(b"p")
+    assert keys.keyboard.read(1e6)[0][0] == 0.5
+    assert not keys.keyboard.read(1e6 + DEAD_MAN + 1)[0].any()
+
+
+def test_a_robot_whose_operator_is_gone_stands_after_the_dead_mans_time():
+    keys = Keys()
+    r = rig(commands=keys.keyboard).until(State.POLICY)
+    keys.press(b"ww")
+    r.ticks(round(DEAD_MAN / PERIOD))
+    assert r.node.command[0] > 0.2
+    r.ticks(3)
+    assert not r.node.command.any() and r.node.state is State.POLICY
 
 
 # --- gamepad
@@ -178,6 +244,9 @@ def test_an_unplugged_pad_is_silent_and_the_robot_stands(gamepad, pad):
     pad.unplugged = True
     r.ticks(1)
     assert not r.node.command.any() and r.node.state is State.POLICY
+    r.ticks(50)
+    (said,) = gamepad.hands.done
+    assert said.startswith("the gamepad is gone") and gamepad.read(1.0)[1] == np.inf
 
 
 def test_after_a_lost_event_the_sticks_are_asked_where_they_are(gamepad, pad):
@@ -549,6 +618,11 @@ def test_the_keyboard_stays_beside_another_source():
     assert source.name == "fixed" and source.read(0.0)[0][0] == pytest.approx(0.1)
     assert choose(options(), BOUNDS, Hands(), object(), Connection(), keyboard) is keyboard
     assert choose(options(), BOUNDS, Hands(), object(), Connection(), None).name == "fixed"
+
+
+def test_the_command_lines_dead_mans_time_is_the_codes():
+    parsed = cli.parser().parse_args(["run", "FILE", "--driver", "fake"])
+    assert parsed.dead_man == DEAD_MAN
 
 
 def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):

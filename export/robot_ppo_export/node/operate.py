@@ -128,7 +128,11 @@ class Operator:
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
-        hands = Hands(damp=lambda why: self.node.damp(why), go=lambda: self.node.arm())
+        hands = Hands(
+            damp=lambda why: self.node.damp(why),
+            go=lambda: self.node.arm(),
+            say=self.console.say,
+        )
         keys = {
             "p": hands["go"],
             "o": lambda: self.node.stop("key o"),
@@ -136,7 +140,9 @@ class Operator:
             "r": lambda: self.node.reset(),
         }
         if self.interactive:
-            self.keyboard = commands.Keyboard(bounds, self.start, keys)
+            self.keyboard = commands.Keyboard(
+                bounds, self.start, keys, dead_man=self.options.dead_man, say=self.console.say
+            )
         return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
 
     def _start_watchdog(self) -> None:
@@ -160,6 +166,9 @@ class Operator:
         )
         if self.interactive:
             self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
+            if self.source is self.keyboard:
+                seconds = f"{self.options.dead_man:g} s"
+                self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
         elif not self.options.arm:
             word = "will stand and wait" if self.options.stand else "will not move"
             self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
@@ -236,8 +245,11 @@ class Operator:
         node = self.node
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
         vx, vy, yaw = node.command
+        keys = self.source
+        left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
+        lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
-            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  "
+            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  {lapses}"
             f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
             f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
@@ -274,7 +286,7 @@ def look_on(options: argparse.Namespace) -> int:
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
     bounds = policy.contract.commands.bounds()
-    hands = Hands(damp=lambda why: None, go=lambda: None)
+    hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
     source = choose(options, bounds, hands, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
     numbers = (signal.SIGINT, signal.SIGTERM)
