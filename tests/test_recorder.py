@@ -11,6 +11,7 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder
 from robot_ppo_export.node.drivers.base import Health
 from robot_ppo_export.node.log_file import COLUMNS
+from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.recorder import EVENTS, UNCOMPARED, for_policy
 from robot_ppo_export.node.replay import STAGES, replay
 from robot_ppo_export.node.states import State
@@ -150,6 +151,19 @@ def test_a_whole_life_with_every_word_of_a_person_is_replayed():
     meta["limits"]["max_torque_fraction"] = 0.01
     with pytest.raises(RefusedError, match=r"kd FR_hip_joint"):
         replay(policy(), rows, meta)
+
+
+@pytest.mark.parametrize("most", [np.inf, 20], ids=["all of it", "its beginning"])
+def test_a_long_damping_and_what_a_person_does_after_it_are_replayed(most):
+    r = rig(mutate=stumbling, ring=120.0, arm=False)
+    r.node.machine.damp_after_fault = np.inf
+    r.node.recorder.most_damping = most
+    r.until(State.READY).node.damp("now")
+    r.ticks(round(3 * DAMP_SECONDS / PERIOD)).node.reset()
+    r.until(State.PREFLIGHT).ticks(60).node.arm()
+    r.until(State.READY).ticks(10)
+    rows, meta = r.node.recorder.log()
+    assert replay(policy(), rows, meta) == len(rows["time"])
 
 
 def test_a_driver_that_fails_is_replayed():

@@ -255,6 +255,17 @@ def test_after_a_reset_every_word_is_forgotten_and_said_again_the_robot_walks_ag
     r.until(State.POLICY)
 
 
+def test_a_reset_after_the_end_of_damping_begins_anew():
+    r = rig(arm=False).until(State.READY)
+    r.node.damp("test")
+    r.ticks(100)
+    assert r.node.over
+    r.node.reset()
+    r.driver.state.joint_pos[:] = rest_pose()
+    r.until(State.PREFLIGHT).ticks(60).node.arm()
+    r.until(State.READY)
+
+
 def upright(measured):
     measured.base_quat[:] = (1, 0, 0, 0)
     return measured

@@ -188,7 +188,7 @@ class Machine:
 
     def _reset(self, now: float) -> None:
         """Begin anew, with every word forgotten."""
-        self.may_stand = self.armed = False
+        self.may_stand = self.armed = self.over = False
         self.fault, self._damp_until = None, math.inf
         self._fire(now, Event.RESET, "reset")
 
