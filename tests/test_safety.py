@@ -70,9 +70,9 @@ FAULTS = {
     ),
     "frozen_state": (
         Outcome.DAMP,
-        "5 ticks, limit 5 ticks",
-        set_to("repeats", LIMITS.frozen_ticks - 1),
-        set_to("repeats", LIMITS.frozen_ticks - 2),
+        "at base_quat[0]: 5 ticks, limit 5 ticks",
+        set_to("imu_repeats", LIMITS.frozen_ticks - 1),
+        set_to("imu_repeats", LIMITS.frozen_ticks - 2),
     ),
     "orientation": (
         Outcome.DAMP,

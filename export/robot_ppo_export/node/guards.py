@@ -77,11 +77,19 @@ def stale_state(bounds: Bounds, s: Situation) -> Verdict:
     return _damp_above(s.age, bounds.limits.stale_after)
 
 
-@_state(DAMP, "ticks", "", "new states with identical bits in a row", "`frozen_ticks`")
+@_state(
+    DAMP,
+    "ticks",
+    "state",
+    "new states in a row with identical bits of the IMU, or of all joints while told to move",
+    "`frozen_ticks`",
+)
 def frozen_state(bounds: Bounds, s: Situation) -> Verdict:
     """New measurements that carry the same bits: real sensors have noise, a hung one has none."""
-    limit = bounds.limits.frozen_ticks
-    return Verdict(DAMP if s.repeats + 1 >= limit else PASS, s.repeats + 1, limit)
+    limit, joints = bounds.limits.frozen_ticks, s.joint_repeats > s.imu_repeats
+    ticks = (s.joint_repeats if joints else s.imu_repeats) + 1
+    where = 0 if joints else bounds.first_of_imu
+    return Verdict(DAMP if ticks >= limit else PASS, ticks, limit, where)
 
 
 @_state(DAMP, "", "", "deadlines missed in a row", "`max_missed_deadlines`")
