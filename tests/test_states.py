@@ -305,6 +305,50 @@ def test_damping_after_sitting_down_fades_and_after_a_fault_does_not():
     assert not r.driver.written[-1].kp.any()
 
 
+ABORTS = {
+    "now": lambda r: r.node.damp("now"),
+    "tilt: 3.142 rad, limit 1 rad": lambda r: setattr(
+        r.driver, "mutate", lambda tick, measured: on_its_back(measured)
+    ),
+    "the driver cannot read: OSError: cable": lambda r: setattr(r.driver, "read", broken),
+}
+
+
+def broken():
+    raise OSError("cable")
+
+
+@pytest.mark.parametrize("why", [None, *ABORTS])
+def test_the_fade_into_damping_ends_at_once_where_somebody_or_a_guard_says_so(why):
+    """None is the negative control: it goes on fading."""
+    r = rig(arm=False, ring=60.0).until(State.READY)
+    r.node.stop("test")
+    r.until(State.DAMP).ticks(2)
+    assert r.driver.written[-1].kp.any()
+    if why:
+        ABORTS[why](r)
+    r.ticks(1)
+    assert r.driver.written[-1].kp.any() == (why is None)
+    assert (r.node.events[-1][1] == f"DAMP: at once: {why}") == (why is not None)
+
+
+def test_the_fade_into_damping_stays_inside_the_envelope():
+    r = rig(arm=False)
+    r.until(State.READY).node.stop("test")
+    r.until(State.DAMP).ticks(2)
+    fast = 0.9 * r.node.envelope.bounds.velocity[0]
+
+    def kicked(tick, measured):
+        measured.joint_vel[0] = fast
+        return measured
+
+    r.driver.mutate = kicked
+    r.ticks(1)
+    sent = r.driver.written[-1]
+    torque = sent.kp[0] * (sent.target[0] - r.driver.state.joint_pos[0]) - sent.kd[0] * fast
+    assert sent.kp.any() and abs(torque) <= robot().joints[0].torque_limit + 1e-3
+
+
 def test_targets_are_finite_and_continuous_over_a_whole_life():
     """From lying to walking to lying again no target jumps by more than the envelope allows."""
     r = rig().until(State.POLICY).ticks(50)

@@ -111,11 +111,14 @@ class Machine:
         if asked.reset and self.state is State.DAMP:
             self._reset(now)
             return
+        fading = self._fading(now)
         self._obey(now, asked)
-        if self.state is State.DAMP or self.over:
+        if self.over or (self.state is State.DAMP and not fading):
             return
         reason = trouble or self.envelope.check_state(self.situation)
-        if reason:
+        if fading and (why := asked.emergency or reason):
+            self._damp_at_once(now, why)
+        elif reason:
             self.fail(now, reason)
         elif self.state in self._due and (due := self._due[self.state](now)):
             self._fire(now, *due)
@@ -129,7 +132,11 @@ class Machine:
         self.ran = False
         s.action, s.observation = self._idle, self._blind
         if state is State.DAMP:
-            self.motion.damp(s, elapsed if self._fading_out else FADE)
+            fading = self._fading(now)
+            self.motion.damp(s, elapsed if fading else FADE)
+            if fading and (reason := self.envelope.check_target(s)):
+                self._damp_at_once(now, reason)
+                self.motion.damp(s)
             return
         if not self.sends:
             return
@@ -185,6 +192,15 @@ class Machine:
             self._fire(now, Event.STOP, asked.stop)
         if asked.end is not None:
             self._damp_until = min(self._damp_until, now + asked.end)
+
+    def _fading(self, now: float) -> bool:
+        """Return whether position gains are still on their way to zero, after sitting down."""
+        return self._fading_out and now - self._entered_at < FADE
+
+    def _damp_at_once(self, now: float, reason: str) -> None:
+        """End the fade."""
+        self._fading_out = False
+        self._note(now, f"DAMP: at once: {reason}")
 
     def _reset(self, now: float) -> None:
         """Begin anew, with every word forgotten."""

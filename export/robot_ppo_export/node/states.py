@@ -141,7 +141,8 @@ again, while `--stand` and `--arm` wait for as long as it takes. After DAMP ever
 forgotten, `--arm` too: `r`, then `p` and `p` again.
 
 **Nothing jumps.** Targets and gains go from those of one state to those of the next over 0.2 s. \
-The exception is damping after a fault or an emergency stop, which comes with the next command.
+The exception is damping after a fault or an emergency stop, which comes with the next command, \
+also where it comes while the gains fade after sitting down.
 
 **Damping stays.** It is sent again in every period until it is ended: by Ctrl-C or SIGTERM, or \
 after a second where nobody is there to end it ([node.md](node.md) has the table). When the node \
