@@ -155,7 +155,7 @@ FAULTS = {
     "tilt: 1.2 rad": (tipped, 1),
     "angular_rate: 13 rad/s": (spinning, 1),
     "joint_velocity at FR_hip_joint: 100 rad/s": (broken_encoder, 1),
-    "frozen_state: 5 ticks": (frozen, 5),
+    "frozen_state at base_quat[0]: 5 ticks": (frozen, 5),
     "stale_state: 0.1 s, limit 0.09 s": (lambda state: None, 5),
     "the driver cannot read: OSError: cable pulled": (raising, 1),
 }
@@ -177,6 +177,44 @@ def test_a_fault_ends_in_damping_with_its_reason(reason, state):
     # and not a tick later than stated: the command before the last one was not damping
     assert len(r.driver.written) == before + ticks
     assert not is_damping(r.driver.written[-2])
+
+
+def hung_imu(state):
+    """Its joints live on."""
+    state.base_ang_vel[0] = 0.0
+    return state
+
+
+def hung_joints(pose):
+    """The IMU lives on."""
+
+    def mutate(state):
+        state.joint_pos[:] = pose
+        return state
+
+    return mutate
+
+
+def test_an_imu_that_hangs_alone_is_a_fault():
+    r = rig().until(State.POLICY).ticks(3)
+    r.driver.mutate = faulty(0, hung_imu)
+    r.ticks(5)
+    assert r.node.fault == "frozen_state at base_quat[0]: 5 ticks, limit 5 ticks"
+
+
+@pytest.mark.parametrize("amplitude", [0.1, 0.0])
+def test_joints_that_hang_alone_are_a_fault_where_they_are_told_to_move(amplitude):
+    """Negative control: encoders of a robot that stands still may well repeat themselves."""
+    r = rig().until(State.POLICY).ticks(20)
+    sign = iter(itertools.cycle([1, -1]))
+    r.node.policy.act = lambda observation: np.full(12, amplitude * next(sign), "f4")
+    r.driver.mutate = faulty(0, hung_joints(r.driver.state.joint_pos.copy()))
+    try:
+        r.ticks(30)
+    finally:
+        del r.node.policy.act
+    wanted = "frozen_state at joint_pos[0]: 5 ticks, limit 5 ticks" if amplitude else None
+    assert r.node.fault == wanted
 
 
 def test_a_nan_action_is_never_sent():

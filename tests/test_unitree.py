@@ -248,6 +248,23 @@ def test_it_is_released_when_asked_to_after_lying_down(make):
     assert within(2, lambda: pair.robot.commands)
 
 
+@pytest.mark.parametrize("code", [3203, None], ids=["refused", "silent"])
+def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monkeypatch, code):
+    """It may be standing, and would drop."""
+    monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.3)
+    pair = make(motion="normal", motion_mode="release")
+    m, serve = unitree_motion, pair.end._serve
+    if code is None:
+        del pair.end._services[m.SPORT]
+    else:
+        answers = {m.STAND_DOWN: (code, "")}
+        monkeypatch.setattr(pair.end, "_serve", lambda n, api: answers.get(api) or serve(n, api))
+    said = "did not answer" if code is None else f"answered with code {code}"
+    with pytest.raises(RefusedError, match=f"asked to lie down and {said}: if it stands"):
+        pair.open()
+    assert m.RELEASE_MODE not in pair.end.calls and pair.end.motion == "normal"
+
+
 def test_negative_control_while_it_runs_the_robot_takes_no_command(make):
     pair = make(motion="normal", motion_mode="ignore").open()
     pair.write()

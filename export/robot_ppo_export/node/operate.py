@@ -18,7 +18,7 @@ from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.udp import UdpCommands
-from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
@@ -75,12 +75,15 @@ class Operator:
             self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
+        self._left = False
+        """The loop is over: what is asked now means nothing any more."""
         if self.recorder:
             seconds = options.seconds and options.seconds + RING_MARGIN
             self.log = open_log(self.recorder, options.record, seconds, self.console.say)
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
+        unblock(ERR)
         realtime.prepare_process()
         priority = realtime.FIFO_PRIORITY if self.options.realtime else None
         for measure in realtime.apply(priority, self.options.cpu):
@@ -90,25 +93,46 @@ class Operator:
         attended = self.interactive and seconds is None
         node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
         node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
-        try:
-            with self._signals(), self.keyboard or contextlib.nullcontext():
-                node.prepare()
-                if self.log:
-                    self.log.start()
-                self._start_watchdog()
-                self._announce()
-                node.run(seconds, self._on_tick)
-        finally:
-            if node.output.watchdog:
-                node.output.watchdog.close()
-            self.driver.close()
-            self._finish()
+        with self._signals(), self._leaving(), self.keyboard or contextlib.nullcontext():
+            node.prepare()
+            if self.log:
+                self.log.start()
+            self._start_watchdog()
+            self._announce()
+            node.run(seconds, self._on_tick)
         return 3 if node.fault else 0
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Let go of everything at the end, whatever happens: Ctrl-C waits, errors wait too."""
+        with contextlib.ExitStack() as stack:  # the last one first
+            stack.callback(self._finish)
+            stack.callback(self.driver.close)
+            stack.callback(self._dismiss_watchdog)
+            try:
+                yield
+            finally:
+                self._left = True
+
+    def _dismiss_watchdog(self) -> None:
+        """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
+
+        The loop ends in order when nothing more is to be sent.
+        """
+        node, watchdog = self.node, self.node.output.watchdog
+        if watchdog and node.machine.sends and not node.over:
+            watchdog.take_over()
+        elif watchdog:
+            watchdog.close()
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
-        hands = Hands(damp=lambda why: self.node.damp(why), go=lambda: self.node.arm())
+        hands = Hands(
+            damp=lambda why: self.node.damp(why),
+            go=lambda: self.node.arm(),
+            say=self.console.say,
+        )
         keys = {
             "p": hands["go"],
             "o": lambda: self.node.stop("key o"),
@@ -116,7 +140,9 @@ class Operator:
             "r": lambda: self.node.reset(),
         }
         if self.interactive:
-            self.keyboard = commands.Keyboard(bounds, self.start, keys)
+            self.keyboard = commands.Keyboard(
+                bounds, self.start, keys, dead_man=self.options.dead_man, say=self.console.say
+            )
         return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
 
     def _start_watchdog(self) -> None:
@@ -141,6 +167,9 @@ class Operator:
         self.console.say(negotiation.page(self.node.compared))
         if self.interactive:
             self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
+            if self.source is self.keyboard:
+                seconds = f"{self.options.dead_man:g} s"
+                self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
         elif not self.options.arm:
             word = "will stand and wait" if self.options.stand else "will not move"
             self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
@@ -148,9 +177,12 @@ class Operator:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM become requests to the node; the handlers come back afterwards."""
-        handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._terminate}
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = self._terminate
+        handlers = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._terminate,
+            signal.SIGHUP: self._hang_up,
+            signal.SIGTTOU: signal.SIG_IGN,  # printing from the background would stop the node
+        }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -161,7 +193,7 @@ class Operator:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Ctrl-C: sit down. Again: damp. Again: done."""
         node = self.node
-        if not node.prepared:
+        if not (node.prepared or self._left):
             raise KeyboardInterrupt
         if node.state is State.DAMP:
             node.end()
@@ -173,13 +205,20 @@ class Operator:
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
         node = self.node
-        if not node.prepared:
+        if not (node.prepared or self._left):
             raise KeyboardInterrupt
         if node.state in ENDING:
             node.end(DAMP_SECONDS)
         else:
             node.machine.damp_after_stop = DAMP_SECONDS
             node.stop(signal.Signals(number).name)
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """SIGHUP, the terminal is gone: like SIGTERM, but it ends no damping that has begun."""
+        if self.node.state in ENDING:
+            self.node.machine.damp_after_stop = DAMP_SECONDS
+        else:
+            self._terminate(number, frame)
 
     def _event(self, now: float, text: str) -> None:
         node = self.node
@@ -191,8 +230,7 @@ class Operator:
         """Return what a person can do now, where the node waits for one."""
         state = self.node.state
         if state is State.DAMP and not self.interactive:
-            endless = self.node.fault and math.isinf(self.node.machine.damp_after_fault)
-            return "; damping until Ctrl-C or SIGTERM" if endless else ""
+            return "; damping until Ctrl-C or SIGTERM" if self.node.machine.endless else ""
         waits = "word" in text or state is State.DAMP
         return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
 
@@ -208,8 +246,11 @@ class Operator:
         node = self.node
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
         vx, vy, yaw = node.command
+        keys = self.source
+        left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
+        lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
-            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  "
+            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  {lapses}"
             f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
             f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
@@ -230,7 +271,7 @@ class Operator:
                 self.console.say(str(self.log))
         self.console.close()
         if node.fault:
-            print(f"robot-ppo-node: the run ended in a fault: {node.fault}", file=sys.stderr)
+            tell(f"the run ended in a fault: {node.fault}", PATIENCE)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -246,7 +287,7 @@ def look_on(options: argparse.Namespace) -> int:
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
     bounds = policy.contract.commands.bounds()
-    hands = Hands(damp=lambda why: None, go=lambda: None)
+    hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
     source = choose(options, bounds, hands, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
     numbers = (signal.SIGINT, signal.SIGTERM)

@@ -142,6 +142,7 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         wiggle=bool(meta.get("wiggle")),
         limits=msgspec.convert(meta.get("limits", {}), Limits),
     )
+    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf  # the log says how long
     node.prepare()
     first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):

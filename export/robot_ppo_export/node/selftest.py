@@ -101,7 +101,7 @@ def _stale_state(bounds: Bounds, s: Situation) -> None:
 
 
 def _frozen_state(bounds: Bounds, s: Situation) -> None:
-    s.repeats = bounds.limits.frozen_ticks - 1
+    s.imu_repeats = bounds.limits.frozen_ticks - 1
 
 
 def _missed_deadlines(bounds: Bounds, s: Situation) -> None:

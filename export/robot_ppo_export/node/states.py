@@ -135,11 +135,14 @@ and PREFLIGHT nothing is sent, so a stop simply ends the node there, and an erro
 is a reason to wait.
 
 **Nothing moves by itself.** Leaving PREFLIGHT and leaving READY each take a person's word: key \
-`p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. After DAMP every \
-word is forgotten, `--arm` too: `r`, then `p` and `p` again.
+`p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. A key is for the \
+checks that it asks about: where one fails, or the robot is not heard any more, `p` has to be said \
+again, while `--stand` and `--arm` wait for as long as it takes. After DAMP every word is \
+forgotten, `--arm` too: `r`, then `p` and `p` again.
 
 **Nothing jumps.** Targets and gains go from those of one state to those of the next over 0.2 s. \
-The exception is damping after a fault or an emergency stop, which comes with the next command.
+The exception is damping after a fault or an emergency stop, which comes with the next command, \
+also where it comes while the gains fade after sitting down.
 
 **Damping stays.** It is sent again in every period until it is ended: by Ctrl-C or SIGTERM, or \
 after a second where nobody is there to end it ([node.md](node.md) has the table). When the node \
