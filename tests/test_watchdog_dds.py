@@ -100,7 +100,7 @@ def test_a_node_that_is_started_after_one_was_killed_waits_for_its_watchdog_and_
         first = there.node("--arm")
         wait_for(first, "POLICY")
         first.kill()
-        second = there.node("--arm", "--seconds", 15)
+        second = there.node("--arm", "--seconds", 15, "--no-watchdog")
         said = wait_for(second, "Waiting for it to go, 10 s at the most")
         (pid,) = re.findall(r"a node that died damps the robot \(process (\d+) on ", said)
         time.sleep(0.5)
