@@ -1,6 +1,9 @@
 """Driver `unitree` and a simulated robot of the same kind, over a real DDS domain on loopback."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
 from node_helpers import ROOT, robot
+from process_helpers import environment
 
 pytest.importorskip("cyclonedds")
 
@@ -323,6 +327,81 @@ def test_a_foreign_writer_is_refused_before_the_run(make, stranger):
     stranger(pair)
     with pytest.raises(RefusedError, match=r"somebody else can send rt/lowcmd \(unitree_go"):
         pair.open()
+
+
+def test_who_lives_is_refused_at_once_and_named(make, stranger):
+    said = []
+    pair = make(say=said.append)
+    stranger(pair)
+    with pytest.raises(RefusedError, match=rf"of this process, process {os.getpid()} on "):
+        pair.open()
+    assert said == []
+
+
+DYING = """
+import sys, time
+from robot_ppo_export.node.drivers import dds
+from robot_ppo_export.node.drivers.unitree_idl import idl_type
+whole = dds.configuration
+dds.configuration = lambda *a: whole(*a).replace("</Discovery>", LEASE + "</Discovery>")
+LEASE = "<LeaseDuration>{lease} s</LeaseDuration>"
+bus = dds.Bus({domain})
+writer = bus.writer("{topic}", idl_type("unitree_go", "{message}"))
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+def killed(pair, lease, topic=COMMANDS, message="LowCmd_"):
+    """A program that could write `topic`, and was killed with -9; its number."""
+    code = DYING.format(lease=lease, domain=pair.domain, topic=topic, message=message)
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE
+    )
+    program.stdout.readline()
+    time.sleep(0.2)
+    with dds.Bus(pair.domain) as bus:
+        watch = bus.watch(topic)
+        assert within(2, lambda: [s for s in watch.strangers() if s.process == program.pid])
+        (seen,) = (s for s in watch.strangers() if s.process == program.pid)
+        assert seen.lives and seen.lease == lease
+        program.kill()
+        program.communicate()
+        assert not seen.lives
+    return program.pid
+
+
+def test_who_was_killed_is_waited_for_and_named(make):
+    """Whoever was on the domain before its death, as this process, sees it until its lease ends."""
+    said = []
+    pair = make(say=said.append)
+    pid = killed(pair, lease=2.0)
+    began = time.monotonic()
+    pair.open()
+    assert 0.5 < time.monotonic() - began < 4
+    (text,) = said
+    assert "somebody else can send rt/lowcmd (unitree_go::msg::dds_::LowCmd_ of " in text
+    assert f", process {pid} on " in text
+    assert "Waiting for it to go, 3 s at the most" in text
+    pair.write()
+    assert within(2, lambda: pair.robot.commands)
+
+
+def test_who_outlasts_the_wait_is_refused(make):
+    pair = make(wait=1.0)
+    killed(pair, lease=10.0)
+    began = time.monotonic()
+    with pytest.raises(RefusedError, match="somebody else can send rt/lowcmd"):
+        pair.open()
+    assert 1.0 < time.monotonic() - began < 4
+
+
+def test_a_robot_that_was_killed_is_waited_for_while_another_lives(make):
+    said = []
+    pair = make(say=said.append)
+    killed(pair, lease=2.0, topic=STATES, message="LowState_")
+    pair.open()
+    assert "more than one robot sends rt/lowstate here" in said[0]
 
 
 def test_a_foreign_writer_during_the_run_is_damping(make, stranger):

@@ -8,7 +8,7 @@ import contextlib
 import math
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from robot_ppo_export.contract.contract import Contract
@@ -56,7 +56,7 @@ class Operator:
         self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
         self.log: LogWriter | None = None
         safety = self.policy.contract.robot.safety
-        self.connection = _connection(options, self.policy.contract)
+        self.connection = _connection(options, self.policy.contract, self.console.say)
         self.driver = drivers.create(options.driver, self.clock, self.connection)
         self.source = self._source()
         self.node = Node(
@@ -320,7 +320,9 @@ def compare(policy: Policy, options: argparse.Namespace) -> None:
         driver.close()
 
 
-def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
+def _connection(
+    options: argparse.Namespace, contract: Contract, say: Callable[[str], None] = print
+) -> Connection:
     """Return where the command line says that the robot is."""
     return Connection(
         robot=contract.robot,
@@ -335,4 +337,5 @@ def _connection(options: argparse.Namespace, contract: Contract) -> Connection:
         allow_silent_writers=options.allow_silent_writers,
         watch_only=options.shadow,
         log=log_file.load(options.log) if options.log else None,
+        say=say,
     )

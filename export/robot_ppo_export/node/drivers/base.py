@@ -12,6 +12,7 @@ contract's joints: a driver maps by name, with `JointMap`.
     driver.close()                               # damping is the last thing that it sends
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -107,6 +108,8 @@ class Connection:
     """Shadow mode: somebody else moves the robot. `open` asks nothing of it, `write` fails."""
     log: Log | None = None
     """What driver `replay` plays back."""
+    say: Callable[[str], None] = lambda text: None
+    """Takes what a person should know while `open` waits."""
 
     @property
     def damping(self) -> float:

@@ -100,6 +100,8 @@ class Bus:
             raise InputError(f"DDS domain {domain} is not between 0 and {MAX_DOMAIN}")
         self.domain, self.interface, self.peers = domain, interface, peers
         self.token = token or uuid.uuid4().bytes
+        self.mark = self.token
+        """What our writers show; a watchdog's shows what it is, too."""
         self._entities: list[Any] = []
         self._open = False
         xml = configuration(interface, peers)
@@ -156,7 +158,7 @@ class Bus:
         qos = Qos(
             _reliability(True),
             Policy.History.KeepLast(depth),
-            Policy.Userdata(self.token),
+            Policy.Userdata(self.mark),
             *((Policy.Durability.TransientLocal,) if latched else ()),
         )
         entity = self._keep(DataWriter(self._participant, self._topic(topic, kind), qos))
@@ -164,10 +166,7 @@ class Bus:
 
     def watch(self, topic: str) -> Watch:
         """Return a look at who else writes to `topic`."""
-        from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
-
-        entity = BuiltinDataReader(self._participant, BuiltinTopicDcpsPublication)
-        return Watch(self._keep(entity), topic, self._participant.guid, self.token)
+        return Watch(self._participant, self._keep, topic, self.token)
 
     def close(self) -> None:
         """Leave the domain; may be called twice."""

@@ -6,9 +6,10 @@ has no documented unit and is not offered, and the checksum of incoming states i
 because the vendor's own simulator leaves it zero.
 
 Before the first command: a state must have arrived, the vendor's controller must have let go
-(unitree_motion.py), and nobody else may write to the motors' topic. The last is watched during
-the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B on the remote
-control damp. Commands are repeated at 500 Hz, but not for longer than three control periods.
+(unitree_motion.py), and nobody else may write to the motors' topic (unitree_alone.py). The last is
+watched during the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B
+on the remote control damp. Commands are repeated at 500 Hz, but not for longer than three control
+periods.
 """
 
 import msgspec
@@ -28,6 +29,7 @@ from robot_ppo_export.node.drivers.base import (
 )
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.repeater import Repeater
+from robot_ppo_export.node.drivers.unitree_alone import COMMANDS, STATES, Alone
 from robot_ppo_export.node.drivers.unitree_bodies import Body, body_of
 from robot_ppo_export.node.drivers.unitree_messages import (
     MalformedMessageError,
@@ -37,7 +39,6 @@ from robot_ppo_export.node.drivers.unitree_messages import (
 from robot_ppo_export.node.drivers.unitree_remote import Remote
 from robot_ppo_export.node.watchdog import Handover
 
-COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 )
@@ -166,28 +167,22 @@ class UnitreeDriver:
         joined = self.clock.now()
         kinds = {name: idl_type(family, name) for name in ("LowCmd_", "LowState_")}
         self._states = self.bus.reader(STATES, kinds["LowState_"])
-        self._others = self.bus.reader(COMMANDS, kinds["LowCmd_"], others=True)
-        self._watch = self.bus.watch(COMMANDS)
-        state_writers = self.bus.watch(STATES)
+        alone = Alone(self.bus, kinds["LowCmd_"], c.allow_silent_writers)
         first = self._first_state()
         if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
             return
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
         self.clock.sleep_until(joined + SETTLE)
-        self._others.newest()  # what the vendor's controller said before it let go
+        alone.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
-        reason = self._foreign_writer()
-        if reason is None and len(state_writers.writers()) > 1:
-            reason = f"more than one robot sends {STATES} here: give each its own --domain"
-        if reason:
-            raise RefusedError(f"driver unitree: {reason}")
+        alone.wait(self.clock, c.wait, c.say)
         self._command = self._blank_command(first)
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
         self.repeater = Repeater(
             writer.write,
             self._damping(c.damping),
             STALE_PERIODS * c.control_period,
-            self._foreign_writer,
+            alone.trouble,
         )
 
     def _first_state(self) -> Message:
@@ -207,18 +202,6 @@ class UnitreeDriver:
                     "in, this computer's address in the robot's network? See --interface, --domain"
                 )
             self.clock.sleep_until(now + LOOK_EVERY)
-
-    def _foreign_writer(self) -> str | None:
-        """Return a sentence about somebody else who commands the motors, or None."""
-        if self._others.newest() is not None:
-            return f"somebody else sends {COMMANDS}: two controllers fight for the motors"
-        writers = self._watch.writers()
-        if writers and not self.connection.allow_silent_writers:
-            return (
-                f"somebody else can send {COMMANDS} ({', '.join(writers)}): end that program, or, "
-                "if it is known to stay silent, give --allow-silent-writers"
-            )
-        return None
 
     def _blank_command(self, state: Message) -> Message:
         """Return a command that moves nothing."""
