@@ -166,7 +166,7 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
         s = blank(len(GO2.joints), len(GO2.feet), 1)
-        s.health.update(health)
+        s.voltage = health.voltage
         assert guards.voltage(Bounds(GO2, limits), s).outcome is Outcome.DAMP
         assert guards.voltage(Bounds(GO2, GO2.safety), s).outcome is Outcome.PASS
 
