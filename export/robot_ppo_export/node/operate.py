@@ -85,9 +85,6 @@ class Operator:
         """Run to the end of damping; return the exit code."""
         unblock(ERR)
         realtime.prepare_process()
-        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
-        for measure in realtime.apply(priority, self.options.cpu):
-            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
         attended = self.interactive and seconds is None
@@ -98,6 +95,7 @@ class Operator:
             if self.log:
                 self.log.start()
             self._start_watchdog()
+            self._be_in_time()  # when every thread is there: a new one would be on the same CPU
             self._announce()
             node.run(seconds, self._on_tick)
         return 3 if node.fault else 0
@@ -156,6 +154,14 @@ class Operator:
             handover = self.driver.damping_sender(node.machine.motion.damping)
             seconds, real_time = node.machine.damp_after_fault, self.options.realtime
             node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
+
+    def _be_in_time(self) -> None:
+        """Ask for what `--realtime` and `--cpu` say, and say what was granted."""
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
+        if priority:
+            realtime.lift_others()
 
     def _announce(self) -> None:
         contract = self.policy.contract
