@@ -33,6 +33,9 @@ from robot_ppo_export.policy import Policy
 RING_MARGIN = 10.0
 """What a run of `--seconds` takes longer, to sit down and to damp [s]."""
 
+NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
+"""Options of `run` that mean nothing where somebody else moves the robot."""
+
 PROMPTS = {
     State.PREFLIGHT: "p stands the robot up",
     State.READY: "p runs the policy",
@@ -286,8 +289,11 @@ def run(options: argparse.Namespace) -> int:
 
 def look_on(options: argparse.Namespace) -> int:
     """Run in shadow mode as the command line says; return the exit code."""
-    if options.stand or options.arm:
-        raise InputError("--shadow sends nothing, so there is nothing to --stand or to --arm")
+    for name in NOT_IN_SHADOW:
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 is a processor
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
