@@ -136,5 +136,13 @@ def wait_for(process, text: str) -> str:
     raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
 
 
+def child_of(pid: int) -> int:
+    """The watchdog of a node, found by its parent."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    return int(listed.stdout.split()[0])
+
+
 def is_damping(command) -> bool:
     return not command.kp.any() and command.kd.all()

@@ -120,8 +120,8 @@ FAULTS = {
     "voltage": (
         Outcome.DAMP,
         "-0.1 V, limit 0 V",
-        health("voltage", -0.1),
-        health("voltage", 0.0),
+        set_to("voltage", -0.1),
+        set_to("voltage", 0.0),
     ),
     "finite_observation": (
         Outcome.DAMP,
@@ -371,7 +371,7 @@ def test_what_a_robot_does_not_say_of_its_parts_is_not_judged():
     other.motor_temperature[:6] = 40.0
     s.health.update(other)
     assert judge(s)[1] is None
-    assert math.isnan(s.health.voltage)
+    assert math.isnan(s.voltage)
     assert s.health.hottest() == (0, 40.0)
     assert math.isnan(s.health.lost_motors()[1])
 

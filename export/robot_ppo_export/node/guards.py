@@ -180,11 +180,17 @@ def lost_motors(bounds: Bounds, s: Situation) -> Verdict:
     return Verdict(DAMP if value > limit else PASS, value, limit, i)
 
 
-@_state(DAMP, "V", "", "battery, if the robot measures it", "`min_voltage`")
+@_state(
+    DAMP,
+    "V",
+    "",
+    "battery, its highest over the last second, if the robot measures it",
+    "`min_voltage`",
+)
 def voltage(bounds: Bounds, s: Situation) -> Verdict:
-    """A battery that is about to give up: the robot sits down before it falls down."""
-    limit, value = bounds.limits.min_voltage, s.health.voltage
-    return Verdict(DAMP if value < limit else PASS, value, limit)
+    """A battery that is about to give up: the robot brakes down while there is power to brake."""
+    limit = bounds.limits.min_voltage
+    return Verdict(DAMP if s.voltage < limit else PASS, s.voltage, limit)
 
 
 # -- what it is told to do ----------------------------------------------------------------------

@@ -33,6 +33,9 @@ from robot_ppo_export.policy import Policy
 RING_MARGIN = 10.0
 """What a run of `--seconds` takes longer, to sit down and to damp [s]."""
 
+NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
+"""Options of `run` that mean nothing where somebody else moves the robot."""
+
 PROMPTS = {
     State.PREFLIGHT: "p stands the robot up",
     State.READY: "p runs the policy",
@@ -85,9 +88,6 @@ class Operator:
         """Run to the end of damping; return the exit code."""
         unblock(ERR)
         realtime.prepare_process()
-        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
-        for measure in realtime.apply(priority, self.options.cpu):
-            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
         attended = self.interactive and seconds is None
@@ -98,6 +98,7 @@ class Operator:
             if self.log:
                 self.log.start()
             self._start_watchdog()
+            self._be_in_time()  # when every thread is there: a new one would be on the same CPU
             self._announce()
             node.run(seconds, self._on_tick)
         return 3 if node.fault else 0
@@ -156,6 +157,14 @@ class Operator:
             handover = self.driver.damping_sender(node.machine.motion.damping)
             seconds, real_time = node.machine.damp_after_fault, self.options.realtime
             node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
+
+    def _be_in_time(self) -> None:
+        """Ask for what `--realtime` and `--cpu` say, and say what was granted."""
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
+        if priority:
+            realtime.lift_others()
 
     def _announce(self) -> None:
         contract = self.policy.contract
@@ -281,8 +290,11 @@ def run(options: argparse.Namespace) -> int:
 
 def look_on(options: argparse.Namespace) -> int:
     """Run in shadow mode as the command line says; return the exit code."""
-    if options.stand or options.arm:
-        raise InputError("--shadow sends nothing, so there is nothing to --stand or to --arm")
+    for name in NOT_IN_SHADOW:
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 is a processor
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))

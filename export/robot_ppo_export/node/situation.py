@@ -63,6 +63,8 @@ class Situation:
     as the one before."""
     joint_repeats: int = 0
     """The same of the joints, while they are told to move: encoders at rest may well repeat."""
+    voltage: float = math.nan
+    """Highest of the battery over the last second [V]; NaN where the robot does not say."""
     missed: int = 0
     """Deadlines missed in a row."""
     others: int = 0

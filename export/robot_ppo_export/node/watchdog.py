@@ -142,6 +142,10 @@ class Watchdog:
         page[SENDS] = sends
         page[BEAT] = time.monotonic_ns()
 
+    def announce(self) -> None:
+        """Say that the node is about to command the robot: should it die in that very moment."""
+        self._page[SENDS] = 1
+
     @property
     def has_robot(self) -> bool:
         """Whether the watchdog damps the robot now."""
@@ -250,8 +254,12 @@ class _Watch:
         )
 
     def end(self, *_: object) -> None:
-        """Handle SIGTERM: done, but only if the node is."""
-        self.asked_to_end = True
+        """Handle SIGTERM: done, but not while the node commands the robot and needs a watchdog."""
+        page = self.page
+        has_robot = page[TAKEOVERS] > page[RELEASES]
+        self.asked_to_end = self.gone or has_robot or not page[SENDS]
+        if not self.asked_to_end:
+            tell("the node commands the robot, so its watchdog stays: end the node instead")
 
 
 def main(argument: str) -> None:

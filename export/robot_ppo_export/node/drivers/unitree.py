@@ -218,6 +218,7 @@ class UnitreeDriver:
     def _damping(self, kd: float | np.ndarray) -> bytes:
         """Return damping with `kd` [N m s/rad], for every joint or (joints,) in its own order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
+        command.motors["q"] = command.motors["kp"] = 0  # what was written last is in there
         command.motors["kd"][self._motors] = kd
         return command.encode()
 
