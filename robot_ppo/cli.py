@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, RefusedError) as error:
         print(f"robot-ppo: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `robot-ppo list | head`
+    except BrokenPipeError:  # `robot-ppo list | head`: as every program that is not read any more
         sys.stderr.close()
-        return 0
+        return 128 + 13
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"robot-ppo: {where}{error.strerror or error}", file=sys.stderr)

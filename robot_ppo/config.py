@@ -209,7 +209,8 @@ class Config(_Struct, frozen=True):
     rollout: int = 24
     """Control steps per simulation and iteration."""
     steps: int = 4_000_000
-    """Environment steps, all simulations together."""
+    """Environment steps, all simulations together; one rollout before them, which the normalizers
+    see and from which nothing is learned, does not count."""
     minutes: float | None = None
     """Stop after so much time, if that comes first; schedules follow `steps` alone."""
     threads: int = 0

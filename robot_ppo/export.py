@@ -1,6 +1,7 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
 import math
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -170,14 +171,22 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git."""
+    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git.
+
+    A repository around an installed copy is somebody else's, and says nothing about the code.
+    """
+    root = assets.root()
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(assets.root()), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=ours
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return ""
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -352,7 +353,7 @@ def test_more_than_the_memory_holds_is_said(capsys, monkeypatch):
     assert said == "robot-ppo: not enough memory (Unable to allocate 9 EiB); lower num_envs"
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_ends_a_command_as_it_ends_any_program():
     line = f"{sys.executable} -m robot_ppo.cli list | true"
     path = f"{ROOT}:{ROOT / 'export'}"
     done = subprocess.run(
@@ -361,7 +362,7 @@ def test_a_reader_that_goes_away_is_no_error():
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_run_of_an_older_configuration_is_said(policy, capsys, tmp_path):

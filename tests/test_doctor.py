@@ -16,6 +16,7 @@ from robot_ppo.ppo.penalty import MAX_BETA, MIN_BETA
 from robot_ppo.ppo.trpo import TRIES
 from robot_ppo.training import doctor
 from robot_ppo.training.signs import record as records
+from robot_ppo.training.signs import world
 from robot_ppo.training.signs.record import Record
 from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
@@ -543,6 +544,16 @@ def test_figures_before_anything_is_known_are_left_out():
     one = record(**{"return": np.where(np.arange(N) < 90, np.nan, 5.0)})
     assert one.late("return") == 5.0
     assert np.isnan(one.early("return"))
+
+
+def test_a_gap_in_the_log_is_no_number_that_is_missing(tmp_path):
+    folder = spoiled(write_run(tmp_path / "run"), "iteration,kl,beta\n1,0.1,\n2,nan,\n3,,0.5\n")
+    one = records.load(folder)
+    assert one.gaps["beta"].tolist() == [True, True, False]
+    assert np.isnan(one["beta"][:2]).all() and one["beta"][2] == 0.5
+    assert one.gaps["kl"].tolist() == [False, False, True]
+    found = world.not_finite(one)
+    assert found and found.evidence == "kl not finite, iterations 2 to 3"
 
 
 def test_the_normalizers_floor_is_the_networks():

@@ -63,6 +63,23 @@ def test_a_plot_and_a_summary(tmp_path):
     assert "0 falls" in said[0]
 
 
+def test_a_robot_that_leaves_physics_has_fallen_and_what_was_seen_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
+    record, said = playback._Session._record, []
+
+    def breaking(session):
+        record(session)
+        if len(session.track.time) == 25:
+            session.robot.data.qvel[8] = np.nan
+
+    monkeypatch.setattr(playback._Session, "_record", breaking)
+    plot = tmp_path / "walk.png"
+    summary = play(helpers.policy_file(), plot=plot, seconds=1.0, say=said.append)
+    assert summary.falls == 1 and summary.seconds == pytest.approx(0.5)
+    assert "Ended early: the simulated robot left physics after" in said[0]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
 def test_two_playbacks_are_the_same(tmp_path):
     plots = [tmp_path / "a.png", tmp_path / "b.png"]
     one, two = (play(helpers.policy_file(), plot=p, seconds=0.5, say=silent) for p in plots)

@@ -228,6 +228,10 @@ def test_a_diverged_simulation_is_reset_counted_and_named(sick, caplog):
         assert np.isfinite(array).all()
     assert np.isfinite(info["final_privileged"]).all()
     assert all(np.isfinite(figure).all() for figure in info["episode"].values())
+    (figures,) = [{name: rows[0] for name, rows in info["episode"].items()}]
+    parts = [value for name, value in figures.items() if name.startswith("reward_")]
+    assert figures["return"] == pytest.approx(sum(parts), rel=1e-6)  # sums in another order
+    assert figures["reward_termination"] == env.rewards.termination
     assert env.ticks.tolist() == [2, 2, 0, 2]
     others = [0, 1, 3]
     for action in actions[2:]:

@@ -379,10 +379,3 @@ def test_other_objectives_train_log_resume_and_export(objective, tmp_path):
     assert all(0 <= kl <= 0.0101 for kl in column(one, "kl_after")) or objective != "trpo"
     assert ("beta" in log(one)[0]) == (objective == "kl_dual")
     assert cli.main(["export", str(one), "-o", str(tmp_path / "walk.onnx")]) == 0
-
-
-def test_the_log_continues_under_its_first_columns(tmp_path):
-    (tmp_path / "log.csv").write_text("steps,iteration\n1,1\n")
-    with Logger(tmp_path, SimpleNamespace(iteration=1, steps=1)) as logger:
-        logger._write({"iteration": 2, "steps": 5, "new": 7})
-    assert (tmp_path / "log.csv").read_text().splitlines() == ["steps,iteration", "1,1", "5,2"]

@@ -133,7 +133,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         failed[diverged] = True
         truncated = (self.ticks >= self.max_ticks) & ~failed
         reward, terms = self.rewards.compute(world, failed)
-        reward[diverged] = self.rewards.termination
+        if diverged.size:  # what else a reset robot would earn is not its episode's
+            reward[diverged], terms[:-1, diverged] = self.rewards.termination, 0.0
         done = failed | truncated
         self.metrics.add(reward, terms)
         self.metrics.add_errors(world)

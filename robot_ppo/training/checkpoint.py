@@ -34,7 +34,7 @@ class Checkpoint:
     """All that a run needs to go on."""
 
     steps: int
-    """Environment steps so far, all simulations together."""
+    """Environment steps that were learned from so far, all simulations together."""
     seconds: float
     """Wall-clock training time so far [s]."""
     iteration: int

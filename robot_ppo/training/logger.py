@@ -110,17 +110,34 @@ class Logger:
         return row | trainer.window.means() | trainer.env.metrics.behaviour() | figures
 
     def _write(self, row: dict[str, float]) -> None:
+        """Append a row; a new column gets its place, one that is gone is left empty."""
         try:
-            if not self._columns:
-                self._columns = list(row)
-                csv.writer(self._file).writerow(self._columns)
-            csv.writer(self._file).writerow([f"{row.get(c, np.nan):.8g}" for c in self._columns])
+            new = [name for name in row if name not in self._columns]
+            if new:
+                self._widen(new)
+            cells = [f"{row[c]:.8g}" if c in row else "" for c in self._columns]
+            csv.writer(self._file).writerow(cells)
             self._file.flush()
         except OSError as error:
             raise InputError(
                 f"{self._path}: cannot be written ({error.strerror}); the last checkpoint stays, "
                 "--resume goes on from it"
             ) from None
+
+    def _widen(self, new: list[str]) -> None:
+        """Add columns; the rows that are there have nothing in them.
+
+        A run that is resumed with other settings logs other figures.
+        """
+        first, self._columns = not self._columns, self._columns + new
+        if first:
+            csv.writer(self._file).writerow(self._columns)
+            return
+        self._file.close()
+        with self._path.open(newline="", encoding="utf-8") as file:
+            _, *rows = csv.reader(file)
+        _replace(self._path, [self._columns, *(row + [""] * len(new) for row in rows)])
+        self._file = self._path.open("a", newline="", encoding="utf-8")
 
 
 def _cut(path: Path, after: int) -> list[str]:
@@ -130,13 +147,18 @@ def _cut(path: Path, after: int) -> list[str]:
     with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = list(csv.reader(file)) or [[]]
     whole = [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
-    kept = [row.values() for row in whole if float(row.get("iteration", "nan")) <= after]
+    kept = [list(row.values()) for row in whole if float(row.get("iteration", "nan")) <= after]
     if not kept:
         return []
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *kept])
-    write_atomically(path, text.getvalue().encode())
+    _replace(path, [columns, *kept])
     return columns
+
+
+def _replace(path: Path, rows: list[list[str]]) -> None:
+    """Write a whole log in the place of another."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def _group(name: str) -> str:

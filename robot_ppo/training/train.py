@@ -164,7 +164,11 @@ class Trainer:
         return torch.from_numpy(np.concatenate((observation, privileged), axis=-1)).float()
 
     def _start_episodes(self) -> None:
-        """Start all episodes, and let the normalizers see some of the world before learning."""
+        """Start all episodes, and let the normalizers see some of the world before learning.
+
+        That is one rollout in which nothing is learned: `steps` leaves it out, the clock does not,
+        and the first row of the log is about its episodes too.
+        """
         seed = self.config.seed + self.iteration if self.iteration else None
         self.observation, info = self.env.reset(seed=seed, options={"spread_episodes": True})
         self.privileged = info["privileged"]
