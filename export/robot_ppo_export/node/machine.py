@@ -150,7 +150,7 @@ class Machine:
                 True,
             )
             for text in self.monitor.watch(s.observation):
-                self._note(now, text)
+                self.note(now, text)
         elif state is State.WIGGLE and self.wiggle:
             target = self.wiggle.target(elapsed)
         else:
@@ -200,7 +200,7 @@ class Machine:
     def _damp_at_once(self, now: float, reason: str) -> None:
         """End the fade."""
         self._fading_out = False
-        self._note(now, f"DAMP: at once: {reason}")
+        self.note(now, f"DAMP: at once: {reason}")
 
     def _reset(self, now: float) -> None:
         """Begin anew, with every word forgotten."""
@@ -289,7 +289,7 @@ class Machine:
         self.motion.begin(self.situation)
         self.state, self._entered_at, self._waiting_for = state, now, ""
         self.word = False
-        self._note(now, f"{state.name}: {text}")
+        self.note(now, f"{state.name}: {text}")
 
     def _deny(self, now: float, text: str) -> None:
         """Say why a state is not left; whoever said the word is told each time, and says it anew.
@@ -305,9 +305,10 @@ class Machine:
         """Say why a state is not left, once per cause."""
         if _cause(text) != self._waiting_for:
             self._waiting_for = _cause(text)
-            self._note(now, f"{self.state.name}: waiting: {text}")
+            self.note(now, f"{self.state.name}: waiting: {text}")
 
-    def _note(self, now: float, text: str) -> None:
+    def note(self, now: float, text: str) -> None:
+        """Keep an event, and tell whoever listens."""
         self.events.append((now, text))
         if self.on_event:
             with contextlib.suppress(Exception):  # a listener's trouble is not the robot's

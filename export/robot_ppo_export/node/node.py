@@ -219,6 +219,8 @@ class Node:
             machine.motion.damp(self.situation)
         if machine.sends:
             self.output.write()
+        if text := self.output.news():
+            machine.note(now, text)
         machine.finish(now)
         self.output.beat(machine)
         duration = self.clock.now() - now

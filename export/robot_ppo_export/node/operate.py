@@ -272,6 +272,8 @@ class Operator:
             self.console.say(self._status())
             for line in node.envelope.report(node.situation):
                 self.console.say(f"guard: {line}")
+        if node.output.unsent.lost or node.output.unsent.stale:
+            self.console.say(str(node.output.unsent))
         if isinstance(self.source, UdpCommands):
             self.console.say(self.source.remarks())
         if self.log:

@@ -16,7 +16,7 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder as record
-from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample, Unsent
 from robot_ppo_export.node.drivers.offer import NOTHING
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.node import Node
@@ -83,8 +83,10 @@ class _Tape:
         """Do nothing."""
 
     def write(self, command: MotorCommand) -> None:
-        if self.flag(record.WRITE_FAILED):
-            raise OSError("as recorded")
+        """Do nothing."""
+
+    def unsent(self) -> Unsent:
+        return Unsent(failing=math.inf if self.flag(record.WRITE_FAILED) else 0.0)
 
     def read(self) -> Sample | None:
         if self.flag(record.READ_FAILED):

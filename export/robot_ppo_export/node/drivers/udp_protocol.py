@@ -19,6 +19,7 @@ from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.offer import Offer
+from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.drivers.udp_frames import (
     COMMAND_TIMEOUT,
     DEFAULT_PORT,
@@ -73,6 +74,7 @@ class Wire:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.counters = Counters()
+        self.sends = Sends()
         self._sent = 0
 
     def drain(self) -> list[tuple[Frame, tuple[str, int]]]:
@@ -98,7 +100,9 @@ class Wire:
         try:
             self.socket.sendto(frames.encode(kind, self._sent, payload), to)
         except OSError:
-            self.counters.lost_sends += 1
+            self.sends.note(went=False)
+        else:
+            self.sends.note(went=True)
 
     def continue_after(self, sequence: int) -> None:
         """Let the next frame have the number after `sequence`."""
