@@ -25,7 +25,7 @@ from robot_ppo import assets
 from robot_ppo.envs.engine import FASTEST
 from robot_ppo.envs.model import EVAL_TIMESTEP, eval_model
 from robot_ppo.envs.motors import PdMotors
-from robot_ppo.envs.sensors import SensorMap, add_noise, check_noise
+from robot_ppo.envs.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
@@ -33,9 +33,6 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.drivers import offer
 from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
-
-CONTACT_FORCE = 1.0
-"""[N] A foot that presses harder than this touches the ground."""
 
 
 class LeftPhysicsError(RefusedError):

@@ -44,9 +44,6 @@ from robot_ppo_export.contract.terms import Inputs, gait_phase, is_moving
 
 log = logging.getLogger(__name__)
 
-CONTACT_FORCE = 1.0
-"""A foot that presses with more than this is down [N]."""
-
 
 def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
     """Return the environment of a shipped task."""
@@ -225,7 +222,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             torque=state.joint_torque,
             foot_height=engine.foot_heights(ids),
             foot_vel_w=engine.foot_velocities_w(ids),
-            foot_contact=state.foot_force > CONTACT_FORCE,
+            foot_contact=state.foot_force > sensors.CONTACT_FORCE,
             command=command,
             moving=moving,
             phase=phase,

@@ -272,7 +272,7 @@ class _Run:
         error = np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1))
         yaw = np.abs(self.qvel[:, 5] - self.command[:, 2])
         foot = self.sensors.foot_velocities_w(self.data)[:, :, :2]
-        down = self.data[:, self.sensors.foot_force] > 1.0
+        down = self.data[:, self.sensors.foot_force] > sensors.CONTACT_FORCE
         speed = np.sqrt(np.square(foot).sum(axis=2))
         slip = (speed * down).sum(axis=1) / np.maximum(down.sum(axis=1), 1)
         ticked = {
