@@ -4,16 +4,20 @@
 step where that was something else, and each of `checkpoints/` what it was trained with last.
 """
 
+import contextlib
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from robot_ppo import config
+from robot_ppo import config, lock
 from robot_ppo.config import Config
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
+
+LOCK = ".lock"
 
 
 def train(
@@ -34,16 +38,20 @@ def train(
     from robot_ppo.training.logger import Logger
     from robot_ppo.training.train import Trainer
 
-    trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
-    if not resume:
-        start(out, settings, overwrite)
-    elif trainer.steps:
-        go_on(out, trainer.learned_with, settings, trainer.steps)
-    else:
-        go_on(out, settings, settings, 0)
-        print("no checkpoint yet: the run starts from its beginning")
-    with Logger(out, trainer if resume else None) as logger:
-        last = trainer.run(logger)
+    with contextlib.ExitStack() as held:
+        if resume:
+            held.enter_context(_alone(out))
+        trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
+        if not resume:
+            held.enter_context(_alone(out))
+            start(out, settings, overwrite)
+        elif trainer.steps:
+            go_on(out, trainer.learned_with, settings, trainer.steps)
+        else:
+            go_on(out, settings, settings, 0)
+            print("no checkpoint yet: the run starts from its beginning")
+        with Logger(out, trainer if resume else None) as logger:
+            last = trainer.run(logger)
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
@@ -68,11 +76,23 @@ def _resumed(
     return config.load_resumed(out, task, overrides, **flags)
 
 
+def _alone(out: Path) -> AbstractContextManager[None]:
+    """Keep other trainings out of a folder."""
+    return lock.alone(
+        out / LOCK, f"{out}: another training writes here; wait for it, or give another --out"
+    )
+
+
+def _contents(out: Path) -> list[Path]:
+    """Return what lies in a folder but the lock; nothing where there is no folder."""
+    return [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
+
+
 def check(out: Path, overwrite: bool) -> None:
     """Raise `InputError` where a run, or what is not one, would be lost."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder for a run")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not _contents(out):
         return
     if not overwrite:
         raise InputError(
@@ -85,8 +105,8 @@ def check(out: Path, overwrite: bool) -> None:
 def start(out: Path, settings: Config, overwrite: bool) -> None:
     """Begin a new run; with `overwrite`, the run that is there is deleted."""
     check(out, overwrite)
-    if out.is_dir() and any(out.iterdir()):
-        shutil.rmtree(out)
+    for path in _contents(out):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     write_atomically(out / "config.yaml", config.to_yaml(settings).encode())
 
 
