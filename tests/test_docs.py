@@ -22,6 +22,10 @@ from robot_ppo import cli as workstation
 from robot_ppo_export import cli as robot_side
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import limits, preflight
+from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_export.node.drivers.unitree import UnitreeDriver
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
@@ -260,6 +264,13 @@ def test_the_states_on_the_safety_page_are_the_nodes():
     page = (ROOT / "SAFETY.md").read_text()
     rows = re.findall(r"^\| ([A-Z]+(?:, [A-Z]+)*) \|", page, re.M)
     assert {State[name] for row in rows for name in row.split(", ")} == set(State)
+
+
+def test_the_drivers_with_a_watchdog_on_the_safety_page_are_those_that_hand_over():
+    named = re.search(r"with drivers (.*?) \(\[the watchdog\]", (ROOT / "SAFETY.md").read_text())[1]
+    made = {"udp": UdpDriver, "unitree": UnitreeDriver, "ros2": Ros2Driver, "fake": FakeDriver}
+    hand_over = {name for name, kind in made.items() if hasattr(kind, "damping_sender")}
+    assert set(re.findall(r"`(\w+)`", named)) == hand_over == set(made) - {"fake"}
 
 
 def test_the_script_of_the_playback_page_is_one(tmp_path):

@@ -9,7 +9,7 @@ from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.commands import COMMAND_TIMEOUT, Keyboard, parse
-from robot_ppo_export.node.drivers.base import Unsent
+from robot_ppo_export.node.drivers.sends import Unsent
 from robot_ppo_export.node.machine import DAMP_SECONDS, POSE_GATE
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.output import UNSENT_FOR

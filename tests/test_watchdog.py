@@ -369,6 +369,28 @@ def test_the_watchdog_is_told_before_the_robot_is():
     assert known and all(known)
 
 
+def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
+    """A driver that repeats would go on with it until it is too old."""
+
+    class Took:
+        has_robot = lost = False
+        takeovers = 1
+
+        def announce(self): ...
+
+        def beat(self, sends): ...
+
+    r = rig().until(State.POLICY).ticks(3)
+    r.node.output.watchdog = guard = Took()
+    guard.has_robot = True
+    r.ticks(1)
+    assert r.node.state is State.DAMP
+    assert is_damping(r.driver.written[-1])
+    sent = len(r.driver.written)
+    r.ticks(20)  # the robot is the watchdog's
+    assert len(r.driver.written) == sent
+
+
 FAILING = (
     SENDER
     + """

@@ -1,6 +1,6 @@
-"""`robot-ppo-node run`: a person's hands on the node. Signals, keys, screen, files.
+"""`robot-ppo-node run`: a person's hands on the node. Keys, screen, files.
 
-What the node itself must not do is here: it prints, installs signal handlers and touches the disk.
+What the node itself must not do is here: it prints, handles signals and touches the disk.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
@@ -26,7 +25,8 @@ from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import for_policy
 from robot_ppo_export.node.shadow import ReadOnly, Shadow
-from robot_ppo_export.node.states import ENDING, State
+from robot_ppo_export.node.signals import Signals
+from robot_ppo_export.node.states import State
 from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
@@ -78,8 +78,7 @@ class Operator:
             self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
-        self._left = False
-        """The loop is over: what is asked now means nothing any more."""
+        self.signals = Signals(self.node)
         if self.recorder:
             seconds = options.seconds and options.seconds + RING_MARGIN
             self.log = open_log(self.recorder, options.record, seconds, self.console.say)
@@ -93,7 +92,7 @@ class Operator:
         attended = self.interactive and seconds is None
         node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
         node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
-        with self._signals(), self._leaving(), self.keyboard or contextlib.nullcontext():
+        with self.signals.handled(), self._leaving(), self.keyboard or contextlib.nullcontext():
             node.prepare()
             if self.log:
                 self.log.start()
@@ -113,7 +112,7 @@ class Operator:
             try:
                 yield
             finally:
-                self._left = True
+                self.signals.ignored = True
 
     def _dismiss_watchdog(self) -> None:
         """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
@@ -182,52 +181,6 @@ class Operator:
         elif not self.options.arm:
             word = "will stand and wait" if self.options.stand else "will not move"
             self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM become requests to the node; the handlers come back afterwards."""
-        handlers = {
-            signal.SIGINT: self._interrupt,
-            signal.SIGTERM: self._terminate,
-            signal.SIGHUP: self._hang_up,
-            signal.SIGTTOU: signal.SIG_IGN,  # printing from the background would stop the node
-        }
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C: sit down. Again: damp. Again: done."""
-        node = self.node
-        if not (node.prepared or self._left):
-            raise KeyboardInterrupt
-        if node.state is State.DAMP:
-            node.end()
-        elif node.state in ENDING:
-            node.damp("Ctrl-C again")
-        else:
-            node.stop("Ctrl-C")
-
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
-        node = self.node
-        if not (node.prepared or self._left):
-            raise KeyboardInterrupt
-        if node.state in ENDING:
-            node.end(DAMP_SECONDS)
-        else:
-            node.machine.damp_after_stop = DAMP_SECONDS
-            node.stop(signal.Signals(number).name)
-
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        """SIGHUP, the terminal is gone: like SIGTERM, but it ends no damping that has begun."""
-        if self.node.state in ENDING:
-            self.node.machine.damp_after_stop = DAMP_SECONDS
-        else:
-            self._terminate(number, frame)
 
     def _event(self, now: float, text: str) -> None:
         node = self.node

@@ -7,13 +7,8 @@ import contextlib
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.clock import Clock, Pacer
-from robot_ppo_export.node.drivers.base import (
-    CountsSends,
-    Driver,
-    HandsOver,
-    MotorCommand,
-    Unsent,
-)
+from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand
+from robot_ppo_export.node.drivers.sends import CountsSends, Unsent
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.situation import Situation
 from robot_ppo_export.node.states import ENDING, State
@@ -90,6 +85,8 @@ class Output:
             elif state is not State.DAMP:
                 text = f"the watchdog took over: the node stood still for {silent:.3g} s"
                 requests.taken_over = text
+                with contextlib.suppress(Exception):  # a command under way would be repeated
+                    self.driver.damp()
         elif watchdog.lost and state not in ENDING:
             requests.stop = "the watchdog is gone"
 
@@ -111,10 +108,10 @@ class Output:
         return str(self.unsent)
 
     def _send(self) -> None:
-        if self.watchdog and self.watchdog.has_robot:
-            return
         if self.watchdog:
             self.watchdog.announce()
+            if self.watchdog.has_robot:
+                return
         try:
             self.driver.write(self.sent)
         except Exception:  # noted here, and a fault at the next tick

@@ -16,8 +16,9 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder as record
-from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample, Unsent
+from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample
 from robot_ppo_export.node.drivers.offer import NOTHING
+from robot_ppo_export.node.drivers.sends import Unsent
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import Recorder, for_policy

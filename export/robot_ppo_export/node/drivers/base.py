@@ -14,7 +14,7 @@ contract's joints: a driver maps by name, with `JointMap`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -195,31 +195,6 @@ class SeesWriters(Protocol):
 
     def other_writers(self) -> tuple[str, ...]:
         """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
-        ...
-
-
-class Unsent(NamedTuple):
-    """Commands that did not get out as they should."""
-
-    lost: int = 0
-    """Could not be sent, since `open`."""
-    failing: float = 0.0
-    """[s] For so long none could."""
-    stale: int = 0
-    """Times that the driver began to send damping because no fresh command came."""
-
-    def __str__(self) -> str:
-        """Return a sentence."""
-        damped = f"{self.stale} times damping went out instead, because no fresh one came"
-        return f"commands: {self.lost} could not be sent; {damped}"
-
-
-@runtime_checkable
-class CountsSends(Protocol):
-    """A driver that does not raise what it cannot send, but counts it."""
-
-    def unsent(self) -> Unsent:
-        """Return what did not get out; cheap, asked at every tick, and without `open`."""
         ...
 
 

@@ -22,13 +22,13 @@ from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import dds, dds_damping, ros2_messages, ros2_urdf
-from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample, Unsent
+from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.offer import NOTHING, Offer
 from robot_ppo_export.node.drivers.repeater import Repeater
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
-from robot_ppo_export.node.drivers.sends import Sends
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"

@@ -12,9 +12,9 @@ from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import udp_damping
-from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, Unsent
+from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.offer import NOTHING
-from robot_ppo_export.node.drivers.sends import Sends
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.drivers.udp_frames import encode_command
 from robot_ppo_export.node.drivers.udp_header import VERSION
 from robot_ppo_export.node.drivers.udp_protocol import (

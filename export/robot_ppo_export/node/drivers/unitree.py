@@ -26,11 +26,10 @@ from robot_ppo_export.node.drivers.base import (
     JointMap,
     MotorCommand,
     Sample,
-    Unsent,
 )
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.repeater import Repeater
-from robot_ppo_export.node.drivers.sends import Sends
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.drivers.unitree_alone import COMMANDS, STATES, Alone
 from robot_ppo_export.node.drivers.unitree_bodies import Body, body_of
 from robot_ppo_export.node.drivers.unitree_messages import (
