@@ -9,7 +9,7 @@ gets hurt. From then on the commands follow a script.
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,6 @@ from robot_ppo.simulated_robot import (
 )
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.clock import MonotonicClock, Pacer
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
@@ -65,7 +64,7 @@ def play(
     segments, seconds = choose(command, script, seconds)
     policy = Policy(path)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
-    watch = _filmed(session, video) if video else None if plot else _windowed(session)
+    watch = _filmed(session, video) if video else None if plot else _shown(session)
     if video:
         say(f"Filming {seconds:g} s and standing up; without a GPU this takes a minute or two.")
     began = time.perf_counter()
@@ -175,32 +174,11 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
         yield show
 
 
-@contextmanager
-def _windowed(session: _Session) -> Iterator[Callable[[], bool]]:
-    """Yield a function that brings a window up to date, in real time, until it is closed."""
-    import mujoco.viewer
+def _shown(session: _Session) -> AbstractContextManager[Callable[[], bool]]:
+    """Return a window that shows it in real time."""
+    from robot_ppo.window import window
 
-    from robot_ppo.video import FollowCamera
-
-    robot = session.robot
-    camera = FollowCamera(robot.model, robot.spec.base.body)
-    with mujoco.viewer.launch_passive(
-        robot.model, robot.data, show_left_ui=False, show_right_ui=False
-    ) as window:
-        window.cam.azimuth = camera.camera.azimuth
-        window.cam.elevation = camera.camera.elevation
-        window.cam.distance = camera.camera.distance
-        pacer = Pacer(MonotonicClock(), session.node.period)
-
-        def show() -> bool:
-            camera.follow(robot.data)
-            with window.lock():
-                window.cam.lookat[:] = camera.camera.lookat
-            window.sync()
-            pacer.wait()
-            return window.is_running()
-
-        yield show
+    return window(session.robot, session.node.period)
 
 
 def _caption(session: _Session) -> tuple[str, str]:

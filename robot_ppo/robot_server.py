@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from robot_ppo import assets
@@ -21,7 +22,9 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.drivers.offer import of_robot as offer_of
 from robot_ppo_export.node.drivers.udp_protocol import (
+    COMMAND_TIMEOUT,
     DEFAULT_PORT,
     CommandMessage,
     Counters,
@@ -74,9 +77,18 @@ class Place:
     """DDS."""
 
 
+def hello_of(spec: RobotSpec) -> Hello:
+    """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay."""
+    rates = (1 / COMMAND_TIMEOUT, 1 / PERIOD)
+    delay = (PERIOD, 2 * PERIOD)  # a command waits for the next step, its effect for one more
+    offer = msgspec.structs.replace(
+        offer_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
+    )
+    return Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet, offer)
+
+
 def _udp(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
-    hello = Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet)
-    end = RobotEndpoint(hello, place.port)
+    end = RobotEndpoint(hello_of(spec), place.port)
     return end, f"Listening on UDP 127.0.0.1:{end.port}", f"--driver udp --port {end.port}"
 
 
@@ -96,8 +108,11 @@ def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
 
     require_cyclonedds("ros2")
     from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+    from robot_ppo_export.node.drivers.ros2_urdf import urdf_of
 
-    return Ros2Robot(spec.joint_names, place.domain, place.interface), *_on_dds(place)
+    place_on = (place.domain, place.interface)
+    end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
+    return end, *_on_dds(place)
 
 
 def _on_dds(place: Place) -> tuple[str, str]:

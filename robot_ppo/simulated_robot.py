@@ -31,6 +31,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
+from robot_ppo_export.node.drivers import offer
 from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
 
 
@@ -194,6 +195,7 @@ class LockstepDriver:
         self.joint_names = robot.spec.joint_names
         self.feet = robot.spec.feet
         self.signals = frozenset(SIGNAL_NAMES)
+        self.offer = offer.of_robot(robot.spec)
         self._sequence = -1
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:

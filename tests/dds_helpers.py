@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from robot_ppo.faults.foreign import free_domain as free_domain
+from robot_ppo.faults.over_dds import free_domain as free_domain
 from robot_ppo_export.contract.state import zeros
 
 

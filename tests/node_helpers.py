@@ -215,6 +215,18 @@ def rig(
     return Rig(rigged, fake, clock)
 
 
+class BusyClock(SteppedClock):
+    """A computer on which every look at the clock after a wait costs `cost` seconds."""
+
+    def __init__(self, costs):
+        super().__init__()
+        self.costs = iter(costs)
+
+    def sleep_until(self, deadline):
+        super().sleep_until(deadline)
+        self.time += next(self.costs, 0.0)
+
+
 def deaf(monkeypatch, name: str) -> None:
     """Let the guard `name` pass everything, for negative controls."""
     changed = tuple(

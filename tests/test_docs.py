@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import node_helpers as helpers
 import pytest
 from dds_helpers import free_domain
 from node_helpers import ROOT
+from process_helpers import free_port
 
 from robot_ppo import assets, config, play_script
 from robot_ppo import cli as workstation
@@ -272,12 +272,6 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
 # -- they run: for real -------------------------------------------------------------------------
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def needs_opengl():
     import mujoco
 
@@ -316,6 +310,17 @@ def files(page):
     return {text.splitlines()[0][2:]: text for text in texts if re.match(r"# \w+\.yaml\n", text)}
 
 
+def finish_beside_a_node(line, folder):
+    """A stop wants somebody who takes it: the node of the line, on a robot of arithmetic."""
+    key = words(line)[words(line).index("--key") :]
+    node = start(f"robot-ppo-node run {SHIPPED} --driver fake --source udp", folder, *key)
+    for text in node.stdout:
+        if "not armed" in text:
+            break
+    finish(start(line, folder), line)
+    finish(node, "the node of " + line)
+
+
 def run_page(page, folder):
     """Every command line of a page, in order, for real, beside the files that it shows."""
     for name, text in files(page).items():
@@ -324,7 +329,7 @@ def run_page(page, folder):
         if line.endswith("&") or re.search(r"&\s+#", line):
             continue  # a robot in the background: it comes with the node, below
         name, port = words(line)[1], ("--port", str(free_port()))
-        if name == "run":
+        if "--driver" in words(line):
             driver = words(line)[words(line).index("--driver") + 1]
             place = port if driver == "udp" else ("--domain", str(free_domain()))
             robot = start(f"robot-ppo sim go2 --transport {driver}", folder, *place, *LASTS)
@@ -333,6 +338,8 @@ def run_page(page, folder):
             finally:
                 robot.kill()
                 robot.communicate()
+        elif "--stop" in words(line):
+            finish_beside_a_node(line, folder)
         else:
             finish(start(line, folder, *(port if name == "sim" else ())), line)
 

@@ -219,7 +219,7 @@ SICK = {
         "reward_torque is -500 per episode", {"reward_torque": -500.0},
     ),
     "a bonus that drowns the rest": (
-        "reward_drowns", "task.rewards.contact_schedule.weight=0.005",
+        "reward_drowns", "task.rewards.contact_schedule.weight=0.01",
         "reward_contact_schedule is 2,000 per episode, 98% of all rewards' size",
         {"reward_contact_schedule": 2000.0},
     ),

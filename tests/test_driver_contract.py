@@ -19,12 +19,12 @@ from robot_ppo_export.node.drivers.base import (
     MotorCommand,
     check_joints,
     needed_signals,
-    negotiate,
 )
 from robot_ppo_export.node.drivers.fake import FakeDriver
 from robot_ppo_export.node.drivers.replay import ReplayDriver
 from robot_ppo_export.node.drivers.udp import UdpDriver
 from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_export.node.negotiation import negotiate
 
 NAMES = robot().joint_names
 FEET = robot().feet

@@ -1,6 +1,7 @@
 """Playback: script, summary, video and plot."""
 
 import contextlib
+import threading
 import time
 
 import av
@@ -174,16 +175,18 @@ def test_the_camera_glides_after_the_robot():
 def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeypatch):
     import mujoco.viewer
 
-    syncs = []
+    syncs, closed = [], threading.Event()
 
     class Window:
         cam = mujoco.MjvCamera()
+        thread = threading.Thread(target=lambda: closed.wait(10) and time.sleep(0.1), daemon=True)
 
         def __enter__(self):
+            self.thread.start()
             return self
 
         def __exit__(self, *_):
-            pass
+            closed.set()
 
         def lock(self):
             return contextlib.nullcontext()
@@ -198,4 +201,5 @@ def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeyp
     monkeypatch.setattr(mujoco.viewer, "launch_passive", lambda *a, **k: Window())
     play(helpers.policy_file(), say=silent)
     assert len(syncs) == 16  # the tick after the window was closed is the last
+    assert closed.is_set() and not Window.thread.is_alive()  # else the process would be aborted
     assert syncs[14] - syncs[0] > 13 * 0.02  # a busy computer is slower, never faster

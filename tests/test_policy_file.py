@@ -416,6 +416,7 @@ def test_a_golden_number_that_is_none_is_refused(stage, refused):
         (lambda c: c.pop("action"), "missing required field `action`"),
         (lambda c: c["action"].pop("clip"), "the contract lacks action.clip"),
         (lambda c: c["layout"][0].update(offset=1), "layout differs"),
+        (lambda c: c["layout"][0].update(history=True), "layout differs"),  # 1 == True in Python
         (lambda c: c["normalizer"]["std"].pop(), f"normalizer.std must be {SIZE} finite numbers"),
         (lambda c: c["robot"]["rest_pose"].pop("FR_hip_joint"), "rest_pose"),
     ],
@@ -451,6 +452,22 @@ def test_a_graph_that_onnxruntime_cannot_load_is_refused(refused):
         model.graph.node[0].op_type = "Sbu"
 
     refused(resealed(change), "onnxruntime cannot load it")
+
+
+def test_a_graph_that_loads_and_does_not_run_is_refused(refused):
+    def change(model):
+        gemm = next(n for n in model.graph.node if n.op_type == "Gemm")
+        gemm.input[2] = "mean"  # a bias of another size
+
+    refused(resealed(change), "onnxruntime cannot run it: ")
+
+
+def test_metadata_that_are_no_text_are_refused(refused):
+    data = policy_bytes()
+    at = data.index(b"go2_walk")
+    broken = data[:at] + b"\xff" + data[at + 1 :]
+    digest = seal.verify(data, "").encode()
+    refused(seal.seal(broken.replace(digest, seal.BLANK.encode())), "the metadata are no text")
 
 
 @pytest.mark.parametrize("ticks", [1, golden.MIN_TICKS - 1])

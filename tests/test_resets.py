@@ -1,7 +1,6 @@
 """Where episodes start."""
 
 import env_helpers as helpers
-import numpy as np
 
 from robot_ppo.envs import resets
 

@@ -12,11 +12,13 @@ from node_helpers import contract, robot
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import MonotonicClock
-from robot_ppo_export.node.drivers import create
+from robot_ppo_export.node.drivers import create, ros2_urdf
 from robot_ppo_export.node.drivers import ros2_messages as messages
-from robot_ppo_export.node.drivers.base import Connection, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Connection, MotorCommand
+from robot_ppo_export.node.drivers.offer import NOTHING, Offer, of_robot
 from robot_ppo_export.node.drivers.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_export.node.negotiation import negotiate
 
 NAMES, FEET = robot().joint_names, robot().feet
 STAMP = Stamp(12, 345)
@@ -115,6 +117,14 @@ def test_a_command_is_encoded_as_by_cyclonedds(idl):
     assert back.names == NAMES and np.array_equal(back.values, rows)
 
 
+def test_a_description_is_encoded_as_by_cyclonedds(idl):
+    text = ros2_urdf.urdf_of(robot())
+    assert messages.encode_string(text) == cyclone(idl.String(text))
+    assert messages.decode_string(messages.encode_string(text), len(text) + 1) == text
+    with pytest.raises(MalformedCdrError, match="string"):
+        messages.decode_string(messages.encode_string(text), len(text))
+
+
 def test_the_names_on_the_wire_are_those_of_ros(idl):
     for kind, name in (
         (idl.JointState, "sensor_msgs::msg::dds_::JointState_"),
@@ -122,6 +132,7 @@ def test_the_names_on_the_wire_are_those_of_ros(idl):
         (idl.Twist, "geometry_msgs::msg::dds_::Twist_"),
         (idl.TwistStamped, "geometry_msgs::msg::dds_::TwistStamped_"),
         (idl.Float64MultiArray, "std_msgs::msg::dds_::Float64MultiArray_"),
+        (idl.String, "std_msgs::msg::dds_::String_"),
     ):
         assert kind.__idl_typename__.replace(".", "::") == name
 
@@ -202,6 +213,37 @@ def test_a_command_that_no_motor_should_follow_is_refused():
         messages.decode_command(CommandEncoder(("a", "a")).encode(*np.ones((3, 2))))
 
 
+# --- what a URDF states
+
+
+def urdf(joint='<limit lower="-1" upper="2" effort="23" velocity="30"/>', kind="revolute"):
+    return f'<robot><joint name="a" type="{kind}">{joint}</joint></robot>'
+
+
+@pytest.mark.parametrize(
+    ("text", "offer"),
+    [
+        (urdf(), Offer(None, None, ((-1.0, 2.0),), (30.0,), (23.0,))),
+        (urdf('<limit effort="0" velocity="9"/>'), Offer(None, None, ((0.0, 0.0),), (9.0,))),
+        (
+            urdf('<limit effort="23" velocity="9"/>', "continuous"),
+            Offer(None, None, ((-1e6, 1e6),), (9.0,), (23.0,)),
+        ),
+        (urdf("", "continuous"), Offer(None, None, ((-1e6, 1e6),))),
+        (urdf(""), NOTHING),
+        (urdf('<limit lower="2" upper="-1"/>'), NOTHING),
+        (urdf('<limit lower="nan"/>'), NOTHING),
+        (urdf('<limit lower="wide"/>'), NOTHING),
+        (urdf().replace('"a"', '"b"'), NOTHING),
+        ("", NOTHING),
+        ("<robot>", NOTHING),
+        ('<!DOCTYPE r [<!ENTITY x "y">]>' + urdf(), NOTHING),
+    ],
+)
+def test_a_urdf_states_what_all_joints_have_and_nothing_else(text, offer):
+    assert ros2_urdf.offer_of(text, ("a",)) == offer
+
+
 # --- a robot on a domain
 
 
@@ -211,9 +253,9 @@ def make(idl):
 
     opened = []
 
-    def make(signals=frozenset(SIGNALS), sends=True, **connection):
+    def make(signals=frozenset(SIGNALS), sends=True, description="", **connection):
         domain = free_domain()
-        end = Ros2Robot(NAMES, domain, signals=signals)
+        end = Ros2Robot(NAMES, domain, signals=signals, description=description)
         alive = Alive(end, NAMES, FEET, np.linspace(-1, 1, 12), sends)
         connection = {"robot": robot(), "domain": domain, "wait": 5.0, **connection}
         driver = create("ros2", MonotonicClock(), Connection(**connection))
@@ -235,6 +277,27 @@ def test_the_imu_arrives_in_our_order_of_the_quaternion(make):
     assert state.base_lin_acc[2] == pytest.approx(9.81)
     assert (state.joint_torque == 4).all()
     negotiate(contract(), driver)
+
+
+def test_a_robot_that_describes_itself_is_compared_with_the_policy(make):
+    driver, _ = make(description=ros2_urdf.urdf_of(robot()))
+    driver.open(NAMES, FEET)
+    assert driver.offer == of_robot(robot())
+    negotiate(contract(), driver)
+
+
+def test_a_robot_that_describes_a_weaker_one_is_refused(make):
+    description = ros2_urdf.urdf_of(robot()).replace('effort="45.43"', 'effort="20"')
+    driver, _ = make(description=description)
+    driver.open(NAMES, FEET)
+    with pytest.raises(RefusedError, match=r"FR_calf_joint: 20 and 3 more"):
+        negotiate(contract(), driver)
+
+
+def test_a_robot_that_does_not_describe_itself_states_nothing(make):
+    driver, _ = make()
+    driver.open(NAMES, FEET)
+    assert driver.offer == NOTHING
 
 
 def test_who_only_watches_cannot_send(make):

@@ -24,6 +24,7 @@ from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.commands import FixedCommand
 from robot_ppo_export.node.drivers.base import MotorCommand
+from robot_ppo_export.node.drivers.offer import Offer
 from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT, NodeEndpoint
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
@@ -207,7 +208,7 @@ class Still:
     """Stands where a simulated robot would: joints of any names, at rest in the contract's pose."""
 
     def __init__(self, joints):
-        self.spec = SimpleNamespace(joint_names=joints, feet=FEET)
+        self.spec = SimpleNamespace(joint_names=joints, feet=FEET, joints=())
         self.steps, self.time = 0, 0.0
 
     def state(self):
@@ -236,7 +237,7 @@ class TestLockstepDriver(DriverContract):
     def make(self, joints, signals=frozenset(SIGNAL_NAMES)):
         robot = Still(joints)
         driver = LockstepDriver(robot)
-        driver.signals = signals
+        driver.signals, driver.offer = signals, Offer()
         return driver, robot
 
 

@@ -1,10 +1,13 @@
 """The UDP protocol: round trips, and every way in which a datagram can be wrong."""
 
+import re
 import socket
 import struct
+import threading
 import time
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,8 @@ from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.base import MotorCommand, Unsent
+from robot_ppo_export.node.drivers.offer import VECTORS, Offer, of_robot
 from robot_ppo_export.node.drivers.udp import GONE_AFTER, UdpDriver
 from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, MalformedError
 from robot_ppo_export.node.drivers.udp_protocol import (
@@ -26,7 +31,8 @@ from robot_ppo_export.node.drivers.udp_protocol import (
 )
 
 NAMES, FEET = robot().joint_names, robot().feet
-HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
+OFFER = msgspec.structs.replace(of_robot(robot()), state_rate=500.0, delay=(0.0, 0.01))
+HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET, OFFER)
 COMMAND = np.linspace(-1, 1, 12, dtype="f4"), np.full(12, 35, "f4"), np.full(12, 0.8, "f4")
 
 
@@ -88,7 +94,7 @@ def test_a_frame_survives_the_wire(kind, sequence, payload):
 def test_the_layout_is_the_documented_one():
     """Byte by byte, written down independently of the code, as docs/drivers.md has it."""
     data = frames.encode(frames.COMMAND, 7, frames.encode_command(*COMMAND))
-    assert data[:12] == b"RPPO" + bytes([1, 4]) + struct.pack("<HI", 4 + 12 * 12, 7)
+    assert data[:12] == b"RPPO" + bytes([2, 4]) + struct.pack("<HI", 4 + 12 * 12, 7)
     assert struct.unpack("<I", data[12:16])[0] == zlib.crc32(data[:12] + data[16:])
     assert data[16:20] == bytes([12, 0, 0, 0])
     assert struct.unpack("<12f", data[20:68]) == tuple(COMMAND[0].tolist())
@@ -112,7 +118,7 @@ GOOD = frames.encode(frames.COMMAND, 5, frames.encode_command(*COMMAND))
 BAD = {
     "short": GOOD[:15],
     "magic": b"X" + GOOD[1:],
-    "version": reframed(GOOD, 4, 2),
+    "version": reframed(GOOD, 4, 1),
     "length": GOOD[:-1],
     "checksum": GOOD[:-1] + bytes([GOOD[-1] ^ 1]),
     "kind": reframed(GOOD, 5, 9),
@@ -162,6 +168,10 @@ def test_a_state_of_another_robot_is_malformed(joints, feet):
         b'{"robot":"x","joints":[],"signals":[]}',
         b'{"robot":"x","joints":["a"],"signals":["smell"]}',
         b'{"robot":"x","joints":["a"],"signals":[],"more":1}',
+        b'{"robot":"x","joints":["a"],"signals":[],"offer":{"more":1}}',
+        b'{"robot":"x","joints":["a"],"signals":[],"offer":{"torque_limit":[1,2]}}',
+        b'{"robot":"x","joints":["a"],"signals":[],"offer":{"delay":[0,1e999]}}',
+        b'{"robot":"x","joints":["a"],"signals":[],"offer":{"state_rate":NaN}}',
     ],
 )
 def test_a_malformed_hello_is_rejected(payload):
@@ -311,6 +321,28 @@ def test_the_nodes_socket_is_bound_to_the_way_to_the_robot(pair):
 # --- opening
 
 
+def test_what_the_operating_system_does_not_take_is_counted_until_it_does_again(pair):
+    _, node = pair
+    driver = UdpDriver(MonotonicClock())
+    assert driver.unsent() == Unsent()
+    driver.adopt(HELLO, NAMES, FEET)
+    driver.endpoint = node
+
+    class Unplugged:
+        def sendto(self, data, to):
+            raise OSError("Network is unreachable")
+
+    plugged, driver.endpoint.wire.socket = driver.endpoint.wire.socket, Unplugged()
+    for _ in range(3):
+        driver.write(MotorCommand(*COMMAND))
+        time.sleep(0.02)
+    assert driver.unsent().lost == 3 and driver.unsent().failing > 0.05
+    driver.endpoint.wire.socket = plugged
+    driver.write(MotorCommand(*COMMAND))
+    assert driver.unsent() == Unsent(lost=3)
+    driver.close()
+
+
 def test_a_taken_port_is_said_in_a_sentence():
     with (
         RobotEndpoint(HELLO, port=0) as wire,
@@ -326,6 +358,45 @@ def test_no_robot_is_refused_in_a_sentence():
     with pytest.raises(RefusedError, match="no robot answered") as error:
         driver.open(NAMES, FEET)
     assert f"127.0.0.1:{port} within 0.2 s" in str(error.value)
+
+
+def test_a_hello_that_is_wrong_is_said_with_what_is_wrong_about_it():
+    """Its author sees the field, not only that there is no robot."""
+    with RobotEndpoint(HELLO, port=0) as wire:
+        wire.hello = Hello("go2", NAMES, (), FEET, Offer(max_kp=(1.0,)))
+        stop = threading.Event()
+
+        def answer():
+            while not stop.wait(0.005):
+                wire.receive(0.0)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            with pytest.raises(RefusedError) as error:
+                UdpDriver(MonotonicClock(), port=wire.port, wait=0.3).open(NAMES, FEET)
+        finally:
+            stop.set()
+            thread.join()
+    assert re.search(r"dropped: \d+ x hello \(offer: max_kp has 1 entries for", str(error.value))
+
+
+def test_the_longest_hello_fits_into_a_datagram():
+    """255 joints with names of 20 letters and every figure."""
+    names = tuple(f"a_joint_of_length_{i:02x}" for i in range(255))
+    numbers = (123.456,) * 255
+    figures = {name: numbers for name in VECTORS}
+    offer = Offer(**figures | {"position_range": ((-1.23456, 1.23456),) * 255})
+    sent = Hello("many", names, tuple(SIGNALS), (), offer)
+    with RobotEndpoint(sent, port=0) as wire:
+        node = NodeEndpoint(port=wire.port)
+        node.request_hello()
+        arrive()
+        wire.receive(0.0)
+        arrive()
+        node.receive()
+        assert node.hello == sent
+        node.close()
 
 
 def test_what_the_robot_does_not_offer_reads_as_zero(pair):

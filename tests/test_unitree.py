@@ -1,6 +1,9 @@
 """Driver `unitree` and a simulated robot of the same kind, over a real DDS domain on loopback."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
 from node_helpers import ROOT, robot
+from process_helpers import environment
 
 pytest.importorskip("cyclonedds")
 
@@ -21,7 +25,7 @@ from robot_ppo_export.node.drivers.base import Connection, DriverFault, MotorCom
 from robot_ppo_export.node.drivers.unitree import COMMANDS, STATES
 from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
 from robot_ppo_export.node.drivers.unitree_idl import idl_type
-from robot_ppo_export.node.drivers.unitree_messages import Message
+from robot_ppo_export.node.drivers.unitree_messages import Message, decode
 from robot_ppo_export.node.drivers.unitree_remote import Remote
 from robot_ppo_export.node.drivers.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_export.node.situation import Bounds, Outcome, blank
@@ -166,7 +170,7 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
         s = blank(len(GO2.joints), len(GO2.feet), 1)
-        s.health.update(health)
+        s.voltage = health.voltage
         assert guards.voltage(Bounds(GO2, limits), s).outcome is Outcome.DAMP
         assert guards.voltage(Bounds(GO2, GO2.safety), s).outcome is Outcome.PASS
 
@@ -248,6 +252,23 @@ def test_it_is_released_when_asked_to_after_lying_down(make):
     assert within(2, lambda: pair.robot.commands)
 
 
+@pytest.mark.parametrize("code", [3203, None], ids=["refused", "silent"])
+def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monkeypatch, code):
+    """It may be standing, and would drop."""
+    monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.3)
+    pair = make(motion="normal", motion_mode="release")
+    m, serve = unitree_motion, pair.end._serve
+    if code is None:
+        del pair.end._services[m.SPORT]
+    else:
+        answers = {m.STAND_DOWN: (code, "")}
+        monkeypatch.setattr(pair.end, "_serve", lambda n, api: answers.get(api) or serve(n, api))
+    said = "did not answer" if code is None else f"answered with code {code}"
+    with pytest.raises(RefusedError, match=f"asked to lie down and {said}: if it stands"):
+        pair.open()
+    assert m.RELEASE_MODE not in pair.end.calls and pair.end.motion == "normal"
+
+
 def test_negative_control_while_it_runs_the_robot_takes_no_command(make):
     pair = make(motion="normal", motion_mode="ignore").open()
     pair.write()
@@ -308,6 +329,81 @@ def test_a_foreign_writer_is_refused_before_the_run(make, stranger):
         pair.open()
 
 
+def test_who_lives_is_refused_at_once_and_named(make, stranger):
+    said = []
+    pair = make(say=said.append)
+    stranger(pair)
+    with pytest.raises(RefusedError, match=rf"of this process, process {os.getpid()} on "):
+        pair.open()
+    assert said == []
+
+
+DYING = """
+import sys, time
+from robot_ppo_export.node.drivers import dds
+from robot_ppo_export.node.drivers.unitree_idl import idl_type
+whole = dds.configuration
+dds.configuration = lambda *a: whole(*a).replace("</Discovery>", LEASE + "</Discovery>")
+LEASE = "<LeaseDuration>{lease} s</LeaseDuration>"
+bus = dds.Bus({domain})
+writer = bus.writer("{topic}", idl_type("unitree_go", "{message}"))
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+def killed(pair, lease, topic=COMMANDS, message="LowCmd_"):
+    """A program that could write `topic`, and was killed with -9; its number."""
+    code = DYING.format(lease=lease, domain=pair.domain, topic=topic, message=message)
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE
+    )
+    program.stdout.readline()
+    time.sleep(0.2)
+    with dds.Bus(pair.domain) as bus:
+        watch = bus.watch(topic)
+        assert within(2, lambda: [s for s in watch.strangers() if s.process == program.pid])
+        (seen,) = (s for s in watch.strangers() if s.process == program.pid)
+        assert seen.lives and seen.lease == lease
+        program.kill()
+        program.communicate()
+        assert not seen.lives
+    return program.pid
+
+
+def test_who_was_killed_is_waited_for_and_named(make):
+    """Whoever was on the domain before its death, as this process, sees it until its lease ends."""
+    said = []
+    pair = make(say=said.append)
+    pid = killed(pair, lease=2.0)
+    began = time.monotonic()
+    pair.open()
+    assert 0.5 < time.monotonic() - began < 4
+    (text,) = said
+    assert "somebody else can send rt/lowcmd (unitree_go::msg::dds_::LowCmd_ of " in text
+    assert f", process {pid} on " in text
+    assert "Waiting for it to go, 3 s at the most" in text
+    pair.write()
+    assert within(2, lambda: pair.robot.commands)
+
+
+def test_who_outlasts_the_wait_is_refused(make):
+    pair = make(wait=1.0)
+    killed(pair, lease=10.0)
+    began = time.monotonic()
+    with pytest.raises(RefusedError, match="somebody else can send rt/lowcmd"):
+        pair.open()
+    assert 1.0 < time.monotonic() - began < 4
+
+
+def test_a_robot_that_was_killed_is_waited_for_while_another_lives(make):
+    said = []
+    pair = make(say=said.append)
+    killed(pair, lease=2.0, topic=STATES, message="LowState_")
+    pair.open()
+    assert "more than one robot sends rt/lowstate here" in said[0]
+
+
 def test_a_foreign_writer_during_the_run_is_damping(make, stranger):
     pair = make().open()
     pair.write()
@@ -359,6 +455,15 @@ def test_a_node_that_hangs_is_damping_after_three_periods(make):
     assert within(2, lambda: pair.robot.commands and not pair.last().kp.any())
     moving = [at for at, command in pair.robot.commands if command.kp.any()]
     assert moving[-1] - moving[0] < 0.06 + 0.1
+
+
+def test_damping_that_is_asked_for_after_a_command_has_nothing_of_it(make):
+    pair = make(motion_mode="ignore").open()
+    pair.write(target=0.3, kp=35.0)
+    handover = pair.driver.damping_sender(np.full(12, 2.5, np.float32))
+    sent = decode(bytes.fromhex(handover.arguments["command"]), "unitree_go", "LowCmd_").motors
+    assert not any(sent[name].any() for name in ("q", "dq", "tau", "kp"))
+    assert (sent["kd"][:12] == 2.5).all() and (sent["mode"][:12] == 1).all()
 
 
 def test_damp_and_close_end_in_damping(make):

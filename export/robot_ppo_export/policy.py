@@ -51,7 +51,7 @@ class Policy:
         self.path = path
         data = seal.read(path)
         self.session = _session(data, str(path))
-        metadata = self.session.get_modelmeta().custom_metadata_map
+        metadata = _metadata(self.session, str(path))
         for key in ("robot_ppo.contract", "robot_ppo.golden", seal.KEY):
             if key not in metadata:
                 raise RefusedError(f"{path}: the metadata lack {key}")
@@ -113,16 +113,9 @@ class Policy:
         worst = Difference(0.0, "observation", 0, 0)
         observer = Observer(self.layout, ())
         for t in range(len(self.golden)):
-            observation = observer.observe(self.golden.tick(t, self.action_map.default_pose))
-            action = self.act(observation)
-            computed = {
-                "observation": observation,
-                "action": action,
-                "target": self.action_map.target(action),
-            }
-            for stage, values in computed.items():
-                with np.errstate(invalid="ignore"):
-                    error = np.abs(values - getattr(self.golden, stage)[t])
+            with np.errstate(all="ignore"):  # what is not finite is found below
+                errors = self._errors(observer, t)
+            for stage, error in errors.items():
                 # NaN would lose against every later comparison, and so be forgotten.
                 error = np.where(np.isnan(error), np.inf, error)
                 i = int(np.argmax(error))
@@ -135,11 +128,25 @@ class Policy:
             )
         return worst
 
+    def _errors(self, observer: Observer, t: int) -> dict[str, np.ndarray]:
+        """Return the differences to golden tick `t`, per stage; `observer` has seen those before.
+
+        A graph that loads and does not run is a `RefusedError`.
+        """
+        observation = observer.observe(self.golden.tick(t, self.action_map.default_pose))
+        try:
+            action = self.act(observation)
+        except Exception as error:
+            raise RefusedError(f"{self.path}: onnxruntime cannot run it: {error}") from None
+        target = self.action_map.target(action)
+        computed = {"observation": observation, "action": action, "target": target}
+        return {k: np.abs(values - getattr(self.golden, k)[t]) for k, values in computed.items()}
+
     def _check_shapes(self) -> None:
         """Raise `RefusedError` unless the graph has the sizes that the contract states."""
         joints = len(self.contract.robot.joints)
         got = [
-            (t.name, t.type, t.shape[-1])
+            (t.name, t.type, *t.shape[1:])
             for t in (*self.session.get_inputs(), *self.session.get_outputs())
         ]
         wanted = [
@@ -173,6 +180,14 @@ def _session(data: bytes, source: str) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise RefusedError(f"{source}: onnxruntime cannot load it: {error}") from None
+
+
+def _metadata(session: onnxruntime.InferenceSession, source: str) -> dict[str, str]:
+    """Return key -> text, or raise `RefusedError` for texts that are none."""
+    try:
+        return session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"{source}: the metadata are no text: {error}") from None
 
 
 def _bind(

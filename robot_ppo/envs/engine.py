@@ -141,20 +141,26 @@ class Engine:
         qpos, qvel = self.qpos[ids], self.qvel[ids]
         return qpos.astype(np.float32, order="F"), qvel.astype(np.float32, order="F")
 
-    def measure(self, ids: Any = ...) -> RobotState:
-        """Return what the sensors of `ids` say, with bias and delay, without noise."""
+    def measure(
+        self, ids: Any = ..., present: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> RobotState:
+        """Return what the sensors of `ids` say, with bias and delay, without noise.
+
+        Args:
+            ids: simulations.
+            present: their `positions`, where the caller has them already.
+        """
         state = self.sensors.read(self._sensordata[ids])
-        self._freshen(state, ids)
+        self._freshen(state, ids, *(present or self.positions(ids)))
         state.joint_pos += self._measurement["encoder_offset"][ids]
         state.base_ang_vel += self._measurement["gyro_bias"][ids]
         return state
 
-    def _freshen(self, state: RobotState, ids: Any) -> None:
+    def _freshen(self, state: RobotState, ids: Any, qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Move measurements that are a physics step old towards the present, by `freshness`."""
         share = self._measurement["freshness"][ids]
         if not share.any():
             return
-        qpos, qvel = self.positions(ids)
         mounting = self._fields.get("site_quat")
         mounting = self.model.site_quat if mounting is None else mounting[ids]
         imu = mounting[..., self._imu, :].astype(np.float32, order="F")

@@ -55,8 +55,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
     """n robots at one task. Observations are float32 (n, size): what a robot can measure.
 
     `info["privileged"]` (n, p) is what the critic sees besides. Where an episode ended,
-    `info["final_obs"]` and `info["final_privileged"]` hold the true last observation, in full
-    arrays (n, ...); `info["_final_obs"]` says in which rows.
+    `info["final_obs"]` and `info["final_privileged"]` (n, ...) hold the true last observation in
+    the rows that `info["_final_obs"]` names, and zeros in the others.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
@@ -144,9 +144,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             info |= self._final(ended, done, failed, observation, critic)
             self._reset(ended)
             world, state = self._read(ended)
-            observation, info["privileged"] = observation.copy(), critic.copy()
             observation[ended] = self._observe(state, ended)
-            info["privileged"][ended] = privileged.compute(self.task.privileged, world)
+            critic[ended] = privileged.compute(self.task.privileged, world)
         return observation, reward, failed, truncated, info
 
     @property
@@ -208,7 +207,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         joint_vel = qvel[:, engine.joint_qvel]
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
-        state = engine.measure(ids)
+        state = engine.measure(ids, (qpos, qvel))
         command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
         moving, phase = is_moving(command), self._phase(ids)
         world = World(
@@ -263,8 +262,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         """Return what `info` says about episodes that ended."""
         episode = self.metrics.finish(ended, failed[ended])
         return {
-            "final_obs": observation,
-            "final_privileged": critic,
+            "final_obs": _only(ended, observation),
+            "final_privileged": _only(ended, critic),
             "_final_obs": done,
             "episode": episode,
         }
@@ -360,3 +359,10 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         batch = gymnasium.vector.utils.batch_space
         self.observation_space = batch(self.single_observation_space, self.num_envs)
         self.action_space = batch(self.single_action_space, self.num_envs)
+
+
+def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return rows (n, k) of which all but `ids` are zero: few are copied where few ended."""
+    some = np.zeros(rows.shape, rows.dtype)
+    some[ids] = rows[ids]
+    return some

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from robot_ppo.faults import files, foreign, packets, processes, robot
+from robot_ppo.faults import files, over_dds, packets, processes, robot
 from robot_ppo.faults.fault import DAMPED, NODE_ALIVE, NODE_DEAD, NOT_RUN, Fault, Seen
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -18,7 +18,7 @@ FAULTS: tuple[Fault, ...] = (
     *packets.FAULTS,
     *files.FAULTS,
     *processes.FAULTS,
-    *foreign.FAULTS,
+    *over_dds.FAULTS,
 )
 """The rows of the table, in its order."""
 BY_NAME = {fault.name: fault for fault in FAULTS}

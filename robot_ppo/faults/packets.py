@@ -16,11 +16,12 @@ import numpy as np
 
 from robot_ppo.faults.fault import NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import World
-from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
+from robot_ppo.robot_server import hello_of
+from robot_ppo_export.contract.state import zeros
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.base import Driver
 from robot_ppo_export.node.drivers.udp import UdpDriver
-from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT, Hello, RobotEndpoint, Wire
+from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT, RobotEndpoint, Wire
 from robot_ppo_export.node.states import State
 
 PATIENCE = 0.05
@@ -84,7 +85,7 @@ class WiredWorld(World):
     def connect(self) -> Driver:
         """Return the driver of the real protocol, and be the robot's end of it."""
         spec = self.robot.spec
-        self.end = RobotEndpoint(Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet), 0)
+        self.end = RobotEndpoint(hello_of(spec), 0)
         self.to_node = tap(self.end.wire)
         self.wired = UdpDriver(self.clock, port=self.end.port, damping=spec.damping.kd)
         return self.wired

@@ -13,16 +13,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from robot_ppo import assets, robot_server
 from robot_ppo.faults.fault import DAMPED, NODE_DEAD, NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import COMMAND, Heard, WitnessRobot, damped
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint, Wire
+from robot_ppo_export.node.drivers.udp_protocol import RobotEndpoint, Wire
 from robot_ppo_export.policy import Policy
 
 RUNS = 3
@@ -35,6 +35,9 @@ WALK = 0.5
 """[s] that the policy has run when the fault comes."""
 WATCH = 0.5
 """[s] that the robot is watched after it."""
+WATCHDOG = "its watchdog damps the robot"
+"""Of a node that was killed it says that it died, or, where the computer takes long to clear the
+process away, that it stands still."""
 ROOM = 16 * 1024
 """[bytes] that the full disk takes."""
 
@@ -45,7 +48,7 @@ class LiveRobot:
     def __init__(self, name: str, make_end: Callable[[], Any] | None = None) -> None:
         """Begin; `make_end` makes the robot's end, by default of UDP at a free port."""
         spec = assets.load_robot(name)
-        self.hello = Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet)
+        self.hello = robot_server.hello_of(spec)
         self.end = make_end() if make_end else RobotEndpoint(self.hello, 0)
         self.robot = WitnessRobot(spec, time.monotonic)
         self._begin()
@@ -186,11 +189,18 @@ def walk(node: NodeProcess) -> None:
         raise NotWalkingError(node.reason())
 
 
-def _signalled(number: signal.Signals) -> Callable[[Path], Seen]:
-    """Return a run in which the node's process gets a signal."""
+Walking = Callable[[Path], AbstractContextManager[tuple[LiveRobot, NodeProcess]]]
+
+
+def _over_udp(path: Path) -> AbstractContextManager[tuple[LiveRobot, NodeProcess]]:
+    return running(path, "--seconds", "60")
+
+
+def signalled(number: signal.Signals, begin: Walking = _over_udp) -> Callable[[Path], Seen]:
+    """Return a run in which the node's process gets a signal; `begin` starts node and robot."""
 
     def run(path: Path) -> Seen:
-        with running(path, "--seconds", "60") as (live, node):
+        with begin(path) as (live, node):
             walk(node)
             since = time.monotonic()
             node.process.send_signal(number)
@@ -264,10 +274,10 @@ def _disk_full(path: Path) -> Seen:
 
 
 FAULTS = (
-    Fault("node_killed", "`kill -9` of the node", worst(_signalled(signal.SIGKILL)),
-          "the node died: its watchdog damps the robot", most=NODE_DEAD),
-    Fault("node_stopped", "SIGSTOP to the node", worst(_signalled(signal.SIGSTOP)),
-          "the node stands still: its watchdog damps the robot", most=NODE_DEAD),
+    Fault("node_killed", "`kill -9` of the node", worst(signalled(signal.SIGKILL)),
+          WATCHDOG, most=NODE_DEAD),
+    Fault("node_stopped", "SIGSTOP to the node", worst(signalled(signal.SIGSTOP)),
+          f"the node stands still: {WATCHDOG}", most=NODE_DEAD),
     Fault("robot_gone_and_back", "the robot's process ends; half a second later another begins",
           worst(_robot_gone), "stale_state"),
     Fault("disk_full", f"`--record` where {ROOM // 1024} kB fit (file size limit), and a fall",

@@ -17,6 +17,7 @@ from robot_ppo.faults.world import World
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.commands import COMMAND_TIMEOUT
 from robot_ppo_export.node.drivers.base import Sample
+from robot_ppo_export.node.senses import SAG
 from robot_ppo_export.node.situation import blank
 from robot_ppo_export.node.states import State
 
@@ -58,6 +59,11 @@ def _measured(guard: str) -> Callable[[World], None]:
     return inject
 
 
+def _low_voltage(world: World) -> float:
+    _measured("voltage")(world)
+    return SAG
+
+
 def _stale(world: World) -> float:
     world.driver.change = lambda sample: None
     return world.limits.stale_after
@@ -77,9 +83,16 @@ def _late(world: World) -> float:
     return (2 * world.limits.max_missed_deadlines) * world.period
 
 
-def _clock(leap: float) -> Callable[[World], None]:
+def _clock_in_wait(leap: float) -> Callable[[World], None]:
     def inject(world: World) -> None:
         world.clock.leap = leap
+
+    return inject
+
+
+def _clock_in_tick(leap: float) -> Callable[[World], None]:
+    def inject(world: World) -> None:
+        world.clock.ahead += leap
 
     return inject
 
@@ -120,6 +133,10 @@ def _guarded(name: str, guard: str, injected: str, **tightened: float) -> Fault:
     return Fault(name, injected, _run(_measured(guard), tightened), guard)
 
 
+def _leap(name: str, how: str, inject: Callable[[World], None]) -> Fault:
+    return Fault(name, f"the clock leaps {LEAP:g} s {how}", _run(inject), "clock_jump")
+
+
 FAULTS = (
     Fault("stale_state", "the robot sends no more states", _run(_stale), "stale_state"),
     Fault("frozen_state", "states go on, all with the same bits", _run(_frozen), "frozen_state"),
@@ -139,8 +156,11 @@ FAULTS = (
     ),
     _guarded("lost_motor", "lost_motors", "a motor does not answer any more"),
     _guarded("hot_motor", "motor_temperature", "a motor is 1 % beyond its limit"),
-    _guarded(
-        "low_voltage", "voltage", "the battery is 0.01 V below a limit of 24 V", min_voltage=24.0
+    Fault(
+        "low_voltage",
+        "the battery is 0.01 V below a limit of 24 V",
+        _run(_low_voltage, {"min_voltage": 24.0}),
+        "voltage",
     ),
     _guarded("other_writer", "other_writers", "the driver sees another writer"),
     Fault(
@@ -149,8 +169,9 @@ FAULTS = (
         _run(_late),
         "missed_deadlines",
     ),
-    Fault("clock_forward", f"the clock leaps {LEAP:g} s ahead", _run(_clock(LEAP)), "clock_jump"),
-    Fault("clock_back", f"the clock leaps {LEAP:g} s back", _run(_clock(-LEAP)), "clock_jump"),
+    _leap("clock_forward", "ahead while the node waits", _clock_in_wait(LEAP)),
+    _leap("clock_back", "back while the node waits", _clock_in_wait(-LEAP)),
+    _leap("clock_back_in_tick", "back while the node works", _clock_in_tick(-LEAP)),
     Fault(
         "command_timeout",
         "the operator is not heard any more",

@@ -22,7 +22,7 @@ from robot_ppo.simulated_robot import LockstepDriver, SimulatedRobot
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.node import limits
-from robot_ppo_export.node.clock import Pacer, SteppedClock
+from robot_ppo_export.node.clock import Pacer
 from robot_ppo_export.node.drivers.base import Driver, MotorCommand, Sample
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
@@ -105,16 +105,32 @@ class WitnessDriver(LockstepDriver):
         return self.others
 
 
-class LeapingClock(SteppedClock):
-    """A clock that can leap while somebody waits for it."""
+class LeapingClock:
+    """A clock that can leap; the world goes on at its own pace.
 
-    leap = 0.0
-    """By so much, once [s]."""
+    A wait ends when the time asked for is over in the world, as on a machine.
+    """
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        """Bring the world to the time that `advance` is called with [s]."""
+        self.advance = advance
+        self.world = 0.0
+        """Time of the world [s]."""
+        self.ahead = 0.0
+        """Of the world's time [s]."""
+        self.leap = 0.0
+        """By so much, once, in the next wait [s]."""
+
+    def now(self) -> float:
+        """Return what the clock shows [s]."""
+        return self.world + self.ahead
 
     def sleep_until(self, deadline: float) -> None:
-        """Wait, then leap."""
-        super().sleep_until(deadline)
-        self.time, self.leap = self.time + self.leap, 0.0
+        """Wait, and leap meanwhile."""
+        if deadline > self.now():
+            self.world += deadline - self.now()
+            self.advance(self.world)
+        self.ahead, self.leap = self.ahead + self.leap, 0.0
 
 
 class BreakablePolicy(Policy):

@@ -185,7 +185,7 @@ def _check(contract: Contract) -> None:
     except Exception as error:
         raise RefusedError(f"the contract does not hold together: {error}") from None
     for stated, computed in zip_longest(contract.layout, layout.describe()):
-        if stated != computed:
+        if _as_json(stated) != _as_json(computed):  # not as Python does, to whom true is 1
             raise RefusedError(
                 f"the contract's layout differs from the one that this node computes from its "
                 f"terms: {stated} against {computed}"
@@ -204,6 +204,10 @@ def _check(contract: Contract) -> None:
     bounds = contract.commands.bounds()
     if not (np.isfinite(bounds).all() and (bounds[:, 0] <= bounds[:, 1]).all()):
         raise RefusedError(f"commands {bounds.tolist()} are not ranges [low, high]")
+
+
+def _as_json(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _check_distribution(stated: Distribution | None, size: int) -> None:

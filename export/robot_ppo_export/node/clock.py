@@ -9,6 +9,7 @@ it a clock whose `sleep_until` advances a simulation, and run the same loop in l
         work()
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -22,7 +23,10 @@ class Clock(Protocol):
         ...
 
     def sleep_until(self, deadline: float) -> None:
-        """Return once `now()` has reached `deadline` [s]; at once if it has already."""
+        """Return once `now()` has reached `deadline` [s]; at once if it has already.
+
+        Where the clock runs backwards meanwhile, it returns early rather than far too late.
+        """
         ...
 
 
@@ -39,9 +43,11 @@ class MonotonicClock:
         return time.monotonic()
 
     def sleep_until(self, deadline: float) -> None:
-        """Sleep until CLOCK_MONOTONIC reaches `deadline` [s]."""
-        while (remaining := deadline - time.monotonic()) > 0:
-            time.sleep(remaining)
+        """Sleep until CLOCK_MONOTONIC reaches `deadline` [s], or is found to have run back."""
+        before = -math.inf
+        while before <= (now := time.monotonic()) < deadline:
+            before = now
+            time.sleep(deadline - now)
 
 
 class SteppedClock:
@@ -67,10 +73,16 @@ class SteppedClock:
                 self.advance(deadline)
 
 
+ROUNDING = 1 + 1e-6
+"""A sum of periods may be a bit longer than they are."""
+
+
 class Pacer:
     """Absolute deadlines, one period apart; whole periods that were missed are skipped, counted.
 
-    The n-th deadline is start + n * period, so no error accumulates and the phase never moves.
+    The n-th deadline is start + n * period, so no error accumulates and the phase never moves. It
+    moves with a clock that runs backwards alone: no wait is longer than a period, so that the time
+    since the tick before shows the jump to a guard, wherever it came.
     """
 
     def __init__(self, clock: Clock, period: float) -> None:
@@ -92,14 +104,29 @@ class Pacer:
         A deadline is missed when its work could not begin before the next one was due, either
         because the previous tick took too long or because the machine woke us up too late.
         """
-        missed = self._skip(-(-(self.clock.now() - self._next_deadline()) // self.period))
+        now = self.clock.now()
+        missed = self._skip(-(-(now - self._next_deadline()) // self.period))
+        self._follow_back(now + self.period * ROUNDING)  # it ran back before the wait
         self.clock.sleep_until(self._next_deadline())
-        missed += self._skip((self.clock.now() - self._next_deadline()) // self.period)
+        now = self.clock.now()
+        self._follow_back(now)  # it ran back during the wait
+        missed += self._skip((now - self._next_deadline()) // self.period)
         self.deadline = self._next_deadline()
         self.late = self.clock.now() - self.deadline
         self.missed += missed
         self.next += 1
         return missed
+
+    def sleep_until(self, due: float) -> bool:
+        """Sleep until `due` [s], less than a period ahead; False where the clock ran back."""
+        if due - self.clock.now() > self.period * ROUNDING:
+            return False
+        self.clock.sleep_until(due)
+        return self.clock.now() >= due
+
+    def _follow_back(self, latest: float) -> None:
+        """Move all deadlines so that the next one is not later than `latest` [s]."""
+        self.start -= max(self._next_deadline() - latest, 0.0)
 
     def _next_deadline(self) -> float:
         return self.start + self.next * self.period

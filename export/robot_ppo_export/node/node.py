@@ -22,8 +22,9 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, negotiate
+from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand
 from robot_ppo_export.node.machine import Machine
+from robot_ppo_export.node.negotiation import negotiate
 from robot_ppo_export.node.output import Output
 from robot_ppo_export.node.preflight import SECONDS, Watch
 from robot_ppo_export.node.realtime import quiet_gc
@@ -159,7 +160,7 @@ class Node:
         self.worst = self.policy.check_golden()
         selftest.prove(self.policy, self.limits)
         self.driver.open(contract.robot.joint_names, contract.robot.feet)
-        negotiate(contract, self.driver)
+        self.compared = negotiate(contract, self.driver, self.output.rate)
         self.machine.watch.signals = self.driver.signals
         self._warm_up()
         self.prepared = True
@@ -173,7 +174,8 @@ class Node:
         """
         if not self.prepared:
             self.prepare()
-        with quiet_gc():
+        # numpy's warnings would be printed by the tick; what is not finite, guards judge.
+        with quiet_gc(), np.errstate(all="ignore"):
             pacer = Pacer(self.clock, self.period)
             ends = math.inf if seconds is None else self.clock.now() + seconds
             try:
@@ -217,6 +219,8 @@ class Node:
             machine.motion.damp(self.situation)
         if machine.sends:
             self.output.write()
+        if text := self.output.news():
+            machine.note(now, text)
         machine.finish(now)
         self.output.beat(machine)
         duration = self.clock.now() - now

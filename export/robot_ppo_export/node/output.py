@@ -3,13 +3,25 @@
 While the watchdog has the robot, nothing leaves.
 """
 
+import contextlib
+
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.clock import Clock, Pacer
-from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand
+from robot_ppo_export.node.drivers.base import (
+    CountsSends,
+    Driver,
+    HandsOver,
+    MotorCommand,
+    Unsent,
+)
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.situation import Situation
 from robot_ppo_export.node.states import ENDING, State
 from robot_ppo_export.node.watchdog import Watchdog
+
+UNSENT_FOR = 0.1
+"""[s] without a command that could be sent: the robot's side damps by itself then, and so must we
+know that it does."""
 
 
 class Output:
@@ -22,10 +34,19 @@ class Output:
         """The command of this tick."""
         self.failed = False
         """The driver could not send; a fault at the next tick."""
+        self.unsent = Unsent()
+        """What did not get out, where the driver counts it."""
+        self._counting = driver if isinstance(driver, CountsSends) else None
+        self._tell_from = 1
         self.watchdog: Watchdog | None = None
         """Damps the robot when this process cannot."""
         self.per_period = 1
         """Commands per control period."""
+
+    @property
+    def rate(self) -> float:
+        """Commands per second [Hz]."""
+        return self.per_period / self.period
 
     def publish_at(self, rate: float) -> None:
         """Send each command again until the next, `rate` [Hz] in all, or `InputError`."""
@@ -49,7 +70,8 @@ class Output:
         for i in range(1, self.per_period):
             due = pacer.deadline + i * every
             if self.clock.now() < due + every:
-                self.clock.sleep_until(due)
+                if not pacer.sleep_until(due):  # the clock ran back: the next tick says so
+                    return
                 self._send()
 
     def heed(self, machine: Machine, silent: float) -> None:
@@ -76,9 +98,23 @@ class Output:
         if self.watchdog:
             self.watchdog.beat(machine.sends and not machine.over)
 
+    def news(self) -> str | None:
+        """Look at what did not get out; return a sentence whenever that has doubled."""
+        if self._counting:
+            with contextlib.suppress(Exception):  # a count that cannot be had is no news
+                self.unsent = self._counting.unsent()
+            self.failed = self.failed or self.unsent.failing > UNSENT_FOR
+        count = self.unsent.lost + self.unsent.stale
+        if count < self._tell_from:
+            return None
+        self._tell_from = 2 * count
+        return str(self.unsent)
+
     def _send(self) -> None:
         if self.watchdog and self.watchdog.has_robot:
             return
+        if self.watchdog:
+            self.watchdog.announce()
         try:
             self.driver.write(self.sent)
         except Exception:  # noted here, and a fault at the next tick

@@ -20,8 +20,10 @@ import numpy as np
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands.base import CommandSource, bounded
-from robot_ppo_export.node.drivers.base import Driver, Measured, MotorCommand, Sample, negotiate
+from robot_ppo_export.node.drivers.base import Driver, Measured, MotorCommand, Sample
+from robot_ppo_export.node.drivers.offer import Offer
 from robot_ppo_export.node.monitor import Monitor
+from robot_ppo_export.node.negotiation import negotiate
 from robot_ppo_export.node.report import table
 from robot_ppo_export.policy import Policy
 
@@ -41,12 +43,18 @@ class ReadOnly:
     What a driver does when it opens is its own affair: `Connection.watch_only` tells it to listen.
     """
 
+    name: str  # these are the driver's, by __getattr__
+    joint_names: tuple[str, ...]
+    signals: frozenset[str]
+    feet: tuple[str, ...]
+    offer: Offer
+
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
     def __getattr__(self, name: str) -> object:
         """Return what the driver says of its robot; what is not listed here does not exist."""
-        if name in ("name", "joint_names", "signals", "feet", "remote", "remote_heard"):
+        if name in ("name", "joint_names", "signals", "feet", "offer", "remote", "remote_heard"):
             return getattr(self._driver, name)
         raise AttributeError(f"a read-only driver has no {name}")
 
@@ -94,7 +102,7 @@ class Shadow:
         self.policy.check_golden()
         robot = self.policy.contract.robot
         self.driver.open(robot.joint_names, robot.feet)
-        negotiate(self.policy.contract, self.driver)  # type: ignore[arg-type] # it is one, but for `write`
+        self.compared = negotiate(self.policy.contract, self.driver)
         self.policy.reset()
 
     def stop(self) -> None:

@@ -1,19 +1,20 @@
-"""What a robot interface offers to the node, and the check that the two fit.
+"""What a robot interface offers to the node.
 
-A driver is one file with one class. It states which joints and signals its robot has, by name;
-the node refuses a robot that differs from what the policy was trained for. Vectors that cross
-this boundary are in the order of the contract's joints: a driver maps by name, with `JointMap`.
+A driver is one file with one class. It states which joints and signals its robot has, by name,
+and what else it knows of it (offer.py); the node refuses a robot that differs from what the
+policy was trained for (negotiation.py). Vectors that cross this boundary are in the order of the
+contract's joints: a driver maps by name, with `JointMap`.
 
     driver.open(contract.robot.joint_names)      # connects; refuses joints that differ by name
-    negotiate(contract, driver)                  # refuses everything else that is missing
     sample = driver.read()                       # newest, or None; never blocks
     driver.write(MotorCommand(target, kp, kd))   # never blocks
     driver.damp()                                # only brake, whatever was sent before
     driver.close()                               # damping is the last thing that it sends
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.drivers.offer import Offer
 from robot_ppo_export.node.watchdog import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
@@ -106,6 +108,8 @@ class Connection:
     """Shadow mode: somebody else moves the robot. `open` asks nothing of it, `write` fails."""
     log: Log | None = None
     """What driver `replay` plays back."""
+    say: Callable[[str], None] = lambda text: None
+    """Takes what a person should know while `open` waits."""
 
     @property
     def damping(self) -> float:
@@ -158,6 +162,8 @@ class Driver(Protocol):
     """Names in `contract.state.SIGNALS` that it measures; known after `open`."""
     feet: tuple[str, ...]
     """The robot's feet, for `foot_force`; known after `open`."""
+    offer: Offer
+    """What else it knows of the robot; known after `open`."""
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Connect, and map to these joints and feet by name; `RefusedError` where it cannot."""
@@ -189,6 +195,31 @@ class SeesWriters(Protocol):
 
     def other_writers(self) -> tuple[str, ...]:
         """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
+        ...
+
+
+class Unsent(NamedTuple):
+    """Commands that did not get out as they should."""
+
+    lost: int = 0
+    """Could not be sent, since `open`."""
+    failing: float = 0.0
+    """[s] For so long none could."""
+    stale: int = 0
+    """Times that the driver began to send damping because no fresh command came."""
+
+    def __str__(self) -> str:
+        """Return a sentence."""
+        damped = f"{self.stale} times damping went out instead, because no fresh one came"
+        return f"commands: {self.lost} could not be sent; {damped}"
+
+
+@runtime_checkable
+class CountsSends(Protocol):
+    """A driver that does not raise what it cannot send, but counts it."""
+
+    def unsent(self) -> Unsent:
+        """Return what did not get out; cheap, asked at every tick, and without `open`."""
         ...
 
 
@@ -244,6 +275,11 @@ class Measured:
         )
         """What each number of `flat` is."""
 
+    def span(self, first: str, last: str) -> slice:
+        """Return where the signals from `first` to `last` are in `flat`."""
+        places = [place.partition("[")[0] for place in self.places]
+        return slice(places.index(first), len(places) - places[::-1].index(last))
+
     def update(self, state: RobotState) -> None:
         """Copy `state` in; a size that differs is a ValueError."""
         np.concatenate([getattr(state, name) for name in SIGNAL_NAMES], out=self.flat)
@@ -266,21 +302,3 @@ def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str)
 def needed_signals(contract: Contract) -> tuple[str, ...]:
     """Return the signals that the observation or the safety envelope read, sorted."""
     return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))
-
-
-def negotiate(contract: Contract, driver: Driver) -> None:
-    """Raise `RefusedError`, naming both sides, unless the robot has what the policy needs."""
-    check_joints(contract.robot.joint_names, driver.joint_names, driver.name)
-    needed = needed_signals(contract)
-    missing = [name for name in needed if name not in driver.signals]
-    if missing:
-        raise RefusedError(
-            f"driver {driver.name}: the robot does not measure {', '.join(missing)}; the policy "
-            f"and its safety limits need {', '.join(needed)}, the robot offers "
-            f"{', '.join(sorted(driver.signals)) or 'nothing'}"
-        )
-    if "foot_force" in needed and set(driver.feet) != set(contract.robot.feet):
-        raise RefusedError(
-            f"driver {driver.name}: the policy reads the feet {', '.join(contract.robot.feet)}, "
-            f"the robot has {', '.join(driver.feet) or 'none'}"
-        )

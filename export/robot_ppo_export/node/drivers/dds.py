@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.drivers.dds_config import MAX_PARTICIPANTS, configuration
 from robot_ppo_export.node.drivers.dds_watch import Watch, carries
+from robot_ppo_export.node.drivers.sends import Sends
 
 BLOCKING_MS = 2
 """Longest time [ms] that a write waits for a reader that does not keep up."""
@@ -100,6 +101,8 @@ class Bus:
             raise InputError(f"DDS domain {domain} is not between 0 and {MAX_DOMAIN}")
         self.domain, self.interface, self.peers = domain, interface, peers
         self.token = token or uuid.uuid4().bytes
+        self.mark = self.token
+        """What our writers show; a watchdog's shows what it is, too."""
         self._entities: list[Any] = []
         self._open = False
         xml = configuration(interface, peers)
@@ -118,7 +121,13 @@ class Bus:
             ) from None
 
     def reader(
-        self, topic: str, kind: type, depth: int = 1, reliable: bool = False, others: bool = False
+        self,
+        topic: str,
+        kind: type,
+        depth: int = 1,
+        reliable: bool = False,
+        others: bool = False,
+        latched: bool = False,
     ) -> "Reader":
         """Return a reader of a topic.
 
@@ -128,6 +137,7 @@ class Bus:
             depth: how many samples wait to be read; older ones go.
             reliable: ask for lost samples again.
             others: leave out what this participant writes itself, or a writer with its token.
+            latched: ask for what was written before, too; takes a reliable reader.
         """
         from cyclonedds.core import Policy, Qos
         from cyclonedds.sub import DataReader
@@ -135,29 +145,29 @@ class Bus:
         policies = [_reliability(reliable), Policy.History.KeepLast(depth)]
         if others:
             policies.append(Policy.IgnoreLocal.Participant)
+        if latched:
+            policies.append(Policy.Durability.TransientLocal)
         topic_entity = self._topic(topic, kind)
         entity = self._keep(DataReader(self._participant, topic_entity, Qos(*policies)))
         return Reader(entity, self._participant, self._keep, self.token if others else None)
 
-    def writer(self, topic: str, kind: type, depth: int = 1) -> "Writer":
-        """Return a reliable writer of a topic, which suits every reader."""
+    def writer(self, topic: str, kind: type, depth: int = 1, latched: bool = False) -> "Writer":
+        """Return a reliable writer, which suits every reader; `latched` for those to come too."""
         from cyclonedds.core import Policy, Qos
         from cyclonedds.pub import DataWriter
 
         qos = Qos(
             _reliability(True),
             Policy.History.KeepLast(depth),
-            Policy.Userdata(self.token),
+            Policy.Userdata(self.mark),
+            *((Policy.Durability.TransientLocal,) if latched else ()),
         )
         entity = self._keep(DataWriter(self._participant, self._topic(topic, kind), qos))
         return Writer(entity, kind)
 
     def watch(self, topic: str) -> Watch:
         """Return a look at who else writes to `topic`."""
-        from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
-
-        entity = BuiltinDataReader(self._participant, BuiltinTopicDcpsPublication)
-        return Watch(self._keep(entity), topic, self._participant.guid, self.token)
+        return Watch(self._participant, self._keep, topic, self.token)
 
     def close(self) -> None:
         """Leave the domain; may be called twice."""
@@ -250,8 +260,8 @@ class Writer:
 
     def __init__(self, entity: Any, kind: Any) -> None:
         self.entity = entity
-        self.lost = 0
-        """Samples that DDS did not take in time."""
+        self.sends = Sends()
+        """Lost are samples that DDS did not take in time."""
         self._raw: Any = kind.__new__(kind)
 
     def write(self, payload: bytes) -> None:
@@ -266,7 +276,9 @@ class Writer:
         try:
             self.entity.write(sample)
         except DDSException:
-            self.lost += 1
+            self.sends.note(went=False)
+        else:
+            self.sends.note(went=True)
 
     @property
     def readers(self) -> int:

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from robot_ppo_export.node.drivers import dds
+from robot_ppo_export.node.drivers.dds_watch import WATCHDOG
 from robot_ppo_export.node.watchdog import Handover
 
 SETTLE = 0.5
@@ -59,6 +60,7 @@ def sender(arguments: dict[str, Any], files: tuple[int, ...]) -> DdsSender:
     """Join the domain, find the robot, and return a sender of the "command" (hex)."""
     a = arguments
     bus = dds.Bus(a["domain"], a["interface"], tuple(a["peers"]), bytes.fromhex(a["token"]))
+    bus.mark = WATCHDOG + bus.token
     writer = bus.writer(a["topic"], _type_of(a["message"]))
     ends = time.monotonic() + SETTLE
     while not writer.readers and time.monotonic() < ends:

@@ -1,35 +1,120 @@
-"""Who else writes to a topic, and which of them are ours."""
+"""Who else writes to a topic, and which of them are ours.
 
+A program that is killed cannot say good-bye: who knew it sees its writers until its lease ends,
+which it states when it joins (10 s with cyclonedds, if nobody says otherwise). Who joins after its
+death never hears of it.
+"""
+
+import os
+import socket
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+WATCHDOG = b"robot-ppo watchdog "
+"""Before the token of a writer that damps a robot whose node is gone (dds_damping.py)."""
+UNKNOWN_LEASE = 20.0
+"""[s] Of a program that does not state one: the longest default in use."""
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """One writer of somebody else's."""
+
+    kind: str
+    """Type of its messages."""
+    host: str = ""
+    process: int = 0
+    """Its number on `host`, 0 where it is not stated."""
+    name: str = ""
+    """Of its program."""
+    lease: float = UNKNOWN_LEASE
+    """For so long it is seen after it was killed [s]."""
+    watchdog: bool = False
+    """It damps the robot of a node that is gone."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether it is known to live: a process of this computer that is there now."""
+        here = self.process > 0 and self.host == socket.gethostname()
+        return here and Path(f"/proc/{self.process}").exists()
+
+    def __str__(self) -> str:
+        """Return what an operator can look for."""
+        if not self.process:
+            return self.kind
+        if self.watchdog:
+            return f"process {self.process} on {self.host}"
+        whose = "this process" if self.process == os.getpid() and self.lives else self.name
+        return f"{self.kind} of {whose}, process {self.process} on {self.host}"
 
 
 class Watch:
     """Who writes to one topic, by DDS discovery."""
 
-    def __init__(self, entity: Any, topic: str, ours: uuid.UUID, token: bytes) -> None:
-        self.topic = topic
-        self._entity, self._ours, self._token = entity, ours, token
-        self._writers: dict[uuid.UUID, str] = {}
+    def __init__(
+        self, participant: Any, keep: Callable[[Any], Any], topic: str, token: bytes
+    ) -> None:
+        """Look on by way of `participant`; what is made for it is handed to `keep`."""
+        from cyclonedds.builtin import (
+            BuiltinDataReader,
+            BuiltinTopicDcpsParticipant,
+            BuiltinTopicDcpsPublication,
+        )
 
-    def writers(self) -> tuple[str, ...]:
-        """Return the type names of the others' writers that are alive; does not block."""
+        self.topic = topic
+        self._entity = keep(BuiltinDataReader(participant, BuiltinTopicDcpsPublication))
+        self._programs = keep(BuiltinDataReader(participant, BuiltinTopicDcpsParticipant))
+        self._ours, self._token = participant.guid, token
+        self._strangers: dict[uuid.UUID, Stranger] = {}
+
+    def strangers(self) -> tuple[Stranger, ...]:
+        """Return the others' writers that are alive, or were a lease ago; does not block."""
         from cyclonedds.core import InstanceState
 
         for endpoint in self._entity.take(N=64):
             if endpoint.sample_info.instance_state != InstanceState.Alive:
-                self._writers.pop(endpoint.key, None)
+                self._strangers.pop(endpoint.key, None)
             elif endpoint.topic_name == self.topic and not self._is_ours(endpoint):
-                self._writers[endpoint.key] = endpoint.type_name
-        return tuple(self._writers.values())
+                self._strangers[endpoint.key] = self._who(endpoint)
+        return tuple(self._strangers.values())
+
+    def writers(self) -> tuple[str, ...]:
+        """Return the types of the strangers' messages."""
+        return tuple(stranger.kind for stranger in self.strangers())
 
     def _is_ours(self, endpoint: Any) -> bool:
         return endpoint.participant_key == self._ours or carries(endpoint, self._token)
 
+    def _who(self, endpoint: Any) -> Stranger:
+        """Return the writer with what its program states of itself."""
+        from cyclonedds.core import Policy
+
+        watchdog = any(mark.startswith(WATCHDOG) for mark in _marks(endpoint))
+        for program in self._programs.read(N=256):
+            if program.key == endpoint.participant_key:
+                stated = {p.key: p.value for p in program.qos if isinstance(p, Policy.Property)}
+                leases = [p for p in program.qos if isinstance(p, Policy.Liveliness.Automatic)]
+                number = stated.get("__Pid", "")
+                return Stranger(
+                    endpoint.type_name,
+                    stated.get("__Hostname", ""),
+                    int(number) if number.isdecimal() else 0,
+                    stated.get("__ProcessName", "a program"),
+                    leases[0].lease_duration / 1e9 if leases else UNKNOWN_LEASE,
+                    watchdog,
+                )
+        return Stranger(endpoint.type_name, watchdog=watchdog)
+
 
 def carries(endpoint: Any, token: bytes | None) -> bool:
     """Return whether a writer that discovery found carries the token."""
+    return any(mark.removeprefix(WATCHDOG) == token for mark in _marks(endpoint))
+
+
+def _marks(endpoint: Any) -> list[bytes]:
     from cyclonedds.core import Policy
 
-    marks = (policy for policy in endpoint.qos if isinstance(policy, Policy.Userdata))
-    return any(bytes(mark.data) == token for mark in marks)
+    return [bytes(p.data) for p in endpoint.qos if isinstance(p, Policy.Userdata)]

@@ -20,6 +20,7 @@ from robot_ppo_export.node.drivers.base import (
     MotorCommand,
     Sample,
 )
+from robot_ppo_export.node.drivers.offer import NOTHING, Offer
 
 FOLLOW = 0.5
 """Share of the way to its target that a joint moves between two reads, while kp is above 0."""
@@ -40,6 +41,7 @@ class FakeDriver:
         signals: frozenset[str] = frozenset(SIGNALS),
         pose: np.ndarray | None = None,
         mutate: Mutation | None = None,
+        offer: Offer = NOTHING,
         keep: int = 100_000,
     ) -> None:
         """Be a robot with these joints (by default those that `open` asks for).
@@ -50,6 +52,7 @@ class FakeDriver:
             signals: what it measures.
             pose: where its joints start (joints,) [rad], in its own order; by default at 0.
             mutate: hook that injects faults.
+            offer: what it states of itself.
             keep: how many commands `written` holds.
         """
         self.name = "fake"
@@ -57,6 +60,7 @@ class FakeDriver:
         self.joint_names = joint_names or ()
         self.signals = signals
         self.feet: tuple[str, ...] = ()
+        self.offer = offer
         self.pose = pose
         self.mutate = mutate
         self.written: deque[MotorCommand] = deque(maxlen=keep)

@@ -20,6 +20,7 @@ from robot_ppo_export.node.drivers.base import (
     MotorCommand,
     Sample,
 )
+from robot_ppo_export.node.drivers.offer import NOTHING
 
 ROUNDING = 1e-6
 """[s] Times that are equal on paper differ by the last bits of their sums."""
@@ -40,6 +41,7 @@ class ReplayDriver:
         self.clock = clock
         self.joint_names: tuple[str, ...] = tuple(meta["joints"])
         self.feet: tuple[str, ...] = ()
+        self.offer = NOTHING
         self.signals = frozenset(SIGNALS)
         self.written: deque[MotorCommand] = deque(maxlen=1000)
         """Copies of the newest commands, in the log's joint order."""

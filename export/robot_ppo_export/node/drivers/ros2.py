@@ -5,8 +5,9 @@
     /joint_commands  std_msgs/Float64MultiArray    to the robot: target, kp and kd of every joint
 
 Standard messages have no field for gains, and without gains there is no damping: so the command
-is one array of three rows, whose labels name the rows and the joints (docs/drivers.md). Tried
-against the encodings of cyclonedds and the simulated robot, not against an installed ROS 2.
+is one array of three rows, whose labels name the rows and the joints (docs/drivers.md). Ranges and
+limits of the joints come from the URDF on /robot_description, where there is one. Tried against
+the encodings of cyclonedds and the simulated robot, not against an installed ROS 2.
 
 A sample is new when both topics have said something new, so that either one falling silent makes
 the state stale. A message whose stamp is not later than the one before is dropped and counted.
@@ -20,15 +21,20 @@ import numpy as np
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
-from robot_ppo_export.node.drivers import dds, dds_damping, ros2_messages
-from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers import dds, dds_damping, ros2_messages, ros2_urdf
+from robot_ppo_export.node.drivers.base import Connection, JointMap, MotorCommand, Sample, Unsent
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
+from robot_ppo_export.node.drivers.offer import NOTHING, Offer
 from robot_ppo_export.node.drivers.repeater import Repeater
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
+DESCRIPTION = "rt/robot_description"
+DESCRIBED_WITHIN = 0.5
+"""[s] that a robot's URDF is waited for: it was published before we came, if at all."""
 STALE_PERIODS = 3
 """Control periods after which an unrefreshed command is not repeated."""
 REPEAT_EVERY = 0.01
@@ -48,10 +54,12 @@ class Ros2Driver:
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
+        self.offer = NOTHING
         self.malformed: dict[str, int] = {}
         """Messages that were dropped: reason -> number."""
         self.bus: dds.Bus | None = None
         self.repeater: Repeater | None = None
+        self._sends = Sends()
         self._joints: JointState | None = None
         self._imu: Imu | None = None
         self._stamps: dict[str, Stamp] = {}
@@ -68,10 +76,12 @@ class Ros2Driver:
         try:
             self._joint_reader = self.bus.reader(JOINT_STATES, idl.JointState)
             self._imu_reader = self.bus.reader(IMU, idl.Imu)
+            descriptions = self.bus.reader(DESCRIPTION, idl.String, reliable=True, latched=True)
             state, imu = self._first()
             self.joint_names = state.names
             self.signals = frozenset(_offered(state, imu))
             self.map = JointMap(joints, self.joint_names, self.name)
+            self.offer = self._described(descriptions)
             self._settled = True
             if c.watch_only:
                 return
@@ -82,6 +92,7 @@ class Ros2Driver:
         self._encoder = CommandEncoder(self.joint_names)
         damping = self._damping(np.full(len(joints), c.damping, np.float32))
         stale = STALE_PERIODS * c.control_period
+        self._sends = writer.sends
         self.repeater = Repeater(writer.write, damping, stale, period=REPEAT_EVERY)
 
     def read(self) -> Sample | None:
@@ -105,6 +116,11 @@ class Ros2Driver:
         """Send damping, and repeat it until the next command."""
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
+
+    def unsent(self) -> Unsent:
+        """Return what DDS did not take, and how often the repeater had nothing fresh."""
+        stale = self.repeater.stale if self.repeater else 0
+        return Unsent(self._sends.lost, self._sends.failing(), stale)
 
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that joins the robot's domain by itself."""
@@ -146,6 +162,20 @@ class Ros2Driver:
                     "ROS_DOMAIN_ID"
                 )
             self.clock.sleep_until(now + LOOK_EVERY)
+
+    def _described(self, reader: dds.Reader) -> Offer:
+        """Return what the robot's URDF states, where it publishes one."""
+        ends = self.clock.now() + DESCRIBED_WITHIN
+        while (payload := reader.newest()) is None:
+            now = self.clock.now()
+            if now >= ends:
+                return NOTHING
+            self.clock.sleep_until(now + LOOK_EVERY)
+        try:
+            text = ros2_messages.decode_string(payload, ros2_urdf.LONGEST)
+        except MalformedCdrError:
+            return NOTHING
+        return ros2_urdf.offer_of(text, self.joint_names)
 
     def _listen(self) -> None:
         """Take in the newest message of each topic."""

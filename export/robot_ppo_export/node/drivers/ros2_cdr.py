@@ -37,10 +37,10 @@ class CdrReader:
         self._align(4)
         return struct.unpack_from(f"<{kinds}", self.body, self._advance(4 * len(kinds)))
 
-    def string(self) -> str:
-        """Return a string."""
+    def string(self, longest: int = MAX_STRING) -> str:
+        """Return a string of `longest` bytes at the most."""
         (length,) = self.take("I")
-        if not 0 < length <= MAX_STRING:
+        if not 0 < length <= longest:
             raise MalformedCdrError("string")
         start = self._advance(length)
         raw = bytes(self.body[start : start + length])

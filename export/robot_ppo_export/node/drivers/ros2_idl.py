@@ -17,6 +17,7 @@ def _message(package: str, name: str, /, **fields: Any) -> Any:
     return make_idl_struct(f"{name}_", f"{package}.msg.dds_.{name}_", fields)
 
 
+String = raw(_message("std_msgs", "String", data=str))
 Time = _message("builtin_interfaces", "Time", sec=types.int32, nanosec=types.uint32)
 Header = _message("std_msgs", "Header", stamp=Time, frame_id=str)
 Vector3 = _message("geometry_msgs", "Vector3", x=F64, y=F64, z=F64)

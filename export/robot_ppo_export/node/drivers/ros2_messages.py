@@ -172,6 +172,19 @@ def decode_command(payload: bytes) -> JointCommand:
     return JointCommand(names, table)
 
 
+def encode_string(text: str) -> bytes:
+    """Return a std_msgs/String."""
+    return CdrWriter().string(text).payload()
+
+
+def decode_string(payload: bytes, longest: int) -> str:
+    """Return the text of a std_msgs/String, or raise `MalformedCdrError`."""
+    cdr = CdrReader(payload)
+    text = cdr.string(longest)
+    cdr.end()
+    return text
+
+
 def float32(values: np.ndarray) -> np.ndarray:
     """Return float32 numbers; one that is too large becomes infinite, for a guard to name."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -6,7 +6,7 @@ from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.node.drivers import dds
 from robot_ppo_export.node.drivers import ros2_idl as idl
 from robot_ppo_export.node.drivers import ros2_messages as messages
-from robot_ppo_export.node.drivers.ros2 import IMU, JOINT_COMMANDS, JOINT_STATES
+from robot_ppo_export.node.drivers.ros2 import DESCRIPTION, IMU, JOINT_COMMANDS, JOINT_STATES
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, CommandMessage, Counters
 
@@ -20,6 +20,7 @@ class Ros2Robot:
         domain: int = 0,
         interface: str = "lo",
         signals: frozenset[str] = frozenset(SIGNALS),
+        description: str = "",
     ) -> None:
         """Join the domain.
 
@@ -28,6 +29,7 @@ class Ros2Robot:
             domain: DDS domain.
             interface: network interface.
             signals: what it measures.
+            description: its URDF, published once for whoever comes.
         """
         self.joints, self.signals = joints, signals
         self.counters = Counters()
@@ -36,6 +38,9 @@ class Ros2Robot:
         self._joint_writer = self.bus.writer(JOINT_STATES, idl.JointState)
         self._imu_writer = self.bus.writer(IMU, idl.Imu)
         self._commands = self.bus.reader(JOINT_COMMANDS, idl.Float64MultiArray)
+        if description:
+            writer = self.bus.writer(DESCRIPTION, idl.String, latched=True)
+            writer.write(messages.encode_string(description))
 
     def receive(self, now: float) -> CommandMessage | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""

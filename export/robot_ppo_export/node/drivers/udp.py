@@ -12,8 +12,11 @@ from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import udp_damping
-from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
+from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, Unsent
+from robot_ppo_export.node.drivers.offer import NOTHING
+from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.drivers.udp_frames import encode_command
+from robot_ppo_export.node.drivers.udp_header import VERSION
 from robot_ppo_export.node.drivers.udp_protocol import (
     DEFAULT_PORT,
     Counters,
@@ -61,6 +64,7 @@ class UdpDriver:
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
+        self.offer = NOTHING
         self.endpoint: NodeEndpoint | None = None
         self._heard = -math.inf
         """When the robot was last heard, or asked [s]."""
@@ -78,7 +82,7 @@ class UdpDriver:
 
     def adopt(self, hello: Hello, joints: tuple[str, ...], feet: tuple[str, ...]) -> None:
         """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
-        self.joint_names, self.feet = hello.joints, hello.feet
+        self.joint_names, self.feet, self.offer = hello.joints, hello.feet, hello.offer
         self.signals = frozenset(hello.signals)
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
         same_feet = set(feet) == set(self.feet)
@@ -104,6 +108,11 @@ class UdpDriver:
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
         )
+
+    def unsent(self) -> Unsent:
+        """Return what the operating system did not take."""
+        sends = self.endpoint.wire.sends if self.endpoint else Sends()
+        return Unsent(sends.lost, sends.failing())
 
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that uses this driver's socket, with numbers of its own."""
@@ -146,10 +155,7 @@ class UdpDriver:
         while endpoint.hello is None:
             if now >= ends:
                 endpoint.close()
-                raise RefusedError(
-                    f"driver udp: no robot answered at {self.host}:{self.port} within "
-                    f"{self.wait:g} s: start it (`robot-ppo sim go2`), or give --host and --port"
-                )
+                raise RefusedError(self._unanswered(endpoint))
             if now >= ask_at:
                 endpoint.request_hello()
                 ask_at = now + ASK_EVERY
@@ -157,6 +163,18 @@ class UdpDriver:
             endpoint.receive()
             now = self.clock.now()
         return endpoint.hello
+
+    def _unanswered(self, endpoint: NodeEndpoint) -> str:
+        """Return that there is no robot, and why, in a sentence."""
+        where = f"driver udp: no robot answered at {self.host}:{self.port} within {self.wait:g} s"
+        dropped = ", ".join(f"{n} x {why}" for why, n in endpoint.counters.malformed.items())
+        if dropped:
+            detail = f" ({endpoint.misunderstood})" if endpoint.misunderstood else ""
+            return f"{where} as docs/drivers.md has it; dropped: {dropped}{detail}"
+        return (
+            f"{where}: start it (`robot-ppo sim go2`), or give --host and --port; a robot of "
+            f"another version of the protocol than {VERSION} does not answer either"
+        )
 
     def _in_order(self, state: RobotState) -> RobotState:
         """Return the state in the contract's order, zeros where the robot measures nothing."""

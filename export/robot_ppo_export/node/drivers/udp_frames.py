@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.node.drivers import offer as offers
+from robot_ppo_export.node.drivers.offer import NOTHING, Offer
 from robot_ppo_export.node.drivers.udp_header import (
     COMMAND,
     HELLO,
@@ -38,8 +40,8 @@ __all__ = [
 DEFAULT_PORT = 47100
 COMMAND_TIMEOUT = 0.1
 """Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
-MAX_FRAME = 4096
-"""Longest datagram [bytes] that either end reads."""
+MAX_FRAME = 65535
+"""Longest datagram [bytes] that either end reads: the longest that there is."""
 
 _STATE_HEAD = struct.Struct("<dBBH")
 _COMMAND_HEAD = struct.Struct("<B3x")
@@ -55,6 +57,18 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names in `contract.state.SIGNALS` that it measures."""
     feet: tuple[str, ...] = ()
     """Names, in the order of `foot_force`."""
+    offer: Offer = NOTHING
+    """Its figures, those that it states."""
+
+    def problem(self) -> str | None:
+        """Return what is wrong with it, or None."""
+        if not 0 < len(self.joints) < 256 or len(self.feet) > 255:
+            return f"{len(self.joints)} joints and {len(self.feet)} feet are not 1 to 255, 0 to 255"
+        unknown = sorted(set(self.signals) - {*SIGNALS})
+        if unknown:
+            return f"{unknown[0]!r} is not a signal; there are {', '.join(SIGNALS)}"
+        wrong = offers.problem(self.offer, len(self.joints))
+        return f"offer: {wrong}" if wrong else None
 
 
 @dataclass(slots=True)
@@ -90,8 +104,6 @@ class Counters:
     reordered: int = 0
     foreign: int = 0
     """From an address that is not the robot's; at the robot, from a node that is not in command."""
-    lost_sends: int = 0
-    """Datagrams that the operating system would not take."""
     malformed: dict[str, int] = field(default_factory=dict)
     """Reason -> number."""
 
@@ -109,10 +121,11 @@ def decode_hello(payload: bytes) -> Hello:
     """Return the HELLO in a payload, or raise `MalformedError`."""
     try:
         hello = msgspec.json.decode(payload, type=Hello)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise MalformedError("hello") from None
-    if not 0 < len(hello.joints) < 256 or len(hello.feet) > 255 or set(hello.signals) - {*SIGNALS}:
-        raise MalformedError("hello")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("hello", str(error)) from None
+    wrong = hello.problem()
+    if wrong:
+        raise MalformedError("hello", wrong)
     return hello
 
 

@@ -2,7 +2,7 @@
 
     offset  type    content
     0       4 x u8  magic "RPPO"
-    4       u8      protocol version, 1
+    4       u8      protocol version, 2
     5       u8      kind: 1 HELLO_REQUEST, 2 HELLO, 3 STATE, 4 COMMAND
     6       u16     payload length in bytes
     8       u32     sequence number, +1 with every frame that the sender sends; it wraps
@@ -17,7 +17,7 @@ import zlib
 from typing import NamedTuple
 
 MAGIC = b"RPPO"
-VERSION = 1
+VERSION = 2
 HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
 _PREFIX = struct.Struct("<4sBBHI")
 _CRC = struct.Struct("<I")
@@ -26,6 +26,11 @@ HEADER_SIZE = _PREFIX.size + _CRC.size
 
 class MalformedError(ValueError):
     """A datagram that is not a frame of this protocol; its text is the reason that is counted."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """Have a `reason` of a few words; `detail` is for a person and may quote the datagram."""
+        super().__init__(reason)
+        self.detail = detail
 
 
 class Frame(NamedTuple):

@@ -18,6 +18,8 @@ import numpy as np
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.offer import Offer
+from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.drivers.udp_frames import (
     COMMAND_TIMEOUT,
     DEFAULT_PORT,
@@ -36,6 +38,7 @@ __all__ = [
     "Counters",
     "Hello",
     "NodeEndpoint",
+    "Offer",
     "RobotEndpoint",
     "StateMessage",
 ]
@@ -71,6 +74,7 @@ class Wire:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.counters = Counters()
+        self.sends = Sends()
         self._sent = 0
 
     def drain(self) -> list[tuple[Frame, tuple[str, int]]]:
@@ -96,7 +100,9 @@ class Wire:
         try:
             self.socket.sendto(frames.encode(kind, self._sent, payload), to)
         except OSError:
-            self.counters.lost_sends += 1
+            self.sends.note(went=False)
+        else:
+            self.sends.note(went=True)
 
     def continue_after(self, sequence: int) -> None:
         """Let the next frame have the number after `sequence`."""
@@ -125,6 +131,9 @@ class RobotEndpoint:
 
     def __init__(self, hello: Hello, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> None:
         """Bind `host`:`port` (0 takes a free one), or raise `InputError`."""
+        wrong = hello.problem()
+        if wrong:
+            raise InputError(f"Hello of {hello.robot}: {wrong}")
         self.hello = hello
         self.wire = Wire()
         try:
@@ -222,6 +231,8 @@ class NodeEndpoint:
             raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
         self.hello: Hello | None = None
         """Known once the robot has answered."""
+        self.misunderstood = ""
+        """What was wrong with its newest HELLO that was."""
         self.sequence = 0
         """Of the newest state."""
         self._newest = Newest(self.counters)
@@ -268,6 +279,7 @@ class NodeEndpoint:
             hello = frames.decode_hello(frame.payload)
         except MalformedError as reason:
             self.counters.reject(str(reason))
+            self.misunderstood = reason.detail
             return
         if self.hello is not None and hello != self.hello:
             raise RefusedError(

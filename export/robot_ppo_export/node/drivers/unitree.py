@@ -6,11 +6,13 @@ has no documented unit and is not offered, and the checksum of incoming states i
 because the vendor's own simulator leaves it zero.
 
 Before the first command: a state must have arrived, the vendor's controller must have let go
-(unitree_motion.py), and nobody else may write to the motors' topic. The last is watched during
-the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B on the remote
-control damp. Commands are repeated at 500 Hz, but not for longer than three control periods.
+(unitree_motion.py), and nobody else may write to the motors' topic (unitree_alone.py). The last is
+watched during the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B
+on the remote control damp. Commands are repeated at 500 Hz, but not for longer than three control
+periods.
 """
 
+import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.state import RobotState
@@ -24,9 +26,12 @@ from robot_ppo_export.node.drivers.base import (
     JointMap,
     MotorCommand,
     Sample,
+    Unsent,
 )
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.repeater import Repeater
+from robot_ppo_export.node.drivers.sends import Sends
+from robot_ppo_export.node.drivers.unitree_alone import COMMANDS, STATES, Alone
 from robot_ppo_export.node.drivers.unitree_bodies import Body, body_of
 from robot_ppo_export.node.drivers.unitree_messages import (
     MalformedMessageError,
@@ -36,7 +41,6 @@ from robot_ppo_export.node.drivers.unitree_messages import (
 from robot_ppo_export.node.drivers.unitree_remote import Remote
 from robot_ppo_export.node.watchdog import Handover
 
-COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 )
@@ -44,6 +48,8 @@ HEAD = (0xFE, 0xEF)
 LOW_LEVEL = 0xFF
 STALE_PERIODS = 3
 """Control periods after which an unrefreshed command is not repeated."""
+FASTEST_COMMANDS = 1000.0
+"""[Hz] The vendor's examples allow 1 to 10 ms between two commands."""
 SETTLE = 0.5
 """[s] from joining the domain until everybody on it is known: discovery takes a few round trips."""
 LOOK_EVERY = 0.002
@@ -69,6 +75,9 @@ class UnitreeDriver:
         self.joint_names = self.body.joint_names
         self.signals = SIGNALS
         self.feet: tuple[str, ...] = ()
+        slowest = 1 / (STALE_PERIODS * connection.control_period)
+        rates = (slowest, FASTEST_COMMANDS)
+        self.offer = msgspec.structs.replace(self.body.offer, command_rate=rates)
         self.remote: Remote | None = None
         """Of the newest sample; None: no remote control has been heard."""
         self.remote_heard = -np.inf
@@ -77,6 +86,7 @@ class UnitreeDriver:
         """States that could not be read: reason -> number."""
         self.bus: dds.Bus | None = None
         self.repeater: Repeater | None = None
+        self._sends = Sends()
         self._sequence = 0
         self._e_stop: str | None = None
         self._lost = np.zeros(len(self.joint_names), np.int64)
@@ -133,6 +143,11 @@ class UnitreeDriver:
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
 
+    def unsent(self) -> Unsent:
+        """Return what DDS did not take, and how often the repeater had nothing fresh."""
+        stale = self.repeater.stale if self.repeater else 0
+        return Unsent(self._sends.lost, self._sends.failing(), stale)
+
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that joins the robot's domain by itself."""
         assert self.bus is not None, "open() comes first"
@@ -160,28 +175,23 @@ class UnitreeDriver:
         joined = self.clock.now()
         kinds = {name: idl_type(family, name) for name in ("LowCmd_", "LowState_")}
         self._states = self.bus.reader(STATES, kinds["LowState_"])
-        self._others = self.bus.reader(COMMANDS, kinds["LowCmd_"], others=True)
-        self._watch = self.bus.watch(COMMANDS)
-        state_writers = self.bus.watch(STATES)
+        alone = Alone(self.bus, kinds["LowCmd_"], c.allow_silent_writers)
         first = self._first_state()
         if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
             return
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
         self.clock.sleep_until(joined + SETTLE)
-        self._others.newest()  # what the vendor's controller said before it let go
+        alone.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
-        reason = self._foreign_writer()
-        if reason is None and len(state_writers.writers()) > 1:
-            reason = f"more than one robot sends {STATES} here: give each its own --domain"
-        if reason:
-            raise RefusedError(f"driver unitree: {reason}")
+        alone.wait(self.clock, c.wait, c.say)
         self._command = self._blank_command(first)
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
+        self._sends = writer.sends
         self.repeater = Repeater(
             writer.write,
             self._damping(c.damping),
             STALE_PERIODS * c.control_period,
-            self._foreign_writer,
+            alone.trouble,
         )
 
     def _first_state(self) -> Message:
@@ -202,18 +212,6 @@ class UnitreeDriver:
                 )
             self.clock.sleep_until(now + LOOK_EVERY)
 
-    def _foreign_writer(self) -> str | None:
-        """Return a sentence about somebody else who commands the motors, or None."""
-        if self._others.newest() is not None:
-            return f"somebody else sends {COMMANDS}: two controllers fight for the motors"
-        writers = self._watch.writers()
-        if writers and not self.connection.allow_silent_writers:
-            return (
-                f"somebody else can send {COMMANDS} ({', '.join(writers)}): end that program, or, "
-                "if it is known to stay silent, give --allow-silent-writers"
-            )
-        return None
-
     def _blank_command(self, state: Message) -> Message:
         """Return a command that moves nothing."""
         command = Message(self.body.family, "LowCmd_")
@@ -229,6 +227,7 @@ class UnitreeDriver:
     def _damping(self, kd: float | np.ndarray) -> bytes:
         """Return damping with `kd` [N m s/rad], for every joint or (joints,) in its own order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
+        command.motors["q"] = command.motors["kp"] = 0  # what was written last is in there
         command.motors["kd"][self._motors] = kd
         return command.encode()
 

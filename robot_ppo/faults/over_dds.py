@@ -1,16 +1,31 @@
-"""Somebody else who commands the motors of a Unitree robot, over a DDS domain on loopback."""
+"""Faults over DDS, in real time: a Unitree robot of `robot-ppo sim`, on a domain on loopback.
+
+Its node dies or stands still, or somebody else commands the motors, too.
+"""
 
 import math
 import random
+import signal
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from robot_ppo import assets
-from robot_ppo.faults.fault import NOT_RUN, NOTHING, REFUSED, Fault, Seen
-from robot_ppo.faults.processes import LiveRobot, period_of, running, walk, worst
+from robot_ppo.faults.fault import NODE_DEAD, NOT_RUN, NOTHING, REFUSED, Fault, Seen
+from robot_ppo.faults.processes import (
+    WATCHDOG,
+    LiveRobot,
+    NodeProcess,
+    period_of,
+    running,
+    signalled,
+    walk,
+    worst,
+)
 from robot_ppo.faults.world import damped
 from robot_ppo.robot_server import PERIOD
 from robot_ppo_export.policy import Policy
@@ -71,10 +86,20 @@ def _options(domain: int) -> tuple[str, ...]:
     return ("--driver", "unitree", "--domain", str(domain), "--seconds", "60")
 
 
+def _with_dds(run: Callable[[Path], Seen]) -> Callable[[Path], Seen]:
+    """Return `run`, where cyclonedds is installed."""
+    return run if find_spec("cyclonedds") else lambda path: Seen(NOT_RUN, INSTALL)
+
+
+@contextmanager
+def _walking_over_dds(path: Path) -> Iterator[tuple[LiveRobot, NodeProcess]]:
+    domain = free_domain()
+    with running(path, *_options(domain), robot=_robot(path, domain)) as pair:
+        yield pair
+
+
 def _before(path: Path) -> Seen:
     """Let somebody who could command be there first."""
-    if not find_spec("cyclonedds"):
-        return Seen(NOT_RUN, INSTALL)
     domain = free_domain()
     stranger = _Stranger(domain)
     with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
@@ -93,8 +118,6 @@ def _commands(live: LiveRobot) -> Any:
 
 def _during(path: Path) -> Seen:
     """Let somebody begin to command while the robot walks."""
-    if not find_spec("cyclonedds"):
-        return Seen(NOT_RUN, INSTALL)
     domain = free_domain()
     with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
         walk(node)
@@ -106,8 +129,13 @@ def _during(path: Path) -> Seen:
 
 
 FAULTS = (
+    Fault("node_killed_unitree", "`kill -9` of the node, which speaks unitree",
+          _with_dds(worst(signalled(signal.SIGKILL, _walking_over_dds))), WATCHDOG, most=NODE_DEAD),
+    Fault("node_stopped_unitree", "SIGSTOP to the node, which speaks unitree",
+          _with_dds(worst(signalled(signal.SIGSTOP, _walking_over_dds))),
+          f"the node stands still: {WATCHDOG}", most=NODE_DEAD),
     Fault("foreign_writer_before", "somebody else can write `rt/lowcmd` before the run (unitree)",
-          _before, "somebody else can send rt/lowcmd", (REFUSED,)),
+          _with_dds(_before), "somebody else can send rt/lowcmd", (REFUSED,)),
     Fault("foreign_writer_during", "somebody else's `rt/lowcmd` reaches the robot (unitree)",
-          worst(_during), "somebody else"),
+          _with_dds(worst(_during)), "somebody else"),
 )  # fmt: skip
