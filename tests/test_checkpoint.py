@@ -207,6 +207,14 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         Checkpoints(tmp_path / "file").save(snapshot(1), keep=1)
 
 
+def test_a_first_checkpoint_that_cannot_be_written_does_not_speak_of_a_last_one(
+    checkpoints, monkeypatch
+):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"\(No space left on device\); nothing is saved$"):
+        checkpoints.save(snapshot(10), keep=1)
+
+
 # -- episodes -----------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ def test_a_lock_is_one_persons_until_it_is_let_go(tmp_path):
     path = tmp_path / "new" / ".lock"
     for _ in range(2):
         one, two = (lock.alone(path, "taken") for _ in range(2))
-        with one, pytest.raises(InputError, match="^taken$"), two:
+        with one, pytest.raises(InputError, match=r"^taken$"), two:
             pass
     assert path.exists()
 

@@ -224,13 +224,19 @@ def test_nothing_to_resume_is_said(tmp_path, capsys):
 def test_a_disk_that_fills_up_while_saving_keeps_the_last_good_checkpoint(run, capsys, monkeypatch):
     before = Checkpoints(run).newest()
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    replace = os.replace
+
+    def full(source, target):
+        if target.parent.name == "checkpoints":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         said = refused(train_arguments(run, "--resume", steps=4 * BATCH), capsys)
-    assert "cannot be written (No space left on device)" in said
+    assert (
+        "cannot be written (No space left on device); the last checkpoint stays, --resume" in said
+    )
     after = Checkpoints(run).newest()
     assert after.steps == before.steps and same_weights(before, after)
 
@@ -272,6 +278,28 @@ def test_a_second_ctrl_c_is_the_usual_one(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         trainer.run(Quiet(twice))
+
+
+def test_a_second_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(run, capsys, monkeypatch):
+    before = Checkpoints(run).newest()
+
+    def impatient(logger, trainer, *_):
+        if trainer.iteration == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def again(self, checkpoint, keep):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # signals are handled between bytecodes
+
+    monkeypatch.setattr(Logger, "log", impatient)
+    monkeypatch.setattr(Checkpoints, "save", again)
+    assert cli.main(train_arguments(run, "--resume", steps=10**9)) == 130
+    said = capsys.readouterr().out
+    assert (
+        "not saved since the last checkpoint; go on from there with: robot-ppo train go2_" in said
+    )
+    assert said.strip().endswith(f"--out {run} --resume")
+    assert same_weights(before, Checkpoints(run).newest())
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

@@ -70,11 +70,12 @@ class Checkpoints:
             _write(running, _tensors(checkpoint.episodes))
             settings = msgspec.to_builtins(checkpoint.settings)
             _write(written, vars(checkpoint) | {"episodes": None, "settings": settings})
-        except InputError:
+        except InputError as error:
             with contextlib.suppress(OSError):
                 if not written.exists():
                     running.unlink()
-            raise
+            stays = "the last checkpoint stays, --resume goes on from it"
+            raise InputError(f"{error}; {stays if self.paths() else 'nothing is saved'}") from None
         # Never itself: after a damaged newest one, a resumed run writes smaller numbers than that.
         others = [path for path in self.paths() if path != written]
         old = others[: max(0, len(others) + 1 - keep)] if keep else []

@@ -5,7 +5,7 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from robot_ppo.training.board import Board
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -51,21 +52,18 @@ class Logger:
         self.folder = folder
         self._path = folder / "log.csv"
         self._columns: list[str] = _cut(self._path, resumed.iteration) if resumed else []
-        self._purge_step = resumed.steps + 1 if resumed else None
+        self._board = Board(folder / "tensorboard", resumed.steps + 1 if resumed else None)
         mode = "a" if self._columns else "w"
         try:
             self._file = self._path.open(mode, newline="", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
-        self._board: Any = None
         self._live = Live(console=self.console, refresh_per_second=4, transient=False)
         self._spoke = -PLAIN_EVERY
 
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._purge_step)
+        self._board.__enter__()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -73,9 +71,9 @@ class Logger:
     def __exit__(self, *_: object) -> None:
         """Close table and files."""
         self._live.stop()
+        self._board.__exit__()
         with contextlib.suppress(OSError):  # what could not be written has been said
             self._file.close()
-            self._board.close()
 
     def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
         """Record one iteration."""
@@ -83,7 +81,7 @@ class Logger:
         self._write(row)
         for name, value in row.items():
             if name not in ("iteration", "steps"):
-                self._board.add_scalar(_group(name), value, row["steps"])
+                self._board.add(_group(name), value, row["steps"])
         if self.console.is_terminal:
             self._live.update(_table(row, trainer))
         elif row["seconds"] - self._spoke >= PLAIN_EVERY:
@@ -120,8 +118,8 @@ class Logger:
             self._file.flush()
         except OSError as error:
             raise InputError(
-                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint stays, "
-                "--resume goes on from it"
+                f"{self._path}: cannot be written ({error.strerror}); --resume goes on from the "
+                "last checkpoint"
             ) from None
 
     def _widen(self, new: list[str]) -> None:

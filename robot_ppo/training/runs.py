@@ -50,12 +50,17 @@ def train(
         else:
             go_on(out, settings, settings, 0)
             print("no checkpoint yet: the run starts from its beginning")
-        with Logger(out, trainer if resume else None) as logger:
-            last = trainer.run(logger)
+        again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
+        try:
+            with Logger(out, trainer if resume else None) as logger:
+                last = trainer.run(logger)
+        except KeyboardInterrupt:
+            print(f"not saved since the last checkpoint; go on from there with: {again}")
+            raise
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
-        print(f"go on with: robot-ppo train {task} --out {shlex.quote(str(out))} --resume")
+        print(f"go on with: {again}")
     elif isinstance(settings.task, config.Task):
         print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
     else:
