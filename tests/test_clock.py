@@ -8,7 +8,7 @@ from node_helpers import PERIOD, BusyClock, rig
 
 from robot_ppo_export.node import clock as clocks
 from robot_ppo_export.node import watchdog
-from robot_ppo_export.node.clock import MonotonicClock, Pacer, SteppedClock
+from robot_ppo_export.node.clock import EARLY, MonotonicClock, Pacer, SteppedClock
 from robot_ppo_export.node.states import State
 
 
@@ -97,6 +97,37 @@ def test_a_jump_ahead_skips_and_counts(jump):
     clock.in_wait = jump
     assert pacer.wait() in (math.floor(jump / PERIOD), math.floor(jump / PERIOD) - 1)  # rounding
     assert clock.world <= 2 * PERIOD
+
+
+@pytest.mark.parametrize("jump", [-0.03, -1.0])
+def test_no_wait_is_longer_than_a_period_with_something_to_do_beforehand(jump):
+    clock, done = Jumping(), []
+    pacer = Pacer(clock, PERIOD)
+    for n in range(1, 4):
+        assert pacer.wait(lambda: done.append(clock.world)) == 0
+        assert clock.world == pytest.approx(n * PERIOD)
+        assert done[-1] == pytest.approx(n * PERIOD - EARLY)
+    clock.in_wait = jump  # before what is done beforehand
+    pacer.wait(lambda: done.append(clock.world))
+    assert clock.world == pytest.approx(4 * PERIOD)
+    pacer.wait(lambda: setattr(clock, "in_wait", jump))  # and between it and the deadline
+    assert clock.world == pytest.approx(5 * PERIOD)
+    pacer.wait(lambda: clock.jump(jump))  # and while it is done
+    assert clock.world == pytest.approx(6 * PERIOD)
+
+
+def test_without_time_for_it_nothing_is_done_beforehand():
+    clock, done = SteppedClock(), []
+    pacer = Pacer(clock, PERIOD)
+    clock.time = PERIOD - EARLY / 2
+    assert pacer.wait(lambda: done.append(1)) == 0
+    assert not done and clock.now() == pytest.approx(PERIOD)
+
+
+def test_what_takes_too_long_beforehand_misses_the_deadline_and_is_counted():
+    clock = SteppedClock()
+    pacer = Pacer(clock, PERIOD)
+    assert pacer.wait(lambda: clock.sleep_until(clock.now() + 2.5 * PERIOD)) == 2
 
 
 PLACES = {
@@ -237,6 +268,23 @@ def test_a_beat_from_the_future_is_no_sign_of_life(watch):
     assert not made.frozen()
     fake.now -= 10
     assert made.frozen()
+
+
+def test_a_watchdog_that_pauses_between_its_looks_does_not_take_a_living_node_for_dead(watch):
+    """It looks at the clock, is not let run for a second, and then looks at a fresh beat."""
+    made, fake = watch
+    real, looks = fake.monotonic_ns, []
+
+    def slow():
+        seen = real()
+        looks.append(seen)
+        if len(looks) == 1:
+            fake.now += 1.0
+            made.page[watchdog.BEAT] = real()  # the node goes on meanwhile
+        return seen
+
+    fake.monotonic_ns = slow
+    assert not made.frozen()
 
 
 def test_a_watchdog_that_damps_goes_on_when_the_clock_runs_back(watch, capsys):

@@ -331,6 +331,23 @@ def test_a_run_that_nobody_ends_goes_on_damping():
     assert sum(is_damping(c) for c in r.driver.written) > 1800
 
 
+def test_a_driver_that_skims_is_asked_before_every_tick_and_its_trouble_is_the_ticks():
+    r = rig()
+    skims = []
+
+    class Skimming(type(r.driver)):
+        def skim(self):
+            skims.append(self.clock.now())
+            raise OSError("no")
+
+    r.driver.__class__ = Skimming
+    node = type(r.node)(policy(), r.driver, r.clock, r.node.senses.commands, arm=True)
+    node.run(2.0)
+    assert node.fault is None
+    assert np.diff(skims) == pytest.approx(np.full(len(skims) - 1, PERIOD))
+    assert len(skims) == node.ticks
+
+
 def test_an_error_in_the_loop_leaves_a_damping_command_behind():
     r = rig()
 

@@ -1,5 +1,6 @@
 """The UDP protocol: round trips, and every way in which a datagram can be wrong."""
 
+import dataclasses
 import re
 import socket
 import struct
@@ -16,7 +17,7 @@ from node_helpers import random_state, robot
 
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node.clock import MonotonicClock
+from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.base import MotorCommand
 from robot_ppo_export.node.drivers.offer import VECTORS, Offer, of_robot
@@ -249,6 +250,48 @@ def test_a_malformed_newest_state_does_not_hide_the_one_before(pair):
     arrive()
     assert node.receive().time == 1.0
     assert node.counters.malformed == {"state size": 1}
+
+
+def test_what_is_taken_in_beforehand_is_counted_and_returned_as_ever(pair):
+    """In two goes or in one: the newest state, and every duplicate, stranger and loss counted."""
+    wire, node = pair
+    counts = []
+    for skims in (True, False):
+        before = dataclasses.replace(node.counters, malformed=dict(node.counters.malformed))
+        for t in range(10):
+            wire.send_state(float(t), state())
+        wire.wire.send(frames.STATE, b"wrong size", wire.peer)
+        arrive()
+        if skims:
+            assert node.listen() and node.counters.accepted == before.accepted
+        wire.wire.continue_after(wire.wire._sent - 1)
+        wire.send_state(9.0, state())  # once more with the last number
+        arrive()
+        assert node.receive().time == 9.0
+        assert node.receive() is None
+        after = dataclasses.asdict(node.counters)
+        counts.append({k: v - getattr(before, k) for k, v in after.items() if k != "malformed"})
+        assert after["malformed"]["state size"] == 1 + before.malformed.get("state size", 0)
+    assert counts[0] == counts[1]
+    assert (counts[0]["superseded"], counts[0]["duplicated"]) == (9, 1)
+
+
+def test_a_state_that_was_taken_in_beforehand_is_as_old_as_it_is(pair):
+    wire, node = pair
+    clock = SteppedClock()
+    driver = UdpDriver(clock)
+    driver.adopt(HELLO, NAMES, FEET)
+    driver.endpoint = node
+    wire.send_state(0.0, state())
+    arrive()
+    clock.time = 1.0
+    driver.skim()
+    clock.time = 1.001
+    assert driver.read().time == 1.0
+    wire.send_state(0.0, state())
+    arrive()
+    clock.time = 2.0
+    assert driver.read().time == 2.0
 
 
 def test_a_replayed_command_is_not_taken_again(pair):

@@ -77,6 +77,10 @@ ROUNDING = 1 + 1e-6
 """A sum of periods may be a bit longer than they are."""
 
 
+EARLY = 0.001
+"""[s] Time for what is done beforehand, and for waking up late; few states come meanwhile."""
+
+
 class Pacer:
     """Absolute deadlines, one period apart; whole periods that were missed are skipped, counted.
 
@@ -98,15 +102,22 @@ class Pacer:
         self.late = 0.0
         """How long after its deadline the last `wait` returned [s]."""
 
-    def wait(self) -> int:
+    def wait(self, beforehand: Callable[[], None] | None = None) -> int:
         """Sleep to the next deadline that is still ahead; return how many were missed.
 
         A deadline is missed when its work could not begin before the next one was due, either
         because the previous tick took too long or because the machine woke us up too late.
+
+        Args:
+            beforehand: called `EARLY` before the deadline, where there is still time for it.
         """
         now = self.clock.now()
         missed = self._skip(-(-(now - self._next_deadline()) // self.period))
         self._follow_back(now + self.period * ROUNDING)  # it ran back before the wait
+        if beforehand and now < self._next_deadline() - EARLY:
+            self.clock.sleep_until(self._next_deadline() - EARLY)
+            beforehand()
+            self._follow_back(self.clock.now() + EARLY)
         self.clock.sleep_until(self._next_deadline())
         now = self.clock.now()
         self._follow_back(now)  # it ran back during the wait

@@ -11,6 +11,7 @@ same object runs on a robot, in lockstep with a simulation, and again from its o
 they take effect at the next tick.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 
@@ -22,7 +23,7 @@ from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.commands import CommandSource
-from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand
+from robot_ppo_export.node.drivers.base import Driver, DriverFault, MotorCommand, Skims
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.negotiation import negotiate
 from robot_ppo_export.node.output import Output
@@ -90,6 +91,7 @@ class Node:
             recorder.meta |= {"stand": stand or arm, "armed": arm, "wiggle": wiggle}
             recorder.meta |= {"limits": limits_as_data}
         self.output = Output(driver, clock, s, self.period)
+        self._skims = driver if isinstance(driver, Skims) else None
         self.prepared = False
         self.ticks = 0
         self.missed = 0
@@ -180,7 +182,7 @@ class Node:
             ends = math.inf if seconds is None else self.clock.now() + seconds
             try:
                 while not self.over:
-                    missed = pacer.wait()
+                    missed = pacer.wait(self._skim if self._skims else None)
                     if self.clock.now() >= ends:
                         self.stop(f"the {seconds:g} s are over")
                         ends = math.inf
@@ -256,6 +258,12 @@ class Node:
             self.output.failed = False
             return "the driver could not send the previous command"
         return None
+
+    def _skim(self) -> None:
+        """Let the driver take in most of what the tick will read, and meet its trouble there."""
+        with contextlib.suppress(Exception):
+            if self._skims:
+                self._skims.skim()
 
     def _last_words(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""

@@ -216,8 +216,13 @@ class _Watch:
             self.gone = True
 
     def frozen(self) -> bool:
-        """Return whether the last beat is too old, or from the future: the clock ran back."""
-        return abs(time.monotonic_ns() - self.page[BEAT]) > FROZEN_AFTER * self.period * 1e9
+        """Return whether the last beat is too old, or from the future: the clock ran back.
+
+        Each is asked in the order in which a pause of our own between two looks tells no lie.
+        """
+        limit = FROZEN_AFTER * self.period * 1e9
+        now, beat = time.monotonic_ns(), self.page[BEAT]
+        return now - beat > limit or beat - time.monotonic_ns() > limit
 
     def damp(self) -> None:
         """Take the robot, and damp it until somebody else may."""

@@ -199,6 +199,18 @@ class SeesWriters(Protocol):
 
 
 @runtime_checkable
+class Skims(Protocol):
+    """A driver whose robot sends many states per tick, which it takes time to take in."""
+
+    def skim(self) -> None:
+        """Take in what has arrived; called shortly before a tick, whose `read` is quicker then.
+
+        Nothing is lost by it: `read` returns the newest state all the same.
+        """
+        ...
+
+
+@runtime_checkable
 class HandsOver(Protocol):
     """A driver whose robot another process can damp when this one no longer can."""
 

@@ -21,7 +21,8 @@ VERSION = 2
 HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
 _PREFIX = struct.Struct("<4sBBHI")
 _CRC = struct.Struct("<I")
-HEADER_SIZE = _PREFIX.size + _CRC.size
+_HEADER = struct.Struct("<4sBBHII")
+HEADER_SIZE = _HEADER.size
 
 
 class MalformedError(ValueError):
@@ -51,7 +52,7 @@ def decode(data: bytes) -> Frame:
     """Return the frame in a datagram, or raise `MalformedError` with the reason."""
     if len(data) < HEADER_SIZE:
         raise MalformedError("short")
-    magic, version, kind, length, sequence = _PREFIX.unpack_from(data)
+    magic, version, kind, length, sequence, checksum = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise MalformedError("magic")
     if version != VERSION:
@@ -59,8 +60,7 @@ def decode(data: bytes) -> Frame:
     payload = data[HEADER_SIZE:]
     if length != len(payload):
         raise MalformedError("length")
-    prefix = data[: _PREFIX.size]
-    if _CRC.unpack_from(data, _PREFIX.size)[0] != zlib.crc32(payload, zlib.crc32(prefix)):
+    if checksum != zlib.crc32(payload, zlib.crc32(data[: _PREFIX.size])):
         raise MalformedError("checksum")
     if not HELLO_REQUEST <= kind <= COMMAND:
         raise MalformedError("kind")

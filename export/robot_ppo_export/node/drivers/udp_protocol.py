@@ -19,7 +19,6 @@ from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.drivers import udp_frames as frames
 from robot_ppo_export.node.drivers.offer import Offer
-from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.drivers.udp_frames import (
     COMMAND_TIMEOUT,
     DEFAULT_PORT,
@@ -30,6 +29,7 @@ from robot_ppo_export.node.drivers.udp_frames import (
     MalformedError,
     StateMessage,
 )
+from robot_ppo_export.node.drivers.udp_wire import Newest, Wire
 
 __all__ = [
     "COMMAND_TIMEOUT",
@@ -41,76 +41,8 @@ __all__ = [
     "Offer",
     "RobotEndpoint",
     "StateMessage",
+    "Wire",
 ]
-
-MAX_DRAIN = 256
-"""Datagrams read at one time: a flood must not hold up the tick."""
-
-
-class Newest:
-    """Remembers the newest sequence number, and tells what a number is beside it."""
-
-    def __init__(self, counters: Counters) -> None:
-        self.counters = counters
-        self.sequence: int | None = None
-
-    def accept(self, sequence: int) -> bool:
-        """Return whether `sequence` is newer (modulo 2^32); count it where it is not."""
-        ahead = 1 if self.sequence is None else (sequence - self.sequence) & 0xFFFFFFFF
-        if 0 < ahead < 0x80000000:
-            self.sequence = sequence
-            return True
-        if ahead == 0:
-            self.counters.duplicated += 1
-        else:
-            self.counters.reordered += 1
-        return False
-
-
-class Wire:
-    """A non-blocking UDP socket that speaks in frames."""
-
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.counters = Counters()
-        self.sends = Sends()
-        self._sent = 0
-
-    def drain(self) -> list[tuple[Frame, tuple[str, int]]]:
-        """Return the frames that have arrived, oldest first, with their senders."""
-        arrived = []
-        for _ in range(MAX_DRAIN):
-            try:
-                data, sender = self.socket.recvfrom(frames.MAX_FRAME)
-            except BlockingIOError:
-                break
-            except OSError:  # an earlier datagram found nobody: the robot is not there (yet)
-                continue
-            self.counters.received += 1
-            try:
-                arrived.append((frames.decode(data), sender))
-            except MalformedError as reason:
-                self.counters.reject(str(reason))
-        return arrived
-
-    def send(self, kind: int, payload: bytes, to: tuple[str, int]) -> None:
-        """Send one frame; what the operating system does not take is counted, not raised."""
-        self._sent += 1
-        try:
-            self.socket.sendto(frames.encode(kind, self._sent, payload), to)
-        except OSError:
-            self.sends.note(went=False)
-        else:
-            self.sends.note(went=True)
-
-    def continue_after(self, sequence: int) -> None:
-        """Let the next frame have the number after `sequence`."""
-        self._sent = sequence
-
-    def close(self) -> None:
-        """Close the socket; it may be closed twice."""
-        self.socket.close()
 
 
 def _resolved(host: str, port: int) -> tuple[str, int]:
@@ -236,6 +168,9 @@ class NodeEndpoint:
         self.sequence = 0
         """Of the newest state."""
         self._newest = Newest(self.counters)
+        self._waiting: list[Frame] = []
+        """States that `listen` took in, oldest first."""
+        self._other_robot: RefusedError | None = None
 
     @property
     def counters(self) -> Counters:
@@ -249,6 +184,11 @@ class NodeEndpoint:
 
     def receive(self) -> StateMessage | None:
         """Return the newest state since the last call, or None; a HELLO is kept in `hello`."""
+        self.listen()
+        return self.newest()
+
+    def listen(self) -> bool:
+        """Take in and count what has arrived; return whether there are states among it."""
         arrived = self.wire.drain()
         ours = [frame for frame, sender in arrived if sender == self.address]
         self.counters.foreign += len(arrived) - len(ours)
@@ -257,6 +197,18 @@ class NodeEndpoint:
             if frame.kind == frames.HELLO:
                 self._meet(frame)
         states = [f for f in fresh if f.kind == frames.STATE]
+        self._waiting += states
+        return bool(states)
+
+    def newest(self) -> StateMessage | None:
+        """Return the newest state that was taken in since the last call, or None.
+
+        `RefusedError` where another robot than before has said hello.
+        """
+        if self._other_robot:
+            refused, self._other_robot = self._other_robot, None
+            raise refused
+        states, self._waiting = self._waiting, []
         # Newest first: a robot may send ten states per tick, and only one is worth unpacking.
         for i, frame in enumerate(reversed(states)):
             message = self._unpack(frame)
@@ -282,10 +234,11 @@ class NodeEndpoint:
             self.misunderstood = reason.detail
             return
         if self.hello is not None and hello != self.hello:
-            raise RefusedError(
+            self._other_robot = RefusedError(
                 f"another robot answers at {self.address[0]}:{self.address[1]} than before: "
                 f"{hello.robot} with {len(hello.joints)} joints; start the node again"
             )
+            return
         self.hello = hello
 
     def _unpack(self, frame: Frame) -> StateMessage | None:
