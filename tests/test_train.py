@@ -19,7 +19,7 @@ from node_helpers import ROOT
 
 from robot_ppo import cli, config
 from robot_ppo.training.checkpoint import Checkpoints
-from robot_ppo.training.logger import SHOWN
+from robot_ppo.training.logger import SHOWN, Logger
 from robot_ppo.training.train import Trainer
 
 BATCH = ROBOTS * ROLLOUT
