@@ -42,9 +42,10 @@ play: $(READY) ## film the shipped policy, without training
 	@echo "== Playing the shipped policy: go2_walk.mp4"
 	$(BIN)/robot-ppo play tests/golden/go2_walk.onnx --video go2_walk.mp4
 
-# A module's tests stay in one worker, so that what they share is built once.
+# A module's tests stay in one worker, so that what they share is built once; in the order of
+# tests/conftest.py.
 test: $(READY) ## the fast tests
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # One process: the slow tests learn and measure time, and want the machine to themselves.
 test-all: $(READY) ## all tests, the slow ones too

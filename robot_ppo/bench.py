@@ -47,6 +47,8 @@ RUNS = Path("runs/bench")
 
 def run(what: str, out: Path | None, seeds: int = 3) -> dict[str, Any]:
     """Measure one group of figures, print it, and write it as JSON if asked."""
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds}: must be at least 1")
     begin = time.perf_counter()
     figures = {"env": bench_env, "gym": bench_gym, "train": bench_train, "node": bench_node}
     measured = bench_walk(seeds) if what == "walk" else figures[what]()
@@ -193,12 +195,11 @@ def _time_to_walking(out: Path, seed: int) -> dict[str, Any]:
         "seconds": round(time.time() - began, 1),
         "peak_mb": round(usage.ru_maxrss / 1024),
     }
-    settings = config.load_run(out)
-    for path in Checkpoints(out).paths():
+    checkpoints = Checkpoints(out)
+    for path in checkpoints.paths():
         checkpoint = load(path)
-        card = evaluate.evaluate(
-            *scorecard.from_checkpoint(settings, checkpoint), evaluate.CONDITIONS[:1]
-        )
+        scored = scorecard.from_checkpoint(checkpoints.settings(checkpoint), checkpoint)
+        card = evaluate.evaluate(*scored, evaluate.CONDITIONS[:1])
         result |= {name: round(value, 4) for name, value in card.overall().items()}
         if card.walking:
             result["seconds_to_walking"] = round(path.stat().st_mtime - began, 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from robot_ppo import arguments
 from robot_ppo_export.errors import InputError, RefusedError
 
 EPILOG = """\
@@ -27,14 +28,24 @@ exit codes: 0 done; 2 wrong input; 3 a policy file refused, or a check that fail
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Errors of input are one sentence, no traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    arguments = parser().parse_args(argv)
+    words = parser().parse_args(argv)
     try:
-        if arguments.needs:
-            require_extra(arguments.needs)
-        return arguments.run(arguments) or 0
+        if words.needs:
+            require_extra(words.needs)
+        return words.run(words) or 0
     except (InputError, RefusedError) as error:
         print(f"robot-ppo: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `robot-ppo list | head`: as every program that is not read any more
+        sys.stderr.close()
+        return 128 + 13
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"robot-ppo: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"robot-ppo: not enough memory ({error}); lower num_envs", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -170,8 +181,9 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="the nominal 45 commands only, or 5 episodes of a Gymnasium task",
     )
-    p.add_argument("--threads", type=int, default=0, metavar="N")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and pushes")
+    natural = arguments.at_least(0)
+    p.add_argument("--threads", type=natural, default=0, metavar="N", help="(default: all CPUs)")
+    p.add_argument("--seed", type=natural, default=0, metavar="N", help="of noise and pushes")
 
 
 def _eval(a: argparse.Namespace) -> None:
@@ -207,7 +219,9 @@ def _add_play(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--video", type=Path, metavar="FILE.mp4")
     p.add_argument("--plot", type=Path, metavar="FILE.png")
     p.add_argument("--seconds", type=float, metavar="S")
-    p.add_argument("--command", type=_triple, metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    p.add_argument(
+        "--command", type=arguments.triple, metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]"
+    )
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
 
 
@@ -231,14 +245,6 @@ def _play(a: argparse.Namespace) -> None:
         )
 
 
-def _triple(text: str) -> tuple[float, float, float]:
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not VX,VY,YAW, e.g. 0.5,0,0") from None
-    return x, y, z
-
-
 # -- sim, bench ---------------------------------------------------------------------------------
 
 
@@ -248,10 +254,10 @@ def _add_sim(commands: argparse._SubParsersAction) -> None:
     p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, over UDP or DDS.")
     p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
     p.add_argument("--transport", default="udp", metavar="NAME", help="udp, unitree or ros2")
-    p.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help="of UDP")
+    p.add_argument("--port", type=arguments.port, default=DEFAULT_PORT, metavar="P", help="of UDP")
     p.add_argument("--interface", default="lo", metavar="NAME", help="of DDS (default: lo)")
     p.add_argument("--domain", type=int, default=0, metavar="N", help="of DDS (default: 0)")
-    p.add_argument("--seconds", type=float, metavar="S", help="end after so long")
+    p.add_argument("--seconds", type=arguments.seconds, metavar="S", help="end after so long")
 
 
 def _sim(a: argparse.Namespace) -> None:

@@ -4,9 +4,7 @@ One run has one `Config`: the task (the world) and the preset (the learner). It 
 saved beside the checkpoints, and never changed. Every key's meaning and unit stand below it here.
 """
 
-import math
 from collections.abc import Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -211,7 +209,8 @@ class Config(_Struct, frozen=True):
     rollout: int = 24
     """Control steps per simulation and iteration."""
     steps: int = 4_000_000
-    """Environment steps, all simulations together."""
+    """Environment steps, all simulations together; one rollout before them, which the normalizers
+    see and from which nothing is learned, does not count."""
     minutes: float | None = None
     """Stop after so much time, if that comes first; schedules follow `steps` alone."""
     threads: int = 0
@@ -295,10 +294,15 @@ def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags
 
 
 def _overridden(data: dict[str, Any], overrides: Sequence[str]) -> Config:
+    from robot_ppo import config_check  # which imports this module
+
+    kind, name = data["task"]["kind"], data["task"]["name"]
     for text in overrides:
         _override(data, text)
     config = strict.convert(Config, data, "--set")
-    check(config)
+    if (config.task.__struct_config__.tag, config.task.name) != (kind, name):
+        raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
+    config_check.check(config)
     return config
 
 
@@ -318,151 +322,6 @@ def load_run(folder: Path) -> Config:
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML."""
     return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, width=100)
-
-
-_AT_LEAST = {
-    "num_envs": 1,
-    "rollout": 1,
-    "steps": 1,
-    "threads": 0,
-    "keep": 0,
-    "ppo.epochs": 1,
-    "ppo.minibatches": 1,
-    "ppo.group_size": 2,
-    "ppo.learning_rate": 0,
-    "ppo.critic_learning_rate": 0,
-}
-_ABOVE_ZERO = (
-    "ppo.gamma",
-    "ppo.clip",
-    "ppo.beta",
-    "ppo.beta_rate",
-    "ppo.kl_bound",
-    "ppo.stop_kl",
-    "ppo.value_clip",
-    "ppo.kl_target",
-    "ppo.max_grad_norm",
-    "networks.init_std",
-    "networks.last_gain",
-    "networks.obs_clip",
-)
-_FRACTIONS = ("ppo.gamma", "ppo.gae_lambda")
-_TASK_ABOVE_ZERO = ("task.control_period", "task.physics_timestep", "task.episode_length")
-_TASK_FRACTIONS = ("task.commands.standing_fraction",)
-
-
-def check(config: Config) -> None:
-    """Raise `InputError` for values that no structure forbids but no run can use."""
-    strict.check_finite(msgspec.to_builtins(config), "configuration")
-    for key, least in _AT_LEAST.items():
-        value = attrgetter(key)(config)
-        _require(value >= least, key, f"{value} must be at least {least}")
-    robot = isinstance(config.task, Task)
-    for key in (*_ABOVE_ZERO, *(_TASK_ABOVE_ZERO if robot else ())):
-        value = attrgetter(key)(config)
-        _require(value is None or value > 0, key, f"{value} must be above 0")
-    for key in (*_FRACTIONS, *(_TASK_FRACTIONS if robot else ())):
-        value = attrgetter(key)(config)
-        _require(0 <= value <= 1, key, f"{value} is not in [0, 1]")
-    batch = config.num_envs * config.rollout
-    _require(
-        config.ppo.minibatches <= batch,
-        "ppo.minibatches",
-        f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
-    )
-    _check_learner(config)
-    if config.ppo.estimator == "group_relative":
-        _check_groups(config)
-    if isinstance(config.task, Task):
-        _check_task(config.task)
-
-
-def _check_task(task: Task) -> None:
-    """Raise `InputError` for values of a robot's task that contradict each other."""
-    stance = task.gait.stance
-    _require(0 < stance < 1, "task.gait.stance", f"{stance} is not between 0 and 1")
-    ratio = task.control_period / task.physics_timestep
-    _require(
-        ratio >= 1 and abs(ratio - round(ratio)) < 1e-6,
-        "task.physics_timestep",
-        f"{task.physics_timestep} must divide control_period {task.control_period}",
-    )
-    for path, value in _ranges(task):
-        _require(value[0] <= value[1], path, f"[{value[0]}, {value[1]}] is not [low, high]")
-    for name, entry in task.rewards.items():
-        _require("weight" in entry, f"task.rewards.{name}", "lacks `weight`")
-
-
-def _check_learner(config: Config) -> None:
-    """Raise `InputError` for settings of the learner that contradict each other."""
-    ppo, networks = config.ppo, config.networks
-    if ppo.objective == "trpo":
-        one = "does nothing for `ppo.objective: trpo`, which takes one step over the whole batch"
-        _require(ppo.stop_kl is None, "ppo.stop_kl", f"{one}; leave it null")
-        _require(not ppo.recompute_advantages, "ppo.recompute_advantages", f"{one}; leave it false")
-        _require(
-            ppo.normalize_advantages != "minibatch",
-            "ppo.normalize_advantages",
-            f"minibatch {one}; use batch",
-        )
-    _require(
-        not ppo.recompute_advantages or ppo.epochs > 1,
-        "ppo.recompute_advantages",
-        "needs ppo.epochs of at least 2; the first epoch has fresh ones anyway",
-    )
-    batch = config.num_envs * config.rollout
-    piece = math.ceil(batch / ppo.minibatches)
-    _require(
-        ppo.normalize_advantages != "minibatch" or (batch % piece or piece) > 1,
-        "ppo.normalize_advantages",
-        f"minibatch: {batch} samples in {ppo.minibatches} minibatches leave one with a single "
-        "sample, which has no deviation; use fewer minibatches",
-    )
-    if networks.log_std_range is not None:
-        low, high = networks.log_std_range
-        _require(
-            low < math.log(networks.init_std) < high,
-            "networks.log_std_range",
-            f"[{low}, {high}] does not hold log(init_std) = {math.log(networks.init_std):.3g}",
-        )
-
-
-def _check_groups(config: Config) -> None:
-    """Raise `InputError` for settings with which groups cannot start, or not be scored."""
-    key, task, size = "ppo.estimator", config.task, config.ppo.group_size
-    _require(
-        not isinstance(task, GymTask) or task.foreign_id is None,
-        key,
-        f"group_relative starts groups from exact copies of one simulation, and those of "
-        f"{task.name} cannot be copied; use gae",
-    )
-    _require(
-        config.num_envs % size == 0,
-        "ppo.group_size",
-        f"{size} must divide num_envs {config.num_envs}, so that every group is full",
-    )
-    _require(
-        config.ppo.normalize_advantages != "minibatch",
-        "ppo.normalize_advantages",
-        "minibatch does not go with `ppo.estimator: group_relative`, whose scores are normalized "
-        "within groups, and whose last minibatch may hold a single one; use batch or none",
-    )
-
-
-def _ranges(task: Task) -> list[tuple[str, Range]]:
-    ranges = [(f"task.randomization.{name}", r) for name, r in task.randomization.items()]
-    ranges += [
-        (f"task.commands.{k}", getattr(task.commands, k))
-        for k in ("vx", "vy", "yaw_rate", "resample")
-    ]
-    if task.pushes:
-        ranges += [(f"task.pushes.{k}", getattr(task.pushes, k)) for k in ("interval", "speed")]
-    return ranges
-
-
-def _require(condition: bool, key: str, text: str) -> None:
-    if not condition:
-        raise InputError(f"`{key}`: {text}")
 
 
 def _override(data: dict[str, Any], text: str) -> None:

@@ -1,6 +1,7 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
 import math
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from robot_ppo import assets
-from robot_ppo.config import Config, Terminations, load_run, robot_task
+from robot_ppo.config import Config, Terminations, robot_task
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
@@ -19,6 +20,7 @@ from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
@@ -35,9 +37,11 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
         out: the policy file.
         checkpoint: which one; by default the newest.
     """
-    config = load_run(run)
-    checkpoint = checkpoint or Checkpoints(run).newest()
-    data = build(config, checkpoint)
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
+    checkpoints = Checkpoints(run)
+    checkpoint = checkpoint or checkpoints.newest()
+    data = build(checkpoints.settings(checkpoint), checkpoint)
     temporary = out.with_name(f".{out.name}.unproven")
     to_onnx.write_atomically(temporary, data)
     try:
@@ -167,14 +171,22 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git."""
+    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git.
+
+    A repository around an installed copy is somebody else's, and says nothing about the code.
+    """
+    root = assets.root()
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(assets.root()), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=ours
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return ""
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -9,18 +9,22 @@ gets hurt. From then on the commands follow a script.
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from robot_ppo import assets
+from robot_ppo.play_record import Summary, Track, measured_velocity
 from robot_ppo.play_script import ScriptedCommands, Segment, choose
-from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo.simulated_robot import (
+    LeftPhysicsError,
+    LockstepClock,
+    LockstepDriver,
+    SimulatedRobot,
+)
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.clock import MonotonicClock, Pacer
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
@@ -31,70 +35,6 @@ FPS = 25
 """Frames per second of the video, or the nearest that is a whole number of ticks: without a GPU a
 frame takes longer than a second's fiftieth many times over."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
-
-
-@dataclass
-class Track:
-    """What happened, tick by tick, while the policy ran; truth from the simulator."""
-
-    feet: tuple[str, ...]
-    time: list[float] = field(default_factory=list)
-    """[s] since the policy started"""
-    command: list[np.ndarray] = field(default_factory=list)
-    """(3,) vx, vy [m/s], yaw rate [rad/s]"""
-    velocity: list[np.ndarray] = field(default_factory=list)
-    """(3,) the same, as the base moves: body frame"""
-    position: list[np.ndarray] = field(default_factory=list)
-    """(3,) of the base in the world [m]"""
-    contacts: list[np.ndarray] = field(default_factory=list)
-    """(feet,) bool"""
-
-    def add(self, time: float, command: np.ndarray, robot: SimulatedRobot) -> None:
-        """Append the present tick."""
-        self.time.append(time)
-        self.command.append(command.copy())
-        self.velocity.append(measured_velocity(robot))
-        self.position.append(robot.position_w())
-        self.contacts.append(robot.contacts())
-
-    def plot(self, path: Path) -> None:
-        """Write the plot of it as a PNG."""
-        from robot_ppo.video import write_plot
-
-        height = np.reshape(self.position, (-1, 3))[:, 2]
-        command, velocity = np.reshape(self.command, (-1, 3)), np.reshape(self.velocity, (-1, 3))
-        contacts = np.reshape(self.contacts, (-1, len(self.feet)))
-        write_plot(path, np.array(self.time), command, velocity, height, contacts, self.feet)
-
-
-@dataclass
-class Summary:
-    """The playback in a few figures."""
-
-    seconds: float
-    """[s] that the policy ran"""
-    velocity_error: float
-    """Mean |v_xy - command| [m/s], transitions included."""
-    yaw_error: float
-    """Mean |yaw rate - command| [rad/s], transitions included."""
-    distance: float
-    """Length of the path of the base over the ground [m]."""
-    falls: int
-    fault: str | None
-    """Why the node gave up, if it did."""
-    guards: dict[str, int]
-    """Guard of the node's envelope -> ticks in which it clamped or damped."""
-
-    def __str__(self) -> str:
-        """Return the lines that a person reads."""
-        fired = ", ".join(f"{name} {count}" for name, count in self.guards.items())
-        lines = [
-            f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",
-            f"Mean error, changes of command included: {self.velocity_error:.3f} m/s, "
-            f"{self.yaw_error:.3f} rad/s.",
-            f"Safety envelope fired: {fired or 'never'}.",
-        ]
-        return "\n".join(lines + ([f"The node gave up: {self.fault}"] if self.fault else []))
 
 
 def play(
@@ -124,7 +64,7 @@ def play(
     segments, seconds = choose(command, script, seconds)
     policy = Policy(path)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
-    watch = _filmed(session, video) if video else None if plot else _windowed(session)
+    watch = _filmed(session, video) if video else None if plot else _shown(session)
     if video:
         say(f"Filming {seconds:g} s and standing up; without a GPU this takes a minute or two.")
     began = time.perf_counter()
@@ -159,6 +99,7 @@ class _Session:
         self.node = Node(policy, driver, clock, self.commands, arm=True)
         self.track = Track(contract.robot.feet)
         self.falls = 0
+        self.broken: str | None = None
         self._fault_seen = False
 
     def run(self, show: Callable[[], bool]) -> None:
@@ -169,7 +110,10 @@ class _Session:
             if not show():
                 self.node.end()
 
-        self.node.run(on_tick=on_tick)
+        try:
+            self.node.run(on_tick=on_tick)
+        except LeftPhysicsError as error:
+            self.falls, self.broken = 1, str(error)
 
     def summary(self) -> Summary:
         """Return the figures of what was recorded."""
@@ -185,6 +129,7 @@ class _Session:
             falls=self.falls,
             fault=node.fault,
             guards=node.envelope.fired_counts(),
+            broken=self.broken,
         )
 
     def _record(self) -> None:
@@ -205,11 +150,6 @@ class _Session:
         spec = self.robot.spec
         low = self.robot.position_w()[2] < spec.base.height / 2
         return self.robot.tilt() > spec.safety.max_tilt or bool(low)
-
-
-def measured_velocity(robot: SimulatedRobot) -> np.ndarray:
-    """Return vx, vy [m/s] of the base in the body frame and its yaw rate [rad/s], (3,)."""
-    return np.array([*robot.velocity_b()[:2], robot.yaw_rate()])
 
 
 @contextmanager
@@ -234,32 +174,11 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
         yield show
 
 
-@contextmanager
-def _windowed(session: _Session) -> Iterator[Callable[[], bool]]:
-    """Yield a function that brings a window up to date, in real time, until it is closed."""
-    import mujoco.viewer
+def _shown(session: _Session) -> AbstractContextManager[Callable[[], bool]]:
+    """Return a window that shows it in real time."""
+    from robot_ppo.window import window
 
-    from robot_ppo.video import FollowCamera
-
-    robot = session.robot
-    camera = FollowCamera(robot.model, robot.spec.base.body)
-    with mujoco.viewer.launch_passive(
-        robot.model, robot.data, show_left_ui=False, show_right_ui=False
-    ) as window:
-        window.cam.azimuth = camera.camera.azimuth
-        window.cam.elevation = camera.camera.elevation
-        window.cam.distance = camera.camera.distance
-        pacer = Pacer(MonotonicClock(), session.node.period)
-
-        def show() -> bool:
-            camera.follow(robot.data)
-            with window.lock():
-                window.cam.lookat[:] = camera.camera.lookat
-            window.sync()
-            pacer.wait()
-            return window.is_running()
-
-        yield show
+    return window(session.robot, session.node.period)
 
 
 def _caption(session: _Session) -> tuple[str, str]:

@@ -10,9 +10,11 @@ run is the same, bit for bit, every time:
 As a process of its own it is `robot-ppo sim go2` (robot_server.py).
 
 `state()` describes the state before the last physics step, as MuJoCo's sensors do; the truth
-(`velocity_b` and so on) is the present one.
+(`velocity_b` and so on) is the present one. A robot that leaves physics is not put on its feet, as
+MuJoCo would: it is a `LeftPhysicsError`, until `reset`.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 
@@ -20,18 +22,21 @@ import mujoco
 import numpy as np
 
 from robot_ppo import assets
+from robot_ppo.envs.engine import FASTEST
 from robot_ppo.envs.model import EVAL_TIMESTEP, eval_model
 from robot_ppo.envs.motors import PdMotors
-from robot_ppo.envs.sensors import SensorMap, add_noise, check_noise
+from robot_ppo.envs.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.drivers import offer
 from robot_ppo_export.node.drivers.base import JointMap, MotorCommand, Sample
 
-CONTACT_FORCE = 1.0
-"""[N] A foot that presses harder than this touches the ground."""
+
+class LeftPhysicsError(RefusedError):
+    """The simulated robot's state is not finite, or moves faster than anything does."""
 
 
 class SimulatedRobot:
@@ -59,6 +64,7 @@ class SimulatedRobot:
         """
         self.spec = robot
         self.model = eval_model(robot, assets.robot_folder(robot.name) / robot.model, looks)
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.data = mujoco.MjData(self.model)
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
         self.noise = dict(noise or {})
@@ -108,7 +114,11 @@ class SimulatedRobot:
         self.advance_to(self.time + seconds)
 
     def advance_to(self, time: float) -> None:
-        """Simulate until `time` [s], rounded to physics steps; the past is left as it is."""
+        """Simulate until `time` [s], rounded to physics steps; the past is left as it is.
+
+        Raises:
+            LeftPhysicsError: the robot did.
+        """
         while self.steps < round(time / EVAL_TIMESTEP):
             self._step()
 
@@ -145,6 +155,12 @@ class SimulatedRobot:
         data.ctrl[:] = self.motors.torque(self.target, pos, vel)[0]
         mujoco.mj_step(self.model, data)
         self.steps += 1
+        # Compared so that NaN, too, is not within.
+        if not (data.qvel @ data.qvel <= FASTEST**2 and math.isfinite(data.qpos @ data.qpos)):
+            raise LeftPhysicsError(
+                f"the simulated robot left physics after {self.time:.3f} s: its state is not "
+                f"finite, or faster than {FASTEST:g} m/s or rad/s"
+            )
         self._past.append(data.sensordata.copy())
 
     def _put_on_the_ground(self) -> None:

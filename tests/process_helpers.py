@@ -1,7 +1,9 @@
 """A node in a process of its own, and a kinematic robot over UDP in a thread."""
 
+import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,15 +80,31 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
 
 
-def start(*arguments, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+def start(
+    *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+) -> subprocess.Popen:
     return subprocess.Popen(
         command_line(*arguments),
         env=environment(),
         stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
     )
+
+
+def deaf_pipe(full: bool) -> tuple[int, int]:
+    """Both ends of a pipe whose reader reads nothing: it is full, or its reader is gone (-1)."""
+    out, into = os.pipe()
+    if not full:
+        os.close(out)
+        return -1, into
+    os.set_blocking(into, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(into, bytes(4096))
+    os.set_blocking(into, True)
+    return out, into
 
 
 def finish(process) -> tuple[int, str, str]:
@@ -103,6 +121,12 @@ def run_arguments(r: Robot, *more, watchdog=False):
     )
 
 
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def wait_for(process, text: str) -> str:
     lines = []
     for line in process.stdout:
@@ -110,6 +134,14 @@ def wait_for(process, text: str) -> str:
         if text in line:
             return "".join(lines)
     raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
+
+
+def child_of(pid: int) -> int:
+    """The watchdog of a node, found by its parent."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    return int(listed.stdout.split()[0])
 
 
 def is_damping(command) -> bool:

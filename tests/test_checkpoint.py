@@ -88,6 +88,18 @@ def test_a_truncated_checkpoint_is_passed_over_and_said(checkpoints, share, capl
     assert "using the one before it" in caplog.text
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["actor", "critic"])
+def test_weights_that_are_not_finite_are_passed_over_and_said(checkpoints, name, value, caplog):
+    """As written by releases that did not look."""
+    checkpoints.save(snapshot(10), keep=0)
+    diverged = snapshot(20)
+    diverged.learner[name] = {"w": torch.tensor([1.0, value])}
+    checkpoints.save(diverged, keep=0)
+    assert checkpoints.newest().steps == 10
+    assert "20.pt: its weights are not finite, learning had diverged" in caplog.text
+
+
 def test_a_checkpoint_that_lacks_a_part_is_not_whole(checkpoints):
     checkpoints.folder.mkdir()
     torch.save({"steps": 1}, checkpoints.folder / "1.pt")
@@ -193,6 +205,14 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot be written"):
         Checkpoints(tmp_path / "file").save(snapshot(1), keep=1)
+
+
+def test_a_first_checkpoint_that_cannot_be_written_does_not_speak_of_a_last_one(
+    checkpoints, monkeypatch
+):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"\(No space left on device\); nothing is saved$"):
+        checkpoints.save(snapshot(10), keep=1)
 
 
 # -- episodes -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -139,6 +140,7 @@ def test_list_names_robots_tasks_and_presets(capsys):
         ),
         (["train", "go2_walk", "--set", "task.physics_timestep=0.007"], "must divide"),
         (["train", "go2_walk", "--steps", "0"], "`steps`: 0 must be at least 1"),
+        (["bench", "walk", "--seeds", "0"], "--seeds 0: must be at least 1"),
     ],
 )
 def test_wrong_input_is_one_sentence_with_the_right_name_and_exit_code_2(
@@ -158,16 +160,16 @@ def test_a_missing_run_or_file_is_said(command, missing, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "lacks"),
     [
-        *([*words, "."] for words in READERS.values()),
-        ["export", ".", "-o", "x.onnx"],
-        ["doctor", "."],
+        *(([*words, "."], "no checkpoint here") for words in READERS.values()),
+        (["export", ".", "-o", "x.onnx"], "no checkpoint here"),
+        (["doctor", "."], "config.yaml"),
     ],
 )
-def test_a_folder_without_a_run_is_said(arguments, capsys, tmp_path, monkeypatch):
+def test_a_folder_without_a_run_is_said(arguments, lacks, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "config.yaml" in refused(arguments, capsys)
+    assert lacks in refused(arguments, capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -187,7 +189,14 @@ def test_a_file_that_is_no_policy_is_refused_with_exit_code_3(command, capsys, t
         (["train", "go2_walk", "--steps", "many"], "invalid int value: 'many'"),
         (["export", "run"], "required: -o"),
         (["play", "x.onnx", "--command", "1,2"], "'1,2' is not VX,VY,YAW, e.g. 0.5,0,0"),
+        (["play", "x.onnx", "--command", "nan,0,0"], "'nan,0,0' is not VX,VY,YAW"),
         (["bench", "everything"], "invalid choice: 'everything'"),
+        (["bench", "walk", "--seeds", "x"], "invalid int value: 'x'"),
+        (["eval", "run", "--seed", "-1"], "--seed: -1 must be at least 0"),
+        (["eval", "run", "--threads", "-1"], "--threads: -1 must be at least 0"),
+        (["sim", "go2", "--port", "65536"], "65536 is not a port between 0 and 65535"),
+        (["sim", "go2", "--seconds", "0"], "0 is not a number of seconds above 0"),
+        (["sim", "go2", "--seconds", "nan"], "nan is not a number of seconds above 0"),
     ],
 )
 def test_a_malformed_command_line_has_exit_code_2(arguments, text, capsys):
@@ -293,6 +302,67 @@ def test_an_unwritable_target_is_said(policy, short, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "x.onnx"
     assert "cannot be written" in refused(["export", policy / "run", "-o", target], capsys)
+
+
+def test_a_folder_where_a_policy_file_should_be_is_said(policy, capsys, tmp_path):
+    said = refused(["export", policy / "run", "-o", tmp_path], capsys)
+    assert said == f"robot-ppo: {tmp_path}: is a folder; name the policy file, e.g. {tmp_path}/" + (
+        "policy.onnx"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def forbidden(tmp_path):
+    """A folder that nobody may look into: the tests' root may, so they are somebody else then."""
+    folder, me = tmp_path / "forbidden", os.geteuid()
+    folder.mkdir(mode=0)
+    if me == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(me)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "go2_walk", "--out"),
+        ("train", "go2_walk", "--resume", "--out"),
+        ("doctor",),
+        ("eval",),
+        ("export", "-o", "x.onnx"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_may_not_be_read_is_said(words, capsys, forbidden):
+    said = refused([*words, forbidden / "run"], capsys)
+    assert f"{forbidden / 'run'}" in said and "Permission denied" in said
+
+
+def test_a_name_that_no_file_can_have_is_said(capsys):
+    assert "File name too long" in refused(["train", "go2_walk", "--out", "x" * 300], capsys)
+
+
+def test_more_than_the_memory_holds_is_said(capsys, monkeypatch):
+    def full(_):
+        raise MemoryError("Unable to allocate 9 EiB")
+
+    monkeypatch.setattr(cli, "_train", full)
+    said = refused(["train", "go2_walk"], capsys)
+    assert said == "robot-ppo: not enough memory (Unable to allocate 9 EiB); lower num_envs"
+
+
+def test_a_reader_that_goes_away_ends_a_command_as_it_ends_any_program():
+    line = f"{sys.executable} -m robot_ppo.cli list | true"
+    path = f"{ROOT}:{ROOT / 'export'}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_run_of_an_older_configuration_is_said(policy, capsys, tmp_path):

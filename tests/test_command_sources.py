@@ -1,8 +1,10 @@
 """Command sources: the trained range, silence, buttons, and datagrams that nobody may forge."""
 
 import argparse
+import contextlib
 import os
 import struct
+import threading
 import time
 from types import SimpleNamespace
 
@@ -15,8 +17,14 @@ from node_helpers import PERIOD, ROOT, rig
 
 from robot_ppo_export import cli
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.commands import COMMAND_TIMEOUT, Chosen, FixedCommand, udp_frames
-from robot_ppo_export.node.commands.base import DEAD_ZONE, from_sticks
+from robot_ppo_export.node.commands import (
+    COMMAND_TIMEOUT,
+    Chosen,
+    FixedCommand,
+    Keyboard,
+    udp_frames,
+)
+from robot_ppo_export.node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.gamepad import Gamepad, open_device
 from robot_ppo_export.node.commands.udp import CommandSender, UdpCommands, address
@@ -35,7 +43,8 @@ class Hands(dict):
 
     def __init__(self):
         self.done = []
-        super().__init__(damp=self.done.append, go=lambda: self.done.append("go"))
+        go, say = (lambda: self.done.append("go")), self.done.append
+        super().__init__(damp=self.done.append, go=go, say=say)
 
 
 # --- sticks
@@ -88,6 +97,65 @@ def test_the_log_says_who_commanded_and_how_old_it_was():
     assert rows["source"].tolist() == [b"remote"] * 3
     assert rows["wanted_age"] == pytest.approx([0.02, 0.04, 0.06])
     assert rows["wanted"][:, 0] == pytest.approx(np.ones(3))
+
+
+# --- keyboard
+
+
+class Keys:
+    """A keyboard whose terminal is a pipe."""
+
+    def __init__(self, start=(0, 0, 0), **options):
+        out, self.into = os.pipe()
+        self.said = []
+        self.keyboard = Keyboard(BOUNDS, start, {}, out, say=self.said.append, **options)
+
+    def press(self, keys):
+        os.write(self.into, keys)
+
+
+def test_a_command_lapses_without_a_key_and_no_key_brings_it_back():
+    """Negative control of a lost link: the terminal is still there, and says nothing."""
+    keys = Keys()
+    keys.press(b"w")
+    command, age = keys.keyboard.read(10.0)
+    assert command[0] == pytest.approx(0.15) and age == 0
+    assert keys.keyboard.left(11.0) == pytest.approx(DEAD_MAN - 1)
+    command, age = keys.keyboard.read(10.0 + DEAD_MAN)
+    assert command[0] == pytest.approx(0.15) and age == 0 and keys.said == []
+    command, age = keys.keyboard.read(10.1 + DEAD_MAN)
+    assert not command.any() and age == pytest.approx(DEAD_MAN + 0.1)
+    assert keys.said == ["no key for 3 s: the command is zero"]
+    keys.press(b"\n")
+    command, age = keys.keyboard.read(20.0)
+    assert not command.any() and age == 0 and keys.keyboard.left(20.0) == np.inf
+
+
+def test_any_key_renews_the_command():
+    keys = Keys(dead_man=1.0)
+    keys.press(b"w")
+    for i in range(50):
+        command, age = keys.keyboard.read(0.9 * i)
+        assert command[0] == pytest.approx(0.15) and age == 0
+        keys.press(b"\n")
+
+
+def test_a_command_of_the_command_line_stays_until_somebody_is_at_the_keys():
+    keys = Keys(start=(0.5, 0, 0))
+    assert keys.keyboard.read(1e6)[0][0] == 0.5
+    keys.press(b"p")
+    assert keys.keyboard.read(1e6)[0][0] == 0.5
+    assert not keys.keyboard.read(1e6 + DEAD_MAN + 1)[0].any()
+
+
+def test_a_robot_whose_operator_is_gone_stands_after_the_dead_mans_time():
+    keys = Keys()
+    r = rig(commands=keys.keyboard).until(State.POLICY)
+    keys.press(b"ww")
+    r.ticks(round(DEAD_MAN / PERIOD))
+    assert r.node.command[0] > 0.2
+    r.ticks(3)
+    assert not r.node.command.any() and r.node.state is State.POLICY
 
 
 # --- gamepad
@@ -176,6 +244,9 @@ def test_an_unplugged_pad_is_silent_and_the_robot_stands(gamepad, pad):
     pad.unplugged = True
     r.ticks(1)
     assert not r.node.command.any() and r.node.state is State.POLICY
+    r.ticks(50)
+    (said,) = gamepad.hands.done
+    assert said.startswith("the gamepad is gone") and gamepad.read(1.0)[1] == np.inf
 
 
 def test_after_a_lost_event_the_sticks_are_asked_where_they_are(gamepad, pad):
@@ -212,7 +283,8 @@ def order(stamp=NOW, command=(0.5, -0.25, 1.0), stop=False):
 @pytest.mark.parametrize("key", [None, KEY])
 @pytest.mark.parametrize("stop", [False, True])
 def test_an_order_comes_back(key, stop):
-    assert udp_frames.decode(udp_frames.encode(order(stop=stop), key), key) == order(stop=stop)
+    given = order(command=(0, 0, 0), stop=True) if stop else order()
+    assert udp_frames.decode(udp_frames.encode(given, key), key) == given
 
 
 def test_the_datagram_is_the_documented_one():
@@ -245,7 +317,7 @@ def test_what_is_not_an_order_is_dropped_with_its_reason(data, reason):
         udp_frames.decode(data, KEY)
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, 0), (4, 2), (5, 2), (6, 1)])
+@pytest.mark.parametrize(("at", "value"), [(0, 0), (4, 2), (5, 2), (5, 3), (6, 1)])
 def test_a_head_that_is_not_ours_is_dropped_although_it_is_authentic(at, value):
     body = bytearray(udp_frames.encode(order(), KEY)[: BODY.size])
     body[at] = value
@@ -335,13 +407,51 @@ def test_a_recording_is_worthless_to_a_restarted_node_after_the_window(wire):
     again.close()
 
 
-def test_an_emergency_stop_is_obeyed_only_if_it_is_authentic_and_new(wire):
-    data = udp_frames.encode(order(stop=True), KEY)
+STOPPED = "emergency stop over UDP"
+
+
+def test_an_emergency_stop_is_obeyed_only_if_it_is_authentic(wire):
     wire.give(order(NOW + 1, stop=True), key=OTHER)
-    assert wire.hands.done == []
+    assert wire.hands.done == [] and wire.source.dropped == {"not authentic": 1}
+    command, age = wire.give(order(stop=True))
+    assert wire.hands.done == [STOPPED] and not command.any() and age == 0
+
+
+@pytest.mark.parametrize("seconds", [-1e9, -1.1, 1.1, 1e9])
+def test_a_stop_counts_whatever_the_clocks_say_and_lets_nothing_else_in(wire, seconds):
+    wire.give(order(NOW + int(seconds * 1e9), stop=True))
+    assert wire.hands.done == [STOPPED]
+    wire.give(order(NOW + int(seconds * 1e9)))  # negative control: a command does not
+    assert wire.source.dropped == {"clock": 1}
+    assert wire.give(order())[0][0] == 0.5  # and nobody's next command is taken for an old one
+
+
+def test_a_stop_counts_beside_a_second_sender_whose_clock_is_ahead(wire):
+    wire.give(order(NOW + 9 * 10**8))
+    wire.give(order(NOW + 1, stop=True))
+    assert wire.hands.done == [STOPPED]
+    wire.give(order(NOW + 2))
+    assert wire.source.dropped == {"replayed": 1}
+
+
+def test_a_stop_counts_whatever_command_it_carries(wire):
+    data = udp_frames.encode(order(command=(np.nan,) * 3, stop=True), KEY)
     wire.put(data)
+    assert wire.hands.done == [STOPPED]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_stop_is_answered_with_its_stamp_and_an_answer_stops_nobody(key):
+    wire = Wire(key)
+    wire.give(order(stop=True), key=key)
+    data = wire.sender._socket.recv(256)
+    assert udp_frames.decode_answer(data, key) == NOW
     wire.put(data)
-    assert wire.hands.done == ["emergency stop over UDP"]
+    assert wire.hands.done == [STOPPED] and wire.source.dropped == {"not a command": 1}
+    for forged in (udp_frames.encode(order(), key), data[:-1] + b"\1", data[:-1]):
+        with pytest.raises(DroppedError):
+            udp_frames.decode_answer(forged, key or KEY)
+    wire.close()
 
 
 def test_a_flood_of_forged_datagrams_neither_blocks_nor_commands(wire):
@@ -355,6 +465,22 @@ def test_a_flood_of_forged_datagrams_neither_blocks_nor_commands(wire):
     assert wire.give(order())[1] == 0
 
 
+@contextlib.contextmanager
+def listening(source, now=0.0):
+    """A node's tick, again and again."""
+    over = threading.Event()
+
+    def tick():
+        while not over.wait(0.005):
+            source.read(now)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
 def test_the_helper_sends_what_the_source_takes():
     source = UdpCommands(Hands(), port=0)
     with CommandSender("127.0.0.1", source.port) as sender:
@@ -362,12 +488,35 @@ def test_the_helper_sends_what_the_source_takes():
         sender.send((0.5, 0, 0))
         time.sleep(0.02)
         assert source.read(0.0)[0][0] == 0.5
-        sender.stop()
-        time.sleep(0.02)
-        source.read(0.0)
-    assert source.hands.done == ["emergency stop over UDP"] * 3
-    assert source.accepted == 5 and "5 taken, dropped: none" in source.remarks()
+        with listening(source):
+            sender.stop()
+    stops = len(source.hands.done)
+    assert source.hands.done == [STOPPED] * stops and stops >= 1
+    assert f"{2 + stops} taken, dropped: none" in source.remarks()
     source.close()
+
+
+def test_a_stop_is_sent_until_the_node_answers():
+    source = UdpCommands(Hands(), port=0)
+    with CommandSender("127.0.0.1", source.port) as sender:
+        later = threading.Timer(0.3, source.read, (0.0,))
+        later.start()
+        sender.stop()
+        later.join()
+    assert len(source.hands.done) >= 3
+    source.close()
+
+
+def test_a_stop_that_nobody_takes_is_said_and_takes_a_second(capsys):
+    source = UdpCommands(Hands(), port=0)
+    to = f"127.0.0.1:{source.port}"
+    began = time.monotonic()
+    assert cli.main(["command", "--stop", "--to", to]) == 3
+    assert 0.9 < time.monotonic() - began < 3
+    assert f"the stop was not taken: for 1 s no answer from {to}" in capsys.readouterr().err
+    source.close()
+    assert cli.main(["command", "--stop", "--to", to]) == 3
+    assert f"for 1 s Connection refused from {to}" in capsys.readouterr().err
 
 
 def test_silence_stops_the_robot_after_the_time_out():
@@ -471,6 +620,11 @@ def test_the_keyboard_stays_beside_another_source():
     assert choose(options(), BOUNDS, Hands(), object(), Connection(), None).name == "fixed"
 
 
+def test_the_command_lines_dead_mans_time_is_the_codes():
+    parsed = cli.parser().parse_args(["run", "FILE", "--driver", "fake"])
+    assert parsed.dead_man == DEAD_MAN
+
+
 def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):
     key = str(tmp_path / "walk.key")
     assert cli.main(["command", "--new-key", key]) == 0
@@ -483,10 +637,11 @@ def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):
     command, age = source.read(0.0)
     assert command[0] == 0.5 and age == 0 and source.accepted == 2
     assert source.dropped == {"length": 2}
-    assert cli.main(["command", "--stop", *to, "--key", key]) == 0
-    time.sleep(0.02)
-    source.read(0.0)
-    assert set(hands.done) == {"emergency stop over UDP"}
+    with listening(source):
+        assert cli.main(["command", "--stop", *to]) == 3  # without the key
+        assert hands.done == []
+        assert cli.main(["command", "--stop", *to, "--key", key]) == 0
+    assert set(hands.done) == {STOPPED}
     source.close()
     assert cli.main(["command", "fast", *to]) == 2
     assert "is not three numbers" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import yaml
 
-from robot_ppo import assets, config
+from robot_ppo import assets, config, config_check
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -46,7 +46,7 @@ def shipped(tmp_path, monkeypatch):
 def test_every_shipped_task_loads_with_every_preset(task, preset):
     loaded = config.load(task, preset)
     assert loaded.task.name == task
-    config.check(loaded)
+    config_check.check(loaded)
 
 
 @pytest.mark.parametrize("task", assets.task_names())
@@ -186,7 +186,7 @@ def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shippe
 
 def test_the_unchanged_configuration_is_not_refused():
     """Negative control for the table below."""
-    config.check(load())
+    config_check.check(load())
 
 
 @pytest.mark.parametrize("step", [0.003, 0.021, 0.04, -0.01])
@@ -202,10 +202,11 @@ def test_a_physics_step_that_divides_is_accepted(step):
 
 
 @pytest.mark.parametrize(
-    "key", ["num_envs", "rollout", "steps", "ppo.epochs", "ppo.minibatches", "threads", "keep"]
+    "key",
+    ["num_envs", "rollout", "steps", "ppo.epochs", "ppo.minibatches", "threads", "keep", "seed"],
 )
 def test_a_count_below_its_least_is_refused(key):
-    least = 0 if key in ("threads", "keep") else 1
+    least = 0 if key in ("threads", "keep", "seed") else 1
     load("ppo.minibatches=1", f"{key}={least}")
     refused(f"{key}={least - 1}", text=rf"`{key}`: {least - 1} must be at least {least}")
 
@@ -216,7 +217,8 @@ def test_a_count_below_its_least_is_refused(key):
         *("task.control_period", "task.physics_timestep", "task.episode_length", "ppo.gamma"),
         *("ppo.clip", "ppo.value_clip", "ppo.kl_target", "ppo.max_grad_norm"),
         *("ppo.beta", "ppo.beta_rate", "ppo.kl_bound", "ppo.stop_kl"),
-        *("networks.init_std", "networks.obs_clip", "networks.last_gain"),
+        *("networks.init_std", "networks.obs_clip", "networks.last_gain", "minutes"),
+        *("task.gait.frequency", "task.gait.swing_height"),
     ],
 )
 @pytest.mark.parametrize("value", ["0", "-0.5"])
@@ -228,6 +230,48 @@ def test_what_must_be_above_zero_is_refused_otherwise(key, value):
 def test_a_fraction_above_one_is_refused_and_one_is_not(key):
     load(f"{key}=1")
     refused(f"{key}=1.01", text=rf"`{key}`: 1\.01 is not in \[0, 1\]")
+
+
+@pytest.mark.parametrize(("key", "most"), [("num_envs", 2**20), ("seed", 2**32 - 1)])
+def test_a_count_above_its_most_is_refused(key, most):
+    load(f"{key}={most}")
+    refused(f"{key}={most + 1}", text=rf"`{key}`: {most + 1} must be at most {most}")
+
+
+@pytest.mark.parametrize("key", ["networks.actor", "networks.critic"])
+def test_layers_have_widths(key):
+    load(f"{key}=[]")  # no hidden layer: linear in the observation
+    for widths in ("[0]", "[-1]", "[64, 0]"):
+        refused(f"{key}={widths}", text=rf"`{key}`: \[.*\] must be widths of at least 1")
+
+
+def test_a_cycle_of_the_gait_has_two_ticks_at_least():
+    load("task.gait.frequency=25")
+    refused("task.gait.frequency=26", text="26.0 has fewer than two ticks of 0.02 s in a cycle")
+
+
+def test_an_episode_has_a_step_at_least():
+    load("task.episode_length=0.02")
+    refused("task.episode_length=0.01", text=r"0\.01 is shorter than one control_period, 0\.02")
+
+
+def test_an_actor_sees_something_and_a_critic_need_not_see_more():
+    refused("task.observation=[]", text=r"`task\.observation`: must hold at least one term")
+    load("task.privileged=[]")
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_the_width_of_a_reward_is_above_zero(value):
+    text = rf"`task\.rewards\.lin_vel_tracking\.sigma2`: {value}\.0 must be above 0"
+    refused(f"task.rewards.lin_vel_tracking.sigma2={value}", text=text)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["task.name=mine", "task={kind: gym, name: go2_walk}", "task={kind: gym, name: Hopper-v5}"],
+)
+def test_an_override_cannot_make_another_task(override):
+    refused(override, text="`task`: --set cannot make another one of 'go2_walk'; name that instead")
 
 
 @pytest.mark.parametrize("value", [0, 1])

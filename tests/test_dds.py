@@ -87,7 +87,7 @@ def test_bytes_cross_the_domain_and_only_the_newest_is_kept(cyclone):
             writer.write(payload(mark))
         assert within(2, lambda: reader.newest()) == payload(4)
         assert reader.newest() is None
-        assert writer.lost == 0
+        assert writer.sends.lost == 0
 
 
 def test_waiting_ends_with_a_sample_or_with_the_time(cyclone):
@@ -137,7 +137,11 @@ def test_bytes_that_are_no_sample_are_counted_and_not_raised(cyclone):
     with cyclone.Bus(free_domain()) as bus:
         writer = bus.writer(TOPIC, cyclone.kind)
         writer.write(b"\x00\x01\x00\x00short")
-        assert writer.lost == 1
+        assert writer.sends.lost == 1
+        time.sleep(0.02)
+        assert writer.sends.failing() > 0.01
+        writer.write(payload(1))
+        assert writer.sends.lost == 1 and writer.sends.failing() == 0
 
 
 # --- who else writes

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +15,17 @@ import node_helpers as helpers
 import pytest
 from dds_helpers import free_domain
 from node_helpers import ROOT
+from process_helpers import free_port
 
 from robot_ppo import assets, config, play_script
 from robot_ppo import cli as workstation
 from robot_ppo_export import cli as robot_side
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import limits, preflight
+from robot_ppo_export.node.drivers.fake import FakeDriver
+from robot_ppo_export.node.drivers.ros2 import Ros2Driver
+from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_export.node.drivers.unitree import UnitreeDriver
 from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
 
@@ -262,6 +266,13 @@ def test_the_states_on_the_safety_page_are_the_nodes():
     assert {State[name] for row in rows for name in row.split(", ")} == set(State)
 
 
+def test_the_drivers_with_a_watchdog_on_the_safety_page_are_those_that_hand_over():
+    named = re.search(r"with drivers (.*?) \(\[the watchdog\]", (ROOT / "SAFETY.md").read_text())[1]
+    made = {"udp": UdpDriver, "unitree": UnitreeDriver, "ros2": Ros2Driver, "fake": FakeDriver}
+    hand_over = {name for name, kind in made.items() if hasattr(kind, "damping_sender")}
+    assert set(re.findall(r"`(\w+)`", named)) == hand_over == set(made) - {"fake"}
+
+
 def test_the_script_of_the_playback_page_is_one(tmp_path):
     (text,) = blocks(ROOT / "docs" / "play.md", "yaml")
     path = tmp_path / "script.yaml"
@@ -270,12 +281,6 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
 
 
 # -- they run: for real -------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def needs_opengl():
@@ -316,6 +321,17 @@ def files(page):
     return {text.splitlines()[0][2:]: text for text in texts if re.match(r"# \w+\.yaml\n", text)}
 
 
+def finish_beside_a_node(line, folder):
+    """A stop wants somebody who takes it: the node of the line, on a robot of arithmetic."""
+    key = words(line)[words(line).index("--key") :]
+    node = start(f"robot-ppo-node run {SHIPPED} --driver fake --source udp", folder, *key)
+    for text in node.stdout:
+        if "not armed" in text:
+            break
+    finish(start(line, folder), line)
+    finish(node, "the node of " + line)
+
+
 def run_page(page, folder):
     """Every command line of a page, in order, for real, beside the files that it shows."""
     for name, text in files(page).items():
@@ -333,6 +349,8 @@ def run_page(page, folder):
             finally:
                 robot.kill()
                 robot.communicate()
+        elif "--stop" in words(line):
+            finish_beside_a_node(line, folder)
         else:
             finish(start(line, folder, *(port if name == "sim" else ())), line)
 

@@ -292,6 +292,13 @@ def test_a_diverged_simulation_is_named_and_the_others_go_on(field, threads, tmp
     assert np.isfinite(sick.qpos).all() and np.isfinite(sick._sensordata).all()
 
 
+def test_a_state_that_is_finite_but_no_physics_has_diverged_too():
+    sick = helpers.engine(N)
+    randomized_start(sick)
+    sick.qvel[1, 2] = 1e7
+    assert sick.step(random_targets(1, N)[0]).tolist() == [1]
+
+
 # -- the small verbs ----------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import env_helpers as helpers
 import msgspec
-import mujoco
+import mujoco.batch
 import numpy as np
 import pytest
 
@@ -12,6 +12,7 @@ from robot_ppo.training import evaluate
 from robot_ppo.training.checkpoint import Checkpoint
 from robot_ppo.training.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
 from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.errors import InputError
 
 STAND = (0.0, 0.0, 0.0)
 
@@ -116,6 +117,78 @@ def test_a_policy_that_is_not_finite_falls_and_breaks_nothing(
     card = evaluate.evaluate(contract, lambda o: zeros(o) + np.nan, CONDITIONS[:1], threads=1)
     assert not card.walking
     assert card.overall()["falls"] == 1
+    assert all(np.isfinite(values).all() for values in card.figures.values())
+
+
+@pytest.fixture
+def blown_up(contract, commands, tmp_path, monkeypatch):
+    """A function: a run of two standing robots, of which the first meets a state in mid-run."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
+    commands(STAND, STAND)
+
+    def run(harm=lambda run: None):
+        one = run_of(contract, CONDITIONS[0])
+        for tick in range(100):
+            if tick == 50:
+                harm(one)
+            one.tick(zeros, scored=True)
+        return one, {name: values[0] for name, values in one.scorecard().figures.items()}
+
+    return run
+
+
+def assert_first_is_lost(run, figures, healthy):
+    """It has fallen and its figures are the worst from then on; the second does not notice."""
+    assert run.lost.tolist() == [True, False] and figures["falls"].tolist() == [1, 0]
+    assert figures["cost_of_transport"][0] == evaluate.LOST
+    for name in set(FIGURES) - {"falls", "cost_of_transport"}:
+        assert figures[name][0] == pytest.approx(evaluate.LOST / 2, abs=0.5), name
+    assert all(figures[name][1] == healthy[name][1] for name in FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("qvel", np.nan), ("qvel", 1e12), ("qvel", 2e3), ("qpos", np.nan)]
+)
+def test_a_robot_that_leaves_physics_has_fallen_and_is_not_put_on_its_feet(field, value, blown_up):
+    """MuJoCo's own way would be to let it stand again as if nothing had happened."""
+
+    def harm(run):
+        getattr(run, field)[0, 8] = value
+
+    assert_first_is_lost(*blown_up(harm), blown_up()[1])
+
+
+def test_a_robot_that_mujoco_gives_up_has_fallen(blown_up, monkeypatch):
+    def harm(run):
+        step, left = run.batch.step, iter([True])
+
+        def failing():
+            step()
+            if next(left, False):
+                raise mujoco.batch.SimulationError(np.array([0]), "stack overflow")
+
+        monkeypatch.setattr(run.batch, "step", failing)
+
+    assert_first_is_lost(*blown_up(harm), blown_up()[1])
+
+
+@pytest.mark.parametrize("period", [0.02, 0.015, 1 / 60])
+def test_a_control_period_has_its_rate_whatever_physics_steps_it_holds(contract, commands, period):
+    commands(STAND)
+    run = run_of(helpers.replace(contract, control_period=period), CONDITIONS[0])
+    ticks = round(3.0 / period)
+    for _ in range(ticks):
+        run.tick(zeros, scored=True)
+    assert run.batch.bind("time")[0] == pytest.approx(ticks * period, abs=0.0011)
+    assert run.sums["falls"][0] == 0
+
+
+def test_a_control_period_without_a_physics_step_is_refused(contract):
+    short = helpers.replace(contract, control_period=0.001)
+    with pytest.raises(
+        InputError, match=r"0\.001 s, is shorter than a physics step of the scoreca"
+    ):
+        evaluate.evaluate(short, zeros, CONDITIONS[:1])
 
 
 def restless(observation):
@@ -225,7 +298,6 @@ def test_the_robot_is_the_evaluation_variant(contract, commands):
     assert run.model.opt.timestep == pytest.approx(0.002)
     assert run.model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC
     assert run.model.ngeom > 1 + len(contract.robot.feet)  # the trunk can hit the floor
-    assert run.substeps * 0.002 == pytest.approx(contract.control_period)
 
 
 # -- the card -----------------------------------------------------------------------------------

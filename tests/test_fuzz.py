@@ -235,7 +235,7 @@ def test_mutated_low_level_states(count):
     sent, tape = [], Tape()
 
     class Repeater:
-        fault, active = None, True
+        fault, active, stale = None, True, 0
         put = staticmethod(sent.append)
 
         def damp(self):
@@ -341,7 +341,7 @@ def test_wild_bytes_over_a_real_domain():
                     driver._e_stop = None
             writer.write(payload)
             assert within(2, driver.read)
-            assert writer.lost + sum(driver.malformed.values()) > 50
+            assert writer.sends.lost + sum(driver.malformed.values()) > 50
         finally:
             said.set()
             driver.close()

@@ -137,6 +137,8 @@ def test_a_simulation_that_diverges_fails_alone_and_starts_anew(caplog):
     assert failed.tolist() == [False, True, False] and env.diverged == 1
     assert np.isfinite(observation).all() and np.isfinite(info["final_obs"]).all()
     assert reward[1] == 0.0
+    parts = [rows[0] for name, rows in info["episode"].items() if name.startswith("reward_")]
+    assert len(parts) > 1 and info["episode"]["return"][0] == sum(parts) == 0.0
     assert np.array_equal(observation[[0, 2]], unbroken[0][[0, 2]])
     assert "simulations [1] diverged" in caplog.text
 

@@ -1,16 +1,17 @@
 """A file on the robot tightens the envelope and never loosens it; every guard proves itself."""
 
 import math
+import re
 
 import msgspec
 import numpy as np
 import pytest
-from node_helpers import deaf, policy, policy_file, rig, robot
+from node_helpers import PERIOD, deaf, policy, policy_file, rig, robot, with_safety
 
 from robot_ppo_export import cli
 from robot_ppo_export.contract.spec import LARGER_IS_TIGHTER
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import guards, limits, selftest
+from robot_ppo_export.node import guards, limits, report, selftest
 
 SAFETY = robot().safety
 NAMES = SAFETY.__struct_fields__
@@ -96,14 +97,29 @@ def test_the_command_line_refuses_a_looser_limit_with_2(tmp_path, capsys):
 # --- selftest
 
 
+EVERY = msgspec.structs.replace(SAFETY, min_voltage=24.0)
+"""Limits that switch no guard off."""
+
+
+def test_a_guard_that_its_limit_switches_off_is_said_to_be_off(capsys, tmp_path):
+    none = msgspec.structs.replace(SAFETY, min_voltage=0.0)
+    (off,) = (r for r in selftest.run(policy(), none) if r.off)
+    assert off.guard.name == "voltage" and off.fired is guards.PASS
+    page = report.selftest_page(selftest.run(policy(), none))
+    assert re.search(r"voltage +- +0 V +off: its limit is 0", page)
+    assert page.endswith("21 guards, 1 off, all others fired")
+    assert report.selftest_page(selftest.run(policy(), EVERY)).endswith("21 guards, all fired")
+
+
 def test_every_guard_fires_on_its_fault():
-    results = selftest.run(policy(), SAFETY)
+    results = selftest.run(policy(), EVERY)
     assert [r.guard for r in results] == list(guards.GUARDS)
     assert all(r.good for r in results)
     for r in results:
         if math.isfinite(r.value) and math.isfinite(r.limit):
             # the guards that count fire at the limit, the others beyond it
-            assert r.value == r.limit or abs(r.value) > abs(r.limit)
+            below = r.guard.name == "voltage"
+            assert r.value == r.limit or (abs(r.value) > abs(r.limit)) is not below
 
 
 def test_a_guard_fires_at_the_tightened_limit():
@@ -115,12 +131,13 @@ def test_a_guard_fires_at_the_tightened_limit():
 
 
 @pytest.mark.parametrize("name", [g.name for g in guards.GUARDS])
-def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys):
+def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys, tmp_path):
     """Negative control: each guard in turn is made deaf."""
     deaf(monkeypatch, name)
     with pytest.raises(RefusedError, match=f"the guards {name} do not fire"):
-        selftest.prove(policy(), SAFETY)
-    assert cli.main(["selftest", str(policy_file())]) == 3
+        selftest.prove(policy(), EVERY)
+    volts = written(tmp_path, min_voltage=24)
+    assert cli.main(["selftest", str(policy_file()), "--limits", str(volts)]) == 3
     out = capsys.readouterr().out
     assert "1 DID NOT FIRE" in out
     (line,) = [line for line in out.splitlines() if line.startswith(f"{name} ")]
@@ -156,6 +173,26 @@ def test_parts_of_the_robot_that_fail_damp_it():
     r.driver.health.motor_temperature[:] = np.linspace(40, 86, 12)
     r.ticks(1)
     assert r.node.fault == "motor_temperature at RL_calf_joint: 86 degC, limit 85 degC"
+
+
+def test_a_battery_damps_when_it_is_low_for_a_second_and_not_for_a_sample():
+    from robot_ppo_export.node.drivers.base import Health
+    from robot_ppo_export.node.senses import SAG
+    from robot_ppo_export.node.states import State
+
+    r = rig(p=with_safety(min_voltage=24.0))
+    r.driver.health = Health(12)
+    r.driver.health.voltage = 29.0
+    r.until(State.POLICY)
+    for low, ticks in ((True, 1), (False, 1), (True, round(SAG / PERIOD) - 1), (False, 1)):
+        r.driver.health.voltage = 21.0 if low else 29.0
+        r.ticks(ticks)
+    assert r.node.state is State.POLICY
+    r.driver.health.voltage = 23.9
+    r.ticks(round(SAG / PERIOD) - 1)
+    assert r.node.state is State.POLICY
+    r.ticks(1)
+    assert r.node.fault == "voltage: 23.9 V, limit 24 V"
 
 
 def test_another_writer_damps_a_running_robot_and_keeps_a_lying_one_down():

@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -130,6 +131,29 @@ def test_a_disk_that_is_too_slow_loses_ticks_and_says_how_many(tmp_path):
     assert rows["time"].tolist() == list(range(14, 24))
     assert writer.lost == 24 - 10 and meta["first"] == 15
     assert "lost because the disk was slow" in str(writer)
+
+
+def test_what_comes_while_the_disk_syncs_is_not_lost_at_the_end(tmp_path, monkeypatch):
+    recorder = for_policy(policy(), 1.0)
+    writer = LogWriter(recorder, tmp_path / "walk.rlog", ticks=1000)
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def slow(file):
+        syncing.set()
+        go_on.wait(5.0)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    writer.start()
+    filled(10, recorder=recorder)
+    writer.sync()
+    assert syncing.wait(5.0)
+    filled(7, recorder=recorder, begin=10)
+    recorder.event(1.0, "the last word")
+    threading.Timer(0.2, go_on.set).start()
+    writer.close()
+    rows, meta = log_file.load(tmp_path / "walk.rlog")
+    assert rows["time"].tolist() == list(range(17))
+    assert meta["closed"] and meta["events"][-1][1] == "the last word"
 
 
 def test_a_run_that_never_began_leaves_the_old_log_alone(tmp_path):

@@ -9,8 +9,11 @@ from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.node.clock import SteppedClock
 from robot_ppo_export.node.commands import COMMAND_TIMEOUT, Keyboard, parse
+from robot_ppo_export.node.drivers.sends import Unsent
 from robot_ppo_export.node.machine import DAMP_SECONDS, POSE_GATE
 from robot_ppo_export.node.motion import FADE
+from robot_ppo_export.node.output import UNSENT_FOR
+from robot_ppo_export.node.replay import replay
 from robot_ppo_export.node.states import State
 
 
@@ -155,7 +158,7 @@ FAULTS = {
     "tilt: 1.2 rad": (tipped, 1),
     "angular_rate: 13 rad/s": (spinning, 1),
     "joint_velocity at FR_hip_joint: 100 rad/s": (broken_encoder, 1),
-    "frozen_state: 5 ticks": (frozen, 5),
+    "frozen_state at base_quat[0]: 5 ticks": (frozen, 5),
     "stale_state: 0.1 s, limit 0.09 s": (lambda state: None, 5),
     "the driver cannot read: OSError: cable pulled": (raising, 1),
 }
@@ -179,6 +182,44 @@ def test_a_fault_ends_in_damping_with_its_reason(reason, state):
     assert not is_damping(r.driver.written[-2])
 
 
+def hung_imu(state):
+    """Its joints live on."""
+    state.base_ang_vel[0] = 0.0
+    return state
+
+
+def hung_joints(pose):
+    """The IMU lives on."""
+
+    def mutate(state):
+        state.joint_pos[:] = pose
+        return state
+
+    return mutate
+
+
+def test_an_imu_that_hangs_alone_is_a_fault():
+    r = rig().until(State.POLICY).ticks(3)
+    r.driver.mutate = faulty(0, hung_imu)
+    r.ticks(5)
+    assert r.node.fault == "frozen_state at base_quat[0]: 5 ticks, limit 5 ticks"
+
+
+@pytest.mark.parametrize("amplitude", [0.1, 0.0])
+def test_joints_that_hang_alone_are_a_fault_where_they_are_told_to_move(amplitude):
+    """Negative control: encoders of a robot that stands still may well repeat themselves."""
+    r = rig().until(State.POLICY).ticks(20)
+    sign = iter(itertools.cycle([1, -1]))
+    r.node.policy.act = lambda observation: np.full(12, amplitude * next(sign), "f4")
+    r.driver.mutate = faulty(0, hung_joints(r.driver.state.joint_pos.copy()))
+    try:
+        r.ticks(30)
+    finally:
+        del r.node.policy.act
+    wanted = "frozen_state at joint_pos[0]: 5 ticks, limit 5 ticks" if amplitude else None
+    assert r.node.fault == wanted
+
+
 def test_a_nan_action_is_never_sent():
     r = rig().until(State.POLICY).ticks(3)
     r.node.policy.act = lambda observation: np.full(12, np.nan, "f4")
@@ -200,6 +241,43 @@ def test_a_driver_that_cannot_send_is_a_fault():
     r.ticks(1)
     assert "could not send" in r.node.fault
     assert is_damping(r.driver.written[-1])
+
+
+def counting(r):
+    """Let the robot's driver count what it cannot send instead of raising it."""
+    r.driver.lost = Unsent()
+    r.driver.unsent = lambda: r.driver.lost
+    r.node.output._counting = r.driver
+    return r
+
+
+def test_a_driver_that_could_not_send_for_long_is_a_fault_and_one_loss_is_told():
+    r = counting(rig(ring=60.0)).until(State.POLICY)
+    r.driver.lost = Unsent(lost=1, failing=0.02)
+    r.ticks(5)
+    assert r.node.fault is None
+    assert r.events().endswith("commands: 1 could not be sent; " + NONE_STALE)
+    r.driver.lost = Unsent(lost=6, failing=UNSENT_FOR + 0.01)
+    r.ticks(2)
+    assert r.node.fault == "the driver could not send the previous command"
+    told = [text for text in r.events().splitlines() if "could not be sent" in text]
+    assert [text.split()[1] for text in told] == ["1", "6"]  # when it has doubled, not every time
+    rows, meta = r.node.recorder.log()
+    assert replay(policy(), rows, meta) == len(rows["time"])
+
+
+NONE_STALE = "0 times damping went out instead, because no fresh one came"
+
+
+def test_before_the_robot_moves_a_driver_that_cannot_send_is_waited_for():
+    r = counting(rig(ring=60.0))
+    r.driver.lost = Unsent(lost=1, failing=1.0)
+    r.ticks(200)
+    assert r.node.state is State.PASSIVE and r.node.fault is None and not r.driver.written
+    r.driver.lost = Unsent(lost=1)
+    r.until(State.READY)
+    rows, meta = r.node.recorder.log()
+    assert replay(policy(), rows, meta) == len(rows["time"])
 
 
 def test_the_first_reason_stays():

@@ -155,8 +155,9 @@ def test_without_a_file_the_computer_alone_is_measured():
     assert "no policy file" in results.remarks[0]
 
 
-def test_a_run_that_cannot_begin_is_said_in_one_sentence():
-    nobody = bench.Target("udp", port=9)
+def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
+    nobody, options = bench.Target("udp", port=9), bench.Target.options
+    monkeypatch.setattr(bench.Target, "options", lambda target: [*options(target), "--wait", "0.5"])
     with pytest.raises(InputError, match=r"did not become ready: .*no robot answered"):
         bench.start_to_ready(policy_file(), nobody)
 

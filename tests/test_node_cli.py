@@ -15,8 +15,10 @@ from node_helpers import ROOT, contract, policy_file, robot
 from process_helpers import (
     QUICK,
     Robot,
+    deaf_pipe,
     environment,
     finish,
+    free_port,
     is_damping,
     run_arguments,
     start,
@@ -25,6 +27,7 @@ from process_helpers import (
 
 from robot_ppo_export import cli
 from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.node.commands.udp import CommandSender
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
@@ -109,6 +112,116 @@ def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
         process.send_signal(signal.SIGTERM)
         code, _, _ = finish(process)
     assert code == 3
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "reader gone"])
+def test_a_deaf_screen_changes_neither_the_run_nor_its_exit_code(full):
+    out, into = deaf_pipe(full)
+    with Robot() as r:
+        r.fall_after = 20
+        arguments = run_arguments(r, "--arm", "--seconds", 10)
+        process = start(*arguments, stdout=into, stderr=into)
+        assert process.wait(20) == 3
+    assert 0.7 <= r.damped_for() <= 1.2
+    for file in {out, into} - {-1}:
+        os.close(file)
+
+
+def test_a_refusal_that_nobody_can_read_keeps_its_exit_code():
+    _, into = deaf_pipe(full=False)
+    process = start("check", "/no/such.onnx", stderr=into)
+    assert process.wait(20) == 2
+    os.close(into)
+
+
+def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
+    code = (
+        "import os; from robot_ppo_export.node import console\n"
+        "os.close(2); os.close(0); console.hold_standard_files()\n"
+        "assert os.open('/dev/zero', os.O_RDONLY) > 2"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
+    """Negative control: without `unblock` the process hangs."""
+    code = "import os, sys; from robot_ppo_export.node import console\n"
+    write = "try: os.write(2, bytes(10**6))\nexcept BlockingIOError: sys.exit(7)"
+    out, into = deaf_pipe(full=True)
+    for unblock in ("console.unblock(2)\n", ""):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code + unblock + write], env=environment(), stderr=into
+        )
+        if unblock:
+            assert process.wait(20) == 7
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            process.kill()
+            process.wait()
+    os.close(out)
+    os.close(into)
+
+
+SLOW_END = """
+import sys, time
+from robot_ppo_export import cli
+from robot_ppo_export.node.drivers.udp import UdpDriver
+def slow(self, close=UdpDriver.close):
+    print("closing", flush=True)
+    time.sleep(0.5)
+    close(self)
+    print("closed", flush=True)
+UdpDriver.close = slow
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_while_the_run_ends_skips_nothing():
+    with Robot() as r:
+        arguments = [str(a) for a in run_arguments(r, "--arm", "--seconds", 2.0)]
+        code = [sys.executable, "-c", SLOW_END, *arguments]
+        process = subprocess.Popen(
+            code, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(process, "closing")
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert "closed" in out and "log: " in out
+    assert is_damping(r.commands[-1])
+
+
+def test_an_emergency_stop_damps_until_somebody_ends_it_and_a_lost_terminal_does_not():
+    with Robot() as r:
+        port = free_port()
+        listen = ("--source", "udp", "--listen", f"127.0.0.1:{port}")
+        process = start(*run_arguments(r, "--arm", *listen))
+        wait_for(process, "POLICY")
+        with CommandSender("127.0.0.1", port) as sender:
+            sender.stop()
+        text = wait_for(process, "DAMP")
+        assert "emergency stop over UDP; damping until Ctrl-C or SIGTERM" in text
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1.5)
+        assert process.poll() is None
+        assert r.damped_for() > 1.4
+        process.send_signal(signal.SIGTERM)
+        code, _, err = finish(process)
+    assert (code, err) == (0, "")
+
+
+def test_a_lost_terminal_lets_a_robot_that_sits_down_end_in_order():
+    with Robot() as r:
+        process = start(*run_arguments(r, "--arm"))
+        wait_for(process, "POLICY")
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert "HALT: SIGHUP" in out and "DAMP: lowered" in out
+    assert 0.7 <= r.damped_for() <= 1.1
 
 
 def test_a_robot_with_other_joints_is_refused():

@@ -1,6 +1,7 @@
 """Playback: script, summary, video and plot."""
 
 import contextlib
+import threading
 import time
 
 import av
@@ -60,6 +61,23 @@ def test_a_plot_and_a_summary(tmp_path):
     # It stands rather than walks, so what is missing is about what was asked for.
     assert summary.velocity_error == pytest.approx(0.3, abs=0.15)
     assert "0 falls" in said[0]
+
+
+def test_a_robot_that_leaves_physics_has_fallen_and_what_was_seen_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
+    record, said = playback._Session._record, []
+
+    def breaking(session):
+        record(session)
+        if len(session.track.time) == 25:
+            session.robot.data.qvel[8] = np.nan
+
+    monkeypatch.setattr(playback._Session, "_record", breaking)
+    plot = tmp_path / "walk.png"
+    summary = play(helpers.policy_file(), plot=plot, seconds=1.0, say=said.append)
+    assert summary.falls == 1 and summary.seconds == pytest.approx(0.5)
+    assert "Ended early: the simulated robot left physics after" in said[0]
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_two_playbacks_are_the_same(tmp_path):
@@ -157,16 +175,18 @@ def test_the_camera_glides_after_the_robot():
 def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeypatch):
     import mujoco.viewer
 
-    syncs = []
+    syncs, closed = [], threading.Event()
 
     class Window:
         cam = mujoco.MjvCamera()
+        thread = threading.Thread(target=lambda: closed.wait(10) and time.sleep(0.1), daemon=True)
 
         def __enter__(self):
+            self.thread.start()
             return self
 
         def __exit__(self, *_):
-            pass
+            closed.set()
 
         def lock(self):
             return contextlib.nullcontext()
@@ -181,4 +201,5 @@ def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeyp
     monkeypatch.setattr(mujoco.viewer, "launch_passive", lambda *a, **k: Window())
     play(helpers.policy_file(), say=silent)
     assert len(syncs) == 16  # the tick after the window was closed is the last
+    assert closed.is_set() and not Window.thread.is_alive()  # else the process would be aborted
     assert syncs[14] - syncs[0] > 13 * 0.02  # a busy computer is slower, never faster

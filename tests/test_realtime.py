@@ -2,19 +2,22 @@
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from node_helpers import PERIOD, policy, rig
-from process_helpers import environment
+from process_helpers import Robot, child_of, environment, run_arguments, start, wait_for
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import doctor, realtime
 from robot_ppo_export.node.clock import MonotonicClock, Pacer, SteppedClock
 from robot_ppo_export.node.states import State
+from robot_ppo_export.node.watchdog import REAL_TIME_PRIORITY
 
 
 class Stamped(SteppedClock):
@@ -190,6 +193,45 @@ def test_what_an_ordinary_user_may_not_do_is_said_with_the_way_out():
     assert "False mlockall: refused (" in out
     assert "False SCHED_FIFO echo '@realtime - rtprio 99'" in out
     assert "False memlock echo '@realtime - memlock unlimited'" in out
+
+
+def scheduling(pid: int) -> dict[int, tuple[int, int, str]]:
+    """Policy, priority and processors of every thread of a process."""
+    found = {}
+    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+        text = Path(f"/proc/{pid}/task/{thread}/status").read_text()
+        allowed = re.search(r"Cpus_allowed_list:\s*(\S+)", text)[1]
+        priority = os.sched_getparam(thread).sched_priority
+        found[thread] = (os.sched_getscheduler(thread), priority, allowed)
+    return found
+
+
+def test_only_the_loop_is_on_its_processor_and_nothing_of_ours_goes_before_it():
+    free = scheduling(os.getpid())[os.getpid()][2]
+    with Robot() as r:
+        more = ("--arm", "--seconds", 30, "--realtime", "--cpu", "0")
+        process = start(*run_arguments(r, *more, watchdog=True))
+        text = wait_for(process, "POLICY")
+        threads, watchdog = scheduling(process.pid), child_of(process.pid)
+        watchdogs = scheduling(watchdog)[watchdog]
+        process.kill()
+        process.wait()
+    loop = threads.pop(process.pid)
+    assert loop[2] == "0" and watchdogs[2] == free
+    assert threads and {allowed for *_, allowed in threads.values()} == {free}
+    if "SCHED_FIFO: refused" in text:
+        pytest.skip("SCHED_FIFO is not permitted here")
+    assert loop[:2] == (os.SCHED_FIFO, realtime.FIFO_PRIORITY)
+    assert watchdogs[:2] == (os.SCHED_FIFO, REAL_TIME_PRIORITY)
+    assert {t[:2] for t in threads.values()} == {(os.SCHED_FIFO, realtime.HELPERS_PRIORITY)}
+    assert REAL_TIME_PRIORITY > realtime.FIFO_PRIORITY > realtime.HELPERS_PRIORITY
+
+
+@pytest.mark.parametrize("cpu", [-1, 9999, 1 << 40, 1 << 70])
+def test_a_processor_that_there_is_not_is_refused_in_a_sentence(cpu):
+    (measure,) = realtime.apply(None, cpu)
+    assert not measure.granted
+    assert re.match(rf"affinity: processor {cpu} refused \(.+\); there are \d", str(measure))
 
 
 def test_timer_slack_is_taken_without_any_permission():

@@ -11,6 +11,7 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder
 from robot_ppo_export.node.drivers.base import Health
 from robot_ppo_export.node.log_file import COLUMNS
+from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.recorder import EVENTS, UNCOMPARED, for_policy
 from robot_ppo_export.node.replay import STAGES, replay
 from robot_ppo_export.node.states import State
@@ -99,6 +100,20 @@ def test_a_fall_is_replayed_bit_for_bit():
     assert replay(policy(), rows, meta_of(node)) == len(rows["time"])
 
 
+def test_gains_that_gave_way_to_the_torque_guard_are_replayed():
+    def kicked(tick, state):
+        state = stumbling(tick, state)
+        if state is not None and tick % 5 == 0:
+            state.joint_vel[0] = 40.0
+        return state
+
+    node = run(kicked)
+    rows = rows_of(node)
+    kd = rows["kd"][rows["node_state"] == State.POLICY, 0]
+    assert kd.min() < 0.75 * robot().joints[0].kd
+    assert replay(policy(), rows, meta_of(node)) == len(rows["time"])
+
+
 def test_an_arm_and_a_stop_during_the_run_are_replayed():
     r = rig(mutate=stumbling, ring=60.0, arm=False)
 
@@ -134,8 +149,21 @@ def test_a_whole_life_with_every_word_of_a_person_is_replayed():
     assert {*rows["node_state"]} == {*State}
     assert replay(policy(), rows, meta) == len(rows["time"])
     meta["limits"]["max_torque_fraction"] = 0.01
-    with pytest.raises(RefusedError, match=r"target|guards"):
+    with pytest.raises(RefusedError, match=r"kd FR_hip_joint"):
         replay(policy(), rows, meta)
+
+
+@pytest.mark.parametrize("most", [np.inf, 20], ids=["all of it", "its beginning"])
+def test_a_long_damping_and_what_a_person_does_after_it_are_replayed(most):
+    r = rig(mutate=stumbling, ring=120.0, arm=False)
+    r.node.machine.damp_after_fault = np.inf
+    r.node.recorder.most_damping = most
+    r.until(State.READY).node.damp("now")
+    r.ticks(round(3 * DAMP_SECONDS / PERIOD)).node.reset()
+    r.until(State.PREFLIGHT).ticks(60).node.arm()
+    r.until(State.READY).ticks(10)
+    rows, meta = r.node.recorder.log()
+    assert replay(policy(), rows, meta) == len(rows["time"])
 
 
 def test_a_driver_that_fails_is_replayed():

@@ -68,8 +68,11 @@ def test_a_command_that_nobody_refreshes_becomes_damping_and_comes_back():
     assert within(2, lambda: r.stale)
     last = max(at for at, payload in line.sent if payload == b"a")
     assert last - line.sent[0][0] < 0.05 + 0.1  # the bound, and a thread that was put to sleep
+    time.sleep(0.05)
+    assert r.stale == 1  # it began once
     r.put(b"b")
     assert line.payloads()[-1] == b"b"
+    assert within(2, lambda: r.stale == 2)
     r.close()
 
 

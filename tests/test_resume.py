@@ -18,11 +18,14 @@ from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
 from node_helpers import ROOT
 from test_train import Quiet, log
 
-from robot_ppo import cli
+from robot_ppo import cli, config
+from robot_ppo.training import doctor
 from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
 from robot_ppo.training.logger import Logger
+from robot_ppo.training.signs import record
 from robot_ppo.training.train import Trainer
 
+TRPO = "ppo.objective=trpo"
 BATCH = ROBOTS * ROLLOUT
 ITERATIONS, SAVED = 6, 3
 LIVELY = (
@@ -66,7 +69,7 @@ def lively(*overrides):
 
 
 def digest(checkpoint):
-    """A hash of everything in a checkpoint but the clock."""
+    """A hash of everything in a checkpoint but the clock and the settings."""
     sha = hashlib.sha256()
 
     def add(value):
@@ -82,7 +85,7 @@ def digest(checkpoint):
         else:
             sha.update(repr(value).encode())
 
-    add({name: value for name, value in asdict(checkpoint).items() if name != "seconds"})
+    add({k: v for k, v in asdict(checkpoint).items() if k not in ("seconds", "settings")})
     return sha.hexdigest()
 
 
@@ -201,9 +204,10 @@ def test_a_checkpoint_from_before_there_were_episodes_starts_new_ones_and_says_s
     """Its weights and optimizers are taken up."""
     folder, _ = broken()
     saved = vars(Checkpoints(folder).newest())
-    old = {name: value for name, value in saved.items() if name != "episodes"}
+    old = {name: value for name, value in saved.items() if name not in ("episodes", "settings")}
     old["env_rng"] = saved["episodes"]["env"]["rng"]
     (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.yaml").write_text(config.to_yaml(saved["settings"]))
     torch.save(old, tmp_path / "checkpoints" / f"{old['steps']:012d}.pt")
     trainer = Trainer(lively(), tmp_path, resume=True)
     for name, weight in trainer.learner.actor.state_dict().items():
@@ -263,6 +267,33 @@ def test_a_row_that_was_torn_is_cut(torn, tmp_path):
 @pytest.mark.parametrize("text", ["", "itera", "iteration,steps"])
 def test_a_log_without_a_row_begins_anew(text, tmp_path):
     assert resumed_log(tmp_path, text, 0) == ""
+
+
+def test_columns_that_appear_on_resume_get_their_place_and_those_that_are_gone_stay_empty(tmp_path):
+    (tmp_path / "log.csv").write_text("steps,iteration,old\r\n1,1,3\r\n")
+    with Logger(tmp_path, SimpleNamespace(iteration=1, steps=1)) as logger:
+        logger._write({"iteration": 2, "steps": 5, "new": 7})
+        logger._write({"iteration": 3, "steps": 9, "old": np.nan, "newer": 8})
+        assert len(log(tmp_path)) == 3  # while it is written
+    wanted = ["steps,iteration,old,new,newer", "1,1,3,,", "5,2,,7,", "9,3,nan,,8"]
+    assert (tmp_path / "log.csv").read_text().splitlines() == wanted
+    assert resumed_log(tmp_path, (tmp_path / "log.csv").read_text(), 2).splitlines() == wanted[:3]
+
+
+def test_a_run_that_goes_on_with_another_objective_logs_its_figures_and_is_not_ill(tmp_path):
+    """Figures that were not logged are not figures that are no number."""
+    run = tmp_path / "run"
+    steps = 30 * BATCH
+    assert cli.main(train_arguments(run, steps=steps)) == 0
+    dual = ("--set", "ppo.objective=kl_dual")
+    assert cli.main(train_arguments(run, "--resume", *dual, steps=2 * steps)) == 0
+    assert cli.main(train_arguments(run, "--resume", "--set", TRPO, steps=3 * steps)) == 0
+    rows = log(run)
+    assert {row["beta"] == "" for row in rows[:30]} == {row["beta"] != "" for row in rows[30:60]}
+    assert all(row["kl_after"] for row in rows[30:]) and all(row["backtracks"] for row in rows[60:])
+    one = record.load(run)
+    assert np.isnan(one["beta"][:30]).all() and np.isnan(one["learning_rate"][60:]).all()
+    assert "not_finite" not in {finding.name for finding in doctor.examine(one)}
 
 
 # -- a process that is killed ---------------------------------------------------------------------

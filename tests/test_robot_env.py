@@ -140,13 +140,17 @@ def test_the_final_observation_is_the_one_that_a_longer_episode_would_have_seen(
 
 
 def test_only_the_rows_that_ended_are_replaced():
-    env = environment(loud())
-    env.reset(seed=0)
+    env, unbroken = environment(loud()), environment(loud())
+    for one in (env, unbroken):
+        one.reset(seed=0)
     env.ticks[:] = [0, env.max_ticks - 1, 0, 0]
-    observation, _, _, truncated, info = env.step(random_actions(1, N)[0])
+    action = random_actions(1, N)[0]
+    observation, _, _, truncated, info = env.step(action)
     assert truncated.tolist() == info["_final_obs"].tolist() == [False, True, False, False]
-    same = (observation == info["final_obs"]).all(axis=1)
+    same = (observation == unbroken.step(action)[0]).all(axis=1)
     assert same.tolist() == [True, False, True, True]
+    for name in ("final_obs", "final_privileged"):
+        assert info[name].any(axis=1).tolist() == [False, True, False, False]
     assert env.ticks.tolist() == [1, 0, 1, 1]
 
 
@@ -224,6 +228,10 @@ def test_a_diverged_simulation_is_reset_counted_and_named(sick, caplog):
         assert np.isfinite(array).all()
     assert np.isfinite(info["final_privileged"]).all()
     assert all(np.isfinite(figure).all() for figure in info["episode"].values())
+    (figures,) = [{name: rows[0] for name, rows in info["episode"].items()}]
+    parts = [value for name, value in figures.items() if name.startswith("reward_")]
+    assert figures["return"] == pytest.approx(sum(parts), rel=1e-6)  # sums in another order
+    assert figures["reward_termination"] == env.rewards.termination
     assert env.ticks.tolist() == [2, 2, 0, 2]
     others = [0, 1, 3]
     for action in actions[2:]:

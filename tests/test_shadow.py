@@ -95,10 +95,17 @@ def test_a_robot_over_udp_gets_no_command(capsys):
         assert re.search(rf"{name} +\d\.\d{{3}} ", out)
 
 
-def test_to_arm_a_shadow_is_wrong_input(capsys):
-    arguments = ("run", policy_file(), "--driver", "fake", "--shadow", "--arm")
-    code, _, err = call(capsys, *arguments)
-    assert code == 2 and "nothing to --stand or to --arm" in err
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(("--stand",), ("--arm",), ("--wiggle",), ("--realtime",), ("--cpu", 0)),
+        *(("--limits", "none.yaml"), ("--publish-hz", 500), ("--record", "none.rlog")),
+    ],
+    ids=lambda option: option[0],
+)
+def test_what_means_nothing_in_shadow_mode_is_wrong_input(capsys, option):
+    code, _, err = call(capsys, "run", policy_file(), "--driver", "fake", "--shadow", *option)
+    assert code == 2 and f"{option[0]} has no meaning" in err
 
 
 # --- it computes what the node computes

@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from test_driver_contract import FEET, POSE, DriverContract
 
-from robot_ppo import assets, robot_server
-from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo import assets, cli, robot_server
+from robot_ppo.simulated_robot import (
+    LeftPhysicsError,
+    LockstepClock,
+    LockstepDriver,
+    SimulatedRobot,
+)
 from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.commands import FixedCommand
@@ -68,6 +73,40 @@ def test_it_starts_on_the_ground_and_not_in_it(robot, pose):
     robot.data.qpos[2] -= 1e-6  # a micrometre lower it would be in the floor
     mujoco.mj_forward(robot.model, robot.data)
     assert robot.data.contact.dist.min(initial=0) == pytest.approx(-1e-6, rel=1e-3)
+
+
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("qvel", np.nan), ("qvel", 1e12), ("qvel", 2e3), ("qpos", np.nan)]
+)
+def test_a_robot_that_leaves_physics_is_not_put_on_its_feet(robot, field, value, away):
+    stand(robot)
+    robot.advance(0.1)
+    getattr(robot.data, field)[8] = value
+    with pytest.raises(
+        LeftPhysicsError, match=r"left physics after 0\.102 s: its state is not fin"
+    ):
+        robot.advance(0.1)
+    with pytest.raises(LeftPhysicsError):  # for good
+        robot.advance(0.1)
+    robot.reset()
+    robot.advance(0.1)
+    assert np.isfinite(robot.data.qpos).all()
+
+
+def test_a_process_whose_robot_leaves_physics_ends_with_a_sentence(away, monkeypatch, capsys):
+    def broken(robot):
+        robot.data.qvel[8] = np.nan
+        step(robot)
+
+    step = SimulatedRobot._step
+    monkeypatch.setattr(SimulatedRobot, "_step", broken)
+    assert cli.main(["sim", "go2", "--port", "0", "--seconds", "5"]) == 3
+    assert "robot-ppo: the simulated robot left physics after 0.002 s" in capsys.readouterr().err
 
 
 def test_home_is_the_keyframe_of_the_model(robot, spec):

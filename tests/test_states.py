@@ -176,6 +176,65 @@ def test_a_word_said_while_standing_up_does_not_count():
     assert r.node.state is State.READY
 
 
+def moved_thigh(by):
+    def mutate(tick, measured):
+        measured.joint_pos[1] = by
+        return measured
+
+    return mutate
+
+
+def test_a_word_that_a_check_denied_is_used_up():
+    """A minute later, when the check passes, nobody expects the robot to move."""
+    r = rig(arm=False, mutate=moved_thigh(3.4), node={"stand": False}).until(State.PREFLIGHT)
+    r.node.arm()
+    r.ticks(200)
+    assert "PREFLIGHT: waiting: pose" in r.events()
+    r.driver.mutate = None
+    r.driver.state.joint_pos[:] = rest_pose()
+    r.ticks(3000)
+    assert r.node.state is State.PREFLIGHT
+    assert not r.driver.written
+    assert r.node.events[-1][1] == "PREFLIGHT: waiting: a person's word to stand up"
+    r.node.arm()
+    r.until(State.STAND, limit=2)
+
+
+def test_negative_control_the_word_of_the_command_line_stays():
+    r = rig(arm=False, mutate=moved_thigh(3.4)).until(State.PREFLIGHT).ticks(200)
+    r.driver.mutate = None
+    r.driver.state.joint_pos[:] = rest_pose()
+    r.until(State.READY)
+
+
+def test_a_word_does_not_outlive_a_robot_that_vanishes():
+    r = rig(arm=False, node={"stand": False}).until(State.PREFLIGHT)
+    r.node.arm()
+    r.driver.mutate = lambda tick, measured: None
+    r.until(State.PASSIVE).ticks(100)
+    r.driver.mutate = None
+    r.ticks(3000)
+    assert r.node.state is State.PREFLIGHT
+    assert not r.driver.written
+
+
+def test_a_word_to_walk_that_the_pose_denied_is_used_up():
+    r = rig(arm=False).until(State.READY)
+    default = robot().joints[1].default
+    r.driver.mutate = moved_thigh(default + 1.0)
+    r.ticks(5)
+    for times in (1, 2):  # each one is answered
+        r.node.arm()
+        r.ticks(5)
+        said = "1.00 rad from the default pose; then the word again"
+        assert r.events().count(said) == times
+    r.driver.mutate = moved_thigh(default)
+    r.ticks(3000)
+    assert r.node.state is State.READY
+    r.node.arm()
+    assert r.ticks(1).node.state is State.POLICY
+
+
 def test_after_a_reset_every_word_is_forgotten_and_said_again_the_robot_walks_again():
     r = rig().until(State.POLICY)
     r.driver.mutate = lambda tick, measured: on_its_back(measured)
@@ -194,6 +253,17 @@ def test_after_a_reset_every_word_is_forgotten_and_said_again_the_robot_walks_ag
     r.until(State.READY)
     r.node.arm()
     r.until(State.POLICY)
+
+
+def test_a_reset_after_the_end_of_damping_begins_anew():
+    r = rig(arm=False).until(State.READY)
+    r.node.damp("test")
+    r.ticks(100)
+    assert r.node.over
+    r.node.reset()
+    r.driver.state.joint_pos[:] = rest_pose()
+    r.until(State.PREFLIGHT).ticks(60).node.arm()
+    r.until(State.READY)
 
 
 def upright(measured):
@@ -233,6 +303,50 @@ def test_damping_after_sitting_down_fades_and_after_a_fault_does_not():
     assert 0 < halfway < 0.6 * robot().stand.kp
     r.ticks(20)
     assert not r.driver.written[-1].kp.any()
+
+
+ABORTS = {
+    "now": lambda r: r.node.damp("now"),
+    "tilt: 3.142 rad, limit 1 rad": lambda r: setattr(
+        r.driver, "mutate", lambda tick, measured: on_its_back(measured)
+    ),
+    "the driver cannot read: OSError: cable": lambda r: setattr(r.driver, "read", broken),
+}
+
+
+def broken():
+    raise OSError("cable")
+
+
+@pytest.mark.parametrize("why", [None, *ABORTS])
+def test_the_fade_into_damping_ends_at_once_where_somebody_or_a_guard_says_so(why):
+    """None is the negative control: it goes on fading."""
+    r = rig(arm=False, ring=60.0).until(State.READY)
+    r.node.stop("test")
+    r.until(State.DAMP).ticks(2)
+    assert r.driver.written[-1].kp.any()
+    if why:
+        ABORTS[why](r)
+    r.ticks(1)
+    assert r.driver.written[-1].kp.any() == (why is None)
+    assert (r.node.events[-1][1] == f"DAMP: at once: {why}") == (why is not None)
+
+
+def test_the_fade_into_damping_stays_inside_the_envelope():
+    r = rig(arm=False)
+    r.until(State.READY).node.stop("test")
+    r.until(State.DAMP).ticks(2)
+    fast = 0.9 * r.node.envelope.bounds.velocity[0]
+
+    def kicked(tick, measured):
+        measured.joint_vel[0] = fast
+        return measured
+
+    r.driver.mutate = kicked
+    r.ticks(1)
+    sent = r.driver.written[-1]
+    torque = sent.kp[0] * (sent.target[0] - r.driver.state.joint_pos[0]) - sent.kd[0] * fast
+    assert sent.kp.any() and abs(torque) <= robot().joints[0].torque_limit + 1e-3
 
 
 def test_targets_are_finite_and_continuous_over_a_whole_life():

@@ -147,6 +147,61 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path, monkeypatch):
     assert time.monotonic() - began < 50  # nobody waited for the run of 60 s
 
 
+def test_a_process_that_died_before_it_was_given_a_run_costs_that_run_only(tmp_path, monkeypatch):
+    """Its pipe is broken when the run is sent."""
+
+    class Dying(sweep.Worker):
+        deaths = iter([True])
+
+        def give(self, run):
+            if run.setting == "clip_0.2" and next(self.deaths, False):
+                self.process.kill()
+                self.process.join()
+            super().give(run)
+
+    monkeypatch.setattr(sweep, "Worker", Dying)
+    with Folder(tmp_path, STEPS) as folder:
+        done = pretended(monkeypatch, folder, ["clip_0.2", "trpo_0.01"], workers=1)
+    assert {run.setting for run in done.failed} == {"clip_0.2"}
+    assert {run.setting for run in folder.results} == {RANDOM, "trpo_0.01"}
+
+
+IGNORING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does with what it runs in the background
+sys.path[:0] = sys.argv[1].split(":")
+from pathlib import Path
+from table1_helpers import PENDULUM, STEPS, pretend
+from robot_ppo.table1 import protocol, sweep
+from robot_ppo.table1.results import Folder
+if __name__ == "__main__":
+    sweep.serve = pretend
+    with Folder(Path(sys.argv[2]), STEPS) as folder:
+        runs = protocol.plan(["clip_0.2", "kl_dual_0.01"], [PENDULUM], seeds=1)
+        one = sweep.Sweep(folder, runs, STEPS, None)
+        one.train(1)
+        sys.exit(130 if one.interrupted else 0)
+"""
+
+
+def test_ctrl_c_ends_a_sweep_in_the_background_of_a_shell_too(tmp_path):
+    """Also after a process of it was killed: the run of 60 s is begun in another one."""
+    script = tmp_path / "sweep.py"
+    script.write_text(IGNORING)
+    places = ":".join(map(str, (ROOT, ROOT / "export", ROOT / "tests")))
+    words = [sys.executable, str(script), places, str(tmp_path / "out")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert any("clip_0.2" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+
+
 def test_no_run_starts_when_the_time_is_up(tmp_path, monkeypatch):
     with Folder(tmp_path, STEPS) as folder:
         late = pretended(monkeypatch, folder, ["clip_0.2"], minutes=0.0)

@@ -217,19 +217,26 @@ def test_a_file_in_the_way_is_said(tmp_path, capsys):
 
 def test_nothing_to_resume_is_said(tmp_path, capsys):
     said = refused(train_arguments(tmp_path / "run", "--resume"), capsys)
-    assert "no checkpoint here; `robot-ppo train` writes them" in said
+    assert f"{tmp_path / 'run'}: no run here; `robot-ppo train` without --resume starts one" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_disk_that_fills_up_while_saving_keeps_the_last_good_checkpoint(run, capsys, monkeypatch):
     before = Checkpoints(run).newest()
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    replace = os.replace
+
+    def full(source, target):
+        if target.parent.name == "checkpoints":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         said = refused(train_arguments(run, "--resume", steps=4 * BATCH), capsys)
-    assert "cannot be written (No space left on device)" in said
+    assert (
+        "cannot be written (No space left on device); the last checkpoint stays, --resume" in said
+    )
     after = Checkpoints(run).newest()
     assert after.steps == before.steps and same_weights(before, after)
 
@@ -271,6 +278,28 @@ def test_a_second_ctrl_c_is_the_usual_one(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         trainer.run(Quiet(twice))
+
+
+def test_a_second_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(run, capsys, monkeypatch):
+    before = Checkpoints(run).newest()
+
+    def impatient(logger, trainer, *_):
+        if trainer.iteration == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def again(self, checkpoint, keep):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # signals are handled between bytecodes
+
+    monkeypatch.setattr(Logger, "log", impatient)
+    monkeypatch.setattr(Checkpoints, "save", again)
+    assert cli.main(train_arguments(run, "--resume", steps=10**9)) == 130
+    said = capsys.readouterr().out
+    assert (
+        "not saved since the last checkpoint; go on from there with: robot-ppo train go2_" in said
+    )
+    assert said.strip().endswith(f"--out {run} --resume")
+    assert same_weights(before, Checkpoints(run).newest())
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
@@ -378,10 +407,3 @@ def test_other_objectives_train_log_resume_and_export(objective, tmp_path):
     assert all(0 <= kl <= 0.0101 for kl in column(one, "kl_after")) or objective != "trpo"
     assert ("beta" in log(one)[0]) == (objective == "kl_dual")
     assert cli.main(["export", str(one), "-o", str(tmp_path / "walk.onnx")]) == 0
-
-
-def test_the_log_continues_under_its_first_columns(tmp_path):
-    (tmp_path / "log.csv").write_text("steps,iteration\n1,1\n")
-    with Logger(tmp_path, SimpleNamespace(iteration=1, steps=1)) as logger:
-        logger._write({"iteration": 2, "steps": 5, "new": 7})
-    assert (tmp_path / "log.csv").read_text().splitlines() == ["steps,iteration", "1,1", "5,2"]

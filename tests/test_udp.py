@@ -19,7 +19,9 @@ from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
 from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.base import MotorCommand
 from robot_ppo_export.node.drivers.offer import VECTORS, Offer, of_robot
+from robot_ppo_export.node.drivers.sends import Unsent
 from robot_ppo_export.node.drivers.udp import GONE_AFTER, UdpDriver
 from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, MalformedError
 from robot_ppo_export.node.drivers.udp_protocol import (
@@ -361,6 +363,28 @@ def test_the_nodes_socket_is_bound_to_the_way_to_the_robot(pair):
 
 
 # --- opening
+
+
+def test_what_the_operating_system_does_not_take_is_counted_until_it_does_again(pair):
+    _, node = pair
+    driver = UdpDriver(MonotonicClock())
+    assert driver.unsent() == Unsent()
+    driver.adopt(HELLO, NAMES, FEET)
+    driver.endpoint = node
+
+    class Unplugged:
+        def sendto(self, data, to):
+            raise OSError("Network is unreachable")
+
+    plugged, driver.endpoint.wire.socket = driver.endpoint.wire.socket, Unplugged()
+    for _ in range(3):
+        driver.write(MotorCommand(*COMMAND))
+        time.sleep(0.02)
+    assert driver.unsent().lost == 3 and driver.unsent().failing > 0.05
+    driver.endpoint.wire.socket = plugged
+    driver.write(MotorCommand(*COMMAND))
+    assert driver.unsent() == Unsent(lost=3)
+    driver.close()
 
 
 def test_a_taken_port_is_said_in_a_sentence():

@@ -25,7 +25,7 @@ from robot_ppo_export.node.drivers.base import Connection, DriverFault, MotorCom
 from robot_ppo_export.node.drivers.unitree import COMMANDS, STATES
 from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
 from robot_ppo_export.node.drivers.unitree_idl import idl_type
-from robot_ppo_export.node.drivers.unitree_messages import Message
+from robot_ppo_export.node.drivers.unitree_messages import Message, decode
 from robot_ppo_export.node.drivers.unitree_remote import Remote
 from robot_ppo_export.node.drivers.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_export.node.situation import Bounds, Outcome, blank
@@ -170,7 +170,7 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
         s = blank(len(GO2.joints), len(GO2.feet), 1)
-        s.health.update(health)
+        s.voltage = health.voltage
         assert guards.voltage(Bounds(GO2, limits), s).outcome is Outcome.DAMP
         assert guards.voltage(Bounds(GO2, GO2.safety), s).outcome is Outcome.PASS
 
@@ -250,6 +250,23 @@ def test_it_is_released_when_asked_to_after_lying_down(make):
     assert pair.end.calls == [m.CHECK_MODE, m.STAND_DOWN, m.RELEASE_MODE, m.CHECK_MODE]
     pair.write()
     assert within(2, lambda: pair.robot.commands)
+
+
+@pytest.mark.parametrize("code", [3203, None], ids=["refused", "silent"])
+def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monkeypatch, code):
+    """It may be standing, and would drop."""
+    monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.3)
+    pair = make(motion="normal", motion_mode="release")
+    m, serve = unitree_motion, pair.end._serve
+    if code is None:
+        del pair.end._services[m.SPORT]
+    else:
+        answers = {m.STAND_DOWN: (code, "")}
+        monkeypatch.setattr(pair.end, "_serve", lambda n, api: answers.get(api) or serve(n, api))
+    said = "did not answer" if code is None else f"answered with code {code}"
+    with pytest.raises(RefusedError, match=f"asked to lie down and {said}: if it stands"):
+        pair.open()
+    assert m.RELEASE_MODE not in pair.end.calls and pair.end.motion == "normal"
 
 
 def test_negative_control_while_it_runs_the_robot_takes_no_command(make):
@@ -438,6 +455,15 @@ def test_a_node_that_hangs_is_damping_after_three_periods(make):
     assert within(2, lambda: pair.robot.commands and not pair.last().kp.any())
     moving = [at for at, command in pair.robot.commands if command.kp.any()]
     assert moving[-1] - moving[0] < 0.06 + 0.1
+
+
+def test_damping_that_is_asked_for_after_a_command_has_nothing_of_it(make):
+    pair = make(motion_mode="ignore").open()
+    pair.write(target=0.3, kp=35.0)
+    handover = pair.driver.damping_sender(np.full(12, 2.5, np.float32))
+    sent = decode(bytes.fromhex(handover.arguments["command"]), "unitree_go", "LowCmd_").motors
+    assert not any(sent[name].any() for name in ("q", "dq", "tau", "kp"))
+    assert (sent["kd"][:12] == 2.5).all() and (sent["mode"][:12] == 1).all()
 
 
 def test_damp_and_close_end_in_damping(make):

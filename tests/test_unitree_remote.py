@@ -46,8 +46,18 @@ def test_there_and_back(buttons, lx, ly, rx, ry):
 
 def test_no_remote_and_broken_sticks():
     assert decode(bytes(40)) is None
-    assert decode(encode(remote(buttons=frozenset("A"), lx=float("nan")))) is None
+    assert decode(encode(remote(buttons=frozenset("A"), lx=float("nan"), ly=0.5))) == remote(
+        buttons=frozenset("A")
+    )
     assert decode(encode(remote(ly=7.0))).ly == 1.0
+
+
+@pytest.mark.parametrize("broken", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", ["lx", "ly", "rx", "ry"])
+def test_a_broken_stick_does_not_take_the_stop_away(name, broken):
+    heard = decode(encode(remote(buttons=frozenset({"L2", "B"}), **{name: float(broken)})))
+    assert heard is not None and heard.e_stop
+    assert not heard.command(BOUNDS).any()
 
 
 @pytest.mark.parametrize("held", [{"L2"}, {"B"}, {"L1", "B"}, {"R2", "B"}])

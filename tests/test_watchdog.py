@@ -10,12 +10,24 @@ import sys
 import time
 
 import pytest
-from node_helpers import PERIOD
-from process_helpers import Robot, environment, finish, is_damping, run_arguments, start, wait_for
+from node_helpers import PERIOD, rig
+from process_helpers import (
+    Robot,
+    child_of,
+    deaf_pipe,
+    environment,
+    finish,
+    is_damping,
+    run_arguments,
+    start,
+    wait_for,
+)
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node import watchdog
 from robot_ppo_export.node.drivers import udp_damping
 from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT
+from robot_ppo_export.node.states import State
 from robot_ppo_export.node.watchdog import FROZEN_AFTER, Handover, Watchdog
 
 FINE = 0.001
@@ -104,6 +116,74 @@ def test_a_node_that_was_stopped_and_killed_is_damped():
         assert not r.wire.silent(time.monotonic())
 
 
+@pytest.mark.parametrize("full", [True, False], ids=["full", "reader gone"])
+def test_a_deaf_stderr_does_not_end_the_damping(full):
+    """`run ... 2>&1 | tee log`: Ctrl-C takes tee along, or tee hangs, and the node is killed."""
+    out, into = deaf_pipe(full)
+    with Robot(every=FINE) as r:
+        process = start(*run_arguments(r, "--arm", watchdog=True), stderr=into)
+        wait_for(process, "POLICY")
+        watchdog = child_of(process.pid)
+        before = len(r.commands)
+        process.kill()
+        process.wait()
+        time.sleep(0.5)
+        assert gap(r, before) <= 5
+        assert sum(is_damping(c) for c in r.commands[before:]) > 10
+        assert not r.wire.silent(time.monotonic())
+        os.kill(watchdog, signal.SIGTERM)
+        ends = time.monotonic() + 2
+        while not r.wire.silent(time.monotonic()):
+            assert time.monotonic() < ends, "it does not end"
+            time.sleep(0.01)
+    for file in {out, into} - {-1}:
+        os.close(file)
+
+
+BROKEN = """
+import sys
+from robot_ppo_export import cli
+from robot_ppo_export.node.operate import Operator
+from robot_ppo_export.node.states import State
+def broken(self):
+    if self.node.state is State.POLICY:
+        raise RuntimeError("a mistake of ours")
+Operator._on_tick = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A node whose loop is torn down by an error while the policy runs."""
+
+
+def broken_node(r, *more):
+    code = [sys.executable, "-c", BROKEN]
+    arguments = [str(a) for a in run_arguments(r, "--arm", *more, watchdog=True)]
+    return subprocess.Popen(
+        [*code, *arguments], env=environment(), stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_an_error_that_tears_down_the_loop_is_followed_by_damping():
+    with Robot(every=FINE) as r:
+        process = broken_node(r)
+        lines = iter(process.stderr.readline, "")
+        (pid,) = next(found for line in lines if (found := re.findall(r"until `kill (\d+)`", line)))
+        assert process.wait(20) == 1
+        time.sleep(1.5)
+        assert not r.wire.silent(time.monotonic())
+        assert r.damped_for() > 1.4 and max(damping_gaps(r)) < 3
+        os.kill(int(pid), signal.SIGTERM)
+    assert "RuntimeError: a mistake of ours" in process.stderr.read()
+
+
+def test_with_an_end_such_damping_lasts_for_a_second():
+    with Robot(every=FINE) as r:
+        process = broken_node(r, "--seconds", 30)
+        assert process.wait(20) == 1
+        time.sleep(1.5)
+        assert r.wire.silent(time.monotonic())
+        assert r.damped_for() > 0.8  # after the end of the process, which takes its time as well
+
+
 def test_damping_without_an_end_goes_on_until_somebody_ends_it():
     with Robot() as r:
         process = start(*run_arguments(r, "--arm", watchdog=True))
@@ -139,14 +219,6 @@ def test_a_watchdog_that_is_killed_sits_the_robot_down():
     assert is_damping(r.commands[-1])
 
 
-def child_of(pid: int) -> int:
-    """The watchdog of a node, found by its parent."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
-    )
-    return int(listed.stdout.split()[0])
-
-
 def test_the_watchdog_ends_with_the_node():
     with Robot() as r:
         process = start(*run_arguments(r, "--stand", "--seconds", 1.5, watchdog=True))
@@ -161,18 +233,24 @@ def test_the_watchdog_ends_with_the_node():
 # --- the parts
 
 
-@pytest.fixture
-def watched(tmp_path, monkeypatch):
+@contextlib.contextmanager
+def watching(tmp_path, monkeypatch, sender, **options):
     """A watchdog whose damping goes to a pipe, with a period of 20 ms."""
-    (tmp_path / "lines_sender.py").write_text(SENDER)
+    (tmp_path / "lines_sender.py").write_text(sender)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{environment()['PYTHONPATH']}")
     out, into = os.pipe()
     os.set_blocking(out, False)
-    watchdog = Watchdog(Handover("lines_sender", {}, (into,)), PERIOD)
+    watchdog = Watchdog(Handover("lines_sender", {}, (into,)), PERIOD, **options)
     yield watchdog, lambda: read_lines(out)
     watchdog.close()
     os.close(out)
     os.close(into)
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    with watching(tmp_path, monkeypatch, SENDER) as both:
+        yield both
 
 
 SENDER = """
@@ -244,9 +322,109 @@ def test_damping_comes_in_every_period_and_not_in_bursts(watched):
     assert len(times) == pytest.approx((1.0 - FROZEN_AFTER * PERIOD) / PERIOD, abs=4)
 
 
+def test_a_watchdog_of_a_node_that_commands_the_robot_is_not_ended_by_sigterm(watched):
+    """`systemctl stop` says it to both: the node sits down first, and may still die meanwhile."""
+    watchdog, sent = watched
+    beat_for(watchdog, 0.1)
+    watchdog.process.send_signal(signal.SIGTERM)
+    beat_for(watchdog, 0.3)
+    assert watchdog.process.poll() is None and sent() == []
+    time.sleep(0.3)  # the node stands still
+    assert sent()
+    watchdog.process.send_signal(signal.SIGTERM)  # as the watchdog has told people to
+    assert watchdog.process.wait(2.0) == 0
+
+
+def test_a_watchdog_of_a_node_that_sends_nothing_is_ended_by_sigterm(watched):
+    watchdog, _ = watched
+    beat_for(watchdog, 0.1, sends=False)
+    watchdog.process.send_signal(signal.SIGTERM)
+    assert watchdog.process.wait(2.0) == 0
+
+
+def test_a_node_that_dies_in_its_very_first_command_is_damped(watched):
+    watchdog, sent = watched
+    beat_for(watchdog, 0.1, sends=False)
+    watchdog.announce()
+    time.sleep(0.3)
+    assert sent()
+
+
+def test_the_watchdog_is_told_before_the_robot_is():
+    class Told:
+        has_robot = lost = False
+        told = False
+
+        def announce(self):
+            self.told = True
+
+        def beat(self, sends):
+            self.told = sends
+
+    r = rig(arm=False)
+    r.node.output.watchdog = guard = Told()
+    write, known = r.driver.write, []
+    r.driver.write = lambda command: (known.append(guard.told), write(command))
+    r.until(State.STAND).ticks(1)
+    assert known and all(known)
+
+
+def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
+    """A driver that repeats would go on with it until it is too old."""
+
+    class Took:
+        has_robot = lost = False
+        takeovers = 1
+
+        def announce(self): ...
+
+        def beat(self, sends): ...
+
+    r = rig().until(State.POLICY).ticks(3)
+    r.node.output.watchdog = guard = Took()
+    guard.has_robot = True
+    r.ticks(1)
+    assert r.node.state is State.DAMP
+    assert is_damping(r.driver.written[-1])
+    sent = len(r.driver.written)
+    r.ticks(20)  # the robot is the watchdog's
+    assert len(r.driver.written) == sent
+
+
+FAILING = (
+    SENDER
+    + """
+class Failing(Lines):
+    tries = 0
+    def send(self):
+        self.tries += 1
+        if self.tries < 5: raise RuntimeError("the first four are lost")
+        super().send()
+def sender(arguments, files): return Failing(files[0])
+"""
+)
+
+
+def test_an_error_of_the_sender_does_not_end_the_damping(tmp_path, monkeypatch):
+    with watching(tmp_path, monkeypatch, FAILING) as (watchdog, sent):
+        beat_for(watchdog, 0.1)
+        time.sleep(0.4)
+        assert len(sent()) > 5
+
+
 def test_a_watchdog_that_cannot_start_is_refused():
     with pytest.raises(RefusedError, match="the watchdog ended with code 1 before it watched"):
         Watchdog(Handover("no_such_module", {}), PERIOD)
+
+
+def test_a_watchdog_that_does_not_come_up_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(watchdog, "STARTS_WITHIN", 0.5)
+    hanging = "import time\ndef sender(arguments, files): time.sleep(60)"
+    with (
+        pytest.raises(RefusedError, match=r"the watchdog did not watch within 0\.5 s"),
+        watching(tmp_path, monkeypatch, hanging),
+    ):
+        raise AssertionError("it did not come up")
 
 
 def test_the_watchdog_imports_next_to_nothing():

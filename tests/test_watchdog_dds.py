@@ -124,7 +124,7 @@ def test_a_watchdog_that_stays_is_named_with_the_way_to_end_it():
         assert code == 3 and "POLICY" not in out
         assert re.search(rf"damps the robot \(process {os.getpid()} on .*else `kill` that", err)
         assert "Waiting for it to go, 2 s at the most" in out
-        assert writer.lost == 0 and not there.commands
+        assert writer.sends.lost == 0 and not there.commands
     finally:
         others.close()
         there.close()

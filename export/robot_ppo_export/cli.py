@@ -10,6 +10,7 @@ from pathlib import Path
 
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.node import console
 from robot_ppo_export.node.run_options import add_place, add_run, port, positive
 
 EXIT_CODES = """exit codes:
@@ -30,20 +31,29 @@ sits the robot down and damps; a fault damps at once.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    console.hold_standard_files()
     options = parser().parse_args(arguments)
     # Before numpy is imported: its pool of threads has nothing to do here and costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         return options.function(options)
     except (InputError, RefusedError) as error:
-        print(f"robot-ppo-node: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("robot-ppo-node: interrupted before anything was sent", file=sys.stderr)
+        _complain("interrupted")
         return 0
     except BrokenPipeError:  # `describe | head`
         sys.stderr.close()
         return 0
+
+
+def _complain(text: str) -> None:
+    """Say why it ends; that nobody can read it changes no exit code."""
+    try:
+        print(f"robot-ppo-node: {text}", file=sys.stderr)
+    except OSError:
+        sys.stderr = None  # else Python tries again at its end
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,7 +152,11 @@ def _add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _run(options: argparse.Namespace) -> int:
     from robot_ppo_export.node import operate
 
-    return operate.run(options)
+    try:
+        return operate.run(options)
+    except KeyboardInterrupt:
+        _complain("interrupted before anything was sent")
+        return 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -23,6 +23,10 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 
+FASTEST = 1e3
+"""Nothing moves faster [m/s] or [rad/s]: a simulation in which it does has left physics, and one
+such number in a running mean would stay there."""
+
 
 class Engine:
     """n simulations of one robot on a pool of threads (0: all CPUs)."""
@@ -85,7 +89,7 @@ class Engine:
         """Advance one control period towards `targets` (n, joints) [rad].
 
         Returns:
-            Ids of simulations whose state is no longer finite; they must be reset now.
+            Ids of simulations whose state is not finite, or beyond `FASTEST`; reset them now.
         """
         self._ctrl[:] = targets
         broken = np.zeros(0, np.int64)
@@ -95,10 +99,12 @@ class Engine:
         except SimulationError as error:
             broken = np.asarray(error.ids, np.int64)
         self.seconds += time.perf_counter() - begin
-        if np.isfinite(self.qpos.sum() + self.qvel.sum()) and not broken.size:
+        # Compared so that NaN, too, is not within.
+        if np.abs(self.qvel).max() <= FASTEST and np.isfinite(self.qpos.sum()) and not broken.size:
             return broken
-        finite = np.isfinite(self.qpos.sum(axis=1) + self.qvel.sum(axis=1))
-        return np.union1d(broken, np.flatnonzero(~finite))
+        sane = np.abs(self.qvel).max(axis=1) <= FASTEST
+        sane &= np.isfinite(self.qpos.sum(axis=1))
+        return np.union1d(broken, np.flatnonzero(~sane))
 
     def reset(self, ids: np.ndarray, qpos: np.ndarray, qvel: np.ndarray, rows: Rows) -> None:
         """Start simulations `ids` anew.
@@ -135,20 +141,26 @@ class Engine:
         qpos, qvel = self.qpos[ids], self.qvel[ids]
         return qpos.astype(np.float32, order="F"), qvel.astype(np.float32, order="F")
 
-    def measure(self, ids: Any = ...) -> RobotState:
-        """Return what the sensors of `ids` say, with bias and delay, without noise."""
+    def measure(
+        self, ids: Any = ..., present: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> RobotState:
+        """Return what the sensors of `ids` say, with bias and delay, without noise.
+
+        Args:
+            ids: simulations.
+            present: their `positions`, where the caller has them already.
+        """
         state = self.sensors.read(self._sensordata[ids])
-        self._freshen(state, ids)
+        self._freshen(state, ids, *(present or self.positions(ids)))
         state.joint_pos += self._measurement["encoder_offset"][ids]
         state.base_ang_vel += self._measurement["gyro_bias"][ids]
         return state
 
-    def _freshen(self, state: RobotState, ids: Any) -> None:
+    def _freshen(self, state: RobotState, ids: Any, qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Move measurements that are a physics step old towards the present, by `freshness`."""
         share = self._measurement["freshness"][ids]
         if not share.any():
             return
-        qpos, qvel = self.positions(ids)
         mounting = self._fields.get("site_quat")
         mounting = self.model.site_quat if mounting is None else mounting[ids]
         imu = mounting[..., self._imu, :].astype(np.float32, order="F")

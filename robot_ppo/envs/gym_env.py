@@ -97,10 +97,11 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self._position[:] = task.position(state)
         failed = task.failed(state)
         reward, terms = task.reward(state, (self._position - before) / task.dt, action, failed)
+        parts = np.array([terms[name] for name in task.terms])
         if diverged.size:
-            failed[diverged], reward[diverged] = True, 0.0
+            failed[diverged], reward[diverged], parts[:, diverged] = True, 0.0, 0.0
         truncated = (self.ticks >= task.max_steps) & ~failed
-        self.metrics.add(reward, np.array([terms[name] for name in task.terms]))
+        self.metrics.add(reward, parts)
         observation = task.observe(state)
         info: dict[str, Any] = {"privileged": self._privileged}
         done = failed | truncated

@@ -76,8 +76,11 @@ def randomized(world: World) -> Array:
 
 
 def compute(names: tuple[str, ...], world: World) -> Array:
-    """Return the privileged terms `names`, side by side, (n, size)."""
-    return array_namespace(world.phase).concat([TERMS[name](world) for name in names], axis=-1)
+    """Return the privileged terms `names`, side by side, (n, size); (n, 0) of none."""
+    xp = array_namespace(world.phase)
+    if not names:
+        return xp.empty((len(world.phase), 0), dtype=world.phase.dtype)
+    return xp.concat([TERMS[name](world) for name in names], axis=-1)
 
 
 def check(names: tuple[str, ...]) -> None:

@@ -178,12 +178,14 @@ def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Age of what is measured [ms], the same for all sensors.
 
-    MuJoCo's sensors are one physics step old by themselves. Up to that age, the measurement is
-    interpolated between the present and one step ago; beyond it, MuJoCo's delay does the rest.
+    MuJoCo's sensors are one physics step old by themselves, and with its delay at least two. Up to
+    that age, the measurement is interpolated between the present and what MuJoCo says; beyond it,
+    MuJoCo's delay does all.
     """
-    age = draw * 1e-3
-    rows["freshness"][...] = np.clip(1 - age / ids.timestep, 0.0, 1.0)
-    rows["sensor_delay"][:, ids.delayed] = _reachable(age - ids.timestep, ids.timestep)
+    age, step = draw * 1e-3, ids.timestep
+    delay = np.where(age > step, np.maximum(age - step, step), 0.0)
+    rows["freshness"][...] = np.clip(1 - age / (step + delay), 0.0, 1.0)
+    rows["sensor_delay"][:, ids.delayed] = delay
 
 
 def _reachable(delay: np.ndarray, timestep: float) -> np.ndarray:

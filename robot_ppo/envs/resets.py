@@ -5,8 +5,9 @@ import numpy as np
 
 from robot_ppo.config import Reset
 
-CLEARANCE = 0.01
-"""The base starts so much above the home pose, so that no foot starts in the ground [m]."""
+CLEARANCE = 0.03
+"""The base starts so much above the home pose [m], so that no foot starts in the ground: joints
+that are 0.1 rad off reach 16 mm lower."""
 
 
 class StartStates:

@@ -44,9 +44,6 @@ from robot_ppo_export.contract.terms import Inputs, gait_phase, is_moving
 
 log = logging.getLogger(__name__)
 
-CONTACT_FORCE = 1.0
-"""A foot that presses with more than this is down [N]."""
-
 
 def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
     """Return the environment of a shipped task."""
@@ -58,8 +55,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
     """n robots at one task. Observations are float32 (n, size): what a robot can measure.
 
     `info["privileged"]` (n, p) is what the critic sees besides. Where an episode ended,
-    `info["final_obs"]` and `info["final_privileged"]` hold the true last observation, in full
-    arrays (n, ...); `info["_final_obs"]` says in which rows.
+    `info["final_obs"]` and `info["final_privileged"]` (n, ...) hold the true last observation in
+    the rows that `info["_final_obs"]` names, and zeros in the others.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
@@ -133,7 +130,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         failed[diverged] = True
         truncated = (self.ticks >= self.max_ticks) & ~failed
         reward, terms = self.rewards.compute(world, failed)
-        reward[diverged] = self.rewards.termination
+        if diverged.size:  # what else a reset robot would earn is not its episode's
+            reward[diverged], terms[:-1, diverged] = self.rewards.termination, 0.0
         done = failed | truncated
         self.metrics.add(reward, terms)
         self.metrics.add_errors(world)
@@ -146,9 +144,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             info |= self._final(ended, done, failed, observation, critic)
             self._reset(ended)
             world, state = self._read(ended)
-            observation, info["privileged"] = observation.copy(), critic.copy()
             observation[ended] = self._observe(state, ended)
-            info["privileged"][ended] = privileged.compute(self.task.privileged, world)
+            critic[ended] = privileged.compute(self.task.privileged, world)
         return observation, reward, failed, truncated, info
 
     @property
@@ -210,7 +207,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         joint_vel = qvel[:, engine.joint_qvel]
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
-        state = engine.measure(ids)
+        state = engine.measure(ids, (qpos, qvel))
         command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
         moving, phase = is_moving(command), self._phase(ids)
         world = World(
@@ -225,7 +222,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             torque=state.joint_torque,
             foot_height=engine.foot_heights(ids),
             foot_vel_w=engine.foot_velocities_w(ids),
-            foot_contact=state.foot_force > CONTACT_FORCE,
+            foot_contact=state.foot_force > sensors.CONTACT_FORCE,
             command=command,
             moving=moving,
             phase=phase,
@@ -265,8 +262,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         """Return what `info` says about episodes that ended."""
         episode = self.metrics.finish(ended, failed[ended])
         return {
-            "final_obs": observation,
-            "final_privileged": critic,
+            "final_obs": _only(ended, observation),
+            "final_privileged": _only(ended, critic),
             "_final_obs": done,
             "episode": episode,
         }
@@ -362,3 +359,10 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         batch = gymnasium.vector.utils.batch_space
         self.observation_space = batch(self.single_observation_space, self.num_envs)
         self.action_space = batch(self.single_action_space, self.num_envs)
+
+
+def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return rows (n, k) of which all but `ids` are zero: few are copied where few ended."""
+    some = np.zeros(rows.shape, rows.dtype)
+    some[ids] = rows[ids]
+    return some

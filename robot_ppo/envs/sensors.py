@@ -12,6 +12,9 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import InputError
 
+CONTACT_FORCE = 1.0
+"""A foot that presses with more than this is down [N]."""
+
 
 class SensorMap:
     """Where each signal stands in `sensordata`, found by name once."""

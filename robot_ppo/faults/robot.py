@@ -17,6 +17,7 @@ from robot_ppo.faults.world import World
 from robot_ppo_export.node import selftest
 from robot_ppo_export.node.commands import COMMAND_TIMEOUT
 from robot_ppo_export.node.drivers.base import Sample
+from robot_ppo_export.node.senses import SAG
 from robot_ppo_export.node.situation import blank
 from robot_ppo_export.node.states import State
 
@@ -56,6 +57,11 @@ def _measured(guard: str) -> Callable[[World], None]:
         world.driver.change = change
 
     return inject
+
+
+def _low_voltage(world: World) -> float:
+    _measured("voltage")(world)
+    return SAG
 
 
 def _stale(world: World) -> float:
@@ -150,8 +156,11 @@ FAULTS = (
     ),
     _guarded("lost_motor", "lost_motors", "a motor does not answer any more"),
     _guarded("hot_motor", "motor_temperature", "a motor is 1 % beyond its limit"),
-    _guarded(
-        "low_voltage", "voltage", "the battery is 0.01 V below a limit of 24 V", min_voltage=24.0
+    Fault(
+        "low_voltage",
+        "the battery is 0.01 V below a limit of 24 V",
+        _run(_low_voltage, {"min_voltage": 24.0}),
+        "voltage",
     ),
     _guarded("other_writer", "other_writers", "the driver sees another writer"),
     Fault(

@@ -8,7 +8,6 @@ A run counts when its row is whole: a sweep that was killed goes on with the run
 """
 
 import csv
-import fcntl
 import io
 import os
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
-from robot_ppo import config
+from robot_ppo import config, lock
 from robot_ppo.config import Config
 from robot_ppo.table1.protocol import Run
 from robot_ppo_export.errors import InputError
@@ -118,12 +117,11 @@ class Folder:
         except OSError as error:
             raise InputError(f"{self._rows}: cannot be written ({error.strerror})") from None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            who = f"{self.path}: another sweep writes here; wait for it, or give another --out"
+            lock.take(file, who)
+        except InputError:
             file.close()
-            raise InputError(
-                f"{self.path}: another sweep writes here; wait for it, or give another --out"
-            ) from None
+            raise
         return file
 
     def _read(self) -> dict[Run, Result]:

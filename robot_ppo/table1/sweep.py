@@ -1,5 +1,6 @@
 """All runs of a plan on several processes; what one of them does to itself, the others survive."""
 
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -36,7 +37,8 @@ class Worker:
     def give(self, run: Run) -> None:
         """Let it train `run`."""
         self.run = run
-        self.connection.send(run)
+        with contextlib.suppress(OSError):  # of a process that has died, `take` hears
+            self.connection.send(run)
 
     def take(self) -> tuple[str, tuple[Result, Curve] | str]:
         """Return how the run ended, and what came out or why it failed."""
@@ -78,7 +80,7 @@ class Sweep:
     def train(self, workers: int) -> None:
         """Train until nothing is left, the time is up or Ctrl-C."""
         self._count = max(1, min(workers, len(self.left)))
-        with _sigterm_as_ctrl_c(), self._progress:
+        with _signals_as_ctrl_c(), self._progress:
             self._bar = self._progress.add_task("", total=len(self.runs), left="?")
             self._show()
             try:
@@ -181,14 +183,19 @@ def clock(seconds: float | None) -> str:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end a sweep as Ctrl-C does."""
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a sweep as Ctrl-C does, and SIGINT also where a shell has it ignored.
+
+    A shell without job control starts what runs in its background so; Python then leaves it.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)

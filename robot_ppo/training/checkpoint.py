@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, loaded without executing anything from the file.
 
-`000000001536.pt` is what was learnt: a fraction of a megabyte, one per checkpoint that is kept.
+`000000001536.pt` is what was learnt, and with which settings: a fraction of a megabyte, one per
+checkpoint that is kept.
 `000000001536.episodes` beside it is what else the next step depends on, the simulations above
 all: megabytes, kept for the newest checkpoint only. It is written first, so that at any moment
 the newest `.pt` has its own. Without it a run goes on with new episodes.
@@ -13,9 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
+from robot_ppo import config as configs
+from robot_ppo.config import Config
+from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -29,7 +34,7 @@ class Checkpoint:
     """All that a run needs to go on."""
 
     steps: int
-    """Environment steps so far, all simulations together."""
+    """Environment steps that were learned from so far, all simulations together."""
     seconds: float
     """Wall-clock training time so far [s]."""
     iteration: int
@@ -38,6 +43,12 @@ class Checkpoint:
     """Of exploration."""
     episodes: dict[str, Any] | None = None
     """The running episodes: nested dicts of arrays, numbers and text; None: they are not known."""
+    settings: Config | None = None
+    """What it was trained with last; None: written before checkpoints said so."""
+
+
+class UnreadableError(InputError):
+    """A checkpoint that is not whole, not there any more, or of weights that are not finite."""
 
 
 class Checkpoints:
@@ -45,7 +56,7 @@ class Checkpoints:
 
     def __init__(self, run: Path) -> None:
         """Name the folder; it is made on the first save."""
-        self.folder = run / "checkpoints"
+        self.run, self.folder = run, run / "checkpoints"
 
     def paths(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
@@ -57,12 +68,14 @@ class Checkpoints:
         running = written.with_suffix(EPISODES)
         try:
             _write(running, _tensors(checkpoint.episodes))
-            _write(written, vars(checkpoint) | {"episodes": None})
-        except InputError:
+            settings = msgspec.to_builtins(checkpoint.settings)
+            _write(written, vars(checkpoint) | {"episodes": None, "settings": settings})
+        except InputError as error:
             with contextlib.suppress(OSError):
                 if not written.exists():
                     running.unlink()
-            raise
+            stays = "the last checkpoint stays, --resume goes on from it"
+            raise InputError(f"{error}; {stays if self.paths() else 'nothing is saved'}") from None
         # Never itself: after a damaged newest one, a resumed run writes smaller numbers than that.
         others = [path for path in self.paths() if path != written]
         old = others[: max(0, len(others) + 1 - keep)] if keep else []
@@ -81,21 +94,44 @@ class Checkpoints:
         for path in reversed(paths):
             try:
                 return replace(load(path), episodes=_episodes(path.with_suffix(EPISODES)))
-            except InputError as error:
+            except UnreadableError as error:
                 log.warning("%s; using the one before it", error)
         if paths:
             raise InputError(f"{self.folder}: none of the {len(paths)} checkpoints can be read")
         raise InputError(f"{self.folder}: no checkpoint here; `robot-ppo train` writes them")
 
+    def settings(self, checkpoint: Checkpoint) -> Config:
+        """Return what a checkpoint of this run was trained with.
+
+        Of one from before checkpoints said so, that is what the run's config.yaml says.
+        """
+        return checkpoint.settings or configs.load_run(self.run)
+
 
 def load(path: Path) -> Checkpoint:
-    """Return the checkpoint at `path` without its episodes; `InputError` if it is not whole."""
+    """Return the checkpoint at `path` without its episodes.
+
+    Raises:
+        UnreadableError: it is not whole, not there, or its weights are not finite.
+        InputError: it is, and its settings are not those of this release.
+    """
     data = _read(path)
     try:
         data.pop("env_rng", None)  # as written before there were episodes
-        return Checkpoint(**data)
+        checkpoint = Checkpoint(**data)
     except (AttributeError, TypeError) as error:
-        raise InputError(f"{path}: not a whole checkpoint ({error})") from None
+        raise UnreadableError(f"{path}: not a whole checkpoint ({error})") from None
+    if not _finite(checkpoint.learner):
+        raise UnreadableError(f"{path}: its weights are not finite, learning had diverged")
+    if checkpoint.settings is None:
+        return checkpoint
+    return replace(checkpoint, settings=strict.convert(Config, checkpoint.settings, str(path)))
+
+
+def _finite(learner: dict[str, Any]) -> bool:
+    """Return whether the weights are finite; before they were looked at, others were written."""
+    parts = [value for name in ("actor", "critic") for value in learner.get(name, {}).values()]
+    return all(value.isfinite().all() for value in parts)
 
 
 def _episodes(path: Path) -> dict[str, Any] | None:
@@ -103,7 +139,7 @@ def _episodes(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return _arrays(_read(path))
-    except InputError as error:
+    except UnreadableError as error:
         log.warning("%s", error)
         return None
 
@@ -112,10 +148,10 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
+        raise UnreadableError(f"{path}: no such checkpoint") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not a whole checkpoint ({reason})") from None
+        raise UnreadableError(f"{path}: not a whole checkpoint ({reason})") from None
 
 
 def _write(path: Path, data: Any) -> None:

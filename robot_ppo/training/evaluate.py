@@ -4,6 +4,9 @@ The eval variant (2 ms, every collision geom, torque motors with the PD law at t
 sensor noise on, deterministic action. 45 commands, 8 s each, of which the first 2 s are not
 scored; nominal, with pushes, and at the corners of what a robot may meet. The policy under test is
 the policy file itself, or the arrays of a checkpoint, behind the same observation function.
+
+A simulation that leaves physics has fallen, and each of its figures is `LOST` from then on: nothing
+that it does afterwards is to its credit.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +14,19 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+import mujoco
 import numpy as np
-from mujoco.batch import Batch
+from mujoco.batch import Batch, SimulationError
 
 from robot_ppo import assets
 from robot_ppo.envs import model, sensors
+from robot_ppo.envs.engine import FASTEST
 from robot_ppo.envs.motors import PdMotors
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.terms import Inputs, gait_phase
+from robot_ppo_export.errors import InputError
 
 COMMANDS = tuple(product((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.3, 0.0, 0.3), (-0.7, 0.0, 0.7)))
 """vx [m/s], vy [m/s], yaw rate [rad/s]."""
@@ -55,6 +61,8 @@ CONDITIONS = (
     Condition("strength 0.85", strength=0.85),
 )
 PUSH_EVERY = 3.0
+LOST = 10.0
+"""What every figure is that has no value: far from what a robot does that stands."""
 
 FIGURES = {
     "velocity_error": "m/s",
@@ -124,6 +132,11 @@ def evaluate(
         seed: of noise and pushes.
         progress: called with the fraction that is done.
     """
+    if contract.control_period < model.EVAL_TIMESTEP:
+        raise InputError(
+            f"the control period, {contract.control_period} s, is shorter than a physics step of "
+            f"the scorecard, {model.EVAL_TIMESTEP} s: it cannot be scored"
+        )
     run = _Run(contract, list(conditions), threads, seed)
     ticks = round(SECONDS / contract.control_period)
     for t in range(ticks):
@@ -142,6 +155,8 @@ class _Run:
         robot = contract.robot
         xml = assets.robot_folder(robot.name) / robot.model
         self.model = model.eval_model(robot, xml)
+        # Else MuJoCo puts a simulation that diverges on its feet, and no fall is seen.
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.n = n = len(conditions) * len(COMMANDS)
         self.batch = Batch(self.model, n, threads)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
@@ -149,15 +164,14 @@ class _Run:
         self.sensors = sensors.SensorMap(self.model, robot)
         self.joint_qpos = np.array([self.model.joint(j).qposadr[0] for j in robot.joint_names])
         self.joint_qvel = np.array([self.model.joint(j).dofadr[0] for j in robot.joint_names])
-        self.substeps = round(contract.control_period / self.model.opt.timestep)
         self.motors = PdMotors(robot, n, self.model.opt.timestep)
         self.rng = np.random.default_rng(seed)
         self.actions = contract.action_map()
         self.observer = Observer(contract.resolve(), (n,))
         self.command = np.tile(np.array(COMMANDS, np.float32), (len(conditions), 1))
         self.last_action = np.zeros((n, len(robot.joints)), np.float32)
-        self.ticks = 0
-        self.alive = np.ones(n, bool)
+        self.ticks = self.steps = 0
+        self.alive, self.lost = np.ones(n, bool), np.zeros(n, bool)
         self.sums = {name: np.zeros(n) for name in FIGURES}
         self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
         self._apply_conditions()
@@ -210,14 +224,32 @@ class _Run:
         """Return mean mechanical power [W] and the fraction of saturated torques, (n,) each."""
         power, saturated = np.zeros(self.n), np.zeros(self.n)
         target = self.target.astype(np.float64)
-        for _ in range(self.substeps):
+        # Rounded from the start on, so that a period of any length has its rate.
+        until = round((self.ticks + 1) * self.contract.control_period / self.model.opt.timestep)
+        substeps, self.steps = until - self.steps, until
+        for _ in range(substeps):
             vel = self.qvel[:, self.joint_qvel]
             torque = self.motors.torque(target, self.qpos[:, self.joint_qpos], vel)
             self.ctrl[:] = torque
-            self.batch.step()
-            power += np.clip(torque * vel, 0, None).sum(axis=1)
+            self._step()
+            # A torque that is no number is none: MuJoCo takes it for 0.
+            power += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
             saturated += self.motors.saturated(torque)
-        return power / self.substeps, saturated / self.substeps
+        return power / substeps, saturated / substeps
+
+    def _step(self) -> None:
+        """Advance by one physics step; what left physics in it is lost, for good."""
+        gone = np.zeros(self.n, bool)
+        try:
+            self.batch.step()
+        except SimulationError as error:
+            gone[error.ids] = True
+        # Compared so that NaN, too, is not within.
+        gone |= ~(np.abs(self.qvel).max(axis=1) <= FASTEST)
+        gone |= ~np.isfinite(self.qpos.sum(axis=1))
+        if gone.any():
+            self.lost |= gone
+            self.batch.reset(np.flatnonzero(gone), keyframe=self.model.key("home").id)
 
     def _push(self) -> None:
         every = round(PUSH_EVERY / self.contract.control_period)
@@ -227,10 +259,10 @@ class _Run:
             self.qvel[:, :2] += self.push_speed[:, None] * direction
 
     def _judge(self) -> None:
-        """A robot that tilts over 1 rad or whose trunk is on the ground has fallen, for good."""
+        """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""
         quat, height = self.qpos[:, 3:7], self.qpos[:, 2]
         fallen = (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
-        fallen |= ~np.isfinite(height)
+        fallen |= self.lost
         self.sums["falls"][self.alive & fallen] = 1
         self.alive &= ~fallen
 
@@ -240,7 +272,7 @@ class _Run:
         error = np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1))
         yaw = np.abs(self.qvel[:, 5] - self.command[:, 2])
         foot = self.sensors.foot_velocities_w(self.data)[:, :, :2]
-        down = self.data[:, self.sensors.foot_force] > 1.0
+        down = self.data[:, self.sensors.foot_force] > sensors.CONTACT_FORCE
         speed = np.sqrt(np.square(foot).sum(axis=2))
         slip = (speed * down).sum(axis=1) / np.maximum(down.sum(axis=1), 1)
         ticked = {
@@ -251,7 +283,7 @@ class _Run:
             "foot_slip": slip,
         }
         for name, value in ticked.items():
-            self.sums[name] += np.nan_to_num(value, nan=10.0)
+            self.sums[name] += np.where(self.lost, LOST, np.nan_to_num(value, nan=LOST))
         self.power += power
         self.distance += np.sqrt(np.square(self.qvel[:, :2]).sum(axis=1))
         self.scored += 1
@@ -265,5 +297,6 @@ class _Run:
         }
         speed = np.maximum(self.distance / self.scored, 0.1)
         transport = self.power / self.scored / (self.weight * speed)
+        transport[self.lost] = LOST
         figures["cost_of_transport"] = transport.reshape(shape)
         return Scorecard([c.name for c in self.conditions], figures)

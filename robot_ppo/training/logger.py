@@ -5,7 +5,7 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from robot_ppo.training.board import Board
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -51,21 +52,18 @@ class Logger:
         self.folder = folder
         self._path = folder / "log.csv"
         self._columns: list[str] = _cut(self._path, resumed.iteration) if resumed else []
-        self._purge_step = resumed.steps + 1 if resumed else None
+        self._board = Board(folder / "tensorboard", resumed.steps + 1 if resumed else None)
         mode = "a" if self._columns else "w"
         try:
             self._file = self._path.open(mode, newline="", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written ({error.strerror})") from None
-        self._board: Any = None
         self._live = Live(console=self.console, refresh_per_second=4, transient=False)
         self._spoke = -PLAIN_EVERY
 
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._purge_step)
+        self._board.__enter__()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -73,9 +71,9 @@ class Logger:
     def __exit__(self, *_: object) -> None:
         """Close table and files."""
         self._live.stop()
+        self._board.__exit__()
         with contextlib.suppress(OSError):  # what could not be written has been said
             self._file.close()
-            self._board.close()
 
     def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
         """Record one iteration."""
@@ -83,7 +81,7 @@ class Logger:
         self._write(row)
         for name, value in row.items():
             if name not in ("iteration", "steps"):
-                self._board.add_scalar(_group(name), value, row["steps"])
+                self._board.add(_group(name), value, row["steps"])
         if self.console.is_terminal:
             self._live.update(_table(row, trainer))
         elif row["seconds"] - self._spoke >= PLAIN_EVERY:
@@ -110,17 +108,34 @@ class Logger:
         return row | trainer.window.means() | trainer.env.metrics.behaviour() | figures
 
     def _write(self, row: dict[str, float]) -> None:
+        """Append a row; a new column gets its place, one that is gone is left empty."""
         try:
-            if not self._columns:
-                self._columns = list(row)
-                csv.writer(self._file).writerow(self._columns)
-            csv.writer(self._file).writerow([f"{row.get(c, np.nan):.8g}" for c in self._columns])
+            new = [name for name in row if name not in self._columns]
+            if new:
+                self._widen(new)
+            cells = [f"{row[c]:.8g}" if c in row else "" for c in self._columns]
+            csv.writer(self._file).writerow(cells)
             self._file.flush()
         except OSError as error:
             raise InputError(
-                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint stays, "
-                "--resume goes on from it"
+                f"{self._path}: cannot be written ({error.strerror}); --resume goes on from the "
+                "last checkpoint"
             ) from None
+
+    def _widen(self, new: list[str]) -> None:
+        """Add columns; the rows that are there have nothing in them.
+
+        A run that is resumed with other settings logs other figures.
+        """
+        first, self._columns = not self._columns, self._columns + new
+        if first:
+            csv.writer(self._file).writerow(self._columns)
+            return
+        self._file.close()
+        with self._path.open(newline="", encoding="utf-8") as file:
+            _, *rows = csv.reader(file)
+        _replace(self._path, [self._columns, *(row + [""] * len(new) for row in rows)])
+        self._file = self._path.open("a", newline="", encoding="utf-8")
 
 
 def _cut(path: Path, after: int) -> list[str]:
@@ -130,13 +145,18 @@ def _cut(path: Path, after: int) -> list[str]:
     with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = list(csv.reader(file)) or [[]]
     whole = [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
-    kept = [row.values() for row in whole if float(row.get("iteration", "nan")) <= after]
+    kept = [list(row.values()) for row in whole if float(row.get("iteration", "nan")) <= after]
     if not kept:
         return []
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *kept])
-    write_atomically(path, text.getvalue().encode())
+    _replace(path, [columns, *kept])
     return columns
+
+
+def _replace(path: Path, rows: list[list[str]]) -> None:
+    """Write a whole log in the place of another."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def _group(name: str) -> str:

@@ -96,8 +96,9 @@ def run(
     source: Path, json: Path | None, quick: bool = False, threads: int = 0, seed: int = 0
 ) -> Returns:
     """Score the newest checkpoint of a run, print it, and write JSON if asked."""
-    config, checkpoint = configs.load_run(source), Checkpoints(source).newest()
-    config = msgspec.structs.replace(config, threads=threads)
+    checkpoints = Checkpoints(source)
+    checkpoint = checkpoints.newest()
+    config = msgspec.structs.replace(checkpoints.settings(checkpoint), threads=threads)
     episodes = QUICK if quick else EPISODES
     score = evaluate(config, export.load_actor(config, checkpoint), episodes, seed)
     print(

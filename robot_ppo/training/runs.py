@@ -1,14 +1,23 @@
-"""The folder of a run: started once, resumed, or overwritten on request."""
+"""The folder of a run: started once, resumed, or overwritten on request.
 
+`config.yaml` says what the run goes on with, `config-000000001536.yaml` what it had up to that
+step where that was something else, and each of `checkpoints/` what it was trained with last.
+"""
+
+import contextlib
+import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from robot_ppo import config
+from robot_ppo import config, lock
 from robot_ppo.config import Config
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
+
+LOCK = ".lock"
 
 
 def train(
@@ -22,37 +31,73 @@ def train(
 ) -> None:
     """Train `task` in the folder `out`, and say how to go on from there."""
     if resume:
-        if not (out / "config.yaml").is_file():
-            raise InputError(f"{out}: no checkpoint here; `robot-ppo train` writes them")
-        settings = config.load_resumed(out, task, overrides, **flags)
+        settings = _resumed(out, task, preset, overrides, **flags)
     else:
         settings = config.load(task, preset, overrides, **flags)
-    check(out, resume, overwrite)
+        check(out, overwrite)
     from robot_ppo.training.logger import Logger
     from robot_ppo.training.train import Trainer
 
-    trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
-    if not resume:
-        start(out, settings, overwrite)
-    elif not trainer.steps:
-        print("no checkpoint yet: the run starts from its beginning")
-    with Logger(out, trainer if resume else None) as logger:
-        last = trainer.run(logger)
+    with contextlib.ExitStack() as held:
+        if resume:
+            held.enter_context(_alone(out))
+        trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
+        if not resume:
+            held.enter_context(_alone(out))
+            start(out, settings, overwrite)
+        elif trainer.steps:
+            go_on(out, trainer.learned_with, settings, trainer.steps)
+        else:
+            go_on(out, settings, settings, 0)
+            print("no checkpoint yet: the run starts from its beginning")
+        again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
+        try:
+            with Logger(out, trainer if resume else None) as logger:
+                last = trainer.run(logger)
+        except KeyboardInterrupt:
+            print(f"not saved since the last checkpoint; go on from there with: {again}")
+            raise
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
-        print(f"go on with: robot-ppo train {task} --out {out} --resume")
+        print(f"go on with: {again}")
     elif isinstance(settings.task, config.Task):
         print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
     else:
         print(f"next: robot-ppo eval {out}")
 
 
-def check(out: Path, resume: bool, overwrite: bool) -> None:
+def _resumed(
+    out: Path, task: str, preset: str | None, overrides: Sequence[str], **flags: Any
+) -> Config:
+    """Return what the run in `out` goes on with."""
+    if not (out / "config.yaml").is_file():
+        raise InputError(f"{out}: no run here; `robot-ppo train` without --resume starts one")
+    if preset is not None:
+        raise InputError(
+            f"--preset {preset}: belongs to a new run; --resume goes on with the settings in "
+            f"{out / 'config.yaml'}, and --set changes one of them"
+        )
+    return config.load_resumed(out, task, overrides, **flags)
+
+
+def _alone(out: Path) -> AbstractContextManager[None]:
+    """Keep other trainings out of a folder."""
+    return lock.alone(
+        out / LOCK, f"{out}: another training writes here; wait for it, or give another --out"
+    )
+
+
+def _contents(out: Path) -> list[Path]:
+    """Return what lies in a folder but the lock; nothing where there is no folder."""
+    return [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
+
+
+def check(out: Path, overwrite: bool) -> None:
     """Raise `InputError` where a run, or what is not one, would be lost."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder for a run")
-    if resume or not out.is_dir() or not any(out.iterdir()):
+    if not _contents(out):
         return
     if not overwrite:
         raise InputError(
@@ -64,7 +109,19 @@ def check(out: Path, resume: bool, overwrite: bool) -> None:
 
 def start(out: Path, settings: Config, overwrite: bool) -> None:
     """Begin a new run; with `overwrite`, the run that is there is deleted."""
-    check(out, False, overwrite)
-    if out.is_dir() and any(out.iterdir()):
-        shutil.rmtree(out)
+    check(out, overwrite)
+    for path in _contents(out):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     write_atomically(out / "config.yaml", config.to_yaml(settings).encode())
+
+
+def go_on(out: Path, before: Config, now: Config, steps: int) -> None:
+    """Let `config.yaml` say what the run goes on with; what it had until `steps` stays beside it.
+
+    Without this a resume would be forgotten by the next, and nobody could say with what the run
+    was trained.
+    """
+    if before != now:
+        old = out / f"config-{steps:012d}.yaml"
+        write_atomically(old, config.to_yaml(before).encode())
+    write_atomically(out / "config.yaml", config.to_yaml(now).encode())

@@ -56,8 +56,9 @@ def load(source: Path) -> tuple[Contract, Act]:
     A policy file is run by the deployed runtime, a run by the training network.
     """
     if source.is_dir():
-        settings, checkpoint = configs.load_run(source), Checkpoints(source).newest()
-        return from_checkpoint(settings, checkpoint)
+        checkpoints = Checkpoints(source)
+        checkpoint = checkpoints.newest()
+        return from_checkpoint(checkpoints.settings(checkpoint), checkpoint)
     if not source.is_file():
         raise InputError(f"{source}: no such run folder or policy file")
     policy = Policy(source)

@@ -21,6 +21,7 @@ from robot_ppo.config import Config
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
+from robot_ppo.training import resuming
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.window import EpisodeWindow
 from robot_ppo_export.errors import InputError
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class DivergedError(InputError):
-    """Learning led to a policy whose output is not finite."""
+    """Learning led to weights, or to a policy whose output, that are not finite."""
 
 
 class Log(Protocol):
@@ -47,7 +48,7 @@ class Trainer:
 
         A run that was killed before its first checkpoint starts from nothing, as it did then.
         """
-        self.config = config
+        self.config = self.learned_with = config
         torch.manual_seed(config.seed)
         torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
@@ -87,15 +88,17 @@ class Trainer:
                 self._collect(times)
                 self.window.add(self.env.metrics.drain())
                 figures = self._learn(times)
+                self.learned_with = self.config
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
                 self.seconds = time.perf_counter() - started
-                logger.log(self, figures, times)
+                logger.log(self, figures, times)  # what is not finite too: the doctor reads it
+                self._check_weights()
                 if self.seconds - saved >= self.config.save_every:
-                    self.checkpoints.save(self._snapshot(), self.config.keep)
+                    self._save()
                     saved = self.seconds
         self.interrupted = stopped()
-        return self.checkpoints.save(self._snapshot(), self.config.keep)
+        return self._save()
 
     @property
     def progress(self) -> float:
@@ -122,10 +125,7 @@ class Trainer:
             noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
-                raise DivergedError(
-                    f"the policy's output is no longer finite after {self.steps:,} steps: learning "
-                    "diverged; the last checkpoint stays, lower ppo.learning_rate or ppo.kl_target"
-                )
+                raise self._diverged("the policy's output is")
             rollout.means[t], rollout.actions[t] = mean, torch.from_numpy(action)
             if rollout.log_stds is not None:
                 rollout.log_stds[t] = log_std
@@ -164,7 +164,11 @@ class Trainer:
         return torch.from_numpy(np.concatenate((observation, privileged), axis=-1)).float()
 
     def _start_episodes(self) -> None:
-        """Start all episodes, and let the normalizers see some of the world before learning."""
+        """Start all episodes, and let the normalizers see some of the world before learning.
+
+        That is one rollout in which nothing is learned: `steps` leaves it out, the clock does not,
+        and the first row of the log is about its episodes too.
+        """
         seed = self.config.seed + self.iteration if self.iteration else None
         self.observation, info = self.env.reset(seed=seed, options={"spread_episodes": True})
         self.privileged = info["privileged"]
@@ -172,6 +176,32 @@ class Trainer:
             times = {"physics": 0.0}
             self._collect(times)
             self.learner.count(self.rollout)
+
+    # -- checkpoints ------------------------------------------------------------------------
+
+    def _save(self) -> Checkpoint:
+        """Write a checkpoint; one whose policy cannot act would end every resume."""
+        mean, log_std = self.learner.policy(torch.from_numpy(self.observation).float())
+        if not (mean.isfinite().all() and log_std.exp().isfinite().all()):
+            raise self._diverged("the policy's output is")
+        return self.checkpoints.save(self._snapshot(), self.config.keep)
+
+    def _check_weights(self) -> None:
+        """Raise `DivergedError` where actor or critic, normalizers included, are not finite."""
+        for name, model in (("actor", self.learner.actor), ("critic", self.learner.critic)):
+            if not all(weights.isfinite().all() for weights in model.state_dict().values()):
+                raise self._diverged(f"the {name}'s weights are")
+
+    def _diverged(self, what: str) -> DivergedError:
+        """Return the error that says it, and how to go on."""
+        follows = self.config.ppo.learning_rate_schedule == "kl"
+        key = "ppo.kl_target" if follows else "ppo.learning_rate"
+        on = f"start anew with a smaller {key}"
+        if self.checkpoints.paths():
+            on = f"the last checkpoint stays: --resume --set {key}=..., smaller, goes on from it"
+        return DivergedError(
+            f"{what} no longer finite after {self.steps:,} steps: learning diverged; {on}"
+        )
 
     def _snapshot(self) -> Checkpoint:
         return Checkpoint(
@@ -186,12 +216,15 @@ class Trainer:
                 "privileged": self.privileged,
                 "window": self.window.state_dict(),
             },
+            settings=self.learned_with,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        self.learned_with = self.checkpoints.settings(checkpoint)
+        resuming.check(self.learned_with, self.config)
         self.steps, self.seconds = checkpoint.steps, checkpoint.seconds
         self.iteration = checkpoint.iteration
-        self.learner.load_state_dict(checkpoint.learner)
+        resuming.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
         self._restore_episodes(checkpoint.episodes)
 

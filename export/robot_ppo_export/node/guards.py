@@ -77,11 +77,19 @@ def stale_state(bounds: Bounds, s: Situation) -> Verdict:
     return _damp_above(s.age, bounds.limits.stale_after)
 
 
-@_state(DAMP, "ticks", "", "new states with identical bits in a row", "`frozen_ticks`")
+@_state(
+    DAMP,
+    "ticks",
+    "state",
+    "new states in a row with identical bits of the IMU, or of all joints while told to move",
+    "`frozen_ticks`",
+)
 def frozen_state(bounds: Bounds, s: Situation) -> Verdict:
     """New measurements that carry the same bits: real sensors have noise, a hung one has none."""
-    limit = bounds.limits.frozen_ticks
-    return Verdict(DAMP if s.repeats + 1 >= limit else PASS, s.repeats + 1, limit)
+    limit, joints = bounds.limits.frozen_ticks, s.joint_repeats > s.imu_repeats
+    ticks = (s.joint_repeats if joints else s.imu_repeats) + 1
+    where = 0 if joints else bounds.first_of_imu
+    return Verdict(DAMP if ticks >= limit else PASS, ticks, limit, where)
 
 
 @_state(DAMP, "", "", "deadlines missed in a row", "`max_missed_deadlines`")
@@ -172,11 +180,17 @@ def lost_motors(bounds: Bounds, s: Situation) -> Verdict:
     return Verdict(DAMP if value > limit else PASS, value, limit, i)
 
 
-@_state(DAMP, "V", "", "battery, if the robot measures it", "`min_voltage`")
+@_state(
+    DAMP,
+    "V",
+    "",
+    "battery, its highest over the last second, if the robot measures it",
+    "`min_voltage`",
+)
 def voltage(bounds: Bounds, s: Situation) -> Verdict:
-    """A battery that is about to give up: the robot sits down before it falls down."""
-    limit, value = bounds.limits.min_voltage, s.health.voltage
-    return Verdict(DAMP if value < limit else PASS, value, limit)
+    """A battery that is about to give up: the robot brakes down while there is power to brake."""
+    limit = bounds.limits.min_voltage
+    return Verdict(DAMP if s.voltage < limit else PASS, s.voltage, limit)
 
 
 # -- what it is told to do ----------------------------------------------------------------------
@@ -256,8 +270,9 @@ def target_step(bounds: Bounds, s: Situation) -> Verdict:
 def torque(bounds: Bounds, s: Situation) -> Verdict:
     """The target is moved so that |kp (target - q) - kd dq| stays within the motor's torque.
 
-    It comes last and wins: where kd dq alone exceeds the torque, the target leaves the range
-    rather than ask for a braking torque that the motor does not have.
+    It comes last, and keeps the range. The target goes towards the joint and never past it: one
+    beyond the joint would balance the braking while the joint moves, and push it when contact stops
+    it. So where kd dq alone exceeds the torque, kd gives way.
     """
     state = s.measured.state
     damping = s.kd * state.joint_vel
@@ -268,10 +283,26 @@ def torque(bounds: Bounds, s: Situation) -> Verdict:
     value, limit = float(size[i]), float(bounds.torque[i])
     if value <= limit:
         return Verdict(PASS, value, limit, i)
-    over = (ratio > 1) & (s.kp > 0)
-    allowed = np.copysign(bounds.torque, wanted)
-    np.copyto(s.target, state.joint_pos + (allowed + damping) / np.maximum(s.kp, 1e-6), where=over)
+    _hold_torque(bounds, s, damping, wanted, ratio > 1)
     return Verdict(CLAMP, value, limit, i)
+
+
+def _hold_torque(
+    bounds: Bounds, s: Situation, damping: np.ndarray, wanted: np.ndarray, over: np.ndarray
+) -> None:
+    """Bring the joints that are `over` (joints,) to the limit: kd first, then the target."""
+    q, dq, most = s.measured.state.joint_pos, s.measured.state.joint_vel, bounds.torque
+    braking = np.minimum(np.maximum(damping, -most), most)
+    np.copyto(s.kd, most / np.maximum(np.abs(dq), 1e-6), where=over & (braking != damping))
+    target = q + (np.copysign(most, wanted) + braking) / np.maximum(s.kp, 1e-6)
+    np.copyto(s.target, target, where=over & (s.kp > 0))
+    inside = np.minimum(np.maximum(s.target, bounds.low), bounds.high)
+    outside = s.target != inside
+    if outside.any():  # the joint itself is beyond the range: both gains give way
+        s.target[:] = inside
+        share = most / np.maximum(np.abs(s.kp * (inside - q) - s.kd * dq), most)
+        np.multiply(s.kp, share, out=s.kp, where=outside)
+        np.multiply(s.kd, share, out=s.kd, where=outside)
 
 
 def _finite(vector: np.ndarray) -> Verdict:

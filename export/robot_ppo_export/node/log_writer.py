@@ -151,10 +151,11 @@ class LogWriter:
 
     def _follow(self) -> None:
         """Copy whenever a tick says so, until the run is over."""
-        synced = time.monotonic()
-        while not self._over:
+        synced, over = time.monotonic(), False
+        while not over:
             self._wake.wait()
             self._wake.clear()
+            over = self._over  # looked at before the write, so that one comes after the last tick
             self._guarded(self._write)
             if self._urgent or time.monotonic() - synced >= SYNC_EVERY:
                 self._urgent = False

@@ -26,7 +26,7 @@ from robot_ppo_export.policy import Policy
 POSE_GATE = 0.5
 """Largest distance [rad] of a joint to the default pose at which the policy may start."""
 DAMP_SECONDS = 1.0
-"""How long damping is sent after a stop, where nobody is there to end it [s]."""
+"""How long damping is sent where nobody is there to end it [s]."""
 
 HALT_SECONDS = 1.0
 """How long the policy is asked to stand still before the robot sits down [s]: two steps' time."""
@@ -56,7 +56,9 @@ class Machine:
         self.requests = Requests()
         self.state = State.PASSIVE
         self.may_stand = self.armed = False
-        """What a person has allowed."""
+        """What a person has allowed for good, on the command line."""
+        self.word = False
+        """A person says go, to what this state judges next; whatever the judgement, it is used."""
         self.checks: list[Check] = []
         """What PREFLIGHT found last."""
         self.events: list[tuple[float, str]] = []
@@ -69,6 +71,7 @@ class Machine:
         self.ran = False
         """The network ran in this tick."""
         self.damp_after_stop = self.damp_after_fault = DAMP_SECONDS
+        """[s] The latter after an emergency stop too: the robot did not sit down."""
         self._entered_at = 0.0
         self._damp_until = math.inf
         self._fading_out = False
@@ -90,6 +93,11 @@ class Machine:
         """Whether this state sends something."""
         return self.state not in SILENT
 
+    @property
+    def endless(self) -> bool:
+        """Whether damping, once begun, goes on until somebody ends it."""
+        return math.isinf(self._damp_until)
+
     def take_up(self, state: State) -> None:
         """Be in `state` since long ago: for replay, which continues from the middle of a log."""
         self.state, self._entered_at = state, -math.inf
@@ -103,11 +111,14 @@ class Machine:
         if asked.reset and self.state is State.DAMP:
             self._reset(now)
             return
+        fading = self._fading(now)
         self._obey(now, asked)
-        if self.state is State.DAMP or self.over:
+        if self.over or (self.state is State.DAMP and not fading):
             return
         reason = trouble or self.envelope.check_state(self.situation)
-        if reason:
+        if fading and (why := asked.emergency or reason):
+            self._damp_at_once(now, why)
+        elif reason:
             self.fail(now, reason)
         elif self.state in self._due and (due := self._due[self.state](now)):
             self._fire(now, *due)
@@ -121,7 +132,11 @@ class Machine:
         self.ran = False
         s.action, s.observation = self._idle, self._blind
         if state is State.DAMP:
-            self.motion.damp(s, elapsed if self._fading_out else FADE)
+            fading = self._fading(now)
+            self.motion.damp(s, elapsed if fading else FADE)
+            if fading and (reason := self.envelope.check_target(s)):
+                self._damp_at_once(now, reason)
+                self.motion.damp(s)
             return
         if not self.sends:
             return
@@ -135,7 +150,7 @@ class Machine:
                 True,
             )
             for text in self.monitor.watch(s.observation):
-                self._note(now, text)
+                self.note(now, text)
         elif state is State.WIGGLE and self.wiggle:
             target = self.wiggle.target(elapsed)
         else:
@@ -164,13 +179,11 @@ class Machine:
 
     def _obey(self, now: float, asked: Requests) -> None:
         """Do what people asked for; what means nothing in this state is forgotten."""
-        if asked.go:
-            self.armed = self.armed or self.state is State.READY
-            self.may_stand = self.may_stand or self.state is State.PREFLIGHT
+        self.word = self.word or (asked.go and self.state in (State.PREFLIGHT, State.READY))
         if asked.taken_over and self.sends:
             self.fail(now, asked.taken_over)
         if asked.emergency and self.state is not State.DAMP:
-            self._damp_until = now + self.damp_after_stop
+            self._damp_until = now + self.damp_after_fault
             self._fire(now, Event.EMERGENCY, asked.emergency)
         if asked.stop and not self.sends:
             self.over = True
@@ -180,9 +193,18 @@ class Machine:
         if asked.end is not None:
             self._damp_until = min(self._damp_until, now + asked.end)
 
+    def _fading(self, now: float) -> bool:
+        """Return whether position gains are still on their way to zero, after sitting down."""
+        return self._fading_out and now - self._entered_at < FADE
+
+    def _damp_at_once(self, now: float, reason: str) -> None:
+        """End the fade."""
+        self._fading_out = False
+        self.note(now, f"DAMP: at once: {reason}")
+
     def _reset(self, now: float) -> None:
         """Begin anew, with every word forgotten."""
-        self.may_stand = self.armed = False
+        self.may_stand = self.armed = self.over = False
         self.fault, self._damp_until = None, math.inf
         self._fire(now, Event.RESET, "reset")
 
@@ -193,17 +215,17 @@ class Machine:
 
     def _leave_preflight(self, now: float) -> Due:
         """Stand up from where the joints are, once the robot passes and a person says so."""
-        s, watch = self.situation, self.watch
+        s, watch, may = self.situation, self.watch, self.may_stand or self.word
         watch.add(s)
-        if not watch.full or (self._waiting_for == A_WORD and not self.may_stand):
+        if not watch.full or (self._waiting_for == A_WORD and not may):
             return None
         self.checks = watch.judge()
         bad = [str(check) for check in self.checks if not check.good]
         if bad:
-            self._wait(now, "; ".join(bad))
+            self._deny(now, "; ".join(bad))
             watch.begin()  # judged again after another second
             return None
-        if not self.may_stand:
+        if not may:
             self._wait(now, A_WORD)
             return None
         self.motion.rise_from(s.measured.state.joint_pos, s)
@@ -236,13 +258,13 @@ class Machine:
 
     def _leave_ready(self, now: float) -> Due:
         """Start the policy from a fresh start, unless a joint is far from where it should be."""
-        if not self.armed:
+        if not (self.armed or self.word):
             return None
         distance = np.abs(self.situation.measured.state.joint_pos - self.motion.default)
         i = int(distance.argmax())
         if distance[i] > POSE_GATE:
             name = self.policy.contract.robot.joint_names[i]
-            self._wait(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
+            self._deny(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
             return None
         self.policy.reset()
         self.monitor.reset()
@@ -266,15 +288,27 @@ class Machine:
         self._fading_out = event is Event.LOWERED
         self.motion.begin(self.situation)
         self.state, self._entered_at, self._waiting_for = state, now, ""
-        self._note(now, f"{state.name}: {text}")
+        self.word = False
+        self.note(now, f"{state.name}: {text}")
+
+    def _deny(self, now: float, text: str) -> None:
+        """Say why a state is not left; whoever said the word is told each time, and says it anew.
+
+        Else the robot would move when the reason is gone, and the person no longer expects it.
+        """
+        if self.word:
+            self.word, self._waiting_for = False, ""
+            text += "; then the word again"
+        self._wait(now, text)
 
     def _wait(self, now: float, text: str) -> None:
         """Say why a state is not left, once per cause."""
         if _cause(text) != self._waiting_for:
             self._waiting_for = _cause(text)
-            self._note(now, f"{self.state.name}: waiting: {text}")
+            self.note(now, f"{self.state.name}: waiting: {text}")
 
-    def _note(self, now: float, text: str) -> None:
+    def note(self, now: float, text: str) -> None:
+        """Keep an event, and tell whoever listens."""
         self.events.append((now, text))
         if self.on_event:
             with contextlib.suppress(Exception):  # a listener's trouble is not the robot's

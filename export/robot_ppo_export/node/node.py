@@ -176,7 +176,8 @@ class Node:
         """
         if not self.prepared:
             self.prepare()
-        with quiet_gc():
+        # numpy's warnings would be printed by the tick; what is not finite, guards judge.
+        with quiet_gc(), np.errstate(all="ignore"):
             pacer = Pacer(self.clock, self.period)
             ends = math.inf if seconds is None else self.clock.now() + seconds
             try:
@@ -220,6 +221,8 @@ class Node:
             machine.motion.damp(self.situation)
         if machine.sends:
             self.output.write()
+        if text := self.output.news():
+            machine.note(now, text)
         machine.finish(now)
         self.output.beat(machine)
         duration = self.clock.now() - now

@@ -1,6 +1,6 @@
-"""`robot-ppo-node run`: a person's hands on the node. Signals, keys, screen, files.
+"""`robot-ppo-node run`: a person's hands on the node. Keys, screen, files.
 
-What the node itself must not do is here: it prints, installs signal handlers and touches the disk.
+What the node itself must not do is here: it prints, handles signals and touches the disk.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
@@ -18,7 +17,7 @@ from robot_ppo_export.node.clock import MonotonicClock
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.choose import choose
 from robot_ppo_export.node.commands.udp import UdpCommands
-from robot_ppo_export.node.console import Console
+from robot_ppo_export.node.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_export.node.drivers.base import Connection, HandsOver
 from robot_ppo_export.node.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_export.node.log_writer import LogWriter
@@ -26,12 +25,16 @@ from robot_ppo_export.node.machine import DAMP_SECONDS
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import for_policy
 from robot_ppo_export.node.shadow import ReadOnly, Shadow
-from robot_ppo_export.node.states import ENDING, State
+from robot_ppo_export.node.signals import Signals
+from robot_ppo_export.node.states import State
 from robot_ppo_export.node.watchdog import Watchdog
 from robot_ppo_export.policy import Policy
 
 RING_MARGIN = 10.0
 """What a run of `--seconds` takes longer, to sit down and to damp [s]."""
+
+NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
+"""Options of `run` that mean nothing where somebody else moves the robot."""
 
 PROMPTS = {
     State.PREFLIGHT: "p stands the robot up",
@@ -75,40 +78,61 @@ class Operator:
             self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
+        self.signals = Signals(self.node)
         if self.recorder:
             seconds = options.seconds and options.seconds + RING_MARGIN
             self.log = open_log(self.recorder, options.record, seconds, self.console.say)
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
+        unblock(ERR)
         realtime.prepare_process()
-        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
-        for measure in realtime.apply(priority, self.options.cpu):
-            self.console.say(str(measure))
         node, seconds = self.node, self.options.seconds
         # Damping lasts until somebody ends it, where somebody is there and the run has no end.
         attended = self.interactive and seconds is None
         node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
         node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
-        try:
-            with self._signals(), self.keyboard or contextlib.nullcontext():
-                node.prepare()
-                if self.log:
-                    self.log.start()
-                self._start_watchdog()
-                self._announce()
-                node.run(seconds, self._on_tick)
-        finally:
-            if node.output.watchdog:
-                node.output.watchdog.close()
-            self.driver.close()
-            self._finish()
+        with self.signals.handled(), self._leaving(), self.keyboard or contextlib.nullcontext():
+            node.prepare()
+            if self.log:
+                self.log.start()
+            self._start_watchdog()
+            self._be_in_time()  # when every thread is there: a new one would be on the same CPU
+            self._announce()
+            node.run(seconds, self._on_tick)
         return 3 if node.fault else 0
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Let go of everything at the end, whatever happens: Ctrl-C waits, errors wait too."""
+        with contextlib.ExitStack() as stack:  # the last one first
+            stack.callback(self._finish)
+            stack.callback(self.driver.close)
+            stack.callback(self._dismiss_watchdog)
+            try:
+                yield
+            finally:
+                self.signals.ignored = True
+
+    def _dismiss_watchdog(self) -> None:
+        """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
+
+        The loop ends in order when nothing more is to be sent.
+        """
+        node, watchdog = self.node, self.node.output.watchdog
+        if watchdog and node.machine.sends and not node.over:
+            watchdog.take_over()
+        elif watchdog:
+            watchdog.close()
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
         bounds = self.policy.contract.commands.bounds()
-        hands = Hands(damp=lambda why: self.node.damp(why), go=lambda: self.node.arm())
+        hands = Hands(
+            damp=lambda why: self.node.damp(why),
+            go=lambda: self.node.arm(),
+            say=self.console.say,
+        )
         keys = {
             "p": hands["go"],
             "o": lambda: self.node.stop("key o"),
@@ -116,7 +140,9 @@ class Operator:
             "r": lambda: self.node.reset(),
         }
         if self.interactive:
-            self.keyboard = commands.Keyboard(bounds, self.start, keys)
+            self.keyboard = commands.Keyboard(
+                bounds, self.start, keys, dead_man=self.options.dead_man, say=self.console.say
+            )
         return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
 
     def _start_watchdog(self) -> None:
@@ -131,6 +157,14 @@ class Operator:
             seconds, real_time = node.machine.damp_after_fault, self.options.realtime
             node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
 
+    def _be_in_time(self) -> None:
+        """Ask for what `--realtime` and `--cpu` say, and say what was granted."""
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
+        if priority:
+            realtime.lift_others()
+
     def _announce(self) -> None:
         contract = self.policy.contract
         self.console.say(
@@ -141,45 +175,12 @@ class Operator:
         self.console.say(negotiation.page(self.node.compared))
         if self.interactive:
             self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
+            if self.source is self.keyboard:
+                seconds = f"{self.options.dead_man:g} s"
+                self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
         elif not self.options.arm:
             word = "will stand and wait" if self.options.stand else "will not move"
             self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM become requests to the node; the handlers come back afterwards."""
-        handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._terminate}
-        if hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = self._terminate
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C: sit down. Again: damp. Again: done."""
-        node = self.node
-        if not node.prepared:
-            raise KeyboardInterrupt
-        if node.state is State.DAMP:
-            node.end()
-        elif node.state in ENDING:
-            node.damp("Ctrl-C again")
-        else:
-            node.stop("Ctrl-C")
-
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: sit down, damp for a stated time, then leave; again: without sitting down."""
-        node = self.node
-        if not node.prepared:
-            raise KeyboardInterrupt
-        if node.state in ENDING:
-            node.end(DAMP_SECONDS)
-        else:
-            node.machine.damp_after_stop = DAMP_SECONDS
-            node.stop(signal.Signals(number).name)
 
     def _event(self, now: float, text: str) -> None:
         node = self.node
@@ -191,8 +192,7 @@ class Operator:
         """Return what a person can do now, where the node waits for one."""
         state = self.node.state
         if state is State.DAMP and not self.interactive:
-            endless = self.node.fault and math.isinf(self.node.machine.damp_after_fault)
-            return "; damping until Ctrl-C or SIGTERM" if endless else ""
+            return "; damping until Ctrl-C or SIGTERM" if self.node.machine.endless else ""
         waits = "word" in text or state is State.DAMP
         return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
 
@@ -208,8 +208,11 @@ class Operator:
         node = self.node
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
         vx, vy, yaw = node.command
+        keys = self.source
+        left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
+        lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
-            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  "
+            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  {lapses}"
             f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
             f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
@@ -222,6 +225,8 @@ class Operator:
             self.console.say(self._status())
             for line in node.envelope.report(node.situation):
                 self.console.say(f"guard: {line}")
+        if node.output.unsent.lost or node.output.unsent.stale:
+            self.console.say(str(node.output.unsent))
         if isinstance(self.source, UdpCommands):
             self.console.say(self.source.remarks())
         if self.log:
@@ -230,7 +235,7 @@ class Operator:
                 self.console.say(str(self.log))
         self.console.close()
         if node.fault:
-            print(f"robot-ppo-node: the run ended in a fault: {node.fault}", file=sys.stderr)
+            tell(f"the run ended in a fault: {node.fault}", PATIENCE)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -240,13 +245,16 @@ def run(options: argparse.Namespace) -> int:
 
 def look_on(options: argparse.Namespace) -> int:
     """Run in shadow mode as the command line says; return the exit code."""
-    if options.stand or options.arm:
-        raise InputError("--shadow sends nothing, so there is nothing to --stand or to --arm")
+    for name in NOT_IN_SHADOW:
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 is a processor
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
     bounds = policy.contract.commands.bounds()
-    hands = Hands(damp=lambda why: None, go=lambda: None)
+    hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
     source = choose(options, bounds, hands, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
     numbers = (signal.SIGINT, signal.SIGTERM)

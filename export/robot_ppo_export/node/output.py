@@ -3,13 +3,20 @@
 While the watchdog has the robot, nothing leaves.
 """
 
+import contextlib
+
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.clock import Clock, Pacer
 from robot_ppo_export.node.drivers.base import Driver, HandsOver, MotorCommand
+from robot_ppo_export.node.drivers.sends import CountsSends, Unsent
 from robot_ppo_export.node.machine import Machine
 from robot_ppo_export.node.situation import Situation
 from robot_ppo_export.node.states import ENDING, State
 from robot_ppo_export.node.watchdog import Watchdog
+
+UNSENT_FOR = 0.1
+"""[s] without a command that could be sent: the robot's side damps by itself then, and so must we
+know that it does."""
 
 
 class Output:
@@ -22,6 +29,10 @@ class Output:
         """The command of this tick."""
         self.failed = False
         """The driver could not send; a fault at the next tick."""
+        self.unsent = Unsent()
+        """What did not get out, where the driver counts it."""
+        self._counting = driver if isinstance(driver, CountsSends) else None
+        self._tell_from = 1
         self.watchdog: Watchdog | None = None
         """Damps the robot when this process cannot."""
         self.per_period = 1
@@ -74,6 +85,8 @@ class Output:
             elif state is not State.DAMP:
                 text = f"the watchdog took over: the node stood still for {silent:.3g} s"
                 requests.taken_over = text
+                with contextlib.suppress(Exception):  # a command under way would be repeated
+                    self.driver.damp()
         elif watchdog.lost and state not in ENDING:
             requests.stop = "the watchdog is gone"
 
@@ -82,9 +95,23 @@ class Output:
         if self.watchdog:
             self.watchdog.beat(machine.sends and not machine.over)
 
+    def news(self) -> str | None:
+        """Look at what did not get out; return a sentence whenever that has doubled."""
+        if self._counting:
+            with contextlib.suppress(Exception):  # a count that cannot be had is no news
+                self.unsent = self._counting.unsent()
+            self.failed = self.failed or self.unsent.failing > UNSENT_FOR
+        count = self.unsent.lost + self.unsent.stale
+        if count < self._tell_from:
+            return None
+        self._tell_from = 2 * count
+        return str(self.unsent)
+
     def _send(self) -> None:
-        if self.watchdog and self.watchdog.has_robot:
-            return
+        if self.watchdog:
+            self.watchdog.announce()
+            if self.watchdog.has_robot:
+                return
         try:
             self.driver.write(self.sent)
         except Exception:  # noted here, and a fault at the next tick

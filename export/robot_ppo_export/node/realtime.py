@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 MCL_CURRENT, MCL_FUTURE = 1, 2
 FIFO_PRIORITY = 50
 """Above ordinary programs, and below the kernel's interrupt threads on a PREEMPT_RT machine."""
+HELPERS_PRIORITY = 40
+"""Of the other threads: the loop goes first, and waits for no ordinary program when one of them
+holds Python's lock."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ def timer_slack() -> int:
 def apply(fifo: int | None = FIFO_PRIORITY, cpu: int | None = None) -> list[Measure]:
     """Take a real-time priority, lock the memory, and stay on a processor; return what was granted.
 
+    It is about the calling thread, and those that it starts from now on: so it comes when every
+    other thread and process has been started, and `lift_others` after it.
+
     Args:
         fifo: priority under SCHED_FIFO, 1 to 99.
         cpu: the processor to stay on.
@@ -69,6 +76,17 @@ def apply(fifo: int | None = FIFO_PRIORITY, cpu: int | None = None) -> list[Meas
     prepare_process()
     measures = [] if cpu is None else [_stay_on(cpu)]
     return [*measures, _schedule(fifo), _lock_memory()] if fifo else measures
+
+
+def lift_others(priority: int = HELPERS_PRIORITY) -> None:
+    """Give the other threads of this process a real-time priority, where that is permitted.
+
+    They stay free to run on any processor.
+    """
+    for thread in map(int, os.listdir("/proc/self/task")):
+        if thread != threading.get_native_id():
+            with contextlib.suppress(OSError):  # not permitted, or gone
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
 
 
 def _schedule(priority: int) -> Measure:
@@ -97,9 +115,13 @@ def _lock_memory() -> Measure:
 def _stay_on(cpu: int) -> Measure:
     try:
         os.sched_setaffinity(0, {cpu})
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:
         present = ", ".join(str(i) for i in sorted(os.sched_getaffinity(0)))
         return Measure(
-            "affinity", False, f"processor {cpu} refused ({error.strerror}); there are {present}"
+            "affinity", False, f"processor {cpu} refused ({_why(error)}); there are {present}"
         )
     return Measure("affinity", True, f"on processor {cpu}")
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

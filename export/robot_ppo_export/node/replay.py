@@ -18,6 +18,7 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node import recorder as record
 from robot_ppo_export.node.drivers.base import Health, Measured, MotorCommand, Sample
 from robot_ppo_export.node.drivers.offer import NOTHING
+from robot_ppo_export.node.drivers.sends import Unsent
 from robot_ppo_export.node.motion import FADE
 from robot_ppo_export.node.node import Node
 from robot_ppo_export.node.recorder import Recorder, for_policy
@@ -83,8 +84,10 @@ class _Tape:
         """Do nothing."""
 
     def write(self, command: MotorCommand) -> None:
-        if self.flag(record.WRITE_FAILED):
-            raise OSError("as recorded")
+        """Do nothing."""
+
+    def unsent(self) -> Unsent:
+        return Unsent(failing=math.inf if self.flag(record.WRITE_FAILED) else 0.0)
 
     def read(self) -> Sample | None:
         if self.flag(record.READ_FAILED):
@@ -142,6 +145,7 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         wiggle=bool(meta.get("wiggle")),
         limits=msgspec.convert(meta.get("limits", {}), Limits),
     )
+    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf  # the log says how long
     node.prepare()
     first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):

@@ -54,14 +54,22 @@ def selftest_page(results: list[Result]) -> str:
     """Return what every guard made of the fault that was injected into it."""
     rows = [
         (
-            *(r.guard.name, _with_unit(r.value, r), _with_unit(r.limit, r)),
-            r.fired.name.lower() if r.good else f"{r.fired.name.lower()}: DID NOT FIRE",
+            *(r.guard.name, "-" if r.off else _with_unit(r.value, r), _with_unit(r.limit, r)),
+            _became(r),
         )
         for r in results
     ]
-    silent = sum(not r.good for r in results)
-    verdict = f"{silent} DID NOT FIRE" if silent else "all fired"
-    return table(("guard", "injected", "limit", "fired"), rows) + f"\n{len(rows)} guards, {verdict}"
+    silent, off = sum(not r.good for r in results), sum(r.off for r in results)
+    verdict = f"{silent} DID NOT FIRE" if silent else "all others fired" if off else "all fired"
+    count = f"{len(rows)} guards, " + (f"{off} off, " if off else "")
+    return table(("guard", "injected", "limit", "fired"), rows) + f"\n{count}{verdict}"
+
+
+def _became(result: Result) -> str:
+    if result.off:
+        return "off: its limit is 0"
+    name = result.fired.name.lower()
+    return name if result.good else f"{name}: DID NOT FIRE"
 
 
 def _with_unit(value: float, result: Result) -> str:

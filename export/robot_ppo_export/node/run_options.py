@@ -75,6 +75,13 @@ def _add_sources(add: Callable[..., Any]) -> None:
     sources = "of commands: fixed, keyboard, gamepad, udp, remote (unitree) or cmd_vel (ROS 2)"
     add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
     add("--source", metavar="NAME", help=sources)
+    add(
+        "--dead-man",
+        type=positive,
+        default=3.0,
+        metavar="S",
+        help="keyboard: the command is zero so long after the last key (default: 3)",
+    )
     add("--gamepad", metavar="DEVICE", help="/dev/input/eventN (default: the first gamepad)")
     add("--listen", default="127.0.0.1", metavar="HOST[:PORT]", help="where source udp listens")
     add("--key", type=Path, metavar="FILE", help="the key that source udp shares with its sender")

@@ -1,5 +1,6 @@
 """What the node takes in at every tick: the newest measurement and the operator's command."""
 
+import collections
 import math
 
 import numpy as np
@@ -7,7 +8,12 @@ import numpy as np
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.node.commands.base import CommandSource, bounded
 from robot_ppo_export.node.drivers.base import Driver, SeesWriters
-from robot_ppo_export.node.situation import Situation
+from robot_ppo_export.node.situation import IMU, JOINTS, Situation
+
+SAG = 1.0
+"""[s] for which a voltage must be low."""
+TOLD = 0.01
+"""[rad] A target that moves by more from one sample to the next asks a joint to move."""
 
 
 class Senses:
@@ -28,7 +34,13 @@ class Senses:
         self.wanted = (np.zeros(3, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
         self._bounds = contract.commands.bounds().tolist()
-        self._bits = b""
+        self._spans = tuple(self.measured.span(*part) for part in (IMU, JOINTS))
+        ticks = max(round(SAG / contract.control_period), 1)
+        self._volts = collections.deque([math.inf] * ticks, ticks)
+        """[V] No verdict before a second is full."""
+        self._bits = (b"", b"")
+        self._told = situation.previous.copy()
+        """The target that was sent before the sample before [rad]."""
 
     def read_robot(self, now: float) -> None:
         """Take in the newest measurement, if there is a new one, and everybody's age."""
@@ -38,11 +50,27 @@ class Senses:
             self.measured.update(sample.state)
             if sample.health is not None:
                 self.health.update(sample.health)
-            bits = self.measured.flat.tobytes()
-            s.repeats = s.repeats + 1 if bits == self._bits else 0
-            self._bits, s.sample_time, self.sequence = bits, sample.time, sample.sequence
+                self._watch_voltage(sample.health.voltage)
+            self._count_repeats()
+            s.sample_time, self.sequence = sample.time, sample.sequence
         s.age = abs(now - s.sample_time)  # from the future is as bad as old
         s.others = len(self._writers.other_writers()) if self._writers else 0
+
+    def _count_repeats(self) -> None:
+        """Count the samples in a row in which the IMU, or all joints, say the very same."""
+        s, flat = self._situation, self.measured.flat
+        imu, joints = bits = tuple(flat[span].tobytes() for span in self._spans)
+        s.imu_repeats = s.imu_repeats + 1 if imu == self._bits[0] else 0
+        still = joints == self._bits[1] and float(np.abs(s.previous - self._told).max()) > TOLD
+        s.joint_repeats = s.joint_repeats + 1 if still else 0
+        self._bits = bits
+        self._told[:] = s.previous
+
+    def _watch_voltage(self, volts: float) -> None:
+        """Keep the highest of the last second: a battery sags in a step, and a sample may lie."""
+        if not math.isnan(volts):
+            self._volts.append(volts)
+            self._situation.voltage = max(self._volts)
 
     def read_command(self, now: float) -> None:
         """Take in the command: too old or not a number is zero, the rest is clipped."""

@@ -10,6 +10,9 @@ import numpy as np
 from robot_ppo_export.contract.spec import Limits, RobotSpec
 from robot_ppo_export.node.drivers.base import Health, Measured
 
+JOINTS, IMU = ("joint_pos", "joint_torque"), ("base_quat", "base_lin_acc")
+"""First and last signal of what two parts of a robot measure: each may hang alone."""
+
 
 class Outcome(enum.IntEnum):
     """What a guard says."""
@@ -55,8 +58,13 @@ class Situation:
     """Age of the newest state [s]."""
     step: float = 0.0
     """Time since the tick before [s]."""
-    repeats: int = 0
-    """New states in a row with the same bits as the one before."""
+    imu_repeats: int = 0
+    """New states in a row whose orientation, angular velocity and acceleration have the same bits
+    as the one before."""
+    joint_repeats: int = 0
+    """The same of the joints, while they are told to move: encoders at rest may well repeat."""
+    voltage: float = math.nan
+    """Highest of the battery over the last second [V]; NaN where the robot does not say."""
     missed: int = 0
     """Deadlines missed in a row."""
     others: int = 0
@@ -99,6 +107,8 @@ class Bounds:
         self.velocity = (limits.max_velocity_fraction * velocity).astype(np.float32)
         """[rad/s] of a measured velocity"""
         floor, ceiling = (Measured(len(robot.joints), len(robot.feet)) for _ in range(2))
+        self.first_of_imu: int = floor.span(*IMU).start
+        """Place in the flat state."""
         ceiling.flat[:] = np.finfo(np.float32).max
         floor.flat[:] = -ceiling.flat
         floor.state.joint_pos[:], ceiling.state.joint_pos[:] = self.lowest, self.highest

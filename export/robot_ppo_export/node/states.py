@@ -42,8 +42,8 @@ class Event(enum.Enum):
 
 
 SENDS = {
-    State.PASSIVE: "nothing; waits for a robot whose measurements pass every state guard",
-    State.PREFLIGHT: "nothing; watches the robot at rest for a second and judges it",
+    State.PASSIVE: "nothing new; waits for a robot whose measurements pass every state guard",
+    State.PREFLIGHT: "nothing new; watches the robot at rest for a second and judges it",
     State.WIGGLE: "small steps of one joint after the other, with weak gains; only with `--wiggle`",
     State.STAND: "from the measured pose to the default pose, with the standing gains",
     State.READY: "the default pose with the standing gains, until armed",
@@ -131,15 +131,19 @@ Written by `python -m robot_ppo_export.node.states`; a test compares this page w
 {rows}
 
 There are no other transitions: the node refuses an event that the table does not have. In PASSIVE \
-and PREFLIGHT nothing is sent, so a stop simply ends the node there, and an error of the driver \
-is a reason to wait.
+and PREFLIGHT the node sends nothing, so a stop simply ends it there, and an error of the driver \
+is a reason to wait. After DAMP and `r`, drivers that repeat commands (`unitree`, `ros2`) repeat \
+damping there, so that the robot stays braked until it stands up; over UDP it damps by itself.
 
 **Nothing moves by itself.** Leaving PREFLIGHT and leaving READY each take a person's word: key \
-`p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. After DAMP every \
-word is forgotten, `--arm` too: `r`, then `p` and `p` again.
+`p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. A key is for the \
+checks that it asks about: where one fails, or the robot is not heard any more, `p` has to be said \
+again, while `--stand` and `--arm` wait for as long as it takes. After DAMP every word is \
+forgotten, `--arm` too: `r`, then `p` and `p` again.
 
 **Nothing jumps.** Targets and gains go from those of one state to those of the next over 0.2 s. \
-The exception is damping after a fault or an emergency stop, which comes with the next command.
+The exception is damping after a fault or an emergency stop, which comes with the next command, \
+also where it comes while the gains fade after sitting down.
 
 **Damping stays.** It is sent again in every period until it is ended: by Ctrl-C or SIGTERM, or \
 after a second where nobody is there to end it ([node.md](node.md) has the table). When the node \

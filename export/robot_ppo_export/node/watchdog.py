@@ -5,6 +5,7 @@
     watchdog.takeovers                                             # 1: it has the robot now
     watchdog.release()                                             # a person said: begin anew
     watchdog.close()                                               # the node ends as it should
+    watchdog.take_over()                                           # it ends by an error of its own
 
 The two share a page of memory and a pipe. The pipe tells at once that the node is gone; a beat
 that is older than `FROZEN_AFTER` periods tells that it stands still. The watchdog then says so in
@@ -31,11 +32,14 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.node.console import ERR, tell, unblock
 
 FROZEN_AFTER = 3.0
 """Control periods without a beat that mean: the node stands still."""
 LOOKS = 8
 """Looks at the beat per control period."""
+STARTS_WITHIN = 15.0
+"""[s] Python starts, DDS joins: seconds on a busy computer."""
 DEAF_AFTER = 25.0
 """Control periods without a sign of the watchdog that mean: it is gone."""
 REAL_TIME_PRIORITY = 60
@@ -116,19 +120,31 @@ class Watchdog:
         )
         os.close(page)
         os.close(node_gone)
-        while not self._page[WATCHING]:
+        self._wait_for_it()
+
+    def _wait_for_it(self) -> None:
+        """Return once it watches, or end it and raise `RefusedError`."""
+        ends, what = time.monotonic() + STARTS_WITHIN, ""
+        while not (self._page[WATCHING] or what):
             if self.process.poll() is not None:
-                raise RefusedError(
-                    f"the watchdog ended with code {self.process.returncode} before it watched: "
-                    "--no-watchdog runs without it"
-                )
+                what = f"ended with code {self.process.returncode} before it watched"
+            elif time.monotonic() > ends:
+                what = f"did not watch within {STARTS_WITHIN:g} s"
             time.sleep(0.002)
+        if what:
+            self.process.kill()
+            self.close()
+            raise RefusedError(f"the watchdog {what}: --no-watchdog runs without it")
 
     def beat(self, sends: bool) -> None:
         """Say that a tick is done, and whether the node commands the robot."""
         page = self._page
         page[SENDS] = sends
         page[BEAT] = time.monotonic_ns()
+
+    def announce(self) -> None:
+        """Say that the node is about to command the robot: should it die in that very moment."""
+        self._page[SENDS] = 1
 
     @property
     def has_robot(self) -> bool:
@@ -148,6 +164,10 @@ class Watchdog:
     def release(self) -> None:
         """Take the robot back: the watchdog stops sending."""
         self._page[RELEASES] = self._page[TAKEOVERS]
+
+    def take_over(self) -> None:
+        """Let it damp the robot from now on, for as long as it would for a node that died."""
+        self._page[SENDS], self._page[BEAT] = 1, 0
 
     def close(self) -> None:
         """End it; may be called twice."""
@@ -208,9 +228,10 @@ class _Watch:
         """Take the robot, and damp it until somebody else may."""
         page, sender = self.page, self.sender
         page[TAKEOVERS] += 1
-        sender.begin(page[TAKEOVERS])
-        sender.send()
-        print(f"robot-ppo-node: {self.why()}", file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):
+            sender.begin(page[TAKEOVERS])
+        self.send()
+        tell(self.why())
         start, lasts = time.monotonic(), self.told["damp_seconds"] or math.inf
         due, died = start + self.period, start if self.gone else math.inf
         while page[TAKEOVERS] > page[RELEASES] and not (page[ENDED] or self.asked_to_end):
@@ -219,10 +240,15 @@ class _Watch:
             if now - died >= lasts:
                 return
             if now >= due:
-                sender.send()
+                self.send()
                 due += (int((now - due) / self.period) + 1) * self.period
             due = min(due, now + self.period)  # of a clock that ran back
             self.look(max(due - time.monotonic(), 0.0))
+
+    def send(self) -> None:
+        """Send damping once; an error of the sender must not end it, the next may go out."""
+        with contextlib.suppress(Exception):
+            self.sender.send()
 
     def why(self) -> str:
         """Return what the operator must know."""
@@ -233,13 +259,18 @@ class _Watch:
         )
 
     def end(self, *_: object) -> None:
-        """Handle SIGTERM: done, but only if the node is."""
-        self.asked_to_end = True
+        """Handle SIGTERM: done, but not while the node commands the robot and needs a watchdog."""
+        page = self.page
+        has_robot = page[TAKEOVERS] > page[RELEASES]
+        self.asked_to_end = self.gone or has_robot or not page[SENDS]
+        if not self.asked_to_end:
+            tell("the node commands the robot, so its watchdog stays: end the node instead")
 
 
 def main(argument: str) -> None:
     """Be the watchdog."""
     told = json.loads(argument)
+    unblock(ERR)
     module, arguments, files = told["handover"]
     # Before it watches: nothing is left to load or to open when it counts.
     sender = importlib.import_module(module).sender(arguments, files)

@@ -4,39 +4,13 @@ import msgspec
 import numpy as np
 
 from robot_ppo import assets
-from robot_ppo.config import Task
 from robot_ppo.ppo.networks import MIN_STD
 from robot_ppo.training.signs.finding import Finding, needs
 from robot_ppo.training.signs.record import Record
 from robot_ppo_export.contract.layout import Layout, TermSpec
-from robot_ppo_export.contract.terms import COMMAND
 
 SEEN = 1000
 """Environment steps from which on an entry has had its chance to move."""
-
-
-def entry_names(task: Task) -> list[str]:
-    """Return a name for every entry of the actor's observation, in order."""
-    joints = assets.load_robot(task.robot).joints
-    layout = Layout(task.observation, len(joints))
-    names = []
-    for row in layout.describe():
-        width = layout.widths[row["name"]]
-        if row["name"] == "command":
-            parts = list(COMMAND)
-        elif width == len(joints):
-            parts = [f"{joint.name} [{row['unit']}]" for joint in joints]
-        elif width == 3:
-            parts = [f"{axis} [{row['unit']}]" for axis in "xyz"]
-        else:
-            parts = [f"{i} [{row['unit']}]" for i in range(width)]
-        ages = range(row["history"] - 1, -1, -1)
-        names += [
-            f"{row['name']} {part}" + (f", {age} ticks old" if age else "")
-            for age in ages
-            for part in parts
-        ]
-    return names
 
 
 @needs("steps")
@@ -48,11 +22,15 @@ def observation_never_moves(record: Record) -> Finding | None:
     still = np.flatnonzero(record.deviations <= MIN_STD)
     if not len(still):
         return None
-    names = entry_names(task)
-    shown = "; ".join(f"{names[i]}: {record.deviations[i]:.1g}" for i in still[:6])
+    joints = assets.load_robot(task.robot).joint_names
+    layout = Layout(task.observation, len(joints))
+    entries = layout.entries(joints)
+    shown = "; ".join(
+        f"{entries[i]} [{entries[i].unit}]: {record.deviations[i]:.1g}" for i in still[:6]
+    )
     more = f"; and {len(still) - 6} more" if len(still) > 6 else ""
-    fixed = [k for k in ("vx", "vy", "yaw_rate") if any(f"command {k}" in names[i] for i in still)]
-    whole = _dead_terms(task, set(still.tolist()))
+    fixed = dict.fromkeys(entries[i].part for i in still if entries[i].term == "command")
+    whole = _dead_terms(layout, set(still.tolist()))
     if fixed:
         advice = "Command it too, or the policy will not know what to do with it."
         settings = tuple(f"task.commands.{key}=[-0.4,0.4]" for key in fixed)
@@ -74,9 +52,8 @@ def observation_never_moves(record: Record) -> Finding | None:
     )
 
 
-def _dead_terms(task: Task, still: set[int]) -> list[str]:
+def _dead_terms(layout: Layout, still: set[int]) -> list[str]:
     """Return the terms of which every entry is in `still`, unless that is all of them."""
-    layout = Layout(task.observation, len(assets.load_robot(task.robot).joints))
     dead = [n for n, part in layout.slices.items() if still >= set(range(part.start, part.stop))]
     return dead if len(dead) < len(layout.slices) else []
 

@@ -9,7 +9,7 @@ A column that this kind of run does not log is no column; `has` says so.
 """
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ class Record:
     """Column of log.csv -> (iterations,); what was not known yet is NaN."""
     deviations: np.ndarray | None = None
     """Standard deviation of every entry of the actor's observation, (size,); None: no checkpoint"""
+    gaps: dict[str, np.ndarray] = field(default_factory=dict)
+    """Column -> (iterations,) bool, where it was not logged: a resumed run may log other figures"""
 
     @property
     def task(self) -> Task | None:
@@ -94,17 +96,19 @@ def _median(values: np.ndarray) -> float:
 def load(run: Path) -> Record:
     """Return the record of a run folder, or raise `InputError` if it is none."""
     settings = configs.load_run(run)
-    columns = read_log(run / "log.csv")
+    columns, gaps = read_log(run / "log.csv")
     checkpoints = Checkpoints(run)
-    deviations = None
-    if checkpoints.paths():
-        variance = checkpoints.newest().learner["actor"]["normalizer.var"]
-        deviations = variance.sqrt().numpy()
-    return Record(settings, columns, deviations)
+    if not checkpoints.paths():
+        return Record(settings, columns, gaps=gaps)
+    newest = checkpoints.newest()
+    variance = newest.learner["actor"]["normalizer.var"]
+    return Record(checkpoints.settings(newest), columns, variance.sqrt().numpy(), gaps)
 
 
-def read_log(path: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a log; a last line that was cut off while it was written is left out.
+def read_log(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the columns of a log, NaN in its gaps, and for each column where the gaps are.
+
+    A last line that was cut off while it was written is left out.
 
     Raises `InputError` that names the line for everything else that is not a log.
     """
@@ -118,12 +122,14 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
     if "iteration" not in header or not lines:
         raise InputError(f"{path}: holds no iteration yet; train for a minute first")
     rows = [_numbers(path, i, line, len(header)) for i, line in enumerate(lines, 2)]
-    return dict(zip(header, np.array(rows).T, strict=True))
+    gaps = np.array([[cell == "" for cell in line] for line in lines])
+    by_column = [dict(zip(header, table.T, strict=True)) for table in (np.array(rows), gaps)]
+    return by_column[0], by_column[1]
 
 
 def _numbers(path: Path, number: int, line: list[str], width: int) -> list[float]:
     try:
-        values = [float(cell) for cell in line]
+        values = [float(cell or "nan") for cell in line]
     except ValueError as error:
         raise InputError(f"{path}: line {number} is no line of a log ({error})") from None
     if len(values) != width:

@@ -21,10 +21,12 @@ PHYSICS_SHARE = 0.3
 
 def not_finite(record: Record) -> Finding | None:
     """A figure of learning is no number any more."""
-    names = [name for name in FINITE if record.has(name) and not np.isfinite(record[name]).all()]
+    known = [name for name in FINITE if record.has(name)]
+    wrong = {name: ~np.isfinite(record[name]) & ~record.gaps.get(name, False) for name in known}
+    names = [name for name, where in wrong.items() if where.any()]
     if not names:
         return None
-    first = min(int(np.flatnonzero(~np.isfinite(record[name]))[0]) for name in names)
+    first = min(int(np.flatnonzero(wrong[name])[0]) for name in names)
     return Finding(
         "not_finite",
         f"{', '.join(names)} not finite, {record.span(first, len(record) - 1)}",

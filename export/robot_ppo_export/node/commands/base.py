@@ -16,6 +16,9 @@ from robot_ppo_export.errors import InputError
 
 COMMAND_TIMEOUT = 0.5
 """Age [s] at which a command no longer counts: half a second of walking blind is 0.5 m."""
+DEAD_MAN = 3.0
+"""[s] without a key, by default, after which a keyboard's command is zero. A terminal tells nothing
+of a key that is held, and nothing of a link that is lost: three seconds of it are 2.4 m."""
 DEAD_ZONE = 0.08
 """Share of a stick's way around its middle that means nothing: sticks do not come back to zero."""
 
@@ -38,6 +41,8 @@ class Hands(TypedDict):
     """Let the robot down, now: an emergency stop."""
     go: Callable[[], None]
     """Allow the next step: run the policy."""
+    say: Callable[[str], None]
+    """Tell the operator; returns at once."""
 
 
 def bounded(wanted: np.ndarray, age: float, bounds: list[list[float]]) -> np.ndarray:

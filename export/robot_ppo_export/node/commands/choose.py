@@ -92,6 +92,7 @@ def send(options: argparse.Namespace, clock: Clock | None = None) -> None:
     with udp.CommandSender(*udp.address(options.to), key=key) as sender:
         if options.stop:
             sender.stop()
+            print(f"stop: the node at {sender.host}:{sender.port} has it")
             return
         pacer = Pacer(clock or MonotonicClock(), SEND_EVERY)
         for _ in range(math.ceil(options.seconds / SEND_EVERY)):

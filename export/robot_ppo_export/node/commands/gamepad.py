@@ -55,6 +55,8 @@ class Gamepad:
         except BlockingIOError:
             pass
         except OSError:
+            if not self.gone:
+                self.hands["say"]("the gamepad is gone: the command is zero, and B no longer stops")
             self.gone = True
         return from_sticks(self._sticks, self.bounds), np.inf if self.gone else 0.0
 

@@ -2,10 +2,10 @@
 
     with CommandSender("127.0.0.1", key=None) as sender:
         sender.send((0.5, 0.0, 0.0))       # again within `COMMAND_TIMEOUT`, or the robot stands
-        sender.stop()                      # emergency stop
+        sender.stop()                      # emergency stop, until the node says that it has it
 
 On loopback a key may be left out; everywhere else there is none without. What is not authentic, not
-new or not a command is counted by reason, and dropped.
+new or not a command is counted by reason, and dropped. A stop need not be new.
 """
 
 import contextlib
@@ -17,13 +17,15 @@ from types import TracebackType
 
 import numpy as np
 
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.node.commands import udp_frames as frames
 from robot_ppo_export.node.commands.base import Hands
 from robot_ppo_export.node.commands.udp_frames import DEFAULT_PORT, DroppedError, Order
 
 MAX_DRAIN = 64
 """Datagrams read in one tick: a flood must not hold it up."""
+STOP_FOR, STOP_EVERY = 1.0, 0.05
+"""[s] How long and how often a stop is sent until the node answers."""
 
 
 class UdpCommands:
@@ -74,13 +76,13 @@ class UdpCommands:
         """Return the newest command (3,) and its age [s] since it arrived."""
         for _ in range(MAX_DRAIN):
             try:
-                data = self._socket.recv(256)
+                data, sender = self._socket.recvfrom(256)
             except BlockingIOError:
                 break
             except OSError:  # an answer of ours that found nobody; nothing to do with commands
                 continue
             try:
-                self._take(frames.decode(data, self.key), now)
+                self._take(frames.decode(data, self.key), now, sender)
             except DroppedError as reason:
                 self.dropped[str(reason)] = self.dropped.get(str(reason), 0) + 1
         return self._command, now - self._heard
@@ -94,16 +96,19 @@ class UdpCommands:
         """Close the socket."""
         self._socket.close()
 
-    def _take(self, order: Order, now: float) -> None:
-        """Take one authentic order, if it is new and of this moment."""
-        if abs(self.wall() - order.stamp) > frames.WINDOW * 1e9:
-            raise DroppedError("clock")
-        if order.stamp <= self._stamp:
-            raise DroppedError("replayed")
-        self._stamp = order.stamp
-        self.accepted += 1
+    def _take(self, order: Order, now: float, sender: tuple[str, int]) -> None:
+        """Take one authentic order, if it is new and of this moment; a stop in any case."""
         if order.stop:
             self.hands["damp"]("emergency stop over UDP")
+            with contextlib.suppress(OSError):  # the stop counts, the answer is a courtesy
+                self._socket.sendto(frames.encode_answer(order.stamp, self.key), sender)
+        elif abs(self.wall() - order.stamp) > frames.WINDOW * 1e9:
+            raise DroppedError("clock")
+        elif order.stamp <= self._stamp:
+            raise DroppedError("replayed")
+        else:
+            self._stamp = order.stamp
+        self.accepted += 1
         self._command, self._heard = np.array(order.command, np.float32), now
 
 
@@ -113,7 +118,7 @@ class CommandSender:
     def __init__(
         self, host: str = "127.0.0.1", port: int = DEFAULT_PORT, key: bytes | None = None
     ) -> None:
-        self.key = key
+        self.host, self.port, self.key = host, port, key
         self._stamp = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -122,16 +127,43 @@ class CommandSender:
             self._socket.close()
             raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
 
-    def send(self, command: tuple[float, float, float], stop: bool = False) -> None:
+    def send(self, command: tuple[float, float, float]) -> None:
         """Send one command: vx, vy [m/s], yaw rate [rad/s]. That nobody listens is no error."""
-        self._stamp = max(self._stamp + 1, time.time_ns())
-        with contextlib.suppress(ConnectionRefusedError):  # of the one before: nobody listened
-            self._socket.send(frames.encode(Order(self._stamp, command, stop), self.key))
+        with contextlib.suppress(OSError):
+            self._send(command, stop=False)
 
     def stop(self) -> None:
-        """Send an emergency stop, three times: a datagram may be lost."""
-        for _ in range(3):
-            self.send((0.0, 0.0, 0.0), stop=True)
+        """Send an emergency stop again and again until the node answers, or `RefusedError`."""
+        first, ends, heard = self._stamp + 1, time.monotonic() + STOP_FOR, "no answer"
+        while (now := time.monotonic()) < ends:
+            try:
+                self._send((0.0, 0.0, 0.0), stop=True)
+                if self._answered(first, now + STOP_EVERY):
+                    return
+            except OSError as error:
+                heard = error.strerror or str(error)
+                time.sleep(STOP_EVERY)
+        raise RefusedError(
+            f"the stop was not taken: for {STOP_FOR:g} s {heard} from {self.host}:{self.port}. "
+            "Stop the robot another way; then look at --to, --key, and whether the node runs with "
+            "--source udp"
+        )
+
+    def _send(self, command: tuple[float, float, float], stop: bool) -> None:
+        """Send one order; `OSError` too where the one before found nobody."""
+        self._stamp = max(self._stamp + 1, time.time_ns())
+        self._socket.send(frames.encode(Order(self._stamp, command, stop), self.key))
+
+    def _answered(self, first: int, until: float) -> bool:
+        """Return whether the node answers a stop with a stamp from `first` on; `OSError` as above.
+
+        `until` is on CLOCK_MONOTONIC [s].
+        """
+        while (wait := until - time.monotonic()) > 0:
+            self._socket.settimeout(wait)
+            with contextlib.suppress(DroppedError, TimeoutError):
+                return frames.decode_answer(self._socket.recv(256), self.key) >= first
+        return False
 
     def __enter__(self) -> "CommandSender":
         """Return the sender; leaving the block closes it."""

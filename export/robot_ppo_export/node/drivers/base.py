@@ -262,6 +262,11 @@ class Measured:
         )
         """What each number of `flat` is."""
 
+    def span(self, first: str, last: str) -> slice:
+        """Return where the signals from `first` to `last` are in `flat`."""
+        places = [place.partition("[")[0] for place in self.places]
+        return slice(places.index(first), len(places) - places[::-1].index(last))
+
     def update(self, state: RobotState) -> None:
         """Copy `state` in; a size that differs is a ValueError."""
         np.concatenate([getattr(state, name) for name in SIGNAL_NAMES], out=self.flat)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node.drivers.dds_config import MAX_PARTICIPANTS, configuration
 from robot_ppo_export.node.drivers.dds_watch import Watch, carries
+from robot_ppo_export.node.drivers.sends import Sends
 
 BLOCKING_MS = 2
 """Longest time [ms] that a write waits for a reader that does not keep up."""
@@ -259,8 +260,8 @@ class Writer:
 
     def __init__(self, entity: Any, kind: Any) -> None:
         self.entity = entity
-        self.lost = 0
-        """Samples that DDS did not take in time."""
+        self.sends = Sends()
+        """Lost are samples that DDS did not take in time."""
         self._raw: Any = kind.__new__(kind)
 
     def write(self, payload: bytes) -> None:
@@ -275,7 +276,9 @@ class Writer:
         try:
             self.entity.write(sample)
         except DDSException:
-            self.lost += 1
+            self.sends.note(went=False)
+        else:
+            self.sends.note(went=True)
 
     @property
     def readers(self) -> int:

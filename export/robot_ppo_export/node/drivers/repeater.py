@@ -53,7 +53,8 @@ class Repeater:
         self.sent = 0
         """Payloads sent by the thread."""
         self.stale = 0
-        """Times that damping was sent because nobody refreshed the command."""
+        """Times that it began to send damping because nobody refreshed the command."""
+        self._is_stale = False
         self.fault: str | None = None
         """What `check` said, or an error of the thread; from then on only damping is sent."""
         self._pacer = Pacer(MonotonicClock(), period)
@@ -103,6 +104,7 @@ class Repeater:
             if self._payload is None:
                 return
             stale = time.monotonic() - self._refreshed > self._stale_after
-            self.stale += stale
+            self.stale += stale and not self._is_stale
+            self._is_stale = stale
             self._send(self._damping if stale or self.fault else self._payload)
             self.sent += 1

@@ -28,6 +28,7 @@ from robot_ppo_export.node.drivers.offer import NOTHING, Offer
 from robot_ppo_export.node.drivers.repeater import Repeater
 from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
 from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
@@ -58,6 +59,7 @@ class Ros2Driver:
         """Messages that were dropped: reason -> number."""
         self.bus: dds.Bus | None = None
         self.repeater: Repeater | None = None
+        self._sends = Sends()
         self._joints: JointState | None = None
         self._imu: Imu | None = None
         self._stamps: dict[str, Stamp] = {}
@@ -90,6 +92,7 @@ class Ros2Driver:
         self._encoder = CommandEncoder(self.joint_names)
         damping = self._damping(np.full(len(joints), c.damping, np.float32))
         stale = STALE_PERIODS * c.control_period
+        self._sends = writer.sends
         self.repeater = Repeater(writer.write, damping, stale, period=REPEAT_EVERY)
 
     def read(self) -> Sample | None:
@@ -113,6 +116,11 @@ class Ros2Driver:
         """Send damping, and repeat it until the next command."""
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
+
+    def unsent(self) -> Unsent:
+        """Return what DDS did not take, and how often the repeater had nothing fresh."""
+        stale = self.repeater.stale if self.repeater else 0
+        return Unsent(self._sends.lost, self._sends.failing(), stale)
 
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that joins the robot's domain by itself."""

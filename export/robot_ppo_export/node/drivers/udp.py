@@ -14,6 +14,7 @@ from robot_ppo_export.node.clock import Clock
 from robot_ppo_export.node.drivers import udp_damping
 from robot_ppo_export.node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
 from robot_ppo_export.node.drivers.offer import NOTHING
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.drivers.udp_frames import encode_command
 from robot_ppo_export.node.drivers.udp_header import VERSION
 from robot_ppo_export.node.drivers.udp_protocol import (
@@ -116,6 +117,11 @@ class UdpDriver:
         self.endpoint.send_command(
             to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
         )
+
+    def unsent(self) -> Unsent:
+        """Return what the operating system did not take."""
+        sends = self.endpoint.wire.sends if self.endpoint else Sends()
+        return Unsent(sends.lost, sends.failing())
 
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that uses this driver's socket, with numbers of its own."""

@@ -104,8 +104,6 @@ class Counters:
     reordered: int = 0
     foreign: int = 0
     """From an address that is not the robot's; at the robot, from a node that is not in command."""
-    lost_sends: int = 0
-    """Datagrams that the operating system would not take."""
     malformed: dict[str, int] = field(default_factory=dict)
     """Reason -> number."""
 

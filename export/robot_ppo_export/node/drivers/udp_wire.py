@@ -3,6 +3,7 @@
 import socket
 
 from robot_ppo_export.node.drivers import udp_frames as frames
+from robot_ppo_export.node.drivers.sends import Sends
 from robot_ppo_export.node.drivers.udp_frames import Counters, Frame, MalformedError
 
 MAX_DRAIN = 256
@@ -36,6 +37,7 @@ class Wire:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.counters = Counters()
+        self.sends = Sends()
         self._sent = 0
 
     def drain(self) -> list[tuple[Frame, tuple[str, int]]]:
@@ -61,7 +63,9 @@ class Wire:
         try:
             self.socket.sendto(frames.encode(kind, self._sent, payload), to)
         except OSError:
-            self.counters.lost_sends += 1
+            self.sends.note(went=False)
+        else:
+            self.sends.note(went=True)
 
     def continue_after(self, sequence: int) -> None:
         """Let the next frame have the number after `sequence`."""

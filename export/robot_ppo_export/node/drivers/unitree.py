@@ -29,6 +29,7 @@ from robot_ppo_export.node.drivers.base import (
 )
 from robot_ppo_export.node.drivers.dds_config import require_cyclonedds
 from robot_ppo_export.node.drivers.repeater import Repeater
+from robot_ppo_export.node.drivers.sends import Sends, Unsent
 from robot_ppo_export.node.drivers.unitree_alone import COMMANDS, STATES, Alone
 from robot_ppo_export.node.drivers.unitree_bodies import Body, body_of
 from robot_ppo_export.node.drivers.unitree_messages import (
@@ -84,6 +85,7 @@ class UnitreeDriver:
         """States that could not be read: reason -> number."""
         self.bus: dds.Bus | None = None
         self.repeater: Repeater | None = None
+        self._sends = Sends()
         self._sequence = 0
         self._e_stop: str | None = None
         self._lost = np.zeros(len(self.joint_names), np.int64)
@@ -140,6 +142,11 @@ class UnitreeDriver:
         assert self.repeater is not None, "open() comes first"
         self.repeater.damp()
 
+    def unsent(self) -> Unsent:
+        """Return what DDS did not take, and how often the repeater had nothing fresh."""
+        stale = self.repeater.stale if self.repeater else 0
+        return Unsent(self._sends.lost, self._sends.failing(), stale)
+
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that joins the robot's domain by itself."""
         assert self.bus is not None, "open() comes first"
@@ -178,6 +185,7 @@ class UnitreeDriver:
         alone.wait(self.clock, c.wait, c.say)
         self._command = self._blank_command(first)
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
+        self._sends = writer.sends
         self.repeater = Repeater(
             writer.write,
             self._damping(c.damping),
@@ -218,6 +226,7 @@ class UnitreeDriver:
     def _damping(self, kd: float | np.ndarray) -> bytes:
         """Return damping with `kd` [N m s/rad], for every joint or (joints,) in its own order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
+        command.motors["q"] = command.motors["kp"] = 0  # what was written last is in there
         command.motors["kd"][self._motors] = kd
         return command.encode()
 

@@ -90,10 +90,19 @@ def take_over(bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: floa
 
 
 def _release(bus: Bus, clock: Clock, switcher: Service, stands_down: bool) -> None:
+    """Ask the robot to lie down, where it can, and its controller to let go.
+
+    A robot that does not say that it lies down may be standing, and would drop: `RefusedError`.
+    """
     if stands_down:
         answer = Service(bus, SPORT, clock).call(STAND_DOWN, {}, ANSWER_WITHIN)
-        if answer is not None and answer[0] == 0:
-            clock.sleep_until(clock.now() + STAND_DOWN_SECONDS)
+        if answer is None or answer[0] != 0:
+            said = f"answered with code {answer[0]}" if answer else "did not answer"
+            raise RefusedError(
+                f"driver unitree: the robot was asked to lie down and {said}: if it stands, it "
+                f"would drop when its controller lets go, so nothing was released; {REMEDY}"
+            )
+        clock.sleep_until(clock.now() + STAND_DOWN_SECONDS)
     switcher.call(RELEASE_MODE, {}, ANSWER_WITHIN)
     clock.sleep_until(clock.now() + RELEASE_SECONDS)
 

@@ -52,15 +52,18 @@ class Remote:
 
 
 def decode(data: bytes) -> Remote | None:
-    """Return what 40 bytes say, or None: no remote, or numbers that no stick can have."""
+    """Return what 40 bytes say, or None: no remote.
+
+    Numbers that no stick can have are sticks at rest: a broken stick must not cost the buttons.
+    """
     if not any(data):
-        return None
-    lx, rx, ry, ly = _STICKS.unpack(data)
-    if not np.isfinite((lx, rx, ry, ly)).all():
         return None
     bits = int.from_bytes(data[2:4], "little")
     pressed = frozenset(name for i, name in enumerate(BUTTONS) if bits >> i & 1)
-    lx, ly, rx, ry = (min(max(v, -1.0), 1.0) for v in (lx, ly, rx, ry))
+    sticks = _STICKS.unpack(data)
+    if not np.isfinite(sticks).all():
+        sticks = (0.0,) * len(sticks)
+    lx, rx, ry, ly = (min(max(v, -1.0), 1.0) for v in sticks)
     return Remote(pressed, lx, ly, rx, ry)
 
 

@@ -1,0 +1,45 @@
+"""What the words of a command line may be; a wrong one is argparse's error, with exit code 2."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers that are not below `least`."""
+
+    def whole(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} must be at least {least}")
+        return value
+
+    whole.__name__ = "int"  # argparse says "invalid int value"
+    return whole
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above zero."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+def port(text: str) -> int:
+    """Return a UDP port; 0 takes a free one."""
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port between 0 and 65535")
+    return value
+
+
+def triple(text: str) -> tuple[float, float, float]:
+    """Return the command that "VX,VY,YAW" says."""
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+        if math.isfinite(x + y + z):
+            return x, y, z
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not VX,VY,YAW, e.g. 0.5,0,0")

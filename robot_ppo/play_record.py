@@ -1,0 +1,80 @@
+"""What is kept of a playback: every tick while the policy ran, and the few figures of the end."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from robot_ppo.simulated_robot import SimulatedRobot
+
+
+@dataclass
+class Track:
+    """What happened, tick by tick, while the policy ran; truth from the simulator."""
+
+    feet: tuple[str, ...]
+    time: list[float] = field(default_factory=list)
+    """[s] since the policy started"""
+    command: list[np.ndarray] = field(default_factory=list)
+    """(3,) vx, vy [m/s], yaw rate [rad/s]"""
+    velocity: list[np.ndarray] = field(default_factory=list)
+    """(3,) the same, as the base moves: body frame"""
+    position: list[np.ndarray] = field(default_factory=list)
+    """(3,) of the base in the world [m]"""
+    contacts: list[np.ndarray] = field(default_factory=list)
+    """(feet,) bool"""
+
+    def add(self, time: float, command: np.ndarray, robot: SimulatedRobot) -> None:
+        """Append the present tick."""
+        self.time.append(time)
+        self.command.append(command.copy())
+        self.velocity.append(measured_velocity(robot))
+        self.position.append(robot.position_w())
+        self.contacts.append(robot.contacts())
+
+    def plot(self, path: Path) -> None:
+        """Write the plot of it as a PNG."""
+        from robot_ppo.video import write_plot
+
+        height = np.reshape(self.position, (-1, 3))[:, 2]
+        command, velocity = np.reshape(self.command, (-1, 3)), np.reshape(self.velocity, (-1, 3))
+        contacts = np.reshape(self.contacts, (-1, len(self.feet)))
+        write_plot(path, np.array(self.time), command, velocity, height, contacts, self.feet)
+
+
+@dataclass
+class Summary:
+    """The playback in a few figures."""
+
+    seconds: float
+    """[s] that the policy ran"""
+    velocity_error: float
+    """Mean |v_xy - command| [m/s], transitions included."""
+    yaw_error: float
+    """Mean |yaw rate - command| [rad/s], transitions included."""
+    distance: float
+    """Length of the path of the base over the ground [m]."""
+    falls: int
+    fault: str | None
+    """Why the node gave up, if it did."""
+    guards: dict[str, int]
+    """Guard of the node's envelope -> ticks in which it clamped or damped."""
+    broken: str | None = None
+    """How the simulation broke, if it did; that is a fall."""
+
+    def __str__(self) -> str:
+        """Return the lines that a person reads."""
+        fired = ", ".join(f"{name} {count}" for name, count in self.guards.items())
+        lines = [
+            f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",
+            f"Mean error, changes of command included: {self.velocity_error:.3f} m/s, "
+            f"{self.yaw_error:.3f} rad/s.",
+            f"Safety envelope fired: {fired or 'never'}.",
+        ]
+        lines += [f"The node gave up: {self.fault}"] if self.fault else []
+        return "\n".join(lines + ([f"Ended early: {self.broken}"] if self.broken else []))
+
+
+def measured_velocity(robot: SimulatedRobot) -> np.ndarray:
+    """Return vx, vy [m/s] of the base in the body frame and its yaw rate [rad/s], (3,)."""
+    return np.array([*robot.velocity_b()[:2], robot.yaw_rate()])

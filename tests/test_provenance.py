@@ -1,0 +1,66 @@
+"""The commit in a policy file: of this project's own repository, or of none."""
+
+import subprocess
+
+import pytest
+
+from robot_ppo import assets, export
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=a", "-c", "user.email=a"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository of one file, in which the project lies."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "code.py").write_text("1")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+    return tmp_path
+
+
+def test_the_commit_is_that_of_the_project(repository):
+    assert export._git_commit() == git(repository, "rev-parse", "HEAD")
+
+
+def test_a_change_is_said_and_a_file_that_git_does_not_know_is_none(repository):
+    commit = export._git_commit()
+    (repository / "notes.txt").write_text("mine")
+    assert export._git_commit() == commit
+    (repository / "code.py").write_text("2")
+    assert export._git_commit() == f"{commit}+changes"
+
+
+def test_a_repository_around_an_installed_copy_says_nothing(repository, monkeypatch):
+    inside = repository / "site-packages" / "robot_ppo" / "_assets"
+    inside.mkdir(parents=True)
+    monkeypatch.setattr(assets, "root", lambda: inside)
+    assert export._git_commit() == ""
+
+
+def test_a_repository_that_the_environment_names_says_nothing(repository, tmp_path, monkeypatch):
+    """As in a hook of git, which runs commands with GIT_DIR set."""
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    git(other, "commit", "-q", "--allow-empty", "-m", "two")
+    commit = git(repository, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert export._git_commit() == commit
+
+
+def test_outside_of_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+    assert export._git_commit() == ""
+
+
+def test_without_git_there_is_no_commit(repository, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert export._git_commit() == ""
