@@ -14,7 +14,7 @@ from env_helpers import train_arguments
 from robot_ppo import cli, config
 from robot_ppo.ppo.penalty import MAX_BETA, MIN_BETA
 from robot_ppo.ppo.trpo import TRIES
-from robot_ppo.training import doctor
+from robot_ppo.training import doctor, resuming
 from robot_ppo.training.signs import record as records
 from robot_ppo.training.signs import world
 from robot_ppo.training.signs.record import Record
@@ -394,6 +394,14 @@ def test_a_finding_says_whether_the_run_can_go_on(case, fresh):
     assert examined(case)[0].fresh is fresh
 
 
+@pytest.mark.parametrize("case", SICK)
+def test_what_is_to_be_set_on_resume_is_what_a_resume_takes(case):
+    overrides = SICK[case][3].get("overrides", ())
+    for finding in examined(case):
+        if finding.settings and not finding.fresh:
+            resuming.check(settings(*overrides), settings(*overrides, *finding.settings))
+
+
 # -- reading ------------------------------------------------------------------------------------
 
 
@@ -547,11 +555,11 @@ def test_figures_before_anything_is_known_are_left_out():
 
 
 def test_a_gap_in_the_log_is_no_number_that_is_missing(tmp_path):
-    folder = spoiled(write_run(tmp_path / "run"), "iteration,kl,beta\n1,0.1,\n2,nan,\n3,,0.5\n")
+    folder = spoiled(write_run(tmp_path / "run"), "iteration,kl,beta\n1,,\n2,nan,\n3,,0.5\n")
     one = records.load(folder)
     assert one.gaps["beta"].tolist() == [True, True, False]
     assert np.isnan(one["beta"][:2]).all() and one["beta"][2] == 0.5
-    assert one.gaps["kl"].tolist() == [False, False, True]
+    assert one.gaps["kl"].tolist() == [True, False, True]
     found = world.not_finite(one)
     assert found and found.evidence == "kl not finite, iterations 2 to 3"
 

@@ -179,11 +179,13 @@ sys.exit(cli.main(sys.argv[1:]))
 
 def test_ctrl_c_while_the_run_ends_skips_nothing():
     with Robot() as r:
-        arguments = [str(a) for a in run_arguments(r, "--arm", "--seconds", 2.0)]
+        arguments = [str(a) for a in run_arguments(r, "--arm")]
         code = [sys.executable, "-c", SLOW_END, *arguments]
         process = subprocess.Popen(
             code, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        wait_for(process, "POLICY")
+        process.send_signal(signal.SIGTERM)
         wait_for(process, "closing")
         process.send_signal(signal.SIGINT)
         code, out, err = finish(process)

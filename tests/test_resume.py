@@ -288,9 +288,12 @@ def test_a_run_that_goes_on_with_another_objective_logs_its_figures_and_is_not_i
     dual = ("--set", "ppo.objective=kl_dual")
     assert cli.main(train_arguments(run, "--resume", *dual, steps=2 * steps)) == 0
     assert cli.main(train_arguments(run, "--resume", "--set", TRPO, steps=3 * steps)) == 0
+    groups = [word for key in OBJECTIVES["groups"] for word in ("--set", key)]
+    assert cli.main(train_arguments(run, "--resume", *groups, steps=4 * steps)) == 0
     rows = log(run)
     assert {row["beta"] == "" for row in rows[:30]} == {row["beta"] != "" for row in rows[30:60]}
     assert all(row["kl_after"] for row in rows[30:]) and all(row["backtracks"] for row in rows[60:])
+    assert {row["value_loss"] == "" for row in rows[90:]} == {True}  # there is no critic any more
     one = record.load(run)
     assert np.isnan(one["beta"][:30]).all() and np.isnan(one["learning_rate"][60:]).all()
     assert "not_finite" not in {finding.name for finding in doctor.examine(one)}
