@@ -64,7 +64,7 @@ def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_dampe
         killed = time.monotonic()
         process.wait()
         time.sleep(0.4)
-        assert gap(r, before) <= 3
+        assert gap(r, before) <= 5
         assert all(is_damping(c) for c in r.commands[before + 2 :])
         assert max(damping_gaps(r)) < 3
         assert not r.wire.silent(time.monotonic())
@@ -82,7 +82,7 @@ def test_a_segmentation_fault_is_followed_by_damping():
         process.send_signal(signal.SIGSEGV)
         process.wait()
         time.sleep(0.3)
-        assert gap(r, before) <= 3
+        assert gap(r, before) <= 5
         assert is_damping(r.commands[-1])
 
 
