@@ -203,6 +203,25 @@ def test_after_a_reset_a_policy_repeats_itself_bit_for_bit(load):
     assert not same_bits(policy.tick(states[0], command), first[0])  # without one it goes on
 
 
+def test_a_rehearsal_changes_nothing_of_the_ticks_after_it(load):
+    policy = load(policy_bytes())
+    random = np.random.default_rng(0)
+    states = [random_state(random) for _ in range(5)]
+    command, other = (np.array(c, np.float32) for c in ([0.5, 0, 0], [0, 0.3, 0]))
+
+    def run(rehearse):
+        policy.reset()
+        ticks = []
+        for state in states:
+            rehearse(random_state(random), other)
+            ticks.append(np.concatenate((policy.tick(state, command), policy.observation)))
+        return np.stack(ticks)
+
+    alone = run(lambda state, command: None)
+    assert same_bits(run(policy.rehearse), alone)
+    assert not same_bits(run(policy.tick), alone)  # a tick in its place does
+
+
 def test_a_tick_is_observation_network_and_action_map(load):
     policy, actor = load(policy_bytes()), small_actor()
     policy.reset()

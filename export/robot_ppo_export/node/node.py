@@ -33,7 +33,7 @@ from robot_ppo_export.node.recorder import Recorder
 from robot_ppo_export.node.safety import Envelope
 from robot_ppo_export.node.senses import Senses
 from robot_ppo_export.node.situation import blank
-from robot_ppo_export.node.states import State
+from robot_ppo_export.node.states import RUNNING, State
 from robot_ppo_export.node.wiggle import Wiggle
 from robot_ppo_export.policy import Policy
 
@@ -182,7 +182,7 @@ class Node:
             ends = math.inf if seconds is None else self.clock.now() + seconds
             try:
                 while not self.over:
-                    missed = pacer.wait(self._skim if self._skims else None)
+                    missed = pacer.wait(self._make_ready)
                     if self.clock.now() >= ends:
                         self.stop(f"the {seconds:g} s are over")
                         ends = math.inf
@@ -259,11 +259,16 @@ class Node:
             return "the driver could not send the previous command"
         return None
 
-    def _skim(self) -> None:
-        """Let the driver take in most of what the tick will read, and meet its trouble there."""
+    def _make_ready(self) -> None:
+        """Do before the deadline what need not wait for it; its trouble is met in the tick.
+
+        The driver takes in most of what the tick will read; the policy is in the caches then.
+        """
         with contextlib.suppress(Exception):
             if self._skims:
                 self._skims.skim()
+            if self.state in RUNNING:
+                self.policy.rehearse(self.situation.measured.state, self.command)
 
     def _last_words(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""

@@ -14,6 +14,7 @@ contract's joints: a driver maps by name, with `JointMap`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -226,6 +227,9 @@ class HandsOver(Protocol):
         ...
 
 
+_signals_of = attrgetter(*SIGNAL_NAMES)
+
+
 class JointMap:
     """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
 
@@ -269,7 +273,7 @@ class Measured:
 
     def update(self, state: RobotState) -> None:
         """Copy `state` in; a size that differs is a ValueError."""
-        np.concatenate([getattr(state, name) for name in SIGNAL_NAMES], out=self.flat)
+        np.concatenate(_signals_of(state), out=self.flat)
 
 
 def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str) -> None:

@@ -189,16 +189,16 @@ class NodeEndpoint:
 
     def listen(self) -> bool:
         """Take in and count what has arrived; return whether there are states among it."""
-        arrived = self.wire.drain()
-        ours = [frame for frame, sender in arrived if sender == self.address]
-        self.counters.foreign += len(arrived) - len(ours)
-        fresh = [frame for frame in ours if self._newest.accept(frame.sequence)]
-        for frame in fresh:
-            if frame.kind == frames.HELLO:
-                self._meet(frame)
-        states = [f for f in fresh if f.kind == frames.STATE]
-        self._waiting += states
-        return bool(states)
+        waiting, before = self._waiting, len(self._waiting)
+        for frame, sender in self.wire.drain():
+            if sender != self.address:
+                self.counters.foreign += 1
+            elif self._newest.accept(frame.sequence):
+                if frame.kind == frames.STATE:
+                    waiting.append(frame)
+                elif frame.kind == frames.HELLO:
+                    self._meet(frame)
+        return len(waiting) > before
 
     def newest(self) -> StateMessage | None:
         """Return the newest state that was taken in since the last call, or None.
