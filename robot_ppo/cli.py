@@ -228,14 +228,15 @@ def _add_play(commands: argparse._SubParsersAction) -> None:
 def _play(a: argparse.Namespace) -> None:
     import tempfile
 
-    from robot_ppo import export, play
+    from robot_ppo import export
+    from robot_ppo.playback.play import play
 
     with tempfile.TemporaryDirectory() as folder:
         path = a.policy
         if path.is_dir():
             path = Path(folder) / "policy.onnx"
             export.export(a.policy, path)
-        play.play(
+        play(
             path,
             video=a.video,
             plot=a.plot,
@@ -276,9 +277,9 @@ def _add_log(commands: argparse._SubParsersAction) -> None:
 
 
 def _log(a: argparse.Namespace) -> None:
-    from robot_ppo import log_view
+    from robot_ppo.logs.show import show
 
-    log_view.show(a.log, a.mcap, a.plot)
+    show(a.log, a.mcap, a.plot)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:

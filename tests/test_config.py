@@ -7,7 +7,8 @@ import msgspec
 import pytest
 import yaml
 
-from robot_ppo import assets, config, config_check
+from robot_ppo import assets, config
+from robot_ppo.config.check import check
 from robot_ppo.envs.robot_env import RobotEnv
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -46,7 +47,7 @@ def shipped(tmp_path, monkeypatch):
 def test_every_shipped_task_loads_with_every_preset(task, preset):
     loaded = config.load(task, preset)
     assert loaded.task.name == task
-    config_check.check(loaded)
+    check(loaded)
 
 
 @pytest.mark.parametrize("task", assets.task_names())
@@ -186,7 +187,7 @@ def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shippe
 
 def test_the_unchanged_configuration_is_not_refused():
     """Negative control for the table below."""
-    config_check.check(load())
+    check(load())
 
 
 @pytest.mark.parametrize("step", [0.003, 0.021, 0.04, -0.01])

@@ -17,8 +17,9 @@ from dds_helpers import free_domain
 from node_helpers import ROOT
 from process_helpers import free_port
 
-from robot_ppo import assets, config, play_script
+from robot_ppo import assets, config
 from robot_ppo import cli as workstation
+from robot_ppo.playback import script
 from robot_ppo_export import cli as robot_side
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import limits, preflight
@@ -277,7 +278,7 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
     (text,) = blocks(ROOT / "docs" / "play.md", "yaml")
     path = tmp_path / "script.yaml"
     path.write_text(text)
-    assert len(play_script.load_script(path)) == 3
+    assert len(script.load_script(path)) == 3
 
 
 # -- they run: for real -------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
 def needs_opengl():
     import mujoco
 
-    from robot_ppo import video
+    from robot_ppo.playback import video
 
     try:
         video.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()

@@ -197,7 +197,12 @@ def test_torch_stays_where_learning_is():
 
 def test_mujoco_stays_where_simulation_is():
     allowed = (
-        *("robot_ppo.envs", "robot_ppo.simulated_robot", "robot_ppo.video", "robot_ppo.window"),
+        *(
+            "robot_ppo.envs",
+            "robot_ppo.simulated_robot",
+            "robot_ppo.playback.video",
+            "robot_ppo.playback.window",
+        ),
         *("robot_ppo.training.evaluate", "robot_ppo.bench"),
     )
     assert not {m for m in importers("mujoco") if not inside(m, *allowed)}

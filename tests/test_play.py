@@ -10,9 +10,9 @@ import node_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo import play as playback
-from robot_ppo import video
-from robot_ppo.play import play
+from robot_ppo.playback import play as playback
+from robot_ppo.playback import video
+from robot_ppo.playback.play import play
 from robot_ppo_export import to_onnx
 from robot_ppo_export.errors import InputError
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from robot_ppo import play_script
-from robot_ppo.play_script import ScriptedCommands, Segment, choose, load_script
+from robot_ppo.playback import script
+from robot_ppo.playback.script import ScriptedCommands, Segment, choose, load_script
 from robot_ppo_export.errors import InputError
 
 
@@ -16,7 +16,7 @@ def test_a_script_is_played_from_its_beginning_and_its_last_command_stays():
 
 
 def test_the_default_script_lasts_as_long_as_the_default_playback():
-    assert sum(s.seconds for s in play_script.DEFAULT_SCRIPT) == play_script.SECONDS
+    assert sum(s.seconds for s in script.DEFAULT_SCRIPT) == script.SECONDS
 
 
 def test_a_script_is_read_from_yaml(tmp_path):
@@ -46,7 +46,7 @@ def test_a_bad_script_is_said_with_file_and_place(tmp_path, text, message):
 def test_what_is_played_and_for_how_long(tmp_path):
     path = tmp_path / "script.yaml"
     path.write_text("- {seconds: 2, command: [0.5, 0, 0]}\n- {seconds: 1, command: [0, 0, 0.7]}\n")
-    assert choose(None, None, None) == (play_script.DEFAULT_SCRIPT, 12.0)
+    assert choose(None, None, None) == (script.DEFAULT_SCRIPT, 12.0)
     assert choose(None, path, None)[1] == 3.0
     assert choose(None, path, 7.0) == (load_script(path), 7.0)
     assert choose("0.5,0,0.1", None, 2.0) == ((Segment(2.0, (0.5, 0.0, 0.1)),), 2.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from robot_ppo import assets, config
-from robot_ppo.play import play
+from robot_ppo.playback.play import play
 from robot_ppo_export import cli
 from robot_ppo_export.policy import Policy
 

@@ -12,8 +12,10 @@ import pytest
 from mcap.reader import make_reader
 from node_helpers import PERIOD, rig, robot
 
-from robot_ppo import cli, log_mcap, log_plot
-from robot_ppo.log_view import Log, summary
+from robot_ppo import cli
+from robot_ppo.logs import mcap, plot
+from robot_ppo.logs.log import Log
+from robot_ppo.logs.summary import summary
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.node import log_file
 from robot_ppo_export.node.states import State
@@ -100,14 +102,14 @@ def test_a_log_without_a_tick_has_a_summary_and_no_picture(log, tmp_path):
     empty = Log(log.path, {k: v[:0] for k, v in log.rows.items()}, log.meta | {"events": []})
     assert "0 of 20 ms" in summary(empty)
     with pytest.raises(InputError, match="holds no tick"):
-        log_plot.write(empty, tmp_path / "x.png")
+        plot.write(empty, tmp_path / "x.png")
 
 
 # --- MCAP
 
 
 def test_every_tick_is_in_every_channel_at_its_time(log, tmp_path):
-    log_mcap.write(log, tmp_path / "x.mcap")
+    mcap.write(log, tmp_path / "x.mcap")
     found = messages(tmp_path / "x.mcap")
     assert {*found} == {"/joints", "/imu", "/tf", "/command", "/node", "/events"}
     for topic in ("/joints", "/imu", "/tf", "/command", "/node"):
@@ -118,7 +120,7 @@ def test_every_tick_is_in_every_channel_at_its_time(log, tmp_path):
 
 
 def test_the_numbers_are_those_of_the_log(log, tmp_path):
-    log_mcap.write(log, tmp_path / "x.mcap")
+    mcap.write(log, tmp_path / "x.mcap")
     found, t = messages(tmp_path / "x.mcap"), 200
     joint = found["/joints"][t][1]["FL_hip_joint"]
     assert joint["velocity"] == 2.5
@@ -132,11 +134,11 @@ def test_the_numbers_are_those_of_the_log(log, tmp_path):
     assert found["/node"][220][1]["guards"] == "tilt"
     told = [content["message"] for _, content in found["/events"]]
     assert told == [text for _, text in log.meta["events"]]
-    assert [c["level"] for _, c in found["/events"]][-1] == log_mcap.ERROR
+    assert [c["level"] for _, c in found["/events"]][-1] == mcap.ERROR
 
 
 def test_what_foxglove_knows_bears_its_names(log, tmp_path):
-    log_mcap.write(log, tmp_path / "x.mcap")
+    mcap.write(log, tmp_path / "x.mcap")
     with (tmp_path / "x.mcap").open("rb") as file:
         overview = make_reader(file).get_summary()
     schemas = {c.topic: overview.schemas[c.schema_id] for c in overview.channels.values()}
@@ -150,7 +152,7 @@ def test_a_number_that_is_none_does_not_break_the_file(log, tmp_path):
     rows = {k: v.copy() for k, v in log.rows.items()}
     rows["measured"][10] = np.nan
     rows["time"][20] = np.inf
-    log_mcap.write(Log(log.path, rows, log.meta), tmp_path / "x.mcap")
+    mcap.write(Log(log.path, rows, log.meta), tmp_path / "x.mcap")
     found = messages(tmp_path / "x.mcap")
     assert found["/imu"][10][1]["angular_velocity"]["x"] is None
     assert len(found["/imu"]) == len(log) - 1
@@ -159,8 +161,8 @@ def test_a_number_that_is_none_does_not_break_the_file(log, tmp_path):
 @pytest.mark.parametrize(
     ("module", "write", "name", "extra"),
     [
-        ("mcap.writer", log_mcap.write, "x.mcap", "robot-ppo[mcap]"),
-        ("matplotlib.figure", log_plot.write, "x.png", "robot-ppo[train]"),
+        ("mcap.writer", mcap.write, "x.mcap", "robot-ppo[mcap]"),
+        ("matplotlib.figure", plot.write, "x.png", "robot-ppo[train]"),
     ],
 )
 def test_a_missing_library_is_one_sentence(log, tmp_path, monkeypatch, module, write, name, extra):
@@ -189,7 +191,7 @@ def test_the_picture_draws_the_joints_that_missed_their_targets_most(log):
     rows = {k: v.copy() for k, v in log.rows.items()}
     rows["target"][log.running(), 7] += 3
     rows["target"][log.running(), 2] += 2
-    assert log_plot._worst(Log(log.path, rows, log.meta))[:2] == [7, 2]
+    assert plot._worst(Log(log.path, rows, log.meta))[:2] == [7, 2]
 
 
 def test_wrong_input_is_a_sentence(path, tmp_path, capsys):

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from robot_ppo.log_view import Log
+from robot_ppo.logs.log import Log
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import mujoco.viewer
 
+from robot_ppo.playback.video import FollowCamera
 from robot_ppo.simulated_robot import SimulatedRobot
-from robot_ppo.video import FollowCamera
 from robot_ppo_export.node.clock import MonotonicClock, Pacer
 
 CLOSING = 5.0

@@ -1,19 +1,12 @@
-"""YAML -> frozen, strictly checked structures, and `--set a.b=c` on top.
+"""Every key of a run's configuration, as frozen structures; meaning and unit stand below each.
 
-One run has one `Config`: the task (the world) and the preset (the learner). It is resolved once,
-saved beside the checkpoints, and never changed. Every key's meaning and unit stand below it here.
+One run has one `Config`: the task (the world) and the preset (the learner).
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import yaml
 
-from robot_ppo import assets
-from robot_ppo.envs.gym_tasks import TASKS
-from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.action import ActionSpec
 from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
@@ -224,19 +217,6 @@ class Config(_Struct, frozen=True):
     networks: Networks = Networks()
 
 
-def task_names() -> list[str]:
-    """Return the names of all tasks that are ours: robots', then Gymnasium's."""
-    return [*assets.task_names(), *TASKS]
-
-
-def load_task(name: str) -> AnyTask:
-    """Return a task by name: of a robot, of Gymnasium, or "gym:" and any Gymnasium id."""
-    data = _task(name)
-    if data["kind"] == "gym":
-        return strict.convert(GymTask, data, name)
-    return strict.convert(Task, data, str(assets.task_path(name)))
-
-
 def robot_task(config: Config, what: str) -> Task:
     """Return the task of a robot's run, or raise `InputError`: `what` is for robots only."""
     if isinstance(config.task, Task):
@@ -245,97 +225,3 @@ def robot_task(config: Config, what: str) -> Task:
         f"{what} is for robots, and {config.task.name} is a task of Gymnasium; "
         "`robot-ppo eval RUN` scores it"
     )
-
-
-def load(
-    task: str, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
-) -> Config:
-    """Return the configuration of a run.
-
-    Args:
-        task: name of a file in configs/tasks, of a Gymnasium task, or "gym:" and an id.
-        preset: name of a file in configs/train; None: `default` for robots, `gym` for the others.
-        overrides: "path.to.key=value", value as YAML, applied last.
-        flags: top-level keys from the command line; None means not given.
-    """
-    # Checked before overrides too, so that an error names the file it comes from.
-    preset = preset or ("default" if isinstance(load_task(task), Task) else "gym")
-    data = _mapping(assets.preset_path(preset))
-    data["task"] = _task(task)
-    data |= {key: value for key, value in flags.items() if value is not None}
-    strict.convert(Config, data, str(assets.preset_path(preset)))
-    return _overridden(data, overrides)
-
-
-def _task(name: str) -> dict[str, Any]:
-    """Return a task as plain data."""
-    if name in TASKS or name.startswith(FOREIGN):
-        return {"kind": "gym", "name": name}
-    if name not in task_names():
-        hint = strict.did_you_mean(name, task_names())
-        raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
-    return {"kind": "robot", "name": name, **_mapping(assets.task_path(name))}
-
-
-def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
-    """Return the configuration that a run in `folder` goes on with: its own, then what is new.
-
-    Args:
-        folder: of the run.
-        task: must be the run's.
-        overrides: as for `load`.
-        flags: as for `load`.
-    """
-    data = msgspec.to_builtins(load_run(folder))
-    if data["task"]["name"] != task:
-        raise InputError(f"{folder}: is a run of the task {data['task']['name']!r}, not {task!r}")
-    data |= {key: value for key, value in flags.items() if value is not None}
-    return _overridden(data, overrides)
-
-
-def _overridden(data: dict[str, Any], overrides: Sequence[str]) -> Config:
-    from robot_ppo import config_check  # which imports this module
-
-    kind, name = data["task"]["kind"], data["task"]["name"]
-    for text in overrides:
-        _override(data, text)
-    config = strict.convert(Config, data, "--set")
-    if (config.task.__struct_config__.tag, config.task.name) != (kind, name):
-        raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
-    config_check.check(config)
-    return config
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """Return the keys and values in a YAML file; an empty file has none."""
-    data = strict.read_yaml(path)
-    if not isinstance(data, dict | None):
-        raise InputError(f"{path}: must hold keys and values, got {type(data).__name__}")
-    return data or {}
-
-
-def load_run(folder: Path) -> Config:
-    """Return the configuration that a run was started with."""
-    return strict.load_yaml(Config, folder / "config.yaml")
-
-
-def to_yaml(config: Config) -> str:
-    """Return the resolved configuration as YAML."""
-    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, width=100)
-
-
-def _override(data: dict[str, Any], text: str) -> None:
-    """Apply one "path.to.key=value" to plain data, in place."""
-    path, separator, value = text.partition("=")
-    if not separator:
-        raise InputError(f"--set {text}: write it as path.to.key=value")
-    try:
-        parsed = strict.parse_yaml(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
-    *parents, last = path.split(".")
-    for part in parents:
-        child = data.get(part)
-        data[part] = child = dict(child) if isinstance(child, dict) else {}
-        data = child
-    data[last] = parsed

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from robot_ppo import assets
-from robot_ppo.play_record import Summary, Track, measured_velocity
-from robot_ppo.play_script import ScriptedCommands, Segment, choose
+from robot_ppo.playback.record import Summary, Track, measured_velocity
+from robot_ppo.playback.script import ScriptedCommands, Segment, choose
 from robot_ppo.simulated_robot import (
     LeftPhysicsError,
     LockstepClock,
@@ -155,7 +155,7 @@ class _Session:
 @contextmanager
 def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
     """Yield a function that appends a frame to the video at `path`."""
-    from robot_ppo.video import FollowCamera, Picture, Video
+    from robot_ppo.playback.video import FollowCamera, Picture, Video
 
     robot, node = session.robot, session.node
     camera = FollowCamera(robot.model, robot.spec.base.body)
@@ -176,7 +176,7 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
 
 def _shown(session: _Session) -> AbstractContextManager[Callable[[], bool]]:
     """Return a window that shows it in real time."""
-    from robot_ppo.window import window
+    from robot_ppo.playback.window import window
 
     return window(session.robot, session.node.period)
 

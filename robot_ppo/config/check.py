@@ -1,11 +1,11 @@
-"""What no structure of config.py forbids and no run can use, one sentence each."""
+"""What no structure of schema.py forbids and no run can use, one sentence each."""
 
 import math
 from operator import attrgetter
 
 import msgspec
 
-from robot_ppo.config import Config, GymTask, Range, Task
+from robot_ppo.config.schema import Config, GymTask, Range, Task
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
