@@ -1,9 +1,32 @@
-"""The order of the suite."""
+"""The order of the suite, one thread per process, and what is shared between modules."""
 
-WAITING = ("test_node_cli", "test_watchdog_dds", "test_node_bench", "test_watchdog")
-"""Files that wait in real time, the longest of all: they come first, so that no worker is left
-alone with one at the end."""
+import os
+
+import pytest
+
+# Before numpy and torch start theirs. The workers of a suite keep every processor busy: a pool of
+# threads that waits for its last one there doubles the time of a small product of matrices.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+LONGEST = (
+    *("test_node_cli", "test_faults", "test_watchdog_dds", "test_gym_tasks"),
+    *("test_watchdog", "test_resume", "test_node_bench", "test_train"),
+    *("test_unitree", "test_policy_file", "test_driver_contract", "test_realtime"),
+)
+"""Files that take longest come first, so that no worker is left alone with one at the end. Those
+that wait for a robot in real time take turns with those that compute: a processor that waits is
+there for the others."""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem not in WAITING)  # stable: files stay together
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))  # stable: files stay whole
+
+
+@pytest.fixture(scope="module")
+def short_rollouts():
+    """Export watches its policy for two seconds instead of ten."""
+    pytest.importorskip("torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robot_ppo.export.ROLLOUT_TICKS", 100)
+        yield

@@ -249,7 +249,7 @@ def test_the_command_line_alone_loads_nothing_heavy():
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory):
+def policy(tmp_path_factory, short_rollouts):
     """A run of two iterations, and its policy file."""
     folder = tmp_path_factory.mktemp("line")
     assert cli.main(train_arguments(folder / "run")) == 0

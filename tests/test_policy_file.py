@@ -612,7 +612,7 @@ def test_a_wrong_activation_is_further_away_than_any_tolerance(load):
 
 
 @pytest.fixture(scope="module")
-def from_checkpoint():
+def from_checkpoint(short_rollouts):
     """A network as training makes it: config, actor, its policy file, and how to build it again."""
     torch = pytest.importorskip("torch")
     from robot_ppo import config as configs

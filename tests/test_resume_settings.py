@@ -16,6 +16,8 @@ from robot_ppo.training.train import Trainer
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
+pytestmark = pytest.mark.usefixtures("short_rollouts")
+
 BATCH = ROBOTS * ROLLOUT
 STEPS = 2 * BATCH
 
@@ -26,12 +28,6 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     result(out)
     return out
-
-
-@pytest.fixture(autouse=True)
-def brief(monkeypatch):
-    """Policy files whose distribution comes from a few ticks."""
-    monkeypatch.setattr(export, "ROLLOUT_TICKS", 10)
 
 
 @pytest.fixture

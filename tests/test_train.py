@@ -394,7 +394,7 @@ def test_a_deviation_per_state_is_the_one_that_acts(tmp_path):
 
 
 @pytest.mark.parametrize("objective", ["kl_dual", "trpo"])
-def test_other_objectives_train_log_resume_and_export(objective, tmp_path):
+def test_other_objectives_train_log_resume_and_export(objective, tmp_path, short_rollouts):
     """With all that a preset can add; what is exported is the mean alone."""
     keys = [f"ppo.objective={objective}", "networks.std=state", "networks.log_std_range=[-3, 0]"]
     keys += ["ppo.normalize_returns=true", "ppo.entropy_end=0", "networks.init=default"]
