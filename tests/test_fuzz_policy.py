@@ -1,6 +1,6 @@
 """Mutated policy files: none loads, and none is answered otherwise than by a refusal.
 
-The short form mutates 300 files, the slow one 10,000. A mutation that changed nothing, or nothing
+The short form mutates 200 files, the slow one 10,000. A mutation that changed nothing, or nothing
 that the network or the contract would notice, is not counted (policy_mutations.py).
 """
 
@@ -18,7 +18,7 @@ from robot_ppo_export.policy import Policy
 
 MARK = seal.KEY.encode() + b"\x12\x40"
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
-COUNTS = [300, pytest.param(10_000, marks=pytest.mark.slow)]
+COUNTS = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")

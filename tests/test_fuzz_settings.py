@@ -21,7 +21,7 @@ TASKS = ("go2_walk", "Hopper-v5", "gym:Pendulum-v1")
 NONSENSE = ("0", "-1", "null", "x", "[]", "{}", "[0]", "[-1, -1]", "[[]]", "true", "1000000000")
 ENDLESS = ("steps", "rollout", "ppo.epochs", "networks.actor", "networks.critic")
 """With a large number they are only slow."""
-TRAINED = 25
+TRAINED = 15
 """Of what the fast test is not refused, so much is trained with."""
 
 

@@ -332,7 +332,7 @@ def test_without_groups_no_simulation_is_copied(tmp_path, monkeypatch):
 
 
 QUICK = (
-    *("num_envs=128", "rollout=32", "steps=100000", "networks.actor=[32]", "networks.critic=[32]"),
+    *("num_envs=128", "rollout=32", "steps=60000", "networks.actor=[32]", "networks.critic=[32]"),
     *("ppo.learning_rate=3e-3", "ppo.learning_rate_schedule=kl", "ppo.kl_target=0.02"),
     *("ppo.minibatches=4", "ppo.epochs=10", "threads=1"),
 )

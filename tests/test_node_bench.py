@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from dds_helpers import free_domain
 from node_helpers import PERIOD, ROOT, policy, policy_file, rig
+from process_helpers import QUICK
 
 from robot_ppo_export import bench_process, cli
 from robot_ppo_export.errors import InputError
@@ -134,9 +135,11 @@ def test_each_figure_stands_beside_its_floor_and_aim():
 
 def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "STARTS", 1)
+    monkeypatch.setattr(bench, "OVERHEAD", 5.0)  # this robot stands up at once
     monkeypatch.setattr(bench, "LATENCY_DOMAIN", free_domain())
     out = tmp_path / "figures.json"
-    assert cli.main(["bench", str(policy_file()), "--seconds", "1.5", "--json", str(out)]) == 0
+    file = str(policy_file(standing_up=QUICK))
+    assert cli.main(["bench", file, "--seconds", "1.5", "--json", str(out)]) == 0
     figures = json.loads(out.read_text())
     assert set(KEYS) <= set(figures) == {f.key for f in bench.FIGURES}
     for key in ("tick_p50_ms", "start_to_ready_s", "cpu_percent", "wake_p99_ms_500hz"):
@@ -148,13 +151,6 @@ def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
     assert "start to ready: median of 1 processes" in page
 
 
-def test_without_a_file_the_computer_alone_is_measured():
-    results = bench.measure(None, bench.Target(), 0.6)
-    measured = {key for key, value in results.figures.items() if value is not None}
-    assert measured and all(key.startswith("wake_") for key in measured)
-    assert "no policy file" in results.remarks[0]
-
-
 def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
     nobody, options = bench.Target("udp", port=9), bench.Target.options
     monkeypatch.setattr(bench.Target, "options", lambda target: [*options(target), "--wait", "0.5"])
@@ -162,13 +158,17 @@ def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
         bench.start_to_ready(policy_file(), nobody)
 
 
-def test_the_processes_of_the_bench_run_without_the_parents_path(tmp_path):
-    """The bench may be started from anywhere."""
-    path = os.pathsep.join([str(ROOT / "export")])
+def test_without_a_file_the_computer_alone_is_measured_and_that_from_anywhere(tmp_path):
+    """Its processes run without their parent's path, and leave nothing behind."""
+    path, out, empty = str(ROOT / "export"), tmp_path / "figures.json", tmp_path / "empty"
+    empty.mkdir()
+    words = ["bench", "--seconds", "0.6", "--json", str(out)]
     got = subprocess.run(
-        [sys.executable, "-m", "robot_ppo_export.cli", "bench", "--seconds", "0.6"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        [sys.executable, "-m", "robot_ppo_export.cli", *words],
+        cwd=empty, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     assert got.returncode == 0, got.stderr
-    assert "wake-up error at 500 Hz" in got.stdout
-    assert list(tmp_path.iterdir()) == []
+    measured = {key for key, value in json.loads(out.read_text()).items() if value is not None}
+    assert measured and all(key.startswith("wake_") for key in measured)
+    assert "wake-up error at 500 Hz" in got.stdout and "- no policy file was given" in got.stdout
+    assert list(empty.iterdir()) == []

@@ -83,7 +83,7 @@ def test_nothing_is_published_before_the_robot_may_stand_up():
 
 
 def test_a_tick_allocates_nothing_that_stays():
-    """Eighty seconds of walking: what is held afterwards is what was held before, to a page.
+    """Forty seconds of walking: what is held afterwards is what was held before, to a page.
 
     The ticks before fill the interpreter's own stores of small objects, which are bounded.
     """
@@ -91,10 +91,10 @@ def test_a_tick_allocates_nothing_that_stays():
     r.driver.written = type(r.driver.written)(maxlen=1)
     tracemalloc.start()
     try:
-        r.ticks(4096)
+        r.ticks(2048)
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        r.ticks(4096)
+        r.ticks(2048)
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
