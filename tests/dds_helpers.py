@@ -26,6 +26,8 @@ class Alive:
         self.state.joint_pos[:] = 0 if pose is None else pose
         self.state.base_lin_acc[2] = 9.81
         self.commands = []
+        self.looks = []
+        """Since when a command may have been there: the look before the one that found it."""
         self.sends, self.sent = sends, 0
         self._random = np.random.default_rng(0)
         self._stop = threading.Event()
@@ -33,10 +35,12 @@ class Alive:
         self._thread.start()
 
     def _live(self):
+        now = time.monotonic()
         while not self._stop.is_set():
-            now = time.monotonic()
+            before, now = now, time.monotonic()
             command = self.end.receive(now)
             if command is not None:
+                self.looks.append(before)
                 self.commands.append((now, command))
             if self.sends:
                 self.state.base_ang_vel[:] = self._random.normal(0, 0.01, 3)

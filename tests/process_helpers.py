@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
 """Where runs leave their logs."""
 QUICK = 0.1
 """[s] to stand up: the tests have no robot to spare."""
+STALLED = re.compile(r"FAULT: (stale_state|missed_deadlines|the watchdog took over)")
+"""What a node says that a busy computer kept waiting."""
 
 
 class Robot:
@@ -31,6 +34,8 @@ class Robot:
         self.every = every
         self.commands = []
         self.times = []
+        self.looks = []
+        """Since when a command may have been there: the look before the one that found it."""
         self.fall_after = None
         self.wire = RobotEndpoint(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
         self._stop = threading.Event()
@@ -59,11 +64,14 @@ class Robot:
         state.joint_pos[: len(rest_pose())] = rest_pose()[: len(self.joints)]
         state.base_lin_acc[2] = 9.81
         random = np.random.default_rng(0)
+        look = time.monotonic()
         while not self._stop.wait(self.every):
-            command = self.wire.receive(time.monotonic())
+            before, look = look, time.monotonic()
+            command = self.wire.receive(look)
             if command is not None:
-                self.commands.append(command)
+                self.looks.append(before)
                 self.times.append(time.monotonic())
+                self.commands.append(command)
                 if command.kp.any():
                     state.joint_pos += 0.5 * (command.target - state.joint_pos)
             state.base_ang_vel[:] = random.normal(0, 0.01, 3)
@@ -112,6 +120,28 @@ def finish(process) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def undisturbed(run) -> tuple[int, str, str]:
+    """What `run()` returns; begun again where its node says that a busy computer kept it waiting.
+
+    Twice at most: a node that always says so has a fault of its own.
+    """
+    for _ in range(2):
+        code, out, err = run()
+        if not STALLED.search(out):
+            return code, out, err
+    return run()
+
+
+def walked(*arguments) -> tuple[int, str, str]:
+    """How a run ends that is stopped half a second after its policy has begun: all that it says."""
+    process = start(*arguments, "--arm", "--seconds", 30)
+    said = until(process, "POLICY")
+    time.sleep(0.5)
+    process.terminate()
+    code, out, err = finish(process)
+    return code, said + out, err
+
+
 def run_arguments(r: Robot, *more, watchdog=False):
     """The tests have no processor to themselves: stalls of 60 ms happen, and a watchdog acts."""
     more = (*more, *(() if watchdog else ("--no-watchdog",)))
@@ -127,13 +157,38 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def wait_for(process, text: str) -> str:
-    lines = []
+def until(process, text: str) -> str:
+    """What a process says until a line has `text` in it, or until it ends."""
+    said = ""
     for line in process.stdout:
-        lines.append(line)
+        said += line
         if text in line:
-            return "".join(lines)
-    raise AssertionError(f"{text!r} was not said: {lines} {process.stderr.read()}")
+            break
+    return said
+
+
+def wait_for(process, text: str) -> str:
+    said = until(process, text)
+    if text not in said:
+        raise AssertionError(f"{text!r} was not said: {said} {process.stderr.read()}")
+    return said
+
+
+def walking(begin, last, seconds) -> subprocess.Popen:
+    """A node that `begin()` started and whose policy has run for so long.
+
+    `last()` is the robot's newest command. A node that a busy computer stalled was damped, and is
+    begun again.
+    """
+    for _ in range(5):
+        process = begin()
+        said = until(process, "POLICY")
+        time.sleep(seconds)
+        if "POLICY" in said and not is_damping(last()):
+            return process
+        process.terminate()
+        _, out, err = finish(process)
+    raise AssertionError(f"five nodes in a row did not walk for {seconds} s: {said}{out}{err}")
 
 
 def child_of(pid: int) -> int:

@@ -22,7 +22,9 @@ from process_helpers import (
     is_damping,
     run_arguments,
     start,
+    undisturbed,
     wait_for,
+    walked,
 )
 
 from robot_ppo_export import cli
@@ -270,14 +272,15 @@ def test_a_killed_node_without_a_watchdog_leaves_a_robot_that_damps_by_itself():
 
 def test_a_robot_that_reboots_while_the_node_waits_needs_no_new_node():
     with Robot() as r:
-        process = start(*run_arguments(r, "--seconds", 6))
+        process = start(*run_arguments(r))
         wait_for(process, "word to stand up")
     port = r.wire.port
     wait_for(process, "PASSIVE: waiting: stale_state")
     with Robot(port=port) as again:
         wait_for(process, "PREFLIGHT: watching")
         wait_for(process, "word to stand up")
-    code, _, err = finish(process)
+        process.terminate()
+        code, _, err = finish(process)
     assert (code, err) == (0, "")
     assert not again.commands
 
@@ -404,8 +407,10 @@ def test_the_robot_of_the_documentation_works():
     )
     try:
         port = re.search(r"port (\d+)", robot_side.stdout.readline())[1]
-        options = ("--driver", "udp", "--port", port, "--arm", "--seconds", "4")
-        code, out, err = finish(start("run", policy_file(standing_up=QUICK), *options))
+        options = ("--driver", "udp", "--port", port, "--no-watchdog")
+        code, out, err = undisturbed(
+            lambda: walked("run", policy_file(standing_up=QUICK), *options)
+        )
         assert (code, err) == (0, "")
         assert "POLICY: running the policy" in out
     finally:
