@@ -9,13 +9,14 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONGEST = (
-    *("test_node_cli", "test_faults", "test_watchdog_dds", "test_gym_tasks"),
-    *("test_watchdog", "test_resume", "test_node_bench", "test_train"),
-    *("test_unitree", "test_policy_file", "test_driver_contract", "test_realtime"),
+    *("test_node_cli", "test_faults", "test_gym_tasks", "test_resume", "test_train"),
+    *("test_evaluate", "test_watchdog_dds", "test_resume_settings", "test_watchdog", "test_play"),
+    *("test_groups", "test_safety", "test_node_bench", "test_env_state", "test_unitree"),
+    *("test_options", "test_driver_contract"),
 )
 """Files that take longest come first, so that no worker is left alone with one at the end. Those
-that wait for a robot in real time take turns with those that compute: a processor that waits is
-there for the others."""
+that wait for a robot in real time (`node`, `watchdog`, `unitree`, `driver`) stand apart: while one
+worker waits, two compute."""
 
 
 def pytest_collection_modifyitems(items):
@@ -25,8 +26,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def short_rollouts():
-    """Export watches its policy for two seconds instead of ten."""
+    """Export watches its policy for a fifth of a second instead of ten."""
     pytest.importorskip("torch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("robot_ppo.export.ROLLOUT_TICKS", 100)
+        patch.setattr("robot_ppo.export.ROLLOUT_TICKS", 10)
         yield
