@@ -409,6 +409,31 @@ def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
     assert len(r.driver.written) == sent
 
 
+def test_a_takeover_within_a_write_is_followed_by_damping_in_the_same_tick():
+    """A node that was stopped there sends, when it wakes up, what was fresh when it was stopped."""
+
+    class Taken:
+        has_robot = lost = False
+        takeovers = 1
+
+        def announce(self): ...
+
+        def beat(self, sends): ...
+
+    r = rig().until(State.POLICY).ticks(3)
+    r.node.output.watchdog = guard = Taken()
+    write = r.driver.write
+
+    def stopped(command):
+        guard.has_robot = True
+        write(command)
+
+    r.driver.write = stopped
+    r.ticks(1)
+    assert r.node.state is State.POLICY and is_damping(r.driver.written[-1])
+    assert not is_damping(r.driver.written[-2])
+
+
 FAILING = (
     SENDER
     + """

@@ -114,5 +114,7 @@ class Output:
                 return
         try:
             self.driver.write(self.sent)
+            if self.watchdog and self.watchdog.has_robot:  # stopped within the write
+                self.driver.damp()  # a driver that repeats would go on until the next tick
         except Exception:  # noted here, and a fault at the next tick
             self.failed = True
