@@ -77,8 +77,8 @@ ROUNDING = 1 + 1e-6
 """A sum of periods may be a bit longer than they are."""
 
 
-EARLY = 0.0005
-"""[s] About what waking up, taking in ten states and a run of the network cost: what is done
+EARLY = 0.0007
+"""[s] What waking up, taking in ten states and a rehearsal cost, and some to spare: what is done
 beforehand ends near the deadline, so that few states come meanwhile and the caches stay warm."""
 
 
