@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from dds_helpers import Alive, free_domain
+from dds_helpers import Alive, free_domain, within
 from node_helpers import robot
 
 from robot_ppo_export.contract.state import SIGNALS
@@ -218,6 +218,7 @@ class LiveEnd:
         time.sleep(0.02)
 
     def commanded(self):
+        assert within(2, lambda: self.alive.commands)  # the first one may find nobody listening
         time.sleep(0.03)
         _, command = self.alive.commands[-1]
         rows = zip(command.target, command.kp, command.kd, strict=True)

@@ -184,21 +184,19 @@ def test_mutated_low_level_commands(count):
     from robot_ppo_export.node.drivers.udp_frames import Counters
 
     pytest.importorskip("cyclonedds")
-    from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+    from robot_ppo_export.node.drivers.unitree_robot import CommandDecoder
 
     rng, simulated = random.Random(3), SimulatedRobot(robot())
-    end = UnitreeRobot.__new__(UnitreeRobot)  # without a domain: what is tested comes after it
-    end.body, end.counters, end.mode_machine = QUADRUPED, Counters(), 5
-    end._motor_of = np.arange(12)
+    decoder, counters = CommandDecoder(QUADRUPED, robot().joint_names), Counters()
     good = Message("unitree_go", "LowCmd_")
     good.fields["head"], good.fields["level_flag"] = (0xFE, 0xEF), 0xFF
     good.motors["mode"], good.motors["kp"], good.motors["kd"] = 1, 35, 0.8
     payload, accepted = good.encode(), 0
     for i in range(count):
         try:
-            command = end._decode(mutated_message(payload, rng))
+            command = decoder.decode(mutated_message(payload, rng), mode_machine=5)
         except MalformedMessageError as reason:
-            end.counters.reject(str(reason))
+            counters.reject(str(reason))
             continue
         accepted += 1
         simulated.drive(command.target, command.kp, command.kd)
@@ -206,9 +204,9 @@ def test_mutated_low_level_commands(count):
         check_robot(simulated)
         if i % 1000 == 0:
             simulated.reset()
-    print(f"{count} commands: {accepted} accepted, malformed {end.counters.malformed}")
+    print(f"{count} commands: {accepted} accepted, malformed {counters.malformed}")
     reasons = {"checksum", "command value", "encoding", "head", "mode", "size"}
-    assert set(end.counters.malformed) == reasons
+    assert set(counters.malformed) == reasons
     assert accepted
 
 
@@ -243,7 +241,7 @@ def test_mutated_low_level_states(count):
 
     def connect():
         driver._states, driver.repeater, driver.bus = tape, Repeater(), object()
-        driver._command = driver._blank_command(Message("unitree_go", "LowState_"))
+        driver._begin_with(driver._blank_command(Message("unitree_go", "LowState_")))
 
     driver._connect = connect
     node = walking(driver, clock)

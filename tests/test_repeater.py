@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 from dds_helpers import within
 
 from robot_ppo_export.node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
@@ -47,6 +48,35 @@ def test_a_command_goes_out_at_once_and_then_500_times_per_second():
     gaps = np.diff([at for at, _ in line.sent[1:count]])
     assert np.quantile(gaps, 0.2) < 1.5 * PERIOD  # and where it is not busy, 500 Hz is kept
     assert set(line.payloads()[: count + 1]) == {b"a"}
+
+
+def test_a_repeat_is_sent_half_way_between_commands_and_never_with_one():
+    """By arithmetic, because a thread wakes up when it can; commands come every 20 ms."""
+    r = repeater(Line())
+    r.close()
+    sent, r._repeated = [], -np.inf
+    for tick in range(3):
+        r._refreshed = tick * 0.02
+        now = r._refreshed + 1e-4
+        while (due := r._next(now)) < r._refreshed + 0.02:
+            sent.append(due)
+            r._repeated = now = due + 1e-4  # it wakes up late
+    assert sent == pytest.approx(np.arange(0.001, 0.06, PERIOD))
+
+
+def test_commands_at_other_times_neither_hurry_the_repeats_nor_let_them_wait():
+    r, random = repeater(Line()), np.random.default_rng(0)
+    r.close()
+    now, sent = 0.0, []
+    for _ in range(2000):
+        if random.random() < 0.3:
+            r._refreshed = now
+        r._repeated = now = r._next(now)
+        sent.append(now)
+        now += random.uniform(0, 2.5 * PERIOD)  # the time that sending took
+    assert np.diff(sent).min() >= PERIOD / 2
+    r._repeated = 1000.0  # a clock that ran back since
+    assert 0 < r._next(1.0) - 1.0 <= PERIOD
 
 
 def test_the_newest_command_replaces_the_one_before():

@@ -4,9 +4,7 @@ Its node dies or stands still, or somebody else commands the motors, too.
 """
 
 import math
-import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from robot_ppo.faults.processes import (
 )
 from robot_ppo.faults.world import damped
 from robot_ppo.robot_server import PERIOD
+from robot_ppo_export.node.drivers.latency import free_domain
 from robot_ppo_export.policy import Policy
 
 INSTALL = "needs cyclonedds: pip install 'robot-ppo[unitree]'"
@@ -35,19 +34,6 @@ SPEAKS = 0.5
 """[s] that the other one commands."""
 REFUSED_WITHIN = 20.0
 """[s]"""
-
-
-def free_domain() -> int:
-    """Return a DDS domain whose first ports nobody on this computer has bound."""
-    for domain in random.SystemRandom().sample(range(2, 230), 228):
-        try:
-            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
-        except OSError:
-            continue
-        return domain
-    raise RuntimeError("no DDS domain is free")
 
 
 class _Stranger:

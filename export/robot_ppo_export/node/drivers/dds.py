@@ -231,9 +231,15 @@ class Reader:
 
     def wait(self, seconds: float) -> bool:
         """Block until a sample waits to be taken; return False when the time was over first."""
-        from cyclonedds.core import InstanceState, ReadCondition, SampleState, ViewState, WaitSet
-
         if self._wait_set is None:
+            from cyclonedds.core import (
+                InstanceState,
+                ReadCondition,
+                SampleState,
+                ViewState,
+                WaitSet,
+            )
+
             unread = ViewState.Any | InstanceState.Any | SampleState.NotRead
             condition = self._keep(ReadCondition(self.entity, unread))
             self._wait_set = self._keep(WaitSet(self._participant))
@@ -263,6 +269,9 @@ class Writer:
         self.sends = Sends()
         """Lost are samples that DDS did not take in time."""
         self._raw: Any = kind.__new__(kind)
+        from cyclonedds.core import DDSException
+
+        self._not_sent = DDSException
 
     def write(self, payload: bytes) -> None:
         """Send a payload of a `raw` type; what cannot be sent is counted, not raised."""
@@ -271,11 +280,9 @@ class Writer:
 
     def send(self, sample: Any) -> None:
         """Send a sample; what cannot be sent is counted, not raised."""
-        from cyclonedds.core import DDSException
-
         try:
             self.entity.write(sample)
-        except DDSException:
+        except self._not_sent:
             self.sends.note(went=False)
         else:
             self.sends.note(went=True)

@@ -8,6 +8,8 @@ on loopback this is the cost of driver and DDS, without a cable.
 """
 
 import multiprocessing
+import random
+import socket
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
@@ -36,7 +38,7 @@ class Latency:
 
 
 def unitree_one_way(
-    robot: RobotSpec, samples: int = 500, rate: float = 50.0, domain: int = 100
+    robot: RobotSpec, samples: int = 500, rate: float = 50.0, domain: int | None = None
 ) -> Latency:
     """Return how long `samples` commands, `rate` per second, took to the robot's process.
 
@@ -44,10 +46,11 @@ def unitree_one_way(
         robot: a robot with a `unitree:` block.
         samples: number of commands.
         rate: how many of them per second.
-        domain: DDS domain, on loopback, that nobody else uses.
+        domain: DDS domain, on loopback, that nobody else uses; by default a free one.
     """
     from robot_ppo_export.node.drivers.unitree import UnitreeDriver
 
+    domain = free_domain() if domain is None else domain
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_be_robot, args=(robot, domain, theirs), daemon=True)
@@ -65,6 +68,19 @@ def unitree_one_way(
     times = np.array([arrived[i] - at for i, at in sent.items() if i in arrived]) / 1e9
     p50, p99 = np.quantile(times, (0.5, 0.99)).tolist()
     return Latency(len(sent), len(times), p50, p99, float(times.max()))
+
+
+def free_domain() -> int:
+    """Return a DDS domain whose first ports nobody on this computer has bound."""
+    for domain in random.SystemRandom().sample(range(2, 230), 228):
+        try:
+            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
+        except OSError:
+            continue
+        return domain
+    raise RuntimeError("no DDS domain is free")
 
 
 def _send(driver: Driver, robot: RobotSpec, samples: int, rate: float) -> dict[int, int]:
@@ -91,9 +107,9 @@ def _be_robot(robot: RobotSpec, domain: int, pipe: Pipe) -> None:
         due = 0.0
         while not pipe.poll():
             end.wait(STATE_EVERY / 2)
-            command = end.receive(time.monotonic())
+            command, now = end.receive(time.monotonic()), time.monotonic_ns()
             if command is not None:
-                arrived.setdefault(int(command.target[0]), time.monotonic_ns())
+                arrived.setdefault(int(command.target[0]), now)
             if time.monotonic() >= due:
                 due = time.monotonic() + STATE_EVERY
                 end.send_state(due, state)

@@ -10,11 +10,12 @@ that hangs does not walk on.
     repeater.close()             # damping is the last thing sent
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
 
-from robot_ppo_export.node.clock import MonotonicClock, Pacer
+from robot_ppo_export.node.clock import MonotonicClock
 
 PERIOD = 0.002
 """[s] between two sends: 500 Hz, as the vendor's own examples do."""
@@ -57,7 +58,9 @@ class Repeater:
         self._is_stale = False
         self.fault: str | None = None
         """What `check` said, or an error of the thread; from then on only damping is sent."""
-        self._pacer = Pacer(MonotonicClock(), period)
+        self._period, self._clock = period, MonotonicClock()
+        self._repeated = -math.inf
+        """When the thread sent last [s]."""
         self._thread = threading.Thread(target=self._run, name="repeater", daemon=True)
         self._thread.start()
 
@@ -90,7 +93,7 @@ class Repeater:
     def _run(self) -> None:
         ticks = 0
         while not self._stop.is_set():
-            self._pacer.wait()
+            self._clock.sleep_until(self._next(self._clock.now()))
             ticks += 1
             try:
                 if ticks % CHECK_EVERY == 0 and self.fault is None:
@@ -98,6 +101,17 @@ class Repeater:
                 self._repeat()
             except Exception as error:  # the thread must go on to damp
                 self.fault = self.fault or f"{type(error).__name__}: {error}"
+
+    def _next(self, now: float) -> float:
+        """Return when the thread sends next [s], less than two periods from `now`.
+
+        Half a period after the newest command and whole periods on, so that no repeat falls
+        together with a command or delays it; half a period after the last repeat at the least,
+        because a command moves these times. What was missed is not made up for.
+        """
+        due = now + (self._refreshed + self._period / 2 - now) % self._period
+        too_early = 0 <= due - self._repeated < self._period / 2
+        return due + self._period if too_early else due
 
     def _repeat(self) -> None:
         with self._lock:
@@ -108,3 +122,4 @@ class Repeater:
             self._is_stale = stale
             self._send(self._damping if stale or self.fault else self._payload)
             self.sent += 1
+            self._repeated = self._clock.now()

@@ -95,7 +95,7 @@ class UnitreeDriver:
         """Find the robot, alone in command of it, and map by name; `RefusedError` otherwise."""
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({self.body.name})")
         self._no_feet = np.zeros(len(feet), np.float32)
-        self._motors = np.array(self.body.motors, np.intp)
+        self._motors = self.body.places(self.joint_names)
         try:
             self._connect()
         except BaseException:
@@ -131,10 +131,10 @@ class UnitreeDriver:
         if self._e_stop:
             self.repeater.damp()
             return
-        motors, to_robot = self._command.motors, self.map.to_robot
-        motors["q"][self._motors] = to_robot(command.target)
-        motors["kp"][self._motors] = to_robot(command.kp)
-        motors["kd"][self._motors] = to_robot(command.kd)
+        motors, to_robot = self._motors, self.map.to_robot
+        self._q[motors] = to_robot(command.target)
+        self._kp[motors] = to_robot(command.kp)
+        self._kd[motors] = to_robot(command.kd)
         self.repeater.put(self._command.encode())
 
     def damp(self) -> None:
@@ -183,7 +183,7 @@ class UnitreeDriver:
         alone.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
         alone.wait(self.clock, c.wait, c.say)
-        self._command = self._blank_command(first)
+        self._begin_with(self._blank_command(first))
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
         self._sends = writer.sends
         self.repeater = Repeater(
@@ -210,6 +210,11 @@ class UnitreeDriver:
                     "in, this computer's address in the robot's network? See --interface, --domain"
                 )
             self.clock.sleep_until(now + LOOK_EVERY)
+
+    def _begin_with(self, command: Message) -> None:
+        """Let `write` write into `command`."""
+        self._command = command
+        self._q, _, _, self._kp, self._kd = command.commands()
 
     def _blank_command(self, state: Message) -> Message:
         """Return a command that moves nothing."""
@@ -265,7 +270,7 @@ class UnitreeDriver:
 
     def _state_of(self, message: Message) -> RobotState:
         """Return the state in the contract's order; every array is a copy."""
-        motors, imu = message.motors[self._motors], message.fields["imu_state"]
+        motors, imu = message.motors[self._motors].copy(), message.fields["imu_state"]
         from_robot = self.map.from_robot
         return RobotState(
             from_robot(motors["q"]),

@@ -4,17 +4,21 @@ Initial value 0xFFFFFFFF, no reflection, no final xor, over the little-endian 32
 message's C structure, all but the last word, which holds the checksum. `zlib.crc32` computes the
 reflected form of the same polynomial, so it gives the same result on bytes whose bits are
 reversed, with its own final xor undone.
+
+Plain bytes and no numpy: it runs once per command after a pause, when the first call of anything
+in numpy costs more than all of it.
 """
 
 import zlib
-
-import numpy as np
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def crc32(structure: bytes | bytearray | memoryview) -> int:
     """Return the checksum of a message; `structure` is its whole C layout, the crc field last."""
-    words = np.frombuffer(structure, "<u4", count=len(structure) // 4 - 1)
-    reflected = zlib.crc32(words.byteswap().tobytes().translate(_REVERSED)) ^ 0xFFFFFFFF
-    return int(f"{reflected:032b}"[::-1], 2)
+    end = len(structure) - 4
+    swapped = bytearray(end)
+    for i in range(4):
+        swapped[i::4] = structure[3 - i : end : 4]
+    reflected = zlib.crc32(swapped.translate(_REVERSED)) ^ 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")

@@ -155,7 +155,13 @@ def layout(family: str, name: str) -> np.dtype:
 
 
 class Message:
-    """One message in memory that is taken once."""
+    """One message in memory that is taken once, and written or read again and again.
+
+    Its C structure and its CDR bytes differ in one place: CDR does not align a structure, only its
+    numbers. So the one-byte `mode` of the first motor follows the byte before it, while the C
+    compiler puts it on the next multiple of four. From the float behind that `mode` on, both are
+    the same, byte for byte at the same place, because CDR has four bytes of header before it.
+    """
 
     def __init__(self, family: str, name: str, structure: bytes | None = None) -> None:
         """Be zeros, or the C `structure` that is given."""
@@ -166,48 +172,47 @@ class Message:
         kind = "motor_cmd" if name == "LowCmd_" else "motor_state"
         self.motors = self.fields[kind]
         """(motors,) with fields by name, in the vendor's order."""
-        self._crc = memoryview(self.memory)[-4:]
+        self._before, self._mode, self._same = _seam(self.layout)
+        self._padding = bytes(self._same - len(HEADER) - self._before - 1)
+
+    def commands(self) -> np.ndarray:
+        """Return q, dq, tau, kp, kd of a `LowCmd_`'s motors, (5, motors) float32, not a copy."""
+        motors, start = self.layout.fields["motor_cmd"][:2]
+        motor = motors.base
+        at = start + motor.fields["q"][1]
+        return np.ndarray((5, *motors.shape), F32, self.memory, at, (4, motor.itemsize))
 
     def encode(self) -> bytes:
         """Set the checksum; return the message as CDR bytes with their header."""
-        self._crc[:] = crc32(self.memory).to_bytes(4, "little")
-        return to_cdr(bytes(self.memory), self.layout)
+        memory, before, mode = self.memory, self._before, self._mode
+        memory[-4:] = crc32(memory).to_bytes(4, "little")
+        start = HEADER + memory[:before] + memory[mode : mode + 1] + self._padding
+        return start + memory[self._same :]
+
+    def load(self, payload: bytes) -> None:
+        """Be the message in CDR bytes with their header, or raise `MalformedMessageError`.
+
+        The checksum is not looked at: `intact` does, where the sender is known to set it.
+        """
+        if payload[:4] != HEADER:
+            raise MalformedMessageError("encoding")
+        memory, before, same = self.memory, self._before, self._same
+        if len(payload) != len(memory):
+            raise MalformedMessageError("size")
+        memory[:before] = payload[4 : 4 + before]
+        memory[self._mode] = payload[4 + before]
+        memory[same:] = payload[same:]
 
     def intact(self) -> bool:
         """Return whether the checksum fits the rest."""
-        return crc32(self.memory) == int.from_bytes(self._crc, "little")
+        return crc32(self.memory) == int.from_bytes(self.memory[-4:], "little")
 
 
 def decode(payload: bytes, family: str, name: str) -> Message:
-    """Return the message in CDR bytes with their header, or raise `MalformedMessageError`.
-
-    The checksum is not looked at: `Message.intact` does, where the sender is known to set it.
-    """
-    return Message(family, name, to_structure(payload, layout(family, name)))
-
-
-def to_cdr(structure: bytes, kind: np.dtype) -> bytes:
-    """Return CDR bytes with their header of a C structure.
-
-    The two differ in one place: CDR does not align a structure, only its numbers. So the one-byte
-    `mode` of the first motor follows the byte before it; from there on, `mode` and its padding
-    stand where the C compiler puts them, four bytes earlier.
-    """
-    before, mode, floats = _seam(kind)
-    padding = bytes(floats - 4 - before - 1)
-    return HEADER + structure[:before] + structure[mode : mode + 1] + padding + structure[floats:]
-
-
-def to_structure(payload: bytes, kind: np.dtype) -> bytes:
-    """Return the C structure of CDR bytes with their header, or raise `MalformedMessageError`."""
-    if payload[:4] != HEADER:
-        raise MalformedMessageError("encoding")
-    if len(payload) != 4 + kind.itemsize - 4:
-        raise MalformedMessageError("size")
-    before, mode, floats = _seam(kind)
-    body = payload[4:]
-    gap = bytes(mode - before)
-    return body[:before] + gap + body[before : before + 1] + b"\0\0\0" + body[floats - 4 :]
+    """Return a new message, made of CDR bytes as `Message.load` does."""
+    message = Message(family, name)
+    message.load(payload)
+    return message
 
 
 @functools.cache

@@ -6,6 +6,7 @@ controller runs (`motion`), commands are not taken, as on a robot that walks by 
 """
 
 import json
+import math
 from types import TracebackType
 
 import numpy as np
@@ -19,10 +20,11 @@ from robot_ppo_export.node.drivers.unitree_bodies import Body
 from robot_ppo_export.node.drivers.unitree_messages import (
     MalformedMessageError,
     Message,
-    decode,
 )
 from robot_ppo_export.node.drivers.unitree_remote import Remote, encode
 
+BEGINNING = bytes((*HEAD, LOW_LEVEL))
+"""Of a `LowCmd_` of unitree_go: its fields `head` and `level_flag`."""
 MODE_MACHINE = 5
 """Of a G1 with 29 joints, as the vendor's simulator says."""
 NOT_IMPLEMENTED = 3203
@@ -30,6 +32,39 @@ VOLTAGE = 28.8
 """[V] Eight lithium cells at 3.6 V, about a Go2's; unitree_hg has no field for it."""
 TEMPERATURE = 35
 """[degC] Of every motor, after some standing in a room. Nothing heats up in this simulation."""
+
+
+class CommandDecoder:
+    """Reads one `LowCmd_` after the other, in the same memory."""
+
+    def __init__(self, body: Body, joints: tuple[str, ...]) -> None:
+        """Read what is for the motors of `joints`, in their order."""
+        self._motor_of = body.places(joints)
+        self._message = Message(body.family, "LowCmd_")
+        self._rows, self._modes = self._message.commands(), self._message.motors["mode"]
+        self._has_head = body.family == "unitree_go"
+        self._gains = 3 * len(joints)
+
+    def decode(self, payload: bytes, mode_machine: int) -> CommandMessage:
+        """Return the command in CDR bytes, or raise `MalformedMessageError`."""
+        message = self._message
+        message.load(payload)
+        if not message.intact():
+            raise MalformedMessageError("checksum")
+        if self._has_head:
+            if not message.memory.startswith(BEGINNING):
+                raise MalformedMessageError("head")
+        elif message.fields["mode_machine"] != mode_machine:
+            raise MalformedMessageError("mode_machine")
+        rows = self._rows[:, self._motor_of].copy()
+        numbers = rows.ravel().tolist()
+        # Sums of float32 do not overflow a float64: this one is finite if every number is.
+        if not math.isfinite(sum(numbers)) or min(numbers[self._gains :]) < 0:
+            raise MalformedMessageError("command value")
+        if 0 in self._modes[self._motor_of].tolist():
+            raise MalformedMessageError("mode")
+        q, _, _, kp, kd = rows
+        return CommandMessage(q, kp, kd)
 
 
 class UnitreeRobot:
@@ -57,7 +92,8 @@ class UnitreeRobot:
         """What the remote control says."""
         self.counters = Counters()
         self.mode_machine = MODE_MACHINE
-        self._motor_of = np.array([body.slots.index(name) for name in joints], np.intp)
+        self._motor_of = body.places(joints)
+        self._decoder = CommandDecoder(body, joints)
         self._state = Message(body.family, "LowState_")
         self._state.motors["temperature"][self._motor_of] = TEMPERATURE
         if body.family == "unitree_go":
@@ -78,13 +114,12 @@ class UnitreeRobot:
 
     def receive(self, now: float) -> CommandMessage | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
-        self._answer()
         payload = self._commands.newest()
         if payload is None:
             return None
         self.counters.received += 1
         try:
-            command = self._decode(payload)
+            command = self._decoder.decode(payload, self.mode_machine)
         except MalformedMessageError as reason:
             self.counters.reject(str(reason))
             return None
@@ -104,7 +139,10 @@ class UnitreeRobot:
         return now - self._commanded > COMMAND_TIMEOUT
 
     def send_state(self, now: float, state: RobotState) -> None:
-        """Send one measurement; vectors in the order of `joints`."""
+        """Send one measurement, vectors in the order of `joints`, and answer who called.
+
+        The services wait for it, so that they never keep a command waiting.
+        """
         fields, motors, imu = (
             self._state.fields,
             self._state.motors,
@@ -123,6 +161,7 @@ class UnitreeRobot:
         if self.body.family == "unitree_hg":
             fields["mode_machine"] = self.mode_machine
         self._states.write(self._state.encode())
+        self._answer()
 
     def close(self) -> None:
         """Leave the domain; may be called twice."""
@@ -140,24 +179,6 @@ class UnitreeRobot:
     ) -> None:
         """Leave the domain."""
         self.close()
-
-    def _decode(self, payload: bytes) -> CommandMessage:
-        """Return the command in CDR bytes, or raise `MalformedMessageError`."""
-        message = decode(payload, self.body.family, "LowCmd_")
-        if not message.intact():
-            raise MalformedMessageError("checksum")
-        if self.body.family == "unitree_hg":
-            if message.fields["mode_machine"] != self.mode_machine:
-                raise MalformedMessageError("mode_machine")
-        elif tuple(message.fields["head"]) != HEAD or message.fields["level_flag"] != LOW_LEVEL:
-            raise MalformedMessageError("head")
-        motors = message.motors[self._motor_of]
-        numbers = [motors[name].copy() for name in ("q", "kp", "kd", "dq", "tau")]
-        if not np.isfinite(numbers).all() or min(numbers[1].min(), numbers[2].min()) < 0:
-            raise MalformedMessageError("command value")
-        if (motors["mode"] == 0).any():
-            raise MalformedMessageError("mode")
-        return CommandMessage(*numbers[:3])
 
     def _answer(self) -> None:
         """Answer what the services were asked."""
