@@ -3,10 +3,17 @@ PYTHON ?= python3
 WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.installed
+# The oldest Python that a robot may have, empty where there is none: a shim of pyenv may be on PATH
+# and not run, while pyenv has it all the same.
+PYTHON_NODE ?= $(shell for python in python3.10 \
+	"$$(pyenv root 2>/dev/null)"/versions/3.10.*/bin/python3.10; do \
+	"$$python" -c "" 2>/dev/null && echo "$$python" && break; done)
+NODE_BIN := .venv-node/bin
+NODE_READY := .venv-node/.installed
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play test test-all lint bench clean
+.PHONY: help setup demo play test test-all test-node test-the-node lint bench clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -52,6 +59,24 @@ test: $(READY) ## the fast tests
 test-all: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest -q -m "slow or not slow"
 
+test-node: $(READY) ## the node's tests on Python 3.10, where there is one, without torch and mujoco
+	@if [ -n "$(PYTHON_NODE)" ]; then $(MAKE) --no-print-directory test-the-node; \
+	else echo "== Skipped the node's tests on Python 3.10: there is none here (PYTHON_NODE=...)"; fi
+
+$(NODE_READY): pyproject.toml constraints.txt
+	@echo "== Setting up .venv-node: the install of a robot with DDS, and what its tests need"
+	$(PYTHON_NODE) -m venv .venv-node
+	$(NODE_BIN)/python -m pip install --quiet -c constraints.txt -e ".[unitree,ros2,gamepad]" \
+		pytest pytest-xdist hypothesis onnx
+	@touch $@
+
+# Laws that hypothesis checks on many examples say nothing of a Python; they run in `make test`.
+test-the-node: $(NODE_READY)
+	PYTHONPATH=tests $(NODE_BIN)/pytest -p base_install -q -m "not slow and not hypothesis" \
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@echo "== This node and a simulated robot in the workstation's Python, over UDP and DDS"
+	$(BIN)/pytest -q -m slow tests/test_base_install.py
+
 lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,6 +91,6 @@ bench: $(READY) ## the quick figures of docs/results.md, measured on this machin
 	@echo "== Node: tick time, start, memory, CPU"
 	$(BIN)/robot-ppo bench node --json runs/bench/node.json
 
-clean: ## remove .venv, caches and build outputs; runs/ stays
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+clean: ## remove .venv and .venv-node, caches and build outputs; runs/ stays
+	rm -rf .venv .venv-node build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
