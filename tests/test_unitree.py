@@ -449,6 +449,20 @@ def test_commands_are_repeated_at_500_hz(make):
     assert within(2, lambda: len(pair.robot.commands) > 20)  # one look takes the newest only
 
 
+def test_skimming_sends_nothing_and_changes_nothing(make):
+    pair = make()
+    pair.driver.skim()  # not open yet
+    pair.open()
+    pair.driver.skim()
+    time.sleep(0.05)
+    assert not pair.robot.commands
+    pair.write(0.5)
+    before = bytes(pair.driver._command.memory)
+    pair.driver.skim()
+    assert pair.driver._command.memory == before
+    assert within(2, lambda: pair.robot.commands) and (pair.last().target == 0.5).all()
+
+
 def test_a_node_that_hangs_is_damping_after_three_periods(make):
     pair = make(control_period=0.02).open()
     pair.write()

@@ -201,12 +201,12 @@ class SeesWriters(Protocol):
 
 @runtime_checkable
 class Skims(Protocol):
-    """A driver whose robot sends many states per tick, which it takes time to take in."""
+    """A driver that can do beforehand what a tick would wait for."""
 
     def skim(self) -> None:
-        """Take in what has arrived; called shortly before a tick, whose `read` is quicker then.
+        """Take in what has arrived, or rehearse what is sent; called shortly before a tick.
 
-        Nothing is lost by it: `read` returns the newest state all the same.
+        `read` and `write` are quicker then, and mean the same: nothing is lost, nothing is sent.
         """
         ...
 

@@ -2,7 +2,8 @@
 
 From the call of `UnitreeDriver.write`, encoding included, until a process that stands for the
 robot has received and decoded the message. Both read CLOCK_MONOTONIC, so it must be one computer:
-on loopback this is the cost of driver and DDS, without a cable.
+on loopback this is the cost of driver and DDS, without a cable. As in the node, the driver's `skim`
+comes shortly before; its time is not counted.
 
     print(unitree_one_way(robot, samples=500, rate=50))
 """
@@ -13,14 +14,18 @@ import socket
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import zeros
 from robot_ppo_export.node.clock import MonotonicClock, Pacer
-from robot_ppo_export.node.drivers.base import Connection, Driver, MotorCommand
+from robot_ppo_export.node.drivers.base import Connection, MotorCommand
 from robot_ppo_export.node.drivers.unitree_bodies import body_of
+
+if TYPE_CHECKING:
+    from robot_ppo_export.node.drivers.unitree import UnitreeDriver
 
 STATE_EVERY = 0.01
 """[s] between two states of the robot's process: enough for the driver to open."""
@@ -83,13 +88,13 @@ def free_domain() -> int:
     raise RuntimeError("no DDS domain is free")
 
 
-def _send(driver: Driver, robot: RobotSpec, samples: int, rate: float) -> dict[int, int]:
+def _send(driver: "UnitreeDriver", robot: RobotSpec, samples: int, rate: float) -> dict[int, int]:
     """Send commands whose first target is their number; return it -> when it was written [ns]."""
     command = MotorCommand(*np.zeros((3, len(robot.joints)), np.float32))
     pacer = Pacer(MonotonicClock(), 1 / rate)
     sent = {}
     for i in range(1, samples + 1):
-        pacer.wait()
+        pacer.wait(driver.skim)  # as the node does
         command.target[0] = i
         sent[i] = time.monotonic_ns()
         driver.write(command)

@@ -125,6 +125,11 @@ class UnitreeDriver:
         fault = self.repeater.fault if self.repeater else None
         return (fault,) if fault else ()
 
+    def skim(self) -> None:
+        """Encode the last command once more, for nothing: the next one finds warm caches."""
+        if self.repeater:
+            self._command.encode()
+
     def write(self, command: MotorCommand) -> None:
         """Send one command, and let it be repeated; after a fault, damping goes out instead."""
         assert self.repeater is not None, "open() comes first"

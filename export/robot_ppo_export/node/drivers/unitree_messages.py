@@ -177,10 +177,11 @@ class Message:
 
     def commands(self) -> np.ndarray:
         """Return q, dq, tau, kp, kd of a `LowCmd_`'s motors, (5, motors) float32, not a copy."""
-        motors, start = self.layout.fields["motor_cmd"][:2]
-        motor = motors.base
-        at = start + motor.fields["q"][1]
-        return np.ndarray((5, *motors.shape), F32, self.memory, at, (4, motor.itemsize))
+        motor = self.motors.dtype
+        message_fields: Any = self.layout.fields
+        motor_fields: Any = motor.fields
+        at = message_fields["motor_cmd"][1] + motor_fields["q"][1]
+        return np.ndarray((5, *self.motors.shape), F32, self.memory, at, (4, motor.itemsize))
 
     def encode(self) -> bytes:
         """Set the checksum; return the message as CDR bytes with their header."""
