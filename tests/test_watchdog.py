@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import process_helpers
 import pytest
 from node_helpers import PERIOD, rig
@@ -60,6 +61,12 @@ def damping_gaps(r) -> list[float]:
     return [(b[0] - a[1]) / PERIOD for a, b in itertools.pairwise(found)]
 
 
+def damps_on(r) -> bool:
+    """Whether damping comes in every period, on a busy computer before the robot would miss it."""
+    gaps = damping_gaps(r)
+    return 0.5 < np.median(gaps) < 1.5 and max(gaps) < COMMAND_TIMEOUT / PERIOD
+
+
 def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_damped():
     with Robot(every=FINE) as r:
         process = walking(r)
@@ -70,7 +77,7 @@ def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_dampe
         time.sleep(0.4)
         assert gap(r, before)[0] <= 5
         assert all(is_damping(c) for c in r.commands[before + 2 :])
-        assert max(damping_gaps(r)) < 3
+        assert damps_on(r)
         assert not r.wire.silent(time.monotonic())
         time.sleep(1.2)  # --seconds: one second of damping
         assert r.times[-1] - killed == pytest.approx(1.0, abs=0.2)
@@ -190,7 +197,7 @@ def test_an_error_that_tears_down_the_loop_is_followed_by_damping():
             assert process.wait(20) == 1
             time.sleep(1.5)
             assert not r.wire.silent(time.monotonic())
-            assert r.damped_for() > 1.4 and max(damping_gaps(r)) < 3
+            assert r.damped_for() > 1.4 and damps_on(r)
     assert "RuntimeError: a mistake of ours" in process.stderr.read()
 
 
