@@ -127,7 +127,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p = _command(commands, _train, "train", "Train a policy for a task, from nothing or on.")
     p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
-    p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: by task)")
+    p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: the task's)")
     p.add_argument("--seed", type=int, metavar="N")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")

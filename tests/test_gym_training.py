@@ -4,6 +4,7 @@ import csv
 import json
 
 import gymnasium
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -63,6 +64,14 @@ def test_the_preset_depends_on_the_kind_of_task():
     assert config.load(FOREIGN).networks == config.load(NATIVE).networks
     assert config.load("go2_walk") == config.load("go2_walk", "default")
     assert config.load(NATIVE).num_envs != config.load("go2_walk").num_envs
+
+
+def test_a_preset_of_the_tasks_name_is_its_preset_and_says_all_of_the_common_one():
+    task = "InvertedDoublePendulum-v5"
+    own, common = (config.load(task, *preset) for preset in ((), ("gym",)))
+    assert own == config.load(task, task) and own != common
+    networks = msgspec.structs.replace(own.networks, log_std_range=None)
+    assert msgspec.structs.replace(own, networks=networks) == common
 
 
 def test_one_seed_gives_one_policy(tmp_path):

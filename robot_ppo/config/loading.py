@@ -41,17 +41,25 @@ def load(
 
     Args:
         task: name of a file in configs/tasks, of a Gymnasium task, or "gym:" and an id.
-        preset: name of a file in configs/train; None: `default` for robots, `gym` for the others.
+        preset: name of a file in configs/train; None: see `default_preset`.
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
     """
     # Checked before overrides too, so that an error names the file it comes from.
-    preset = preset or ("default" if isinstance(load_task(task), Task) else "gym")
+    preset = preset or default_preset(task)
     data = _mapping(assets.preset_path(preset))
     data["task"] = _task(task)
     data |= {key: value for key, value in flags.items() if value is not None}
     strict.convert(Config, data, str(assets.preset_path(preset)))
     return _overridden(data, overrides)
+
+
+def default_preset(task: str) -> str:
+    """Return the preset of a task: the one of its name, else `default` for robots, else `gym`."""
+    kind = load_task(task)
+    if task in assets.preset_names():
+        return task
+    return "default" if isinstance(kind, Task) else "gym"
 
 
 def _task(name: str) -> dict[str, Any]:
