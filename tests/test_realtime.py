@@ -174,6 +174,25 @@ def test_every_measure_is_reported_granted_or_refused():
     assert measures[1].startswith(fifo)  # said to be granted exactly if it is
 
 
+def test_locked_is_what_is_used_and_not_what_is_reserved():
+    code = (
+        "import mmap\n"
+        "from robot_ppo_export.node import realtime\n"
+        "def kilobytes(name):\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return int(next(x for x in lines if x.startswith(name)).split()[1])\n"
+        "before = kilobytes('VmRSS')\n"
+        "granted = {m.name: m.granted for m in realtime.apply(50)}\n"
+        "reserved = mmap.mmap(-1, 256 << 20)\n"
+        "print(granted['mlockall'], kilobytes('VmLck'), kilobytes('VmRSS') - before)\n"
+    )
+    granted, locked, grown = asked(code).split()
+    if granted != "True":
+        pytest.skip("locking memory is not permitted here")
+    assert int(locked) > 256 << 10
+    assert int(grown) < 32 << 10
+
+
 def test_what_an_ordinary_user_may_not_do_is_said_with_the_way_out():
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
