@@ -147,3 +147,15 @@ def test_the_report_of_a_part_of_the_runs(tmp_path, capsys):
     assert json.loads(json.dumps(figures))["runs_planned"] == 10
     for name in ("scores.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_whole_table_fits_on_a_screen_without_a_number_cut(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    runs = protocol.plan([*SETTINGS], protocol.TASKS, seeds=1)
+    with Folder(tmp_path, STEPS) as folder:
+        for run in runs:
+            folder.add(result(run.setting, run.task, -9876.54, run.seed), CURVE)
+        report.write(folder, runs, STEPS)
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert out.count("-9,877") == len(runs)

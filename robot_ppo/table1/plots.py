@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from robot_ppo.table1.protocol import SETTINGS
 from robot_ppo.table1.results import Curve
@@ -41,7 +42,7 @@ def bars(rows: list[Row], path: Path) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(left=max(-1.5, axes.get_xlim()[0]))  # one collapse must not hide the rest
     axes.set_xlabel("score: untrained policy 0, best setting of each task 1")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left")
     _write(figure, path)
 
 
@@ -75,6 +76,8 @@ def curves(
         axes.set_title(task, fontsize=10)
         axes.set_xlabel("steps", fontsize=8)
         axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
         for row in shown:
             _curve(axes, row, of(row.setting, task))

@@ -7,6 +7,7 @@ The same for a part of the runs; a task whose settings are not all there yet is 
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 from rich.console import Console
@@ -81,7 +82,8 @@ def _summary(row: Row) -> tuple[str, ...]:
 
 
 def _raw(name: str, scores: dict[str, float], tasks: list[str]) -> tuple[str, ...]:
-    return name, *(_number(scores.get(task, math.nan), 1) for task in tasks)
+    values = [scores.get(task, math.nan) for task in tasks]
+    return name, *(_number(value, 1 if abs(value) < 100 else 0) for value in values)
 
 
 def _number(value: float, digits: int) -> str:
@@ -95,12 +97,12 @@ def _missing(rows: list[Row], tasks: list[str]) -> str:
 
 
 def _screen(lines: list[tuple[str, ...]], title: str) -> Table:
-    header, *rows = lines
-    shown = Table(title=title)
-    for i, name in enumerate(header):
-        words = name.removesuffix("-v5").replace("Inverted", "Inv ").replace("Double", "Dbl ")
-        shown.add_column(words, justify="right" if i else "left", no_wrap=not i)
-    for row in rows:
+    shown = Table(title=title, padding=0)
+    for i, (name, *cells) in enumerate(zip(*lines, strict=True)):
+        words = re.sub("(?<=[a-z])(?=[A-Z])", "\n", name.removesuffix("-v5"))
+        justify, width = "right" if i else "left", max(map(len, cells))
+        shown.add_column(words, justify=justify, min_width=width, overflow="fold")
+    for row in lines[1:]:
         shown.add_row(*row)
     return shown
 
