@@ -1,12 +1,17 @@
 """The order of the suite, one thread per process, and what is shared between modules."""
 
 import os
+import signal
 
 import pytest
 
 # Before numpy and torch start theirs. The workers of a suite keep every processor busy: a pool of
 # threads that waits for its last one there doubles the time of a small product of matrices.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control starts what runs in its background with Ctrl-C ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST = (
     *("test_node_cli", "test_faults", "test_gym_tasks", "test_resume", "test_train"),
