@@ -1,15 +1,18 @@
 """The comparison of objectives: what is compared, the numbers of the table, the report."""
 
+import csv
 import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
+from node_helpers import ROOT
 from table1_helpers import CHEETAH, CURVE, HOPPER, PENDULUM, STEPS, result
 
 from robot_ppo.table1 import protocol, report, scores
 from robot_ppo.table1.protocol import RANDOM, SETTINGS, TASKS, Run
-from robot_ppo.table1.results import Folder
+from robot_ppo.table1.results import Folder, Result
 from robot_ppo_export.errors import InputError
 
 # -- what is compared ---------------------------------------------------------------------------
@@ -159,3 +162,16 @@ def test_the_whole_table_fits_on_a_screen_without_a_number_cut(tmp_path, capsys,
     out = capsys.readouterr().out
     assert "…" not in out
     assert out.count("-9,877") == len(runs)
+
+
+def test_the_published_table_is_what_its_rows_say():
+    with (ROOT / "docs" / "table1" / "runs.csv").open() as file:
+        done = [msgspec.convert(row, Result, strict=False) for row in csv.DictReader(file)]
+    text = (ROOT / "docs" / "results.md").read_text()
+    rows = scores.table(done, SETTINGS)
+    assert len(rows) == len(SETTINGS) and all(len(row.raw) == len(TASKS) for row in rows)
+    for row in rows:
+        paper = SETTINGS[row.setting].paper
+        said = ["-" if paper is None else f"{paper:.2f}", f"{row.score:.2f}"]
+        said += [f"{value:,.{0 if abs(value) >= 100 else 1}f}" for value in row.raw.values()]
+        assert f"| `{row.setting}` | {' | '.join(said)} |" in text
