@@ -59,6 +59,7 @@ def training(tmp_path):
 def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(training, capsys):
     out, process = training
     os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped
     before = contents(out)
     for more in (["--resume"], ["--overwrite"]):
         said = refused(train_arguments(out, *more), capsys)
