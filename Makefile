@@ -71,7 +71,7 @@ $(NODE_READY): pyproject.toml constraints.txt
 	@touch $@
 
 # Laws that hypothesis checks on many examples say nothing of a Python; they run in `make test`.
-test-the-node: $(NODE_READY)
+test-the-node: $(READY) $(NODE_READY)
 	PYTHONPATH=tests $(NODE_BIN)/pytest -p base_install -q -m "not slow and not hypothesis" \
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	@echo "== This node and a simulated robot in the workstation's Python, over UDP and DDS"

@@ -10,7 +10,7 @@ from node_helpers import ROOT
 from process_helpers import free_port
 
 from robot_ppo_export.node import log_file
-from robot_ppo_export.node.drivers.latency import free_domain
+from robot_ppo_export.node.drivers.dds_config import free_domain
 
 ROBOT_SIDE = ROOT / ".venv-node" / "bin"
 """The install of `make test-node`: Python 3.10 by default, nothing of the workstation."""

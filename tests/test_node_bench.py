@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dds_helpers import free_domain
 from node_helpers import PERIOD, ROOT, policy, policy_file, rig
 from process_helpers import QUICK
 
@@ -136,7 +135,6 @@ def test_each_figure_stands_beside_its_floor_and_aim():
 def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "STARTS", 1)
     monkeypatch.setattr(bench, "OVERHEAD", 5.0)  # this robot stands up at once
-    monkeypatch.setattr(bench, "LATENCY_DOMAIN", free_domain())
     out = tmp_path / "figures.json"
     file = str(policy_file(standing_up=QUICK))
     assert cli.main(["bench", file, "--seconds", "1.5", "--json", str(out)]) == 0

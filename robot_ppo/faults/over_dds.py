@@ -26,7 +26,7 @@ from robot_ppo.faults.processes import (
 )
 from robot_ppo.faults.world import damped
 from robot_ppo.robot_server import PERIOD
-from robot_ppo_export.node.drivers.latency import free_domain
+from robot_ppo_export.node.drivers.dds_config import free_domain
 from robot_ppo_export.policy import Policy
 
 INSTALL = "needs cyclonedds: pip install 'robot-ppo[unitree]'"

@@ -36,8 +36,6 @@ OVERHEAD = 8.0
 """[s] of a run in which the policy does not run: preflight, standing up, settling, sitting down."""
 LATENCY_RATE = 50.0
 """[Hz] Commands per second of the latency measurement."""
-LATENCY_DOMAIN = 100
-"""DDS domain of it, on loopback, that nobody else uses."""
 FLAT = 1.0
 """[MB/hour] What counts as no growth: one page of memory more per minute is a quarter of it."""
 READY = "offers what it needs"
@@ -211,7 +209,7 @@ def _measure_latency(results: Results, policy: Policy, seconds: float) -> None:
         from robot_ppo_export.node.drivers.latency import unitree_one_way
 
         samples = max(round(LATENCY_RATE * seconds / 6), 50)
-        got = unitree_one_way(robot, samples, LATENCY_RATE, LATENCY_DOMAIN)
+        got = unitree_one_way(robot, samples, LATENCY_RATE)
         results.figures["unitree_one_way_p50_ms"] = 1e3 * got.p50
         results.figures["unitree_one_way_p99_ms"] = 1e3 * got.p99
         text = f"{got.received} of {got.sent} commands at {LATENCY_RATE:g} Hz arrived in time"

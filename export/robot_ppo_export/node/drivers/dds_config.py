@@ -1,6 +1,7 @@
-"""The configuration of DDS: one network interface, and where to look for others."""
+"""The configuration of DDS: one network interface, where to look for others, a free domain."""
 
 import contextlib
+import random
 import re
 import socket
 from pathlib import Path
@@ -20,6 +21,19 @@ def require_cyclonedds(driver: str) -> None:
         raise InputError(
             f"driver {driver} needs cyclonedds: pip install 'robot-ppo[{driver}]'"
         ) from None
+
+
+def free_domain() -> int:
+    """Return a DDS domain whose first ports nobody on this computer has bound."""
+    for domain in random.SystemRandom().sample(range(2, 230), 228):
+        try:
+            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
+        except OSError:
+            continue
+        return domain
+    raise RuntimeError("no DDS domain is free")
 
 
 def configuration(interface: str, peers: tuple[str, ...] = ()) -> str:

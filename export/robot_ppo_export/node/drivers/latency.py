@@ -9,8 +9,6 @@ comes shortly before; its time is not counted.
 """
 
 import multiprocessing
-import random
-import socket
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
@@ -22,6 +20,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import zeros
 from robot_ppo_export.node.clock import MonotonicClock, Pacer
 from robot_ppo_export.node.drivers.base import Connection, MotorCommand
+from robot_ppo_export.node.drivers.dds_config import free_domain
 from robot_ppo_export.node.drivers.unitree_bodies import body_of
 
 if TYPE_CHECKING:
@@ -42,20 +41,17 @@ class Latency:
     largest: float
 
 
-def unitree_one_way(
-    robot: RobotSpec, samples: int = 500, rate: float = 50.0, domain: int | None = None
-) -> Latency:
+def unitree_one_way(robot: RobotSpec, samples: int = 500, rate: float = 50.0) -> Latency:
     """Return how long `samples` commands, `rate` per second, took to the robot's process.
 
     Args:
         robot: a robot with a `unitree:` block.
         samples: number of commands.
         rate: how many of them per second.
-        domain: DDS domain, on loopback, that nobody else uses; by default a free one.
     """
     from robot_ppo_export.node.drivers.unitree import UnitreeDriver
 
-    domain = free_domain() if domain is None else domain
+    domain = free_domain()
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_be_robot, args=(robot, domain, theirs), daemon=True)
@@ -73,19 +69,6 @@ def unitree_one_way(
     times = np.array([arrived[i] - at for i, at in sent.items() if i in arrived]) / 1e9
     p50, p99 = np.quantile(times, (0.5, 0.99)).tolist()
     return Latency(len(sent), len(times), p50, p99, float(times.max()))
-
-
-def free_domain() -> int:
-    """Return a DDS domain whose first ports nobody on this computer has bound."""
-    for domain in random.SystemRandom().sample(range(2, 230), 228):
-        try:
-            for offset in (10, 11):  # the first participant's unicast ports, by the DDSI standard
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                    s.bind(("127.0.0.1", 7400 + 250 * domain + offset))
-        except OSError:
-            continue
-        return domain
-    raise RuntimeError("no DDS domain is free")
 
 
 def _send(driver: "UnitreeDriver", robot: RobotSpec, samples: int, rate: float) -> dict[int, int]:
