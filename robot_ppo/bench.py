@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from mujoco.batch import Batch
 from rich.console import Console
 from rich.table import Table
 
 from robot_ppo import assets, config, export
 from robot_ppo.bench_gym import bench_gym
-from robot_ppo.envs import robot_env
+from robot_ppo.envs import robot_env, simulations
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training import evaluate, scorecard
 from robot_ppo.training.checkpoint import Checkpoints, load
@@ -93,7 +92,7 @@ class _Raw:
 
     def __init__(self, env: robot_env.RobotEnv) -> None:
         self.env = env
-        self.batch = Batch(env.engine.model, env.num_envs, env.engine.batch.nthread)
+        self.batch = simulations.create(env.engine.model, env.num_envs, env.engine.batch.nthread)
         self._ctrl, self._targets = self.batch.bind("ctrl"), env.engine.batch.bind("ctrl")
 
     def seconds(self) -> float:

@@ -1,7 +1,6 @@
 """`robot-ppo bench gym`: environment steps/s beside `gymnasium.make_vec`, sync and async."""
 
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from robot_ppo.envs import simulations
 from robot_ppo.envs.gym_env import MujocoVectorEnv
 from robot_ppo_export.errors import InputError
 
@@ -20,7 +20,8 @@ def bench_gym(rounds: int = 7, steps: int = 100) -> dict[str, Any]:
     """Return steps/s of ours and of the two kinds of `make_vec`, random actions, resets included.
 
     The three take turns, `steps` control steps each, so that a noisy machine disturbs all alike;
-    figures are medians over `rounds`, after one that does not count.
+    figures are medians over `rounds`, after one that does not count. Gymnasium's run as they do
+    without us, with MuJoCo's stopwatch.
     """
     if find_spec("imageio") is None:
         raise InputError("gymnasium's own MuJoCo tasks need imageio: pip install imageio")
@@ -31,22 +32,20 @@ def bench_gym(rounds: int = 7, steps: int = 100) -> dict[str, Any]:
 
 
 def _compare(task: str, rounds: int, steps: int) -> dict[str, Any]:
-    makers: dict[str, Callable[[], gymnasium.vector.VectorEnv]] = {
-        "ours": lambda: MujocoVectorEnv(task, SIMULATIONS, seed=0),
-        "sync": lambda: gymnasium.make_vec(task, SIMULATIONS, "sync"),
-        "async": lambda: gymnasium.make_vec(task, SIMULATIONS, "async"),
-    }
-    envs = {name: make() for name, make in makers.items()}
-    space = envs["ours"].action_space
-    space.seed(0)
-    actions = [space.sample() for _ in range(steps)]
-    for env in envs.values():
+    ours = MujocoVectorEnv(task, SIMULATIONS, seed=0)
+    with simulations.stopwatch():  # the processes of "async" begin with what they find
+        theirs = {way: gymnasium.make_vec(task, SIMULATIONS, way) for way in ("sync", "async")}
+    ours.action_space.seed(0)
+    actions = [ours.action_space.sample() for _ in range(steps)]
+    for env in (ours, *theirs.values()):
         env.reset(seed=0)
-    times: dict[str, list[float]] = {name: [] for name in envs}
+    times: dict[str, list[float]] = {name: [] for name in ("ours", *theirs)}
     for _ in range(rounds + 1):
-        for name, env in envs.items():
-            times[name].append(_seconds(env, actions))
-    for env in envs.values():
+        times["ours"].append(_seconds(ours, actions))
+        with simulations.stopwatch():
+            for way, env in theirs.items():
+                times[way].append(_seconds(env, actions))
+    for env in (ours, *theirs.values()):
         env.close()
     speed = {name: SIMULATIONS * steps / median(t[1:]) for name, t in times.items()}
     result: dict[str, Any] = {f"{task}_{name}_per_second": round(v) for name, v in speed.items()}

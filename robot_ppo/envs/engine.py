@@ -15,8 +15,9 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
+from mujoco.batch import SimulationError
 
+from robot_ppo.envs import simulations
 from robot_ppo.envs.randomization import MEASUREMENT_FIELDS, Rows
 from robot_ppo.envs.sensors import SensorMap
 from robot_ppo_export.contract import frames
@@ -35,9 +36,8 @@ class Engine:
         self, model: mujoco.MjModel, robot: RobotSpec, n: int, threads: int, substeps: int
     ) -> None:
         """Allocate the simulations, all in the keyframe `home`."""
-        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.model, self.n, self.substeps = model, n, substeps
-        self.batch = Batch(model, n, threads)
+        self.batch = simulations.create(model, n, threads)
         self.batch.reset(keyframe=model.key("home").id)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.sensors = SensorMap(model, robot)

@@ -12,6 +12,7 @@ gymnasium package.
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from mujoco.batch import Batch, SimulationError
+from mujoco.batch import SimulationError
 
-from robot_ppo.envs import saved
+from robot_ppo.envs import contact_pairs, saved, simulations
 from robot_ppo.envs.gym_tasks import TASKS, State
 from robot_ppo.envs.metrics import EpisodeMetrics
 
@@ -40,12 +41,12 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
     ) -> None:
         """Load the model of `task`, a key of `TASKS`; `threads` 0: all CPUs."""
         model = _load(MODELS / TASKS[task].xml)
-        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         if not TASKS[task].islands:
             model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
         self.model, self.num_envs, self.task = model, num_envs, TASKS[task](model)
         # Contact forces are computed from what a step leaves behind in an MjData.
-        self.batch = Batch(model, num_envs, threads, persistent=self.task.contact_forces)
+        persistent = self.task.contact_forces
+        self.batch = simulations.create(model, num_envs, threads, persistent)
         self._blank = self.batch.state[0].copy()
         self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self._ctrl = self.batch.bind("ctrl")
@@ -225,9 +226,6 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
 
 def _load(xml: Path) -> mujoco.MjModel:
     """Return the model in `xml`, without MuJoCo's warnings: the files are Gymnasium's to mend."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda text: None)
-    try:
-        return mujoco.MjModel.from_xml_path(str(xml))
-    finally:
-        mujoco.set_mju_user_warning(before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return contact_pairs.predefined(mujoco.MjSpec.from_file(str(xml)))

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch, SimulationError
+from mujoco.batch import SimulationError
 
 from robot_ppo import assets
-from robot_ppo.envs import model, sensors
+from robot_ppo.envs import model, sensors, simulations
 from robot_ppo.envs.engine import FASTEST
 from robot_ppo.envs.motors import PdMotors
 from robot_ppo_export.contract import frames
@@ -155,10 +154,8 @@ class _Run:
         robot = contract.robot
         xml = assets.robot_folder(robot.name) / robot.model
         self.model = model.eval_model(robot, xml)
-        # Else MuJoCo puts a simulation that diverges on its feet, and no fall is seen.
-        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.n = n = len(conditions) * len(COMMANDS)
-        self.batch = Batch(self.model, n, threads)
+        self.batch = simulations.create(self.model, n, threads)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.ctrl, self.data = self.batch.bind("ctrl"), self.batch.bind("sensordata")
         self.sensors = sensors.SensorMap(self.model, robot)
