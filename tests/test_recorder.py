@@ -244,3 +244,9 @@ def test_two_runs_from_the_same_inputs_are_the_same():
     a, b = (rows_of(run(ring=10.0, seconds=4.0)) for _ in range(2))
     for name, values in itertools.chain(a.items()):
         assert values.tobytes() == b[name].tobytes()
+
+
+def test_a_tick_out_of_order_is_refused():
+    """It is stored as one tuple: columns would change places."""
+    with pytest.raises(ValueError, match="a tick is"):
+        for_policy(policy(), 1.0).append(**dict(reversed(BLANK.items())))

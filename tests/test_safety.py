@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from node_helpers import robot
 
 from robot_ppo_export.contract import frames
-from robot_ppo_export.node import guards
+from robot_ppo_export.node import guards, safety
 from robot_ppo_export.node.drivers.base import Health
 from robot_ppo_export.node.guards import GUARDS
 from robot_ppo_export.node.safety import BY_NUMBER, Envelope
@@ -235,7 +236,8 @@ def test_a_verdict_carries_its_value_and_its_limit():
     s.previous[1] -= 1.5
     envelope, _ = judge(s)
     verdict = dict(zip((g.name for g in GUARDS), envelope.last, strict=True))["target_step"]
-    assert verdict == (Outcome.CLAMP, pytest.approx(1.5, abs=1e-6), 1.0, 1)
+    found = msgspec.structs.astuple(verdict)
+    assert found == (Outcome.CLAMP, pytest.approx(1.5, abs=1e-6), 1.0, 1)
 
 
 def test_an_orientation_of_nan_is_not_upright():
@@ -401,3 +403,42 @@ def test_the_quick_comparison_clears_exactly_what_its_guards_pass(changes):
     with np.errstate(all="ignore"):
         slow = all(getattr(guards, n)(bounds, s).outcome is Outcome.PASS for n in BY_NUMBER)
         assert envelope._clear(s) == slow
+
+
+entries = st.sampled_from(["observation", "action", "target", "previous", "kp", "kd", "q", "dq"])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.tuples(entries, st.integers(0, J - 1), numbers), max_size=3),
+    st.sampled_from([0, LIMITS.hold_after_missed]),
+    st.sampled_from([0.3, LIMITS.max_target_step]),
+)
+def test_targets_are_cleared_exactly_where_every_guard_passes(changes, missed, step):
+    limits = msgspec.structs.replace(LIMITS, max_target_step=step)
+    s = calm()
+    s.missed = missed
+    state = s.measured.state
+    vectors = {"q": state.joint_pos, "dq": state.joint_vel}
+    for name, i, value in changes:
+        (getattr(s, name) if name not in vectors else vectors[name])[i] = value
+    envelope = Envelope(robot(), limits)
+    with np.errstate(all="ignore"):
+        quick = envelope._clear_target(s)
+        envelope._check(safety.NUMBERED_TARGET, s)
+    huge = any(abs(value) > 1e38 for _, _, value in changes)
+    assert quick == (envelope.fired == 0) or (huge and not quick)  # sums overflow
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_the_step_is_compared_as_the_guard_does_it(beyond):
+    """0.3 is a little more as a float32, and the guard compares with 0.3 itself."""
+    envelope = Envelope(robot(), msgspec.structs.replace(LIMITS, max_target_step=0.3))
+    s = calm()
+    s.target[0] = s.previous[0] = 0.0
+    step = np.float32(0.3)
+    s.target[0] = step if beyond else np.nextafter(step, np.float32(0))
+    s.measured.state.joint_pos[0] = s.target[0]
+    assert envelope._clear_target(s) is not beyond
+    envelope.check_target(s)
+    assert bool(envelope.fired) is beyond

@@ -10,6 +10,7 @@ that was granted does not stay with the next measurement.
 
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -61,7 +62,10 @@ def slope_per_hour(seconds: list[float], megabytes: list[float]) -> float | None
 
 
 class Measurement:
-    """What a running node costs, noted after each of its ticks while the policy runs."""
+    """What a running node costs while the policy runs.
+
+    Looks at it once in `LOOK_EVERY` ticks, because a look costs as well and counts.
+    """
 
     def __init__(self, node: Node, ticks: int) -> None:
         """Take memory for so many ticks beforehand, so that noting them adds none."""
@@ -72,29 +76,30 @@ class Measurement:
         self.megabytes: list[float] = []
         """Private memory then."""
         self.ticks = self.missed = 0
-        self._skip = round(SETTLE / node.period)
+        self._settling = math.ceil(SETTLE / node.period / LOOK_EVERY) + 1
+        """Looks at a policy that runs that do not count; the first comes in the midst of a block"""
         self._wall = self._cpu = 0.0
         self._missed = 0
 
     def note(self) -> None:
-        """Note the tick that is just over."""
+        """Note the ticks since the last look, where it is time to look."""
         node = self.node
-        if node.state is not State.POLICY or self.ticks == len(self.durations):
+        if node.ticks % LOOK_EVERY or node.state is not State.POLICY:
             return
-        if self._skip:
-            self._skip -= 1
+        if self._settling:
+            self._settling -= 1
             self._wall, self._cpu, self._missed = time.monotonic(), time.process_time(), node.missed
             return
-        last = (node.ticks - 1) % len(node.durations)
-        self.durations[self.ticks] = node.durations[last]
-        self.ticks += 1
-        if self.ticks % LOOK_EVERY == 0:
-            self.missed = node.missed - self._missed
-            self.spent = time.monotonic() - self._wall, time.process_time() - self._cpu
-            self.seconds.append(node.clock.now())
-            memory = memory_mb()
-            self.resident = memory.resident
-            self.megabytes.append(memory.private)
+        ticks = min(LOOK_EVERY, len(self.durations) - self.ticks)
+        newest = np.arange(node.ticks - LOOK_EVERY, node.ticks)[:ticks]
+        self.durations[self.ticks : self.ticks + ticks] = node.durations.take(newest, mode="wrap")
+        self.ticks += ticks
+        self.missed = node.missed - self._missed
+        self.spent = time.monotonic() - self._wall, time.process_time() - self._cpu
+        self.seconds.append(node.clock.now())
+        memory = memory_mb()
+        self.resident = memory.resident
+        self.megabytes.append(memory.private)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures, or nothing where the policy ran for less than `LOOK_EVERY` ticks."""

@@ -49,7 +49,7 @@ def to_body(quat: Array, vector_w: Array) -> Array:
 def projected_gravity(quat: Array) -> Array:
     """Return the unit vector of gravity in the body frame, (..., 3); (0, 0, -1) when level."""
     xp = quat.__array_namespace__()
-    w, x, y, z = (quat[..., i] for i in range(4))
+    w, x, y, z = quat[..., 0], quat[..., 1], quat[..., 2], quat[..., 3]
     return join(xp, 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1)
 
 

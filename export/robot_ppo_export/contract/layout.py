@@ -9,12 +9,14 @@ the first value. The vector is the terms in order, each contiguous.
     observation = observer.observe(inputs)            # (1024, layout.size) float32
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.terms import TERMS, Inputs
 from robot_ppo_export.errors import InputError
 
@@ -54,6 +56,9 @@ class Layout:
         """Resolve the terms by name; an unknown one is an `InputError` with the list."""
         self.specs = specs
         self.slices: dict[str, slice] = {}
+        self.plan: list[tuple[Callable[[Inputs], Array], TermSpec, bool, slice]] = []
+        """Of each term its function, its spec, whether that asks for more than the bare value, and
+        its place."""
         self.widths: dict[str, int] = {}
         offset = 0
         for spec in specs:
@@ -68,7 +73,9 @@ class Layout:
                 raise InputError(f"observation: {spec.name}.clip {spec.clip} must be above 0")
             size = TERMS[spec.name].size
             self.widths[spec.name] = width = joints if size == "joints" else int(size)
-            self.slices[spec.name] = slice(offset, offset + width * spec.history)
+            self.slices[spec.name] = place = slice(offset, offset + width * spec.history)
+            worked = spec.clip is not None or spec.scale != 1.0 or spec.history > 1
+            self.plan.append((TERMS[spec.name].function, spec, worked, place))
             offset += width * spec.history
         self.size = offset
 
@@ -139,15 +146,16 @@ class Observer:
         xp = inputs.command.__array_namespace__()
         lead = inputs.command.shape[:-1]
         out = xp.empty((*lead, self.layout.size), dtype=xp.float32)
-        for spec in self.layout.specs:
-            value = TERMS[spec.name].function(inputs)
-            if spec.clip is not None:
-                value = xp.clip(value, -spec.clip, spec.clip)
-            if spec.scale != 1.0:
-                value = value * spec.scale
-            if spec.history > 1:
-                value = self._append(spec.name, value, ids)
-            out[..., self.layout.slices[spec.name]] = value
+        for function, spec, worked, place in self.layout.plan:
+            value = function(inputs)
+            if worked:
+                if spec.clip is not None:
+                    value = xp.clip(value, -spec.clip, spec.clip)
+                if spec.scale != 1.0:
+                    value = value * spec.scale
+                if spec.history > 1:
+                    value = self._append(spec.name, value, ids)
+            out[..., place] = value
         self._fresh[ids] = False
         return out
 

@@ -112,19 +112,26 @@ class Pacer:
         Args:
             beforehand: called `EARLY` before the deadline, where there is still time for it.
         """
-        now = self.clock.now()
-        missed = self._skip(-(-(now - self._next_deadline()) // self.period))
-        self._follow_back(now + self.period * ROUNDING)  # it ran back before the wait
-        if beforehand and now < self._next_deadline() - EARLY:
-            self.clock.sleep_until(self._next_deadline() - EARLY)
+        clock, period, missed = self.clock, self.period, 0
+        now, due = clock.now(), self.start + self.next * period
+        if now > due:
+            missed, due = self._skip(-(-(now - due) // period))
+        if due > now + period * ROUNDING:  # the clock ran back before the wait
+            due = self._follow_back(now + period * ROUNDING)
+        if beforehand and now < due - EARLY:
+            clock.sleep_until(due - EARLY)
             beforehand()
-            self._follow_back(self.clock.now() + EARLY)
-        self.clock.sleep_until(self._next_deadline())
-        now = self.clock.now()
-        self._follow_back(now)  # it ran back during the wait
-        missed += self._skip((now - self._next_deadline()) // self.period)
-        self.deadline = self._next_deadline()
-        self.late = self.clock.now() - self.deadline
+            now = clock.now()
+            if due > now + EARLY:  # it ran back meanwhile
+                due = self._follow_back(now + EARLY)
+        clock.sleep_until(due)
+        now = clock.now()
+        if due > now:  # it ran back during the wait
+            due = self._follow_back(now)
+        if now >= due + period:
+            skipped, due = self._skip((now - due) // period)
+            missed += skipped
+        self.deadline, self.late = due, now - due
         self.missed += missed
         self.next += 1
         return missed
@@ -136,15 +143,13 @@ class Pacer:
         self.clock.sleep_until(due)
         return self.clock.now() >= due
 
-    def _follow_back(self, latest: float) -> None:
-        """Move all deadlines so that the next one is not later than `latest` [s]."""
-        self.start -= max(self._next_deadline() - latest, 0.0)
+    def _follow_back(self, latest: float) -> float:
+        """Move all deadlines so that the next one is at `latest` [s]; return that."""
+        self.start = latest - self.next * self.period
+        return latest
 
-    def _next_deadline(self) -> float:
-        return self.start + self.next * self.period
-
-    def _skip(self, periods: float) -> int:
-        """Give up on that many deadlines, if the number is above zero."""
-        skipped = max(int(periods), 0)
+    def _skip(self, periods: float) -> tuple[int, float]:
+        """Give up on that many deadlines; return how many, and the next one [s]."""
+        skipped = int(periods)
         self.next += skipped
-        return skipped
+        return skipped, self.start + self.next * self.period

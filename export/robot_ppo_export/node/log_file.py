@@ -103,11 +103,6 @@ def head(meta: bytes, events: int, ticks: int, closed: bool) -> bytes:
     return header + CRC.pack(zlib.crc32(meta, zlib.crc32(header))) + meta
 
 
-def number(slots: np.ndarray, count: int) -> None:
-    """Give the newest of `slots`, a ring in memory, its number `count`."""
-    slots["number"][(count - 1) % len(slots)] = count
-
-
 def seal(slots: np.ndarray) -> memoryview:
     """Put the checksums into contiguous `slots`; return their bytes."""
     raw = slots.view(np.uint8).data

@@ -44,12 +44,14 @@ class Monitor:
         """Entries that are on an excursion now."""
         self._level = np.zeros(size, np.int8)
         self._active, self._is_out, self._is_high = (np.zeros(size, bool) for _ in range(3))
+        self._calm = True
+        """Every level is zero."""
 
     def reset(self) -> None:
         """Begin anew with the next observation; what was counted stays."""
         self._level[:] = 0
         self._active[:] = False
-        self.outside = 0
+        self.outside, self._calm = 0, True
 
     def watch(self, observation: np.ndarray) -> list[str]:
         """Take in one observation (size,); return a sentence for excursions worth telling of.
@@ -61,11 +63,15 @@ class Monitor:
         np.less(observation, self.low, out=is_out)
         np.greater(observation, self.high, out=self._is_high)
         np.logical_or(is_out, self._is_high, out=is_out)
+        if self._calm and not np.logical_or.reduce(is_out):
+            return []
         np.add(level, is_out, out=level)
         np.add(level, is_out, out=level)
         np.subtract(level, 1, out=level)
         np.maximum(level, 0, out=level)
-        if not self.outside and level.max() < PATIENCE:
+        highest = np.maximum.reduce(level)
+        self._calm = not highest
+        if not self.outside and highest < PATIENCE:
             return []
         np.minimum(level, PATIENCE, out=level)
         began = np.flatnonzero((level == PATIENCE) & ~self._active)

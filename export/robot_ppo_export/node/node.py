@@ -30,6 +30,7 @@ from robot_ppo_export.node.output import Output
 from robot_ppo_export.node.preflight import SECONDS, Watch
 from robot_ppo_export.node.realtime import quiet_gc
 from robot_ppo_export.node.recorder import Recorder
+from robot_ppo_export.node.requests import NOTHING
 from robot_ppo_export.node.safety import Envelope
 from robot_ppo_export.node.senses import Senses
 from robot_ppo_export.node.situation import blank
@@ -205,13 +206,14 @@ class Node:
         now, machine = self.clock.now(), self.machine
         self.output.heed(machine, now - (self._last or now))
         asked = machine.requests.take()
-        self._flags |= (
-            record.ARM * asked.go
-            | record.STOP * bool(asked.stop)
-            | record.EMERGENCY * bool(asked.emergency)
-            | record.RESET * asked.reset
-            | record.TAKEN_OVER * bool(asked.taken_over)
-        )
+        if asked is not NOTHING:
+            self._flags |= (
+                record.ARM * asked.go
+                | record.STOP * bool(asked.stop)
+                | record.EMERGENCY * bool(asked.emergency)
+                | record.RESET * asked.reset
+                | record.TAKEN_OVER * bool(asked.taken_over)
+            )
         trouble = self._sense(now, missed)
         try:
             machine.advance(now, asked, trouble)

@@ -177,7 +177,7 @@ def _compare(
 ) -> Mismatch | None:
     """Return the first number of tick `t` whose bits differ, or None."""
     for stage in STAGES:
-        old, new = rows[stage][t], again.columns[stage][0]
+        old, new = rows[stage][t], again.slots[stage][0]
         if old.tobytes() == new.tobytes():
             continue
         a, b = np.atleast_1d(old), np.atleast_1d(new)

@@ -1,6 +1,7 @@
 """What people ask of a running node. Set from any thread or signal handler, taken by the tick."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(slots=True)
@@ -21,11 +22,14 @@ class Requests:
     """What the watchdog says that it did."""
 
     def take(self) -> "Requests":
-        """Return what was asked, and forget it.
+        """Return what was asked, and forget it; `NOTHING` where nothing was, nearly always.
 
         Field by field, because a signal may come in between: it is then in this tick's or in the
         next one's, and never in neither.
         """
+        asked = self.go or self.reset or self.stop or self.emergency or self.taken_over
+        if not asked and self.end is None:
+            return NOTHING
         taken = Requests()
         for name in self.__slots__:
             value, blank = getattr(self, name), getattr(taken, name)
@@ -33,3 +37,7 @@ class Requests:
                 setattr(taken, name, value)
                 setattr(self, name, blank)
         return taken
+
+
+NOTHING: Final = Requests()
+"""Nobody asked for anything. Not to be changed."""

@@ -8,6 +8,8 @@ The first guard that says damp ends the tick: the node goes to damping and names
 The guards themselves are in guards.py.
 """
 
+import math
+
 import numpy as np
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
@@ -20,6 +22,7 @@ BY_NUMBER = ("finite_state", "joint_position", "joint_velocity")
 """State guards that hold each measured number against bounds of its own: one comparison clears
 them all, in a fifth of the time. Where it does not, they run and say which and how far."""
 CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in BY_NUMBER)
+# The target guards are cleared in the same way, and all together: none of them runs then.
 
 
 class Envelope:
@@ -30,12 +33,16 @@ class Envelope:
         self.bounds = Bounds(robot, limits or robot.safety)
         self.joint_names = robot.joint_names
         self._above, self._within = (np.zeros(self.bounds.floor.shape, bool) for _ in range(2))
+        shape = self.bounds.target_floor.shape
+        self._judged, self._damping = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
+        self._target, self._step, self._torque = self._judged
+        self._not_below, self._inside = (np.zeros(shape, bool) for _ in range(2))
         self.reset()
 
     def reset(self) -> None:
         """Forget what was counted."""
         self.counts = [[0] * len(Outcome) for _ in GUARDS]
-        """How often each guard came to each outcome."""
+        """How often each guard came to each outcome but `PASS`, which is not counted."""
         self.last: list[Verdict | None] = [None] * len(GUARDS)
         """The last verdict of each guard; None while it was cleared without running."""
         self.worst: list[Verdict | None] = [None] * len(GUARDS)
@@ -51,7 +58,7 @@ class Envelope:
 
     def check_target(self, situation: Situation) -> str | None:
         """Bring the target inside the envelope; return why the robot must be damped, or None."""
-        return self._check(NUMBERED_TARGET, situation)
+        return None if self._clear_target(situation) else self._check(NUMBERED_TARGET, situation)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -76,15 +83,35 @@ class Envelope:
         np.logical_and(self._above, self._within, out=self._within)
         return bool(np.logical_and.reduce(self._within))
 
+    def _clear_target(self, s: Situation) -> bool:
+        """Return whether all target guards pass, in the arithmetic that each of them does."""
+        bounds, state = self.bounds, s.measured.state
+        if s.missed >= bounds.limits.hold_after_missed:
+            return False
+        # A sum is finite only where every number is; one that overflows is left to the guards.
+        if not math.isfinite(np.add.reduce(s.observation) + np.add.reduce(s.action)):
+            return False
+        self._target[:] = s.target
+        np.subtract(s.target, s.previous, out=self._step)
+        np.subtract(s.target, state.joint_pos, out=self._torque)
+        np.multiply(s.kp, self._torque, out=self._torque)
+        np.multiply(s.kd, state.joint_vel, out=self._damping)
+        np.subtract(self._torque, self._damping, out=self._torque)
+        np.greater_equal(self._judged, bounds.target_floor, out=self._not_below)
+        np.less_equal(self._judged, bounds.target_ceiling, out=self._inside)
+        np.logical_and(self._not_below, self._inside, out=self._inside)
+        return bool(np.logical_and.reduce(self._inside, axis=None))
+
     def _check(self, guards: tuple[tuple[int, Guard], ...], situation: Situation) -> str | None:
         bounds, last, counts = self.bounds, self.last, self.counts
         for i, guard in guards:
             last[i] = verdict = guard.check(bounds, situation)
-            counts[i][verdict[0]] += 1
-            if verdict[0]:
+            outcome = verdict.outcome
+            if outcome:
+                counts[i][outcome] += 1
                 self.fired |= 1 << i
                 self._keep_worst(i, verdict)
-                if verdict.outcome is Outcome.DAMP:
+                if outcome is Outcome.DAMP:
                     return self._explain(guard, verdict, situation)
         return None
 

@@ -3,8 +3,8 @@
 import enum
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
@@ -22,8 +22,8 @@ class Outcome(enum.IntEnum):
     DAMP = 2
 
 
-class Verdict(NamedTuple):
-    """What one guard found."""
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What one guard found. A Struct, because a dozen are made per tick."""
 
     outcome: Outcome
     value: float
@@ -115,3 +115,14 @@ class Bounds:
         floor.state.joint_vel[:], ceiling.state.joint_vel[:] = -self.velocity, self.velocity
         self.floor, self.ceiling = floor.flat, ceiling.flat
         """Of every measured number: being within is what three of the guards ask."""
+        step = np.full_like(self.low, _rounded_down(limits.max_target_step))
+        self.target_floor = np.stack((self.low, -step, -self.torque))
+        self.target_ceiling = np.stack((self.high, step, self.torque))
+        """(3, joints) of the target [rad], of its change in a tick [rad] and of the torque that it
+        implies [N m]"""
+
+
+def _rounded_down(limit: float) -> np.float32:
+    """Return the highest float32 that is not above `limit`."""
+    nearest = np.float32(limit)
+    return np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > limit else nearest
