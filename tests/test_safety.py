@@ -405,6 +405,43 @@ def test_the_quick_comparison_clears_exactly_what_its_guards_pass(changes):
         assert envelope._clear(s) == slow
 
 
+scalars = {
+    "step": st.floats(-0.1, 2 * LIMITS.max_clock_step),
+    "age": st.floats(0, 2 * LIMITS.stale_after),
+    "imu_repeats": st.integers(0, 2 * LIMITS.frozen_ticks),
+    "joint_repeats": st.integers(0, 2 * LIMITS.frozen_ticks),
+    "missed": st.integers(0, 2 * LIMITS.max_missed_deadlines),
+    "others": st.integers(0, 1),
+    "voltage": st.sampled_from([math.nan, 0.0, 15.0, 20.0, 29.0]),
+    "temperature": st.sampled_from([math.nan, 40.0, 200.0]),
+    "angle": st.floats(0, 1.1 * LIMITS.max_tilt),
+    "norm": st.floats(0.9, 1.1),
+    "rate": st.floats(0, 1.5 * LIMITS.max_angular_rate),
+    "nan": st.sampled_from(["step", "age"]),
+}
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.data())
+def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
+    limits = msgspec.structs.replace(LIMITS, min_voltage=21.0)
+    s, bounds, parts = calm(), Bounds(robot(), limits), Health(J)
+    chosen = data.draw(st.lists(st.sampled_from([*scalars]), max_size=3, unique=True))
+    values = {name: data.draw(scalars[name]) for name in chosen}
+    state = s.measured.state
+    state.base_quat[:] = values.get("norm", 1.0) * quat(values.get("angle", 0.0))
+    state.base_ang_vel[1] = values.get("rate", 0.0)
+    parts.motor_temperature[3] = values.get("temperature", math.nan)
+    s.health.update(parts)
+    for name in set(values) - {"norm", "angle", "rate", "temperature", "nan"}:
+        setattr(s, name, values[name])
+    if "nan" in values:
+        setattr(s, values["nan"], math.nan)
+    verdicts = [g.check(bounds, s) for _, g in safety.CLEARED]
+    passed = all(verdict.outcome is Outcome.PASS for verdict in verdicts)
+    assert guards.calm(bounds, s) == (passed and s.health.unsaid)
+
+
 entries = st.sampled_from(["observation", "action", "target", "previous", "kp", "kd", "q", "dq"])
 
 

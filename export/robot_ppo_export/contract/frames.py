@@ -17,11 +17,13 @@ def join(xp: Any, *parts: Array) -> Array:
     Of many robots, each component lies contiguous in memory, which is what arithmetic by
     components wants.
     """
-    lead = parts[0].shape
-    out = xp.empty((len(parts), *lead), dtype=parts[0].dtype)
+    lead, dtype = parts[0].shape, parts[0].dtype
+    if not lead:  # one robot
+        return xp.asarray(parts, dtype=dtype)
+    out = xp.empty((len(parts), *lead), dtype=dtype)
     for i, part in enumerate(parts):
         out[i, ...] = part
-    return xp.moveaxis(out, 0, -1) if lead else out
+    return xp.moveaxis(out, 0, -1)
 
 
 def cross(a: Array, b: Array) -> Array:
