@@ -23,7 +23,7 @@ def join(xp: Any, *parts: Array) -> Array:
     out = xp.empty((len(parts), *lead), dtype=dtype)
     for i, part in enumerate(parts):
         out[i, ...] = part
-    return xp.moveaxis(out, 0, -1)
+    return out.T if len(lead) == 1 else xp.moveaxis(out, 0, -1)
 
 
 def cross(a: Array, b: Array) -> Array:
