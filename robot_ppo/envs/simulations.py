@@ -5,7 +5,7 @@
         ...
 
 MuJoCo times the stages of every physics step, two dozen looks at the clock each, for a profiler
-that only its viewer shows: 4 % of a step of the Go2, 13 % of one of HalfCheetah. It is a global of
+that only its viewer shows: 4 % of a step of the Go2, 12 % of one of HalfCheetah. It is a global of
 the library, so `data.timer` stays zero in the whole process once a batch has been made.
 """
 
@@ -41,7 +41,10 @@ def create(model: mujoco.MjModel, n: int, threads: int, persistent: bool = False
 
 @contextlib.contextmanager
 def stopwatch() -> Iterator[None]:
-    """Let MuJoCo time its stages meanwhile, as it does in programs that know nothing of us."""
+    """Let MuJoCo time its stages meanwhile, as it does in programs that know nothing of us.
+
+    It is then as it was before, so make no batch meanwhile: that one would be timed as well.
+    """
     timer, default = _timer()
     before = None if timer is None else timer.value
     _set_stopwatch(default)

@@ -196,7 +196,7 @@ def voltage(bounds: Bounds, s: Situation) -> Verdict:
 def calm(bounds: Bounds, s: Situation) -> bool:
     """Return whether every guard above passes that judges the robot as a whole.
 
-    It asks what they ask, in the same arithmetic, in a sixth of the time; a test holds it to them.
+    It asks what they ask, in the same arithmetic, in a third of the time; a test holds it to them.
     A robot that says how its parts are is left to the guards.
     """
     limits, state = bounds.limits, s.measured.state

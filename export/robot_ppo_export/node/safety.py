@@ -21,7 +21,7 @@ NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
 BY_NUMBER = ("finite_state", "joint_position", "joint_velocity")
 """State guards that hold each measured number against bounds of its own. One comparison clears
 them, another all target guards, and `guards.calm` the other state guards: so nearly every tick
-passes, in a fifth of the time. Where it does not, they run and say which and how far."""
+passes, in less than half of the time. Where it does not, they run and say which and how far."""
 CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in BY_NUMBER)
 
 
