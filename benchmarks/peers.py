@@ -25,8 +25,9 @@ from rich.table import Table
 import robot_ppo
 from benchmarks import learners
 from benchmarks.learners import Iterate
-from robot_ppo import bench, bench_gym, config, registration
+from robot_ppo import bench, bench_gym, config
 from robot_ppo.config import Config
+from robot_ppo.envs import registration
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 

@@ -9,6 +9,6 @@ import importlib.util
 __version__ = "0.1.0"
 
 if importlib.util.find_spec("gymnasium") is not None:
-    from robot_ppo import registration
+    from robot_ppo.envs import registration
 
     registration.register()

@@ -23,19 +23,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from robot_ppo import assets, config, export
+from robot_ppo import config, export, project
 from robot_ppo.bench_gym import bench_gym
-from robot_ppo.envs import robot_env, simulations
+from robot_ppo.envs.robot import robot_env
+from robot_ppo.evaluation import evaluate, scorecard
 from robot_ppo.ppo.networks import Actor
-from robot_ppo.training import evaluate, scorecard
+from robot_ppo.sim import batches
 from robot_ppo.training.checkpoint import Checkpoints, load
 from robot_ppo.training.train import Trainer
 from robot_ppo_export import to_onnx
 from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
-from robot_ppo_export.node import bench as node_bench
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.app import node_bench
 
 TASK = "go2_walk"
 SHIPPED = "tests/golden/go2_walk.onnx"
@@ -75,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 def shipped_policy() -> Path:
     """Return the policy that ships with a checkout."""
-    path = assets.root() / SHIPPED
+    path = project.root() / SHIPPED
     if not path.is_file():
         raise InputError(f"{path}: missing; this figure is measured from a checkout of the project")
     return path
@@ -93,13 +94,13 @@ class _Raw:
 
     def __init__(self, env: robot_env.RobotEnv) -> None:
         self.env = env
-        self.batch = simulations.create(env.engine.model, env.num_envs, env.engine.batch.nthread)
+        self.batch = batches.create(env.engine.model, env.num_envs, env.engine.batch.nthread)
         self._ctrl, self._targets = self.batch.bind("ctrl"), env.engine.batch.bind("ctrl")
 
     def seconds(self) -> float:
         """Return the time of one control step from the environment's present states [s]."""
         self.batch.state[:], self._ctrl[:] = self.env.engine.batch.state, self._targets
-        with simulations.stopwatch():
+        with batches.stopwatch():
             begin = time.perf_counter()
             self.batch.step(nstep=self.env.engine.substeps)
             return time.perf_counter() - begin
@@ -243,7 +244,7 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     settings = config.load(TASK)
     torch.manual_seed(0)
     task = config.robot_task(settings, "this bench")
-    robot = assets.load_robot(task.robot)
+    robot = project.load_robot(task.robot)
     size = Layout(task.observation, len(robot.joints)).size
     actor = Actor(size, len(robot.joints), settings.networks)
     observation = np.random.default_rng(0).normal(0, 3, (count, size))

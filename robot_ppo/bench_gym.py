@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robot_ppo.envs import simulations
-from robot_ppo.envs.gym_env import MujocoVectorEnv
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+from robot_ppo.sim import batches
 from robot_ppo_export.errors import InputError
 
 TASKS = ("HalfCheetah-v5", "Humanoid-v5")
@@ -33,7 +33,7 @@ def bench_gym(rounds: int = 7, steps: int = 100) -> dict[str, Any]:
 
 def _compare(task: str, rounds: int, steps: int) -> dict[str, Any]:
     ours = MujocoVectorEnv(task, SIMULATIONS, seed=0)
-    with simulations.stopwatch():  # the processes of "async" begin with what they find
+    with batches.stopwatch():  # the processes of "async" begin with what they find
         theirs = {way: gymnasium.make_vec(task, SIMULATIONS, way) for way in ("sync", "async")}
     ours.action_space.seed(0)
     actions = [ours.action_space.sample() for _ in range(steps)]
@@ -42,7 +42,7 @@ def _compare(task: str, rounds: int, steps: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in ("ours", *theirs)}
     for _ in range(rounds + 1):
         times["ours"].append(_seconds(ours, actions))
-        with simulations.stopwatch():
+        with batches.stopwatch():
             for way, env in theirs.items():
                 times[way].append(_seconds(env, actions))
     for env in (ours, *theirs.values()):

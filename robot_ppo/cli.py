@@ -108,14 +108,14 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(_: argparse.Namespace) -> None:
-    from robot_ppo import assets
-    from robot_ppo.envs.gym_tasks import TASKS
+    from robot_ppo import project
+    from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 
     for title, names in (
-        ("robots", assets.robot_names()),
-        ("tasks", assets.task_names()),
+        ("robots", project.robot_names()),
+        ("tasks", project.task_names()),
         ("tasks of Gymnasium", [*TASKS, "gym:ID (any other with Box spaces)"]),
-        ("presets", assets.preset_names()),
+        ("presets", project.preset_names()),
     ):
         print(f"{title}: {', '.join(names)}")
 
@@ -145,11 +145,11 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(a: argparse.Namespace) -> None:
-    from robot_ppo.training import runs
+    from robot_ppo.training import run_folder
 
     out = a.out or Path("runs") / re.sub(r"[:/]", "-", a.task)
     flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
-    runs.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
+    run_folder.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
@@ -163,7 +163,7 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
 
 
 def _doctor(a: argparse.Namespace) -> None:
-    from robot_ppo.training import doctor
+    from robot_ppo.diagnostics import doctor
 
     doctor.run(a.run_folder, a.json)
 
@@ -187,12 +187,12 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
 
 
 def _eval(a: argparse.Namespace) -> None:
-    from robot_ppo.training import returns, scorecard
+    from robot_ppo.evaluation import gym_evaluation, scorecard
 
-    if returns.is_run(a.policy):
+    if gym_evaluation.is_run(a.policy):
         if a.plot:
             raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot is for robots")
-        returns.run(a.policy, a.json, a.quick, a.threads, a.seed)
+        gym_evaluation.run(a.policy, a.json, a.quick, a.threads, a.seed)
         return
     scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
 
@@ -250,7 +250,7 @@ def _play(a: argparse.Namespace) -> None:
 
 
 def _add_sim(commands: argparse._SubParsersAction) -> None:
-    from robot_ppo_export.node.drivers.udp_protocol import DEFAULT_PORT
+    from robot_ppo_node.drivers.udp.udp_protocol import DEFAULT_PORT
 
     p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, over UDP or DDS.")
     p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
@@ -262,10 +262,10 @@ def _add_sim(commands: argparse._SubParsersAction) -> None:
 
 
 def _sim(a: argparse.Namespace) -> None:
-    from robot_ppo import robot_server
+    from robot_ppo.sim import server
 
-    place = robot_server.Place(a.transport, a.port, a.interface, a.domain)
-    robot_server.serve(a.robot, place, a.seconds)
+    place = server.Place(a.transport, a.port, a.interface, a.domain)
+    server.serve(a.robot, place, a.seconds)
 
 
 def _add_log(commands: argparse._SubParsersAction) -> None:

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import torch
 
-from robot_ppo import assets
+from robot_ppo import project
 from robot_ppo.config import Config, Terminations, robot_task
-from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
@@ -75,7 +75,7 @@ def build_contract(
 ) -> Contract:
     """Return what the policy assumes."""
     task = robot_task(config, "a policy file")
-    robot = assets.load_robot(task.robot)
+    robot = project.load_robot(task.robot)
     normalizer = actor.normalizer
     return Contract(
         task=task.name,
@@ -125,7 +125,7 @@ def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
 def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     """Return what the deterministic policy sees in its training world, by a rollout of its own."""
     task = robot_task(config, "a policy file")
-    robot = assets.load_robot(task.robot)
+    robot = project.load_robot(task.robot)
     env = RobotEnv(task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
     seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
@@ -139,7 +139,7 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
 def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
     """Return one episode's first ticks, by the training environment and the training network."""
     task = robot_task(config, "a policy file")
-    robot = assets.load_robot(task.robot)
+    robot = project.load_robot(task.robot)
     # Even a policy that falls gives one unbroken trace.
     endless = msgspec.structs.replace(
         task, terminations=Terminations(tilt=math.inf, base_height=-math.inf)
@@ -175,7 +175,7 @@ def _git_commit() -> str:
 
     A repository around an installed copy is somebody else's, and says nothing about the code.
     """
-    root = assets.root()
+    root = project.root()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import onnx
 
-from robot_ppo_export import golden, seal, to_onnx
+from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract import spec, strict
 from robot_ppo_export.contract.action import ActionSpec
@@ -187,9 +187,9 @@ def policy_bytes() -> bytes:
 def resealed(change) -> bytes:
     """The policy file after `change(model)`, with a seal that holds: tampering by an expert."""
     model = onnx.ModelProto.FromString(policy_bytes())
-    entry(model, seal.KEY).value = seal.BLANK
+    entry(model, checksum.KEY).value = checksum.BLANK
     change(model)
-    return seal.seal(model.SerializeToString(deterministic=True))
+    return checksum.seal(model.SerializeToString(deterministic=True))
 
 
 def entry(model: onnx.ModelProto, key: str) -> onnx.StringStringEntryProto:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from robot_ppo_export.contract.state import zeros
-from robot_ppo_export.node.drivers.dds_config import free_domain as free_domain
+from robot_ppo_node.drivers.dds.dds_config import free_domain as free_domain
 
 
 def within(seconds, condition):

@@ -6,14 +6,14 @@ import math
 import msgspec
 import numpy as np
 
-from robot_ppo import assets, config
+from robot_ppo import config, project
 from robot_ppo.config import Commands, Config, Gait, Pushes, Reset, Task, Terminations
-from robot_ppo.envs import model
-from robot_ppo.envs.engine import Engine
-from robot_ppo.envs.gait import Schedule
-from robot_ppo.envs.randomization import TABLE
-from robot_ppo.envs.robot_env import RobotEnv
-from robot_ppo.envs.world import World
+from robot_ppo.envs.robot.gait import Schedule
+from robot_ppo.envs.robot.randomization import TABLE
+from robot_ppo.envs.robot.robot_env import RobotEnv
+from robot_ppo.envs.robot.world import World
+from robot_ppo.robot_model import variants
+from robot_ppo.sim.engine import Engine
 
 TASK = "go2_walk"
 
@@ -50,7 +50,7 @@ FIELDS = tuple(dict.fromkeys(f for entry in TABLE.values() for f in entry.fields
 
 @functools.cache
 def robot():
-    return assets.load_robot("go2")
+    return project.load_robot("go2")
 
 
 @functools.cache
@@ -103,11 +103,11 @@ def random_actions(steps: int, n: int, seed: int = 0, size: float = 0.5) -> np.n
 
 @functools.cache
 def xml():
-    return assets.robot_folder("go2") / robot().model
+    return project.robot_folder("go2") / robot().model
 
 
 def train_model(timestep: float = 0.01, max_delay: float = 0.04):
-    return model.train_model(robot(), xml(), timestep, max_delay)
+    return variants.train_model(robot(), xml(), timestep, max_delay)
 
 
 def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs) -> Engine:

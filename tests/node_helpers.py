@@ -23,14 +23,15 @@ from robot_ppo_export.contract.contract import (
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState, zeros
 from robot_ppo_export.contract.terms import Inputs, gait_phase
-from robot_ppo_export.node import guards, recorder, safety, selftest
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.situation import Outcome, Verdict
-from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.log import recorder
+from robot_ppo_node.node import Node
+from robot_ppo_node.safety import envelope, guards, self_test
+from robot_ppo_node.safety.tick_state import Outcome, Verdict
 
 ROOT = Path(__file__).parent.parent
 PERIOD = 0.02
@@ -236,9 +237,9 @@ def deaf(monkeypatch, name: str) -> None:
         for g in guards.GUARDS
     )
     count, numbered = len(guards.STATE_GUARDS), tuple(enumerate(changed))
-    monkeypatch.setattr(selftest, "GUARDS", changed)
-    monkeypatch.setattr(selftest, "STATE_GUARDS", changed[:count])
-    monkeypatch.setattr(safety, "NUMBERED_STATE", numbered[:count])
-    monkeypatch.setattr(safety, "NUMBERED_TARGET", numbered[count:])
-    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in safety.BY_NUMBER)
-    monkeypatch.setattr(safety, "CLEARED", cleared)
+    monkeypatch.setattr(self_test, "GUARDS", changed)
+    monkeypatch.setattr(self_test, "STATE_GUARDS", changed[:count])
+    monkeypatch.setattr(envelope, "NUMBERED_STATE", numbered[:count])
+    monkeypatch.setattr(envelope, "NUMBERED_TARGET", numbered[count:])
+    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in envelope.BY_NUMBER)
+    monkeypatch.setattr(envelope, "CLEARED", cleared)

@@ -20,7 +20,7 @@ from contract_helpers import entry
 from fuzz_helpers import mutate
 from policy_meanings import MEANINGS
 
-from robot_ppo_export import golden, seal
+from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract.state import SIGNAL_NAMES
 from robot_ppo_export.policy import TOLERANCE
 
@@ -231,8 +231,8 @@ class Mutator:
         return self.resealed(model)
 
     def resealed(self, model: onnx.ModelProto) -> bytes:
-        entry(model, seal.KEY).value = seal.BLANK
-        return seal.seal(model.SerializeToString(deterministic=True))
+        entry(model, checksum.KEY).value = checksum.BLANK
+        return checksum.seal(model.SerializeToString(deterministic=True))
 
 
 MARK = "a number was here"

@@ -16,7 +16,7 @@ import numpy as np
 from node_helpers import ROOT, policy_file, rest_pose, robot
 
 from robot_ppo_export.contract.state import SIGNALS, zeros
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
 
 STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
 """Where runs leave their logs."""
@@ -81,7 +81,7 @@ class Robot:
 
 
 def command_line(*arguments) -> list[str]:
-    return [sys.executable, "-m", "robot_ppo_export.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "robot_ppo_node.app.cli", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

@@ -3,13 +3,14 @@
 import gymnasium
 import pytest
 
-from robot_ppo import assets, registration
+from robot_ppo import project
+from robot_ppo.envs import registration
 from robot_ppo_export.errors import InputError
 
 KINDS = {
-    "robot": (assets.robot_folder, assets.robot_names, "go2", "goo2"),
-    "task": (assets.task_path, assets.task_names, "go2_walk", "go2_wlk"),
-    "preset": (assets.preset_path, assets.preset_names, "default", "defualt"),
+    "robot": (project.robot_folder, project.robot_names, "go2", "goo2"),
+    "task": (project.task_path, project.task_names, "go2_walk", "go2_wlk"),
+    "preset": (project.preset_path, project.preset_names, "default", "defualt"),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -41,24 +42,24 @@ def test_a_name_is_never_a_path(kind, name):
 
 
 def test_the_lists_are_what_the_folders_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "root", lambda: tmp_path)
-    assert (assets.robot_names(), assets.task_names(), assets.preset_names()) == ([], [], [])
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
+    assert (project.robot_names(), project.task_names(), project.preset_names()) == ([], [], [])
     (tmp_path / "robots" / "b").mkdir(parents=True)
     (tmp_path / "robots" / "b" / "robot.yaml").touch()
     (tmp_path / "robots" / "a").mkdir()  # a folder without a robot.yaml is no robot
     (tmp_path / "configs" / "tasks").mkdir(parents=True)
     (tmp_path / "configs" / "tasks" / "run.yaml").touch()
     (tmp_path / "configs" / "tasks" / "notes.txt").touch()
-    assert (assets.robot_names(), assets.task_names()) == (["b"], ["run"])
+    assert (project.robot_names(), project.task_names()) == (["b"], ["run"])
     with pytest.raises(InputError, match=r"unknown task 'walk'\. Known: run"):
-        assets.task_path("walk")
+        project.task_path("walk")
 
 
 def test_in_a_wheel_the_assets_are_inside_the_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "_PACKAGE", tmp_path / "robot_ppo")
-    assert assets.root() == tmp_path
+    monkeypatch.setattr(project, "_PACKAGE", tmp_path / "robot_ppo")
+    assert project.root() == tmp_path
     (tmp_path / "robot_ppo" / "_assets").mkdir(parents=True)
-    assert assets.root() == tmp_path / "robot_ppo" / "_assets"
+    assert project.root() == tmp_path / "robot_ppo" / "_assets"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,6 @@ def test_every_task_is_registered_with_gymnasium_and_registering_again_changes_n
     import robot_ppo  # noqa: F401
 
     before = dict(gymnasium.registry)
-    assert {registration.env_id(task) for task in assets.task_names()} <= set(before)
+    assert {registration.env_id(task) for task in project.task_names()} <= set(before)
     registration.register()
     assert gymnasium.registry == before

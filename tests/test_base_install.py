@@ -9,8 +9,8 @@ import pytest
 from node_helpers import ROOT
 from process_helpers import free_port
 
-from robot_ppo_export.node import log_file
-from robot_ppo_export.node.drivers.dds_config import free_domain
+from robot_ppo_node.drivers.dds.dds_config import free_domain
+from robot_ppo_node.log import log_file
 
 ROBOT_SIDE = ROOT / ".venv-node" / "bin"
 """The install of `make test-node`: Python 3.10 by default, nothing of the workstation."""

@@ -8,7 +8,7 @@ import threading
 import pytest
 from test_train import BATCH, column, result
 
-from robot_ppo.training.board import Board
+from robot_ppo.training.tensorboard_writer import Board
 
 gfile = pytest.importorskip("tensorboard.compat.tensorflow_stub.io.gfile")
 

@@ -12,9 +12,9 @@ from env_helpers import train_arguments
 from node_helpers import ROOT
 
 import robot_ppo
-from robot_ppo import assets, cli
-from robot_ppo.envs.gym_tasks import TASKS
-from robot_ppo.training import evaluate
+from robot_ppo import cli, project
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+from robot_ppo.evaluation import evaluate
 
 COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "log", "bench")
 
@@ -96,10 +96,10 @@ def test_list_names_robots_tasks_and_presets(capsys):
     assert cli.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        f"robots: {', '.join(assets.robot_names())}",
-        f"tasks: {', '.join(assets.task_names())}",
+        f"robots: {', '.join(project.robot_names())}",
+        f"tasks: {', '.join(project.task_names())}",
         f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other with Box spaces)",
-        f"presets: {', '.join(assets.preset_names())}",
+        f"presets: {', '.join(project.preset_names())}",
     ]
     assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[3]
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from node_helpers import PERIOD, BusyClock, rig
 
-from robot_ppo_export.node import clock as clocks
-from robot_ppo_export.node import watchdog
-from robot_ppo_export.node.clock import EARLY, MonotonicClock, Pacer, SteppedClock
-from robot_ppo_export.node.states import State
+from robot_ppo_node import clock as clocks
+from robot_ppo_node.clock import EARLY, MonotonicClock, Pacer, SteppedClock
+from robot_ppo_node.control.states import State
+from robot_ppo_node.safety import watchdog
 
 
 def test_missed_periods_are_skipped_and_counted_never_made_up():

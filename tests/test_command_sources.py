@@ -15,23 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_helpers import PERIOD, ROOT, rig
 
-from robot_ppo_export import cli
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.commands import (
+from robot_ppo_node.app import cli
+from robot_ppo_node.commands import (
     COMMAND_TIMEOUT,
     Chosen,
     FixedCommand,
     Keyboard,
-    udp_frames,
+    command_frames,
 )
-from robot_ppo_export.node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
-from robot_ppo_export.node.commands.choose import choose
-from robot_ppo_export.node.commands.gamepad import Gamepad, open_device
-from robot_ppo_export.node.commands.udp import CommandSender, UdpCommands, address
-from robot_ppo_export.node.commands.udp_frames import BODY, DroppedError, Order
-from robot_ppo_export.node.drivers.base import Connection
-from robot_ppo_export.node.drivers.unitree_remote import Remote, RemoteCommands
-from robot_ppo_export.node.states import State
+from robot_ppo_node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
+from robot_ppo_node.commands.choose import choose
+from robot_ppo_node.commands.command_frames import BODY, DroppedError, Order
+from robot_ppo_node.commands.gamepad import Gamepad, open_device
+from robot_ppo_node.commands.udp_commands import CommandSender, UdpCommands, address
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Connection
+from robot_ppo_node.drivers.unitree.unitree_remote import Remote, RemoteCommands
 
 BOUNDS = np.array([[-0.5, 1.0], [-0.3, 0.4], [-0.7, 0.7]], np.float32)
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -284,11 +284,11 @@ def order(stamp=NOW, command=(0.5, -0.25, 1.0), stop=False):
 @pytest.mark.parametrize("stop", [False, True])
 def test_an_order_comes_back(key, stop):
     given = order(command=(0, 0, 0), stop=True) if stop else order()
-    assert udp_frames.decode(udp_frames.encode(given, key), key) == given
+    assert command_frames.decode(command_frames.encode(given, key), key) == given
 
 
 def test_the_datagram_is_the_documented_one():
-    data = udp_frames.encode(order(stop=True), KEY)
+    data = command_frames.encode(order(stop=True), KEY)
     assert len(data) == 28 + 32
     assert struct.unpack_from("<4sBBHQfff", data) == (b"RPCM", 1, 1, 0, NOW, 0.5, -0.25, 1.0)
     text = (ROOT / "docs" / "commands.md").read_text()
@@ -298,7 +298,7 @@ def test_the_datagram_is_the_documented_one():
 
 def test_hmac_is_that_of_the_standard():
     """Test case 2 of RFC 4231."""
-    tag = udp_frames._tag(b"what do ya want for nothing?", b"Jefe")
+    tag = command_frames._tag(b"what do ya want for nothing?", b"Jefe")
     assert tag.hex() == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
 
 
@@ -306,32 +306,32 @@ def test_hmac_is_that_of_the_standard():
     ("data", "reason"),
     [
         (b"", "length"),
-        (udp_frames.encode(order(), None), "length"),
-        (udp_frames.encode(order(), OTHER), "not authentic"),
-        (udp_frames.encode(order(), KEY)[:-1] + b"\0", "not authentic"),
-        (udp_frames.encode(order(command=(np.nan, 0, 0)), KEY), "not a number"),
+        (command_frames.encode(order(), None), "length"),
+        (command_frames.encode(order(), OTHER), "not authentic"),
+        (command_frames.encode(order(), KEY)[:-1] + b"\0", "not authentic"),
+        (command_frames.encode(order(command=(np.nan, 0, 0)), KEY), "not a number"),
     ],
 )
 def test_what_is_not_an_order_is_dropped_with_its_reason(data, reason):
     with pytest.raises(DroppedError, match=reason):
-        udp_frames.decode(data, KEY)
+        command_frames.decode(data, KEY)
 
 
 @pytest.mark.parametrize(("at", "value"), [(0, 0), (4, 2), (5, 2), (5, 3), (6, 1)])
 def test_a_head_that_is_not_ours_is_dropped_although_it_is_authentic(at, value):
-    body = bytearray(udp_frames.encode(order(), KEY)[: BODY.size])
+    body = bytearray(command_frames.encode(order(), KEY)[: BODY.size])
     body[at] = value
     with pytest.raises(DroppedError, match="not a command"):
-        udp_frames.decode(bytes(body) + udp_frames._tag(bytes(body), KEY), KEY)
+        command_frames.decode(bytes(body) + command_frames._tag(bytes(body), KEY), KEY)
 
 
 @settings(max_examples=1000, deadline=None)
 @given(st.integers(0, 59), st.integers(1, 255))
 def test_no_changed_byte_is_authentic(at, change):
-    data = bytearray(udp_frames.encode(order(), KEY))
+    data = bytearray(command_frames.encode(order(), KEY))
     data[at] ^= change
     with pytest.raises(DroppedError, match="not authentic"):
-        udp_frames.decode(bytes(data), KEY)
+        command_frames.decode(bytes(data), KEY)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -339,7 +339,7 @@ def test_no_changed_byte_is_authentic(at, change):
 def test_any_bytes_are_an_order_or_dropped(data):
     for key in (None, KEY):
         try:
-            found = udp_frames.decode(data, key)
+            found = command_frames.decode(data, key)
         except DroppedError:
             continue
         assert np.isfinite(found.command).all()
@@ -358,7 +358,7 @@ class Wire:
         return self.source.read(now)
 
     def give(self, o, now=0.0, key=KEY):
-        return self.put(udp_frames.encode(o, key), now)
+        return self.put(command_frames.encode(o, key), now)
 
     def close(self):
         self.source.close()
@@ -380,7 +380,7 @@ def test_an_order_is_taken_and_ages_from_its_arrival(wire):
 
 
 def test_a_replayed_datagram_is_dropped_and_does_not_refresh(wire):
-    data = udp_frames.encode(order(), KEY)
+    data = command_frames.encode(order(), KEY)
     wire.put(data, 0.0)
     _, age = wire.put(data, 0.4)
     assert age == pytest.approx(0.4) and wire.source.dropped == {"replayed": 1}
@@ -399,7 +399,7 @@ def test_a_stamp_of_another_time_is_dropped(wire, seconds):
 
 
 def test_a_recording_is_worthless_to_a_restarted_node_after_the_window(wire):
-    data = udp_frames.encode(order(), KEY)
+    data = command_frames.encode(order(), KEY)
     wire.put(data)
     again = Wire()
     again.time = NOW + int(1.01e9)
@@ -435,7 +435,7 @@ def test_a_stop_counts_beside_a_second_sender_whose_clock_is_ahead(wire):
 
 
 def test_a_stop_counts_whatever_command_it_carries(wire):
-    data = udp_frames.encode(order(command=(np.nan,) * 3, stop=True), KEY)
+    data = command_frames.encode(order(command=(np.nan,) * 3, stop=True), KEY)
     wire.put(data)
     assert wire.hands.done == [STOPPED]
 
@@ -445,18 +445,18 @@ def test_a_stop_is_answered_with_its_stamp_and_an_answer_stops_nobody(key):
     wire = Wire(key)
     wire.give(order(stop=True), key=key)
     data = wire.sender._socket.recv(256)
-    assert udp_frames.decode_answer(data, key) == NOW
+    assert command_frames.decode_answer(data, key) == NOW
     wire.put(data)
     assert wire.hands.done == [STOPPED] and wire.source.dropped == {"not a command": 1}
-    for forged in (udp_frames.encode(order(), key), data[:-1] + b"\1", data[:-1]):
+    for forged in (command_frames.encode(order(), key), data[:-1] + b"\1", data[:-1]):
         with pytest.raises(DroppedError):
-            udp_frames.decode_answer(forged, key or KEY)
+            command_frames.decode_answer(forged, key or KEY)
     wire.close()
 
 
 def test_a_flood_of_forged_datagrams_neither_blocks_nor_commands(wire):
     for i in range(500):
-        wire.sender._socket.send(udp_frames.encode(order(NOW + i), OTHER))
+        wire.sender._socket.send(command_frames.encode(order(NOW + i), OTHER))
     _, age = wire.source.read(0.0)
     assert age == np.inf
     assert 0 < wire.source.dropped["not authentic"] <= 64
@@ -548,12 +548,12 @@ def test_beyond_loopback_with_a_key_there_is():
 def test_a_key_is_random_private_and_not_overwritten(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     for path in (a, b):
-        udp_frames.new_key(path)
+        command_frames.new_key(path)
         assert path.stat().st_mode & 0o777 == 0o600
-    assert udp_frames.read_key(a) != udp_frames.read_key(b)
-    assert len(udp_frames.read_key(a)) == 32
+    assert command_frames.read_key(a) != command_frames.read_key(b)
+    assert len(command_frames.read_key(a)) == 32
     with pytest.raises(InputError, match="is there already"):
-        udp_frames.new_key(a)
+        command_frames.new_key(a)
 
 
 @pytest.mark.parametrize("text", ["", "abcd", "no hexadecimal digits", "ab" * 31])
@@ -561,14 +561,14 @@ def test_a_key_that_is_too_short_or_none_is_refused(tmp_path, text):
     (tmp_path / "key").write_text(text)
     (tmp_path / "key").chmod(0o600)
     with pytest.raises(InputError, match="--new-key"):
-        udp_frames.read_key(tmp_path / "key")
+        command_frames.read_key(tmp_path / "key")
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path):
-    udp_frames.new_key(tmp_path / "key")
+    command_frames.new_key(tmp_path / "key")
     (tmp_path / "key").chmod(0o640)
     with pytest.raises(InputError, match="chmod 600"):
-        udp_frames.read_key(tmp_path / "key")
+        command_frames.read_key(tmp_path / "key")
 
 
 @pytest.mark.parametrize("text", ["", "robot", "127.0.0.1:x", "127.0.0.1:70000", "1.2.3", "::1"])
@@ -578,7 +578,7 @@ def test_an_address_that_is_none_is_refused(text):
 
 
 def test_an_address_without_a_port_has_the_usual_one():
-    assert address("10.0.0.1") == ("10.0.0.1", udp_frames.DEFAULT_PORT)
+    assert address("10.0.0.1") == ("10.0.0.1", command_frames.DEFAULT_PORT)
     assert address("10.0.0.1:5") == ("10.0.0.1", 5)
 
 
@@ -629,7 +629,7 @@ def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):
     key = str(tmp_path / "walk.key")
     assert cli.main(["command", "--new-key", key]) == 0
     hands = Hands()
-    source = UdpCommands(hands, port=0, key=udp_frames.read_key(tmp_path / "walk.key"))
+    source = UdpCommands(hands, port=0, key=command_frames.read_key(tmp_path / "walk.key"))
     to = ("--to", f"127.0.0.1:{source.port}")
     assert cli.main(["command", "0.5,0,0", "--seconds", "0.1", *to, "--key", key]) == 0
     assert cli.main(["command", "0.7,0,0", "--seconds", "0.1", *to]) == 0  # without the key

@@ -4,7 +4,7 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo.envs.commands import CommandSource
+from robot_ppo.envs.robot.commands import CommandSource
 
 N, DT = 20_000, 0.02
 RANGES = {"vx": (-0.5, 1.0), "vy": (-0.2, 0.4), "yaw_rate": (0.1, 0.3)}

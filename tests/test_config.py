@@ -7,9 +7,9 @@ import msgspec
 import pytest
 import yaml
 
-from robot_ppo import assets, config
+from robot_ppo import config, project
 from robot_ppo.config.check import check
-from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
@@ -28,10 +28,10 @@ def refused(*overrides, text, **flags):
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A function: a folder of configs/ and a text, which becomes its file mine.yaml."""
-    source = assets.root()
+    source = project.root()
     (tmp_path / "robots").symlink_to(source / "robots")
     shutil.copytree(source / "configs", tmp_path / "configs")
-    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
 
     def ship(folder: str, text: str) -> None:
         (tmp_path / "configs" / folder / "mine.yaml").write_text(text)
@@ -43,25 +43,25 @@ def shipped(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", [*config.task_names(), "gym:Pendulum-v1"])
-@pytest.mark.parametrize("preset", assets.preset_names())
+@pytest.mark.parametrize("preset", project.preset_names())
 def test_every_shipped_task_loads_with_every_preset(task, preset):
     loaded = config.load(task, preset)
     assert loaded.task.name == task
     check(loaded)
 
 
-@pytest.mark.parametrize("task", assets.task_names())
+@pytest.mark.parametrize("task", project.task_names())
 def test_every_name_in_a_shipped_task_is_known_to_the_environment(task):
     loaded = config.load(task).task
-    env = RobotEnv(loaded, assets.load_robot(loaded.robot), num_envs=2, threads=1, seed=0)
+    env = RobotEnv(loaded, project.load_robot(loaded.robot), num_envs=2, threads=1, seed=0)
     assert env.observation_space.shape == (2, env.layout.size)
     env.close()
 
 
-@pytest.mark.parametrize("task", assets.task_names())
+@pytest.mark.parametrize("task", project.task_names())
 def test_a_shipped_task_fits_its_robot(task):
     loaded = config.load(task).task
-    robot = assets.load_robot(loaded.robot)
+    robot = project.load_robot(loaded.robot)
     assert set(loaded.gait.offsets) == set(robot.feet)
     assert all(0 <= offset < 1 for offset in loaded.gait.offsets.values())
     assert loaded.terminations.base_height < robot.base.height
@@ -145,7 +145,7 @@ def test_a_wrong_override_is_named_with_its_path(override, text):
 
 
 def test_an_unknown_key_in_a_file_is_named_with_the_file(shipped):
-    task = assets.task_path(TASK).read_text()
+    task = project.task_path(TASK).read_text()
     shipped("tasks", task.replace("frequency:", "frequncy:"))
     with pytest.raises(InputError) as error:
         config.load("mine")
@@ -178,7 +178,7 @@ def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shippe
     shipped("tasks", "")
     with pytest.raises(InputError, match=r"mine\.yaml: Object missing required field `robot`"):
         config.load("mine")
-    assets.preset_path("default").with_name("mine.yaml").write_text("# nothing\n")
+    project.preset_path("default").with_name("mine.yaml").write_text("# nothing\n")
     assert config.load(TASK, "mine").ppo == config.Ppo()
 
 
@@ -396,7 +396,7 @@ def test_a_number_that_is_not_finite_is_refused_with_its_path(key, value):
 def test_a_name_that_no_table_has_is_refused_with_the_nearest(override, text):
     task = load(override).task
     with pytest.raises(InputError) as error:
-        RobotEnv(task, assets.load_robot(task.robot), num_envs=1, threads=1)
+        RobotEnv(task, project.load_robot(task.robot), num_envs=1, threads=1)
     assert text in str(error.value)
 
 
@@ -442,5 +442,5 @@ def test_a_configuration_cannot_be_changed():
 
 
 def test_the_yaml_of_a_task_has_no_key_that_its_structure_lacks():
-    for name in assets.task_names():
-        assert set(strict.read_yaml(assets.task_path(name))) <= set(config.Task.__struct_fields__)
+    for name in project.task_names():
+        assert set(strict.read_yaml(project.task_path(name))) <= set(config.Task.__struct_fields__)

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from robot_ppo.envs import contact_pairs
-from robot_ppo.envs.gym_env import MODELS
-from robot_ppo.envs.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium import contact_pairs
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.mujoco_env import MODELS
 
 SUBSTEPS = 4000
 PRONE = 1000

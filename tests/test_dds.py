@@ -8,8 +8,8 @@ import pytest
 from dds_helpers import free_domain, within
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.drivers import dds_config
-from robot_ppo_export.node.drivers.dds_config import configuration, is_loopback
+from robot_ppo_node.drivers.dds import dds_config
+from robot_ppo_node.drivers.dds.dds_config import configuration, is_loopback
 
 TOPIC = "rt/lowcmd"
 
@@ -17,15 +17,14 @@ TOPIC = "rt/lowcmd"
 @pytest.fixture(scope="module")
 def cyclone():
     pytest.importorskip("cyclonedds")
-    from robot_ppo_export.node.drivers import dds
-    from robot_ppo_export.node.drivers.unitree_idl import idl_type
+    from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
-    dds.kind = idl_type("unitree_go", "LowCmd_")
-    return dds
+    participant.kind = idl_type("unitree_go", "LowCmd_")
+    return participant
 
 
 def payload(mark):
-    from robot_ppo_export.node.drivers.unitree_messages import Message
+    from robot_ppo_node.drivers.unitree.unitree_messages import Message
 
     message = Message("unitree_go", "LowCmd_")
     message.fields["bandwidth"] = mark

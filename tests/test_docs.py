@@ -17,24 +17,25 @@ from dds_helpers import free_domain
 from node_helpers import ROOT
 from process_helpers import free_port
 
-from robot_ppo import assets, config
 from robot_ppo import cli as workstation
+from robot_ppo import config, project
 from robot_ppo.playback import script
-from robot_ppo_export import cli as robot_side
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import limits, preflight
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.drivers.ros2 import Ros2Driver
-from robot_ppo_export.node.drivers.udp import UdpDriver
-from robot_ppo_export.node.drivers.unitree import UnitreeDriver
-from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.app import cli as robot_side
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
+from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
+from robot_ppo_node.drivers.unitree.unitree_driver import UnitreeDriver
+from robot_ppo_node.safety import limits
+from robot_ppo_node.startup import preflight
 
 FRONT = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SAFETY.md"))
 PAGES = (*FRONT, *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
 
-MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_export.cli"}
+MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_node.app.cli"}
 TINY = {
     "train": ["--steps", "4096", "--set", "num_envs=64"],
     "eval": ["--quick"],
@@ -115,7 +116,7 @@ def test_every_command_line_parses_and_its_robot_or_task_exists(page, line):
     tool, *arguments = words(line)
     parsed = parser_of(tool).parse_args(arguments)
     assert getattr(parsed, "task", None) is None or config.load_task(parsed.task)
-    assert getattr(parsed, "robot", None) in (None, *assets.robot_names())
+    assert getattr(parsed, "robot", None) in (None, *project.robot_names())
 
 
 def test_only_what_needs_a_robot_is_spared_from_running():

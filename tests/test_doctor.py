@@ -12,12 +12,13 @@ import torch
 from env_helpers import train_arguments
 
 from robot_ppo import cli, config
+from robot_ppo.diagnostics import doctor
+from robot_ppo.diagnostics.checks import record as records
+from robot_ppo.diagnostics.checks import world
+from robot_ppo.diagnostics.checks.record import Record
 from robot_ppo.ppo.penalty import MAX_BETA, MIN_BETA
 from robot_ppo.ppo.trpo import TRIES
-from robot_ppo.training import doctor, resuming
-from robot_ppo.training.signs import record as records
-from robot_ppo.training.signs import world
-from robot_ppo.training.signs.record import Record
+from robot_ppo.training import resume
 from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 
@@ -399,7 +400,7 @@ def test_what_is_to_be_set_on_resume_is_what_a_resume_takes(case):
     overrides = SICK[case][3].get("overrides", ())
     for finding in examined(case):
         if finding.settings and not finding.fresh:
-            resuming.check(settings(*overrides), settings(*overrides, *finding.settings))
+            resume.check(settings(*overrides), settings(*overrides, *finding.settings))
 
 
 # -- reading ------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from node_helpers import robot
 
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import drivers
-from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
-from robot_ppo_export.node.drivers.base import (
+from robot_ppo_node import drivers
+from robot_ppo_node.clock import MonotonicClock, SteppedClock
+from robot_ppo_node.drivers.base import (
     Connection,
     JointMap,
     Measured,
@@ -20,11 +20,11 @@ from robot_ppo_export.node.drivers.base import (
     check_joints,
     needed_signals,
 )
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.drivers.replay import ReplayDriver
-from robot_ppo_export.node.drivers.udp import UdpDriver
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
-from robot_ppo_export.node.negotiation import negotiate
+from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.replay_driver import ReplayDriver
+from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
+from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.startup.compatibility import negotiate
 
 NAMES = robot().joint_names
 FEET = robot().feet
@@ -248,9 +248,9 @@ class TestUdp(LiveContract):
 class TestUnitree(LiveContract):
     def connect(self, joints, signals):
         pytest.importorskip("cyclonedds")
-        from robot_ppo_export.node.drivers.unitree import UnitreeDriver
-        from robot_ppo_export.node.drivers.unitree_bodies import Body
-        from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+        from robot_ppo_node.drivers.unitree.unitree_bodies import Body
+        from robot_ppo_node.drivers.unitree.unitree_driver import UnitreeDriver
+        from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
 
         body = Body("test", "unitree_go", joints, (1,) * 20)
         domain = free_domain()
@@ -263,8 +263,8 @@ class TestUnitree(LiveContract):
 class TestRos2(LiveContract):
     def connect(self, joints, signals):
         pytest.importorskip("cyclonedds")
-        from robot_ppo_export.node.drivers.ros2 import Ros2Driver
-        from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+        from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
+        from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
 
         domain = free_domain()
         connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)

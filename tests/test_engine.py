@@ -5,7 +5,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from robot_ppo.envs.randomization import Ids, Randomizer
+from robot_ppo.envs.robot.randomization import Ids, Randomizer
 
 N, TICKS = 4, 12
 EVERYONE = np.arange(N)

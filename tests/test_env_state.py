@@ -8,7 +8,7 @@ import pytest
 from env_helpers import environment, loud, random_actions
 from mujoco.batch import MODEL_FIELDS
 
-from robot_ppo.envs import saved
+from robot_ppo.envs import serialization
 from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
 
@@ -92,7 +92,7 @@ def test_what_went_on_had_resets_pushes_commands_and_delays_in_it():
 
 def test_a_state_is_a_copy_and_can_be_gone_on_from_twice():
     state, expected = middle()
-    before = saved.copy(state)
+    before = serialization.copy(state)
     assert same(continued(state), expected) and same(continued(state), expected)
     for path in leaves(state):
         assert np.array_equal(entry(before, path), entry(state, path))
@@ -110,7 +110,7 @@ ENTRIES = [p for p in leaves(environment(task(), 1).state_dict()) if p[-1] != "f
 @pytest.mark.parametrize("path", ENTRIES, ids=".".join)
 def test_without_any_one_entry_it_would_not(path):
     state, expected = middle()
-    mixed = saved.copy(state)
+    mixed = serialization.copy(state)
     entry(mixed, path[:-1])[path[-1]] = entry(other(), path)
     assert not same(continued(mixed), expected)
 
@@ -159,7 +159,7 @@ def test_every_model_field_comes_back_also_those_that_mujoco_derives():
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, complaint):
     env = environment(task(), N, seed=5)
-    before, state = env.state_dict(), saved.copy(middle()[0])
+    before, state = env.state_dict(), serialization.copy(middle()[0])
     change(state)
     with pytest.raises(InputError, match=complaint):
         env.load_state_dict(state)

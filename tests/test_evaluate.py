@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from robot_ppo import export
+from robot_ppo.evaluation import evaluate
+from robot_ppo.evaluation.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
 from robot_ppo.ppo.networks import Actor
-from robot_ppo.training import evaluate
 from robot_ppo.training.checkpoint import Checkpoint
-from robot_ppo.training.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
 from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 

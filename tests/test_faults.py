@@ -20,9 +20,9 @@ from robot_ppo.faults.fault import (
     Seen,
 )
 from robot_ppo.faults.world import Heard, damped
-from robot_ppo_export.node import guards, selftest
-from robot_ppo_export.node.commands import base
-from robot_ppo_export.node.drivers import udp_protocol
+from robot_ppo_node.commands import base
+from robot_ppo_node.drivers.udp import udp_protocol
+from robot_ppo_node.safety import guards, self_test
 
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
 PAGE = ROOT / "docs" / "safety_results.md"
@@ -56,7 +56,7 @@ def test_a_fault_of_a_process_ends_as_it_must(fault):
 @pytest.mark.parametrize("fault", GUARDED, ids=name)
 def test_with_a_deaf_guard_it_does_not(fault, monkeypatch):
     deaf(monkeypatch, fault.reason.split()[0])
-    monkeypatch.setattr(selftest, "prove", lambda policy, limits: None)
+    monkeypatch.setattr(self_test, "prove", lambda policy, limits: None)
     seen = fault.run(SHIPPED)
     assert not fault.good(seen), seen
 

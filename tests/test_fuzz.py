@@ -14,20 +14,22 @@ import pytest
 from fuzz_helpers import check_command, check_robot, mutate
 from node_helpers import policy, random_state, rest_pose, robot
 
-from robot_ppo.simulated_robot import SimulatedRobot
+from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.state import SIGNALS
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers import ros2_messages, udp_header, unitree_messages
-from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.base import DriverFault
-from robot_ppo_export.node.drivers.ros2_cdr import MalformedCdrError
-from robot_ppo_export.node.drivers.udp import UdpDriver
-from robot_ppo_export.node.drivers.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
-from robot_ppo_export.node.drivers.unitree_bodies import QUADRUPED
-from robot_ppo_export.node.drivers.unitree_messages import MalformedMessageError, Message
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import DriverFault
+from robot_ppo_node.drivers.ros2 import ros2_messages
+from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp import udp_header
+from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
+from robot_ppo_node.drivers.udp.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
+from robot_ppo_node.drivers.unitree import unitree_messages
+from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
+from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
+from robot_ppo_node.node import Node
 
 NAMES, FEET = robot().joint_names, robot().feet
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
@@ -181,10 +183,10 @@ def mutated_message(payload: bytes, rng: random.Random) -> bytes:
 
 @fuzzed
 def test_mutated_low_level_commands(count):
-    from robot_ppo_export.node.drivers.udp_frames import Counters
+    from robot_ppo_node.drivers.udp.udp_frames import Counters
 
     pytest.importorskip("cyclonedds")
-    from robot_ppo_export.node.drivers.unitree_robot import CommandDecoder
+    from robot_ppo_node.drivers.unitree.unitree_robot import CommandDecoder
 
     rng, simulated = random.Random(3), SimulatedRobot(robot())
     decoder, counters = CommandDecoder(QUADRUPED, robot().joint_names), Counters()
@@ -225,8 +227,8 @@ class Tape:
 @fuzzed
 def test_mutated_low_level_states(count):
     pytest.importorskip("cyclonedds")
-    from robot_ppo_export.node.drivers.base import Connection
-    from robot_ppo_export.node.drivers.unitree import UnitreeDriver
+    from robot_ppo_node.drivers.base import Connection
+    from robot_ppo_node.drivers.unitree.unitree_driver import UnitreeDriver
 
     rng, clock = random.Random(4), SteppedClock()
     driver = UnitreeDriver(clock, Connection(robot=robot()))
@@ -305,15 +307,16 @@ def test_wild_bytes_over_a_real_domain():
     pytest.importorskip("cyclonedds")
     from dds_helpers import free_domain, within
 
-    from robot_ppo_export.node.clock import MonotonicClock
-    from robot_ppo_export.node.drivers import create, dds
-    from robot_ppo_export.node.drivers.base import Connection
-    from robot_ppo_export.node.drivers.unitree import STATES
-    from robot_ppo_export.node.drivers.unitree_idl import idl_type
+    from robot_ppo_node.clock import MonotonicClock
+    from robot_ppo_node.drivers import create
+    from robot_ppo_node.drivers.base import Connection
+    from robot_ppo_node.drivers.dds import participant
+    from robot_ppo_node.drivers.unitree.unitree_driver import STATES
+    from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
     rng, domain = random.Random(6), free_domain()
     payload = Message("unitree_go", "LowState_").encode()
-    with dds.Bus(domain) as bus:
+    with participant.Bus(domain) as bus:
         writer = bus.writer(STATES, idl_type("unitree_go", "LowState_"))
         writer.write(payload)
         connection = Connection(robot=robot(), domain=domain, motion_mode="ignore")

@@ -12,11 +12,11 @@ from fuzz_helpers import mutate
 from node_helpers import ROOT
 from policy_mutations import Mutator
 
-from robot_ppo_export import seal
+from robot_ppo_export import checksum
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 
-MARK = seal.KEY.encode() + b"\x12\x40"
+MARK = checksum.KEY.encode() + b"\x12\x40"
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
 COUNTS = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 
@@ -65,7 +65,7 @@ def test_bytes_that_were_changed_blindly_and_sealed_again_are_refused_or_a_whole
         blank = blanked(mutate(data, rng))
         if blank is not None:
             tried += 1
-            opened += opens(seal.seal(blank))
+            opened += opens(checksum.seal(blank))
     print(f"{tried} blind changes sealed again: {opened} are whole files with another text or gain")
     assert opened < 0.1 * tried
 
@@ -76,7 +76,7 @@ def blanked(data: bytes) -> bytes | None:
     if start < 0 or data.find(MARK, start + 1) >= 0 or start + len(MARK) + 64 > len(data):
         return None
     start += len(MARK)
-    return data[:start] + seal.BLANK.encode() + data[start + 64 :]
+    return data[:start] + checksum.BLANK.encode() + data[start + 64 :]
 
 
 def test_what_is_not_mutated_loads(mutator, opens):

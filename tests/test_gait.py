@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from robot_ppo.config import Gait
-from robot_ppo.envs.gait import Schedule
+from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo_export.contract.terms import gait_phase
 from robot_ppo_export.errors import InputError
 

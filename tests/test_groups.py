@@ -11,11 +11,11 @@ from test_gym_tasks import random_actions as gym_actions
 from test_train import Quiet
 
 from robot_ppo import config
-from robot_ppo.envs import saved
-from robot_ppo.envs.foreign_env import ForeignVectorEnv
-from robot_ppo.envs.gym_env import MujocoVectorEnv
+from robot_ppo.envs import serialization
+from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+from robot_ppo.evaluation import gym_evaluation
 from robot_ppo.ppo import advantages
-from robot_ppo.training import returns
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
@@ -88,7 +88,9 @@ def test_a_copy_has_every_row_of_its_source_and_nobody_else_changes():
     names = [name for name in MODEL_FIELDS if env.engine.batch.expanded(name) is not None]
 
     def everything():
-        rows = saved.copy(env._rows()) | saved.copy({"metrics": env.metrics.arrays()})
+        rows = serialization.copy(env._rows()) | serialization.copy(
+            {"metrics": env.metrics.arrays()}
+        )
         rows["model"] = {name: env.engine.batch.expanded(name).copy() for name in names}
         rows["metrics"]["sums"] = rows["metrics"]["sums"].T
         return dict(leaves(rows))
@@ -345,7 +347,9 @@ def test_without_a_critic_a_pole_is_learned_to_stand(tmp_path):
     trainer = Trainer(settings, tmp_path)
 
     def score():
-        return returns.evaluate(settings, trainer.learner.actor.eval(), episodes=20, seed=5).mean
+        return gym_evaluation.evaluate(
+            settings, trainer.learner.actor.eval(), episodes=20, seed=5
+        ).mean
 
     before = score()
     trainer.run(Quiet())

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from robot_ppo.envs.gym_env import MujocoVectorEnv
-from robot_ppo.envs.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 from robot_ppo_export.errors import InputError
 
 pytest.importorskip("imageio", reason="gymnasium's own MuJoCo tasks import it")

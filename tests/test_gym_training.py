@@ -11,10 +11,10 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
 from robot_ppo import cli, config, envs, export
-from robot_ppo.envs.foreign_env import ForeignVectorEnv
-from robot_ppo.envs.gym_env import MujocoVectorEnv
+from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+from robot_ppo.evaluation import gym_evaluation
 from robot_ppo.ppo.networks import Actor
-from robot_ppo.training import returns
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
@@ -144,8 +144,8 @@ def test_the_score_is_that_of_a_plain_loop_over_episodes():
     settings = config.load(NATIVE)
     torch.manual_seed(0)
     actor = Actor(4, 1, config.Networks(last_gain=1.0)).eval()
-    score = returns.evaluate(settings, actor, episodes=6, seed=5)
-    starts = envs.make(settings, 6, returns.FRESH + 5)
+    score = gym_evaluation.evaluate(settings, actor, episodes=6, seed=5)
+    starts = envs.make(settings, 6, gym_evaluation.FRESH + 5)
     starts.reset()
     single = MujocoVectorEnv(NATIVE, 1)
     for i in range(6):
@@ -166,7 +166,7 @@ def test_the_score_is_that_of_a_plain_loop_over_episodes():
 def test_an_episode_without_end_is_said():
     actor = Actor(17, 6, config.Networks())
     with pytest.raises(InputError, match="HalfCheetah-v5: an episode has no end after 10 steps"):
-        returns.evaluate(config.load("HalfCheetah-v5"), actor, episodes=1, longest=10)
+        gym_evaluation.evaluate(config.load("HalfCheetah-v5"), actor, episodes=1, longest=10)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,11 @@ def test_a_heat_map_of_commands_is_refused(run, capsys):
 
 
 def test_a_quick_score_has_fewer_episodes(run):
-    assert len(returns.run(run[0], None, quick=True).returns) == returns.QUICK < returns.EPISODES
+    assert (
+        len(gym_evaluation.run(run[0], None, quick=True).returns)
+        == gym_evaluation.QUICK
+        < gym_evaluation.EPISODES
+    )
 
 
 def test_the_actor_of_a_checkpoint_has_its_sizes(run):

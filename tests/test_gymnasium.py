@@ -12,10 +12,11 @@ from gymnasium.vector import AutoresetMode
 from node_helpers import ROOT
 
 import robot_ppo
-from robot_ppo import assets, registration
-from robot_ppo.envs.gym_env import MujocoVectorEnv
-from robot_ppo.envs.gym_tasks import TASKS
-from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo import project
+from robot_ppo.envs import registration
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+from robot_ppo.envs.robot.robot_env import RobotEnv
 
 ID = "robot_ppo/Go2Walk-v0"
 
@@ -33,7 +34,7 @@ def single():
 def test_importing_the_package_registers_every_shipped_task():
     assert robot_ppo.__version__
     assert registration.env_id("go2_walk") == ID
-    for task in assets.task_names():
+    for task in project.task_names():
         assert registration.env_id(task) in gymnasium.registry
 
 

@@ -105,7 +105,7 @@ def test_a_relative_import_of_a_package_starts_at_the_package_itself():
 
 def test_all_files_were_found():
     assert {f"{CONTRACT}.{m}" for m in CONTRACT_ORDER} <= set(FILES)
-    assert {"robot_ppo.envs.robot_env", "robot_ppo.ppo.update", f"{EXPORT}.cli"} <= set(FILES)
+    assert {"robot_ppo.envs.robot.robot_env", "robot_ppo.ppo.update", f"{EXPORT}.cli"} <= set(FILES)
     assert importers("torch") and importers("mujoco") and importers("onnxruntime")
 
 
@@ -199,17 +199,17 @@ def test_mujoco_stays_where_simulation_is():
     allowed = (
         *(
             "robot_ppo.envs",
-            "robot_ppo.simulated_robot",
+            "robot_ppo.sim.simulated_robot",
             "robot_ppo.playback.video",
             "robot_ppo.playback.window",
         ),
-        *("robot_ppo.training.evaluate", "robot_ppo.bench"),
+        *("robot_ppo.evaluation.evaluate", "robot_ppo.bench"),
     )
     assert not {m for m in importers("mujoco") if not inside(m, *allowed)}
 
 
 def test_configuration_and_assets_are_light():
-    for module in ("robot_ppo.config", "robot_ppo.assets"):
+    for module in ("robot_ppo.config", "robot_ppo.project"):
         allowed = {*sys.stdlib_module_names, "msgspec", "yaml", "robot_ppo", EXPORT}
         assert {i.split(".")[0] for i in IMPORTS[module]} <= allowed
 
@@ -252,7 +252,7 @@ def test_importing_the_training_package_loads_nothing_heavy():
 
 
 def test_importing_the_node_loads_numpy_and_onnxruntime_at_the_most():
-    loaded = loaded_by("import robot_ppo_export.node.node, robot_ppo_export.cli")
+    loaded = loaded_by("import robot_ppo_node.node, robot_ppo_node.app.cli")
     assert not loaded & (HEAVY - {"onnxruntime"} | {"gymnasium", "robot_ppo"})
 
 

@@ -5,7 +5,7 @@ from node_helpers import robot
 
 pytest.importorskip("cyclonedds")
 
-from robot_ppo_export.node.drivers.latency import unitree_one_way
+from robot_ppo_node.drivers.dds.latency import unitree_one_way
 
 
 def test_commands_take_a_positive_and_short_time():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from node_helpers import PERIOD, deaf, policy, policy_file, rig, robot, with_safety
 
-from robot_ppo_export import cli
 from robot_ppo_export.contract.spec import LARGER_IS_TIGHTER
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import guards, limits, report, selftest
+from robot_ppo_node.app import cli, report
+from robot_ppo_node.safety import guards, limits, self_test
 
 SAFETY = robot().safety
 NAMES = SAFETY.__struct_fields__
@@ -103,16 +103,16 @@ EVERY = msgspec.structs.replace(SAFETY, min_voltage=24.0)
 
 def test_a_guard_that_its_limit_switches_off_is_said_to_be_off(capsys, tmp_path):
     none = msgspec.structs.replace(SAFETY, min_voltage=0.0)
-    (off,) = (r for r in selftest.run(policy(), none) if r.off)
+    (off,) = (r for r in self_test.run(policy(), none) if r.off)
     assert off.guard.name == "voltage" and off.fired is guards.PASS
-    page = report.selftest_page(selftest.run(policy(), none))
+    page = report.selftest_page(self_test.run(policy(), none))
     assert re.search(r"voltage +- +0 V +off: its limit is 0", page)
     assert page.endswith("21 guards, 1 off, all others fired")
-    assert report.selftest_page(selftest.run(policy(), EVERY)).endswith("21 guards, all fired")
+    assert report.selftest_page(self_test.run(policy(), EVERY)).endswith("21 guards, all fired")
 
 
 def test_every_guard_fires_on_its_fault():
-    results = selftest.run(policy(), EVERY)
+    results = self_test.run(policy(), EVERY)
     assert [r.guard for r in results] == list(guards.GUARDS)
     assert all(r.good for r in results)
     for r in results:
@@ -124,7 +124,7 @@ def test_every_guard_fires_on_its_fault():
 
 def test_a_guard_fires_at_the_tightened_limit():
     tight = msgspec.structs.replace(SAFETY, max_tilt=0.3, max_torque_fraction=0.5)
-    found = {r.guard.name: r for r in selftest.run(policy(), tight)}
+    found = {r.guard.name: r for r in self_test.run(policy(), tight)}
     assert found["tilt"].limit == 0.3
     assert found["torque"].limit == pytest.approx(23.7 / 2)
     assert all(r.good for r in found.values())
@@ -135,7 +135,7 @@ def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys, tmp_path
     """Negative control: each guard in turn is made deaf."""
     deaf(monkeypatch, name)
     with pytest.raises(RefusedError, match=f"the guards {name} do not fire"):
-        selftest.prove(policy(), EVERY)
+        self_test.prove(policy(), EVERY)
     volts = written(tmp_path, min_voltage=24)
     assert cli.main(["selftest", str(policy_file()), "--limits", str(volts)]) == 3
     out = capsys.readouterr().out
@@ -145,19 +145,19 @@ def test_a_guard_that_does_not_fire_is_found(name, monkeypatch, capsys, tmp_path
 
 
 def test_a_guard_without_an_injection_is_a_guard_that_failed(monkeypatch):
-    monkeypatch.delitem(selftest.INJECTIONS, "tilt")
+    monkeypatch.delitem(self_test.INJECTIONS, "tilt")
     with pytest.raises(RefusedError, match="tilt"):
-        selftest.prove(policy(), SAFETY)
+        self_test.prove(policy(), SAFETY)
 
 
 def test_limits_in_which_the_robot_cannot_even_stand_are_refused():
     tight = msgspec.structs.replace(SAFETY, joint_range_margin=1.0)
     with pytest.raises(RefusedError, match="does not let the robot stand in its default pose"):
-        selftest.prove(policy(), tight)
+        self_test.prove(policy(), tight)
 
 
 def test_a_node_proves_its_guards_before_it_opens_the_driver(monkeypatch):
-    monkeypatch.delitem(selftest.INJECTIONS, "tilt")
+    monkeypatch.delitem(self_test.INJECTIONS, "tilt")
     opened = []
     with pytest.raises(RefusedError):
         rig(mutate=lambda tick, state: opened.append(tick) or state)
@@ -165,8 +165,8 @@ def test_a_node_proves_its_guards_before_it_opens_the_driver(monkeypatch):
 
 
 def test_parts_of_the_robot_that_fail_damp_it():
-    from robot_ppo_export.node.drivers.base import Health
-    from robot_ppo_export.node.states import State
+    from robot_ppo_node.control.states import State
+    from robot_ppo_node.drivers.base import Health
 
     r = rig().until(State.POLICY)
     r.driver.health = Health(12)
@@ -176,9 +176,9 @@ def test_parts_of_the_robot_that_fail_damp_it():
 
 
 def test_a_battery_damps_when_it_is_low_for_a_second_and_not_for_a_sample():
-    from robot_ppo_export.node.drivers.base import Health
-    from robot_ppo_export.node.senses import SAG
-    from robot_ppo_export.node.states import State
+    from robot_ppo_node.control.inputs import SAG
+    from robot_ppo_node.control.states import State
+    from robot_ppo_node.drivers.base import Health
 
     r = rig(p=with_safety(min_voltage=24.0))
     r.driver.health = Health(12)
@@ -196,7 +196,7 @@ def test_a_battery_damps_when_it_is_low_for_a_second_and_not_for_a_sample():
 
 
 def test_another_writer_damps_a_running_robot_and_keeps_a_lying_one_down():
-    from robot_ppo_export.node.states import State
+    from robot_ppo_node.control.states import State
 
     r = rig().until(State.POLICY)
     r.driver.others = ("vendor",)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from node_helpers import PERIOD, ROOT, policy, policy_file, rig
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import log_file, log_folder, log_writer
-from robot_ppo_export.node.log_file import COLUMNS
-from robot_ppo_export.node.log_writer import LogWriter
-from robot_ppo_export.node.recorder import for_policy
-from robot_ppo_export.node.replay import replay
+from robot_ppo_node.log import log_file, log_folder, log_writer
+from robot_ppo_node.log.log_file import COLUMNS
+from robot_ppo_node.log.log_writer import LogWriter
+from robot_ppo_node.log.recorder import for_policy
+from robot_ppo_node.log.replay import replay
 
 
 def filled(ticks=20, seconds=1.0, recorder=None, begin=0):
@@ -198,8 +198,8 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from node_helpers import rig, policy
 from robot_ppo_export.policy import Policy
-from robot_ppo_export.node.log_writer import LogWriter
-from robot_ppo_export.node.clock import MonotonicClock, Pacer
+from robot_ppo_node.log.log_writer import LogWriter
+from robot_ppo_node.clock import MonotonicClock, Pacer
 r = rig(ring=10.0, clock=MonotonicClock(), p=Policy(Path({file!r})))
 writer = LogWriter(r.node.recorder, Path({path!r}), ticks=30000)
 writer.start()

@@ -17,8 +17,8 @@ from robot_ppo.logs import mcap, plot
 from robot_ppo.logs.log import Log
 from robot_ppo.logs.summary import summary
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import log_file
-from robot_ppo_export.node.states import State
+from robot_ppo_node.control.states import State
+from robot_ppo_node.log import log_file
 
 
 def turning(tick, state):

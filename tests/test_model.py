@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from contract_helpers import ROOT, robot
 
-from robot_ppo.envs import model
+from robot_ppo.robot_model import variants
 from robot_ppo_export.errors import InputError
 
 XML = ROOT / "robots" / "go2" / "go2.xml"
@@ -26,9 +26,9 @@ def complaints(xml, spec=None):
     """What both variants say about `xml`; they compare before they change anything."""
     spec = spec or robot()
     with pytest.raises(InputError) as training:
-        model.train_model(spec, xml, 0.01, 0.03)
+        variants.train_model(spec, xml, 0.01, 0.03)
     with pytest.raises(InputError) as evaluation:
-        model.eval_model(spec, xml)
+        variants.eval_model(spec, xml)
     assert str(training.value) == str(evaluation.value)
     return str(training.value)
 
@@ -146,11 +146,11 @@ def test_a_base_or_an_imu_that_is_somewhere_else_is_refused(spec, says):
 def test_a_motor_that_could_do_more_than_the_joint_is_no_contradiction(tmp_path):
     """Negative control: the limit of the joint holds in any case."""
     wide = edited(tmp_path, HIP_TORQUE, hip_control("-50 50"))
-    assert model.eval_model(robot(), wide).nu == 12
+    assert variants.eval_model(robot(), wide).nu == 12
 
 
 def test_the_unchanged_mjcf_is_accepted(tmp_path):
     """Negative control for the tables above."""
     copy = edited(tmp_path, MOTOR, MOTOR)
-    assert model.train_model(robot(), copy, 0.01, 0.03).nu == 12
-    assert model.eval_model(robot(), copy).nu == 12
+    assert variants.train_model(robot(), copy, 0.01, 0.03).nu == 12
+    assert variants.eval_model(robot(), copy).nu == 12

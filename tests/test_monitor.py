@@ -9,8 +9,8 @@ from node_helpers import TERMS, contract, policy, rig
 
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.layout import TermSpec
-from robot_ppo_export.node.monitor import MARGIN, PATIENCE, Monitor
-from robot_ppo_export.node.states import State
+from robot_ppo_node.control.states import State
+from robot_ppo_node.safety.monitor import MARGIN, PATIENCE, Monitor
 
 SIZE = contract().resolve().size
 ENTRIES = contract().resolve().entries(contract().robot.joint_names)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from robot_ppo import assets
-from robot_ppo.envs.motors import PdMotors
+from robot_ppo import project
+from robot_ppo.sim.motors import PdMotors
 
 TIMESTEP = 0.002
 N = 3
@@ -12,7 +12,7 @@ N = 3
 
 @pytest.fixture
 def robot():
-    return assets.load_robot("go2")
+    return project.load_robot("go2")
 
 
 def motors(robot, **kwargs):

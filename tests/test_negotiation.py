@@ -8,18 +8,19 @@ import pytest
 from node_helpers import PERIOD, contract, policy_file, rig, robot
 from process_helpers import Robot, finish, run_arguments, start, undisturbed, walked
 
-from robot_ppo import assets, robot_server
-from robot_ppo_export import cli
+from robot_ppo import project
+from robot_ppo.sim import server
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import comparison
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.drivers.offer import NOTHING, VECTORS, Offer, of_robot, problem
-from robot_ppo_export.node.drivers.udp_protocol import Hello, RobotEndpoint
-from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1
-from robot_ppo_export.node.negotiation import compare, negotiate, page
+from robot_ppo_node.app import cli
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.drivers.capabilities import NOTHING, VECTORS, Offer, of_robot, problem
+from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1
+from robot_ppo_node.startup import comparison
+from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
+from robot_ppo_node.startup.compatibility import compare, negotiate, page
 
 NAMES, FEET = robot().joint_names, robot().feet
 JOINTS = len(NAMES)
@@ -221,13 +222,13 @@ def test_an_offer_that_contradicts_itself_is_said(offer, text):
 
 
 def test_the_simulated_robot_states_robot_yaml_and_its_own_rates():
-    spec = assets.load_robot("go2")
-    offer = robot_server.hello_of(spec).offer
+    spec = project.load_robot("go2")
+    offer = server.hello_of(spec).offer
     assert problem(offer, JOINTS) is None
     for name in ("position_range", "velocity_limit", "torque_limit"):
         assert getattr(offer, name) == getattr(of_robot(spec), name)
     assert offer.torque_limit == tuple(spec.vector("torque_limit"))
-    assert offer.state_rate == 1 / robot_server.PERIOD
+    assert offer.state_rate == 1 / server.PERIOD
     assert (offer.max_kp, offer.max_kd) == (None, None)  # it takes any
 
 

@@ -13,12 +13,11 @@ import pytest
 from node_helpers import PERIOD, ROOT, policy, policy_file, rig
 from process_helpers import QUICK
 
-from robot_ppo_export import bench_process, cli
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import bench
-from robot_ppo_export.node.drivers import create
-from robot_ppo_export.node.drivers.base import Connection, MotorCommand
-from robot_ppo_export.node.states import State
+from robot_ppo_node.app import bench_process, cli, node_bench
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers import create
+from robot_ppo_node.drivers.base import Connection, MotorCommand
 
 KEYS = (
     *("tick_p50_ms", "tick_p99_ms", "start_to_ready_s", "resident_mb", "cpu_percent"),
@@ -129,9 +128,9 @@ def test_the_fake_robot_of_a_long_run_keeps_one_command():
 
 
 def test_each_figure_stands_beside_its_floor_and_aim():
-    results = bench.Results()
+    results = node_bench.Results()
     results.figures |= {"tick_p50_ms": 0.3, "tick_p99_ms": 1.6, "cpu_percent": 2.0}
-    lines = {line.rsplit("[", 1)[0].strip(): line for line in bench.page(results).splitlines()}
+    lines = {line.rsplit("[", 1)[0].strip(): line for line in node_bench.page(results).splitlines()}
     assert lines["whole tick, paced, p50"].split()[-4:] == ["0.3", "0.5", "0.25", "ok"]
     assert lines["whole tick, paced, p99"].split()[-4:] == ["1.6", "1.5", "0.5", "SHORT"]
     assert lines["CPU of the node"].split()[-4:] == ["2", "4", "2", "aim"]
@@ -139,13 +138,13 @@ def test_each_figure_stands_beside_its_floor_and_aim():
 
 
 def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "STARTS", 1)
-    monkeypatch.setattr(bench, "OVERHEAD", 5.0)  # this robot stands up at once
+    monkeypatch.setattr(node_bench, "STARTS", 1)
+    monkeypatch.setattr(node_bench, "OVERHEAD", 5.0)  # this robot stands up at once
     out = tmp_path / "figures.json"
     file = str(policy_file(standing_up=QUICK))
     assert cli.main(["bench", file, "--seconds", "1.5", "--json", str(out)]) == 0
     figures = json.loads(out.read_text())
-    assert set(KEYS) <= set(figures) == {f.key for f in bench.FIGURES}
+    assert set(KEYS) <= set(figures) == {f.key for f in node_bench.FIGURES}
     for key in ("tick_p50_ms", "start_to_ready_s", "cpu_percent", "wake_p99_ms_500hz"):
         assert 0 < figures[key] < math.inf, key
     assert figures["tick_p50_ms"] <= figures["tick_p99_ms"]
@@ -156,10 +155,12 @@ def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
-    nobody, options = bench.Target("udp", port=9), bench.Target.options
-    monkeypatch.setattr(bench.Target, "options", lambda target: [*options(target), "--wait", "0.5"])
+    nobody, options = node_bench.Target("udp", port=9), node_bench.Target.options
+    monkeypatch.setattr(
+        node_bench.Target, "options", lambda target: [*options(target), "--wait", "0.5"]
+    )
     with pytest.raises(InputError, match=r"did not become ready: .*no robot answered"):
-        bench.start_to_ready(policy_file(), nobody)
+        node_bench.start_to_ready(policy_file(), nobody)
 
 
 def test_without_a_file_the_computer_alone_is_measured_and_that_from_anywhere(tmp_path):
@@ -168,7 +169,7 @@ def test_without_a_file_the_computer_alone_is_measured_and_that_from_anywhere(tm
     empty.mkdir()
     words = ["bench", "--seconds", "0.6", "--json", str(out)]
     got = subprocess.run(
-        [sys.executable, "-m", "robot_ppo_export.cli", *words],
+        [sys.executable, "-m", "robot_ppo_node.app.cli", *words],
         cwd=empty, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     assert got.returncode == 0, got.stderr

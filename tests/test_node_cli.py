@@ -27,9 +27,9 @@ from process_helpers import (
     walked,
 )
 
-from robot_ppo_export import cli
 from robot_ppo_export.contract import contract as contracts
-from robot_ppo_export.node.commands.udp import CommandSender
+from robot_ppo_node.app import cli
+from robot_ppo_node.commands.udp_commands import CommandSender
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
@@ -141,7 +141,7 @@ def test_a_refusal_that_nobody_can_read_keeps_its_exit_code():
 
 def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
     code = (
-        "import os; from robot_ppo_export.node import console\n"
+        "import os; from robot_ppo_node import console\n"
         "os.close(2); os.close(0); console.hold_standard_files()\n"
         "assert os.open('/dev/zero', os.O_RDONLY) > 2"
     )
@@ -150,7 +150,7 @@ def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
 
 def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
     """Negative control: without `unblock` the process hangs."""
-    code = "import os, sys; from robot_ppo_export.node import console\n"
+    code = "import os, sys; from robot_ppo_node import console\n"
     write = "try: os.write(2, bytes(10**6))\nexcept BlockingIOError: sys.exit(7)"
     out, into = deaf_pipe(full=True)
     for unblock in ("console.unblock(2)\n", ""):
@@ -171,7 +171,7 @@ def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
 SLOW_END = """
 import sys, time
 from robot_ppo_export import cli
-from robot_ppo_export.node.drivers.udp import UdpDriver
+from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 def slow(self, close=UdpDriver.close):
     print("closing", flush=True)
     time.sleep(0.5)
@@ -389,7 +389,7 @@ def test_help_needs_nothing_heavy(arguments):
 
 def test_the_node_imports_neither_training_nor_onnx():
     code = (
-        "import sys; from robot_ppo_export.node import operate, replay, report\n"
+        "import sys; from robot_ppo_node import operate, replay, report\n"
         "wrong = {'torch', 'mujoco', 'robot_ppo', 'onnx'} & set(sys.modules)\n"
         "assert not wrong, wrong"
     )
@@ -423,7 +423,7 @@ def test_the_robot_of_the_documentation_works():
 
 
 def test_the_tables_of_the_documentation_are_those_of_the_code():
-    from robot_ppo_export.node.guards import GUARDS
+    from robot_ppo_node.safety.guards import GUARDS
 
     text = Path(ROOT / "docs" / "envelope.md").read_text()
     for guard in GUARDS:

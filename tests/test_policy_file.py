@@ -37,7 +37,7 @@ from contract_helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_ppo_export import golden, seal, to_onnx
+from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.layout import Layout, Observer
 from robot_ppo_export.contract.terms import gait_phase
@@ -120,11 +120,11 @@ def test_the_graph_is_valid_and_old_enough_for_the_oldest_runtime():
 
 def test_the_seal_is_the_digest_of_the_file_with_a_blank_seal():
     data = policy_bytes()
-    digest = seal.verify(data, "")
-    assert entry(onnx.ModelProto.FromString(data), seal.KEY).value == digest
-    blank = data.replace(digest.encode(), seal.BLANK.encode())
+    digest = checksum.verify(data, "")
+    assert entry(onnx.ModelProto.FromString(data), checksum.KEY).value == digest
+    blank = data.replace(digest.encode(), checksum.BLANK.encode())
     assert hashlib.sha256(blank).hexdigest() == digest
-    assert seal.seal(blank) == data
+    assert checksum.seal(blank) == data
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
@@ -157,7 +157,7 @@ def test_the_golden_traces_are_reproduced(load):
     worst = policy.check_golden()
     assert worst.value <= 1e-6  # numpy's matrix product against onnxruntime's
     assert len(policy.golden) == golden.MIN_TICKS
-    assert policy.sha256 == seal.verify(policy_bytes(), "")
+    assert policy.sha256 == checksum.verify(policy_bytes(), "")
 
 
 def test_the_contract_comes_back_equal(load):
@@ -273,7 +273,7 @@ def python(code: str, **env: str) -> str:
 
 def test_the_whole_file_verifies():
     """Negative control for all that follows."""
-    seal.verify(policy_bytes(), "")
+    checksum.verify(policy_bytes(), "")
 
 
 def flipped(data: bytes, position: int, mask: int = 1) -> bytes:
@@ -282,12 +282,12 @@ def flipped(data: bytes, position: int, mask: int = 1) -> bytes:
 
 def assert_seal_broken(data: bytes) -> None:
     with pytest.raises(RefusedError, match=r"the SHA-256 over its \d+ bytes is|carries no seal"):
-        seal.verify(data, "file")
+        checksum.verify(data, "file")
 
 
 def test_a_flipped_byte_is_refused_all_over_the_file():
     data = policy_bytes()
-    digest = data.index(seal.verify(data, "").encode())
+    digest = data.index(checksum.verify(data, "").encode())
     sampled = {
         *range(0, len(data), len(data) // 300),
         *range(100),
@@ -305,7 +305,7 @@ def test_any_change_of_any_byte_is_refused(position, mask):
 
 def test_every_digit_of_the_digest_counts_and_so_does_its_case():
     data = policy_bytes()
-    digest = seal.verify(data, "").encode()
+    digest = checksum.verify(data, "").encode()
     start = data.index(digest)
     for i in range(64):
         other = b"1" if digest[i : i + 1] == b"0" else b"0"
@@ -326,7 +326,7 @@ def test_appended_or_prepended_bytes_are_refused(extra):
 
 def test_two_files_in_one_are_refused():
     with pytest.raises(RefusedError, match="carries no seal"):
-        seal.verify(policy_bytes() * 2, "file")
+        checksum.verify(policy_bytes() * 2, "file")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"not a model at all" * 100])
@@ -336,7 +336,7 @@ def test_what_is_no_policy_file_is_refused_with_what_to_do(data, refused):
 
 def test_the_refusal_names_the_file_and_both_digests(refused):
     data = flipped(policy_bytes(), 500)
-    stated = seal.verify(policy_bytes(), "")
+    stated = checksum.verify(policy_bytes(), "")
     refused(data, "policy.onnx: the SHA-256 over its", f"the file states {stated}", "was changed")
 
 
@@ -452,7 +452,7 @@ def test_a_missing_metadata_key_is_named(key, refused):
 
 def test_without_the_seal_there_is_no_policy_file(refused):
     model = onnx.ModelProto.FromString(policy_bytes())
-    model.metadata_props.remove(entry(model, seal.KEY))
+    model.metadata_props.remove(entry(model, checksum.KEY))
     refused(model.SerializeToString(), "carries no seal")
 
 
@@ -485,8 +485,10 @@ def test_metadata_that_are_no_text_are_refused(refused):
     data = policy_bytes()
     at = data.index(b"go2_walk")
     broken = data[:at] + b"\xff" + data[at + 1 :]
-    digest = seal.verify(data, "").encode()
-    refused(seal.seal(broken.replace(digest, seal.BLANK.encode())), "the metadata are no text")
+    digest = checksum.verify(data, "").encode()
+    refused(
+        checksum.seal(broken.replace(digest, checksum.BLANK.encode())), "the metadata are no text"
+    )
 
 
 @pytest.mark.parametrize("ticks", [1, golden.MIN_TICKS - 1])

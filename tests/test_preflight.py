@@ -6,8 +6,8 @@ from node_helpers import PERIOD, policy, rest_pose, rig, robot
 
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.state import SIGNALS
-from robot_ppo_export.node.preflight import CHECKS, SECONDS, Watch
-from robot_ppo_export.node.states import State
+from robot_ppo_node.control.states import State
+from robot_ppo_node.startup.preflight import CHECKS, SECONDS, Watch
 
 TICKS = round(SECONDS / PERIOD)
 

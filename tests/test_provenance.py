@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from robot_ppo import assets, export
+from robot_ppo import export, project
 
 
 def git(folder, *words):
@@ -22,7 +22,7 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", "code.py")
     git(tmp_path, "commit", "-q", "-m", "one")
-    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
     return tmp_path
 
 
@@ -41,7 +41,7 @@ def test_a_change_is_said_and_a_file_that_git_does_not_know_is_none(repository):
 def test_a_repository_around_an_installed_copy_says_nothing(repository, monkeypatch):
     inside = repository / "site-packages" / "robot_ppo" / "_assets"
     inside.mkdir(parents=True)
-    monkeypatch.setattr(assets, "root", lambda: inside)
+    monkeypatch.setattr(project, "root", lambda: inside)
     assert export._git_commit() == ""
 
 
@@ -57,7 +57,7 @@ def test_a_repository_that_the_environment_names_says_nothing(repository, tmp_pa
 
 
 def test_outside_of_git_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(assets, "root", lambda: tmp_path)
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
     assert export._git_commit() == ""
 
 

@@ -6,7 +6,7 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo.envs.randomization import MEASUREMENT_FIELDS, TABLE, Ids, Randomizer
+from robot_ppo.envs.robot.randomization import MEASUREMENT_FIELDS, TABLE, Ids, Randomizer
 from robot_ppo_export.contract import frames
 from robot_ppo_export.errors import InputError
 

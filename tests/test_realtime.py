@@ -14,10 +14,10 @@ from node_helpers import PERIOD, policy, rig
 from process_helpers import Robot, child_of, environment, run_arguments, start, wait_for
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node import doctor, realtime
-from robot_ppo_export.node.clock import MonotonicClock, Pacer, SteppedClock
-from robot_ppo_export.node.states import State
-from robot_ppo_export.node.watchdog import REAL_TIME_PRIORITY
+from robot_ppo_node.clock import MonotonicClock, Pacer, SteppedClock
+from robot_ppo_node.control.states import State
+from robot_ppo_node.host import host_doctor, realtime
+from robot_ppo_node.safety.watchdog import REAL_TIME_PRIORITY
 
 
 class Stamped(SteppedClock):
@@ -160,7 +160,7 @@ def test_every_measure_is_reported_granted_or_refused():
     """As a user who may do nothing, and as whoever runs the tests."""
     code = (
         "import os, resource\n"
-        "from robot_ppo_export.node import realtime\n"
+        "from robot_ppo_node import realtime\n"
         "{0}"
         "for m in realtime.apply(50, 0): print(m.granted, m, sep='|')\n"
         "print(os.sched_getscheduler(0) == os.SCHED_FIFO, os.sched_getaffinity(0))\n"
@@ -177,7 +177,7 @@ def test_every_measure_is_reported_granted_or_refused():
 def test_locked_is_what_is_used_and_not_what_is_reserved():
     code = (
         "import mmap\n"
-        "from robot_ppo_export.node import realtime\n"
+        "from robot_ppo_node import realtime\n"
         "def kilobytes(name):\n"
         "    lines = open('/proc/self/status').read().splitlines()\n"
         "    return int(next(x for x in lines if x.startswith(name)).split()[1])\n"
@@ -198,8 +198,8 @@ def test_what_an_ordinary_user_may_not_do_is_said_with_the_way_out():
         pytest.skip("only root can become somebody else")
     code = (
         "import os, resource\n"
-        "from robot_ppo_export.node import realtime, doctor\n"
-        "from robot_ppo_export.node.clock import MonotonicClock\n"
+        "from robot_ppo_node import realtime, doctor\n"
+        "from robot_ppo_node.clock import MonotonicClock\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 << 20, 8 << 20))\n"
         "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
         "os.setgid(65534); os.setuid(65534)\n"
@@ -254,12 +254,12 @@ def test_a_processor_that_there_is_not_is_refused_in_a_sentence(cpu):
 
 
 def test_timer_slack_is_taken_without_any_permission():
-    code = "from robot_ppo_export.node import realtime as r; r.prepare_process()"
+    code = "from robot_ppo_node import realtime as r; r.prepare_process()"
     assert asked(f"{code}; print(r.timer_slack())").strip() == "1"
 
 
 def test_the_doctor_measures_as_many_wake_ups_as_were_asked_for():
-    late, missed = doctor.wake_ups(MonotonicClock(), 0.2, 0.002)
+    late, missed = host_doctor.wake_ups(MonotonicClock(), 0.2, 0.002)
     assert len(late) == 100
     assert (late >= 0).all()
     assert missed >= 0
@@ -274,10 +274,10 @@ def test_the_doctor_finds_a_machine_that_wakes_up_late():
             self.late = not getattr(self, "late", False)
             self.time += 0.0015 * self.late
 
-    finding = doctor._jitter(Sleepy(), 1.0, 0.002)
+    finding = host_doctor._jitter(Sleepy(), 1.0, 0.002)
     assert not finding.good
     assert "p99 1.500 ms" in finding.value
-    assert doctor._jitter(SteppedClock(), 1.0, 0.002).good
+    assert host_doctor._jitter(SteppedClock(), 1.0, 0.002).good
 
 
 def test_the_pacer_says_which_deadline_it_woke_up_for():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dds_helpers import within
 
-from robot_ppo_export.node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
+from robot_ppo_node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
 
 
 class Line:

@@ -5,13 +5,13 @@ import pytest
 from node_helpers import policy, rig, robot
 
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import drivers
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers.base import Connection, Measured
-from robot_ppo_export.node.drivers.replay import ReplayDriver
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
+from robot_ppo_node import drivers
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Connection, Measured
+from robot_ppo_node.drivers.replay_driver import ReplayDriver
+from robot_ppo_node.node import Node
 
 NAMES, FEET = robot().joint_names, robot().feet
 

@@ -2,7 +2,7 @@
 
 import env_helpers as helpers
 
-from robot_ppo.envs import resets
+from robot_ppo.envs.robot import resets
 
 
 def lowest_foot(clearance, monkeypatch):

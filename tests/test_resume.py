@@ -19,10 +19,10 @@ from node_helpers import ROOT
 from test_train import Quiet, log
 
 from robot_ppo import cli, config
-from robot_ppo.training import doctor
+from robot_ppo.diagnostics import doctor
+from robot_ppo.diagnostics.checks import record
 from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
 from robot_ppo.training.logger import Logger
-from robot_ppo.training.signs import record
 from robot_ppo.training.train import Trainer
 
 TRPO = "ppo.objective=trpo"

@@ -9,9 +9,9 @@ from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
 from test_train import contents, refused, result
 
 from robot_ppo import cli, config, export
-from robot_ppo.training import scorecard
+from robot_ppo.diagnostics.checks import record
+from robot_ppo.evaluation import scorecard
 from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
-from robot_ppo.training.signs import record
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from env_helpers import world
 
-from robot_ppo.envs import rewards
-from robot_ppo.envs.gait import Schedule
-from robot_ppo.envs.rewards import TERMS, Rewards
+from robot_ppo.envs.robot import rewards
+from robot_ppo.envs.robot.gait import Schedule
+from robot_ppo.envs.robot.rewards import TERMS, Rewards
 from robot_ppo_export.errors import InputError
 
 N, DT = 5, 0.02

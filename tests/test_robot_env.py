@@ -7,7 +7,7 @@ import pytest
 from env_helpers import ENDLESS, commands, environment, loud, quiet, random_actions, replace
 
 from robot_ppo.config import Pushes, Reset, Terminations
-from robot_ppo.envs import rewards
+from robot_ppo.envs.robot import rewards
 from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
 

@@ -11,14 +11,15 @@ from node_helpers import contract, robot
 
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_export.node.clock import MonotonicClock
-from robot_ppo_export.node.drivers import create, ros2_urdf
-from robot_ppo_export.node.drivers import ros2_messages as messages
-from robot_ppo_export.node.drivers.base import Connection, MotorCommand
-from robot_ppo_export.node.drivers.offer import NOTHING, Offer, of_robot
-from robot_ppo_export.node.drivers.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
-from robot_ppo_export.node.drivers.ros2_messages import CommandEncoder, Imu, JointState, Stamp
-from robot_ppo_export.node.negotiation import negotiate
+from robot_ppo_node.clock import MonotonicClock
+from robot_ppo_node.drivers import create
+from robot_ppo_node.drivers.base import Connection, MotorCommand
+from robot_ppo_node.drivers.capabilities import NOTHING, Offer, of_robot
+from robot_ppo_node.drivers.ros2 import ros2_messages as messages
+from robot_ppo_node.drivers.ros2 import ros2_urdf
+from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_node.startup.compatibility import negotiate
 
 NAMES, FEET = robot().joint_names, robot().feet
 STAMP = Stamp(12, 345)
@@ -33,7 +34,7 @@ NONE = np.zeros(0)
 @pytest.fixture(scope="module")
 def idl():
     pytest.importorskip("cyclonedds")
-    from robot_ppo_export.node.drivers import ros2_idl
+    from robot_ppo_node.drivers.ros2 import ros2_idl
 
     return ros2_idl
 
@@ -249,7 +250,7 @@ def test_a_urdf_states_what_all_joints_have_and_nothing_else(text, offer):
 
 @pytest.fixture
 def make(idl):
-    from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
+    from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
 
     opened = []
 
@@ -374,13 +375,13 @@ def test_a_node_that_hangs_is_damping_after_three_periods(make):
 
 @pytest.mark.parametrize("stamp", [None, STAMP])
 def test_cmd_vel_is_heard_as_twist_and_as_twist_stamped(idl, stamp):
-    from robot_ppo_export.node.drivers import dds
-    from robot_ppo_export.node.drivers.ros2_twist import CMD_VEL, TwistCommands
+    from robot_ppo_node.drivers.dds import participant
+    from robot_ppo_node.drivers.ros2.ros2_twist import CMD_VEL, TwistCommands
 
     domain = free_domain()
     commands = TwistCommands(Connection(domain=domain))
     try:
-        with dds.Bus(domain) as bus:
+        with participant.Bus(domain) as bus:
             assert commands.read(1.0)[1] == np.inf  # nobody has spoken: infinitely old
             writer = bus.writer(CMD_VEL, idl.Twist if stamp is None else idl.TwistStamped)
             assert within(2, lambda: writer.readers)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from node_helpers import robot
 
 from robot_ppo_export.contract import frames
-from robot_ppo_export.node import guards, safety
-from robot_ppo_export.node.drivers.base import Health
-from robot_ppo_export.node.guards import GUARDS
-from robot_ppo_export.node.safety import BY_NUMBER, Envelope
-from robot_ppo_export.node.situation import Bounds, Outcome, Situation, blank
+from robot_ppo_node.drivers.base import Health
+from robot_ppo_node.safety import envelope, guards
+from robot_ppo_node.safety.envelope import BY_NUMBER, Envelope
+from robot_ppo_node.safety.guards import GUARDS
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
 
 J = 12
 DEFAULT = robot().vector("default").astype("f4")
@@ -437,7 +437,7 @@ def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
         setattr(s, name, values[name])
     if "nan" in values:
         setattr(s, values["nan"], math.nan)
-    verdicts = [g.check(bounds, s) for _, g in safety.CLEARED]
+    verdicts = [g.check(bounds, s) for _, g in envelope.CLEARED]
     passed = all(verdict.outcome is Outcome.PASS for verdict in verdicts)
     assert guards.calm(bounds, s) == (passed and s.health.unsaid)
 
@@ -462,7 +462,7 @@ def test_targets_are_cleared_exactly_where_every_guard_passes(changes, missed, s
     envelope = Envelope(robot(), limits)
     with np.errstate(all="ignore"):
         quick = envelope._clear_target(s)
-        envelope._check(safety.NUMBERED_TARGET, s)
+        envelope._check(envelope.NUMBERED_TARGET, s)
     huge = any(abs(value) > 1e38 for _, _, value in changes)
     assert quick == (envelope.fired == 0) or (huge and not quick)  # sums overflow
 

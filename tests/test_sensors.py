@@ -5,8 +5,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from robot_ppo.envs import sensors
-from robot_ppo.envs.sensors import SensorMap
+from robot_ppo.sim import sensors
+from robot_ppo.sim.sensors import SensorMap
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
 from robot_ppo_export.errors import InputError

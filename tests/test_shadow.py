@@ -9,12 +9,12 @@ from process_helpers import Robot, finish, policy_file, start
 from test_node_cli import call
 
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers.base import Measured, MotorCommand, Sample
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.shadow import ReadOnly, Score, Shadow
-from robot_ppo_export.node.states import State
+from robot_ppo_node.app.shadow import ReadOnly, Score, Shadow
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.fake import FakeDriver
 
 COMMAND = (0.3, 0.0, 0.1)
 NAMES = robot().joint_names

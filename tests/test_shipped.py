@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from robot_ppo import assets, config
+from robot_ppo import config, project
 from robot_ppo.playback.play import play
-from robot_ppo_export import cli
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.app import cli
 
 SHIPPED = Path(__file__).parent / "golden" / "go2_walk.onnx"
 SCORECARD = SHIPPED.with_name("go2_walk_scorecard.json")
@@ -33,7 +33,7 @@ def test_its_scorecard_says_that_it_walks():
 def test_it_is_of_the_robot_and_the_observation_that_we_ship():
     """A change of robot.yaml or of the task's observation needs a new policy."""
     contract, task = Policy(SHIPPED).contract, config.load("go2_walk").task
-    assert contract.robot == assets.load_robot("go2")
+    assert contract.robot == project.load_robot("go2")
     assert contract.observation == task.observation
     assert contract.action == task.action
     assert contract.gait_frequency == task.gait.frequency

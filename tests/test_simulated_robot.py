@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from test_driver_contract import FEET, POSE, DriverContract
 
-from robot_ppo import assets, cli, robot_server
-from robot_ppo.simulated_robot import (
+from robot_ppo import cli, project
+from robot_ppo.sim import server
+from robot_ppo.sim.simulated_robot import (
     LeftPhysicsError,
     LockstepClock,
     LockstepDriver,
@@ -22,17 +23,17 @@ from robot_ppo.simulated_robot import (
 )
 from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers.base import MotorCommand
-from robot_ppo_export.node.drivers.offer import Offer
-from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT, NodeEndpoint
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.drivers.capabilities import Offer
+from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT, NodeEndpoint
+from robot_ppo_node.node import Node
 
 
 @pytest.fixture(scope="module")
 def spec():
-    return assets.load_robot("go2")
+    return project.load_robot("go2")
 
 
 @pytest.fixture(scope="module")
@@ -277,8 +278,8 @@ def served():
     """A robot over UDP on a free port, in a thread; yields its port and a connected node's end."""
     lines, stop = [], threading.Event()
     thread = threading.Thread(
-        target=robot_server.serve,
-        args=("go2", robot_server.Place(port=0)),
+        target=server.serve,
+        args=("go2", server.Place(port=0)),
         kwargs={"say": lines.append, "stop": stop},
     )
     thread.start()
@@ -336,7 +337,7 @@ def test_states_arrive_whole_periods_apart(served):
         times += [message.time] if message else []
     assert len(times) == 100
     # Whole periods apart; some are skipped where the test was slower than the robot.
-    periods = np.diff(times) / robot_server.PERIOD
+    periods = np.diff(times) / server.PERIOD
     assert np.allclose(periods, np.rint(periods), atol=1e-6)
     assert np.median(periods) < 10
 
@@ -344,12 +345,12 @@ def test_states_arrive_whole_periods_apart(served):
 def test_a_port_in_use_is_said_in_a_sentence(served):
     port, _ = served
     with pytest.raises(InputError, match=f"{port}.*--port"):
-        robot_server.serve("go2", robot_server.Place(port=port), say=lambda line: None)
+        server.serve("go2", server.Place(port=port), say=lambda line: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_process_cleanly(number):
-    code = "from robot_ppo.robot_server import Place, serve; serve('go2', Place(port=0))"
+    code = "from robot_ppo.sim.server import Place, serve; serve('go2', Place(port=0))"
     command = [sys.executable, "-u", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()  # it lives, and its handlers are in place

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from contract_helpers import JOINTS, ROOT, robot, robot_with
 
-from robot_ppo import assets
-from robot_ppo.envs import model
+from robot_ppo import project
+from robot_ppo.robot_model import variants
 from robot_ppo_export.contract import spec, strict
 from robot_ppo_export.errors import InputError
 
@@ -35,23 +35,23 @@ def with_joint(index, **changes):
 
 @pytest.fixture(scope="module")
 def train():
-    return model.train_model(robot(), XML, timestep=0.01, max_delay=0.03)
+    return variants.train_model(robot(), XML, timestep=0.01, max_delay=0.03)
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return model.eval_model(robot(), XML)
+    return variants.eval_model(robot(), XML)
 
 
 # Every shipped robot
 
 
-@pytest.mark.parametrize("name", assets.robot_names())
+@pytest.mark.parametrize("name", project.robot_names())
 def test_every_shipped_robot_loads_and_gives_both_models(name):
-    shipped = assets.load_robot(name)
-    xml = assets.robot_folder(name) / shipped.model
+    shipped = project.load_robot(name)
+    xml = project.robot_folder(name) / shipped.model
     assert shipped.name == name
-    for made in (model.train_model(shipped, xml, 0.01, 0.03), model.eval_model(shipped, xml)):
+    for made in (variants.train_model(shipped, xml, 0.01, 0.03), variants.eval_model(shipped, xml)):
         assert made.nu == len(shipped.joints)
         assert made.nv == 6 + len(shipped.joints)
 
@@ -142,7 +142,7 @@ def test_a_missing_robot_yaml_says_so(tmp_path):
 
 def disagree(*texts, robot_spec=None, xml=XML):
     with pytest.raises(InputError) as error:
-        model.eval_model(robot_spec or robot(), xml)
+        variants.eval_model(robot_spec or robot(), xml)
     for text in texts:
         assert text in str(error.value), str(error.value)
 
@@ -225,7 +225,7 @@ def test_an_mjcf_that_is_missing_or_broken_is_named(tmp_path):
 @pytest.mark.parametrize("timestep", [0.002, 0.005, 0.01])
 def test_the_training_model_is_checked_too(timestep):
     with pytest.raises(InputError, match=r"FR_hip_joint\.torque_limit"):
-        model.train_model(with_joint(0, torque_limit=20.0), XML, timestep, 0.0)
+        variants.train_model(with_joint(0, torque_limit=20.0), XML, timestep, 0.0)
 
 
 # The two variants
@@ -285,7 +285,7 @@ def test_train_is_fast_and_moved_by_position_actuators_with_the_robots_gains(tra
 
 
 def test_both_variants_are_the_same_bodies_and_joints(train, evaluation, source):
-    shown = model.eval_model(robot(), XML, looks=True)
+    shown = variants.eval_model(robot(), XML, looks=True)
     for m in (train, evaluation, shown):
         assert names(m, mujoco.mjtObj.mjOBJ_BODY, m.nbody) == names(
             source, mujoco.mjtObj.mjOBJ_BODY, source.nbody
@@ -300,8 +300,8 @@ def test_both_variants_are_the_same_bodies_and_joints(train, evaluation, source)
 def test_a_mass_changed_in_the_mjcf_changes_in_both(tmp_path, train, evaluation):
     xml = edited(tmp_path, 'mass="6.921"', 'mass="8.0"')
     for old, new in (
-        (train, model.train_model(robot(), xml, 0.01, 0.03)),
-        (evaluation, model.eval_model(robot(), xml)),
+        (train, variants.train_model(robot(), xml, 0.01, 0.03)),
+        (evaluation, variants.eval_model(robot(), xml)),
     ):
         assert old.body("base_link").mass == 6.921
         assert new.body("base_link").mass == 8.0

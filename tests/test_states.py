@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from node_helpers import ROOT, policy, rest_pose, rig, robot
 
-from robot_ppo_export.node import states
-from robot_ppo_export.node.clock import SteppedClock
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.drivers.fake import FakeDriver
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import (
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control import states
+from robot_ppo_node.control.states import (
     RUNNING,
     SILENT,
     TRANSITIONS,
@@ -18,6 +16,8 @@ from robot_ppo_export.node.states import (
     leads_on,
     next_state,
 )
+from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.node import Node
 
 
 def name(value) -> str:
@@ -364,6 +364,6 @@ def test_targets_are_finite_and_continuous_over_a_whole_life():
 
 def test_the_page_of_the_documentation_is_that_of_the_code():
     page = ROOT / "docs" / "node_states.md"
-    assert page.read_text() == states.page(), "python -m robot_ppo_export.node.states > " + str(
+    assert page.read_text() == states.page(), "python -m robot_ppo_node.control.states > " + str(
         page
     )

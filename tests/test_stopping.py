@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from robot_ppo import assets
-from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
-from robot_ppo_export.node import machine
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
+from robot_ppo import project
+from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control import state_machine
+from robot_ppo_node.control.states import State
+from robot_ppo_node.node import Node
 
 SHIPPED = Path(__file__).parent / "golden" / "go2_walk.onnx"
 STRIDE = 25
@@ -22,7 +22,7 @@ UNLUCKY = 18
 def stopped(vx: float, tick: int) -> tuple[Node, SimulatedRobot, float]:
     """The shipped policy, stopped after 3 s and `tick` ticks of walking, and its largest tilt."""
     noise = {"base_ang_vel": 0.01, "joint_pos": 0.01}
-    robot = SimulatedRobot(assets.load_robot("go2"), noise=noise)
+    robot = SimulatedRobot(project.load_robot("go2"), noise=noise)
     ends = LockstepDriver(robot), LockstepClock(robot), FixedCommand((vx, 0, 0))
     node = Node(Policy(SHIPPED), *ends, arm=True)
     node.prepare()
@@ -56,7 +56,7 @@ def test_a_robot_that_is_stopped_while_it_walks_lies_down_upright(vx, tick):
 
 
 def test_negative_control_without_standing_still_it_tips_over(monkeypatch):
-    monkeypatch.setattr(machine, "HALT_SECONDS", 0.0)
+    monkeypatch.setattr(state_machine, "HALT_SECONDS", 0.0)
     _, _, tilt = stopped(0.6, UNLUCKY)
     assert tilt > 0.5
 

@@ -5,7 +5,7 @@ import pytest
 from env_helpers import world
 
 from robot_ppo.config import Terminations
-from robot_ppo.envs.terminations import TERMS
+from robot_ppo.envs.robot.terminations import TERMS
 from robot_ppo_export.contract import frames
 
 LIMITS = Terminations(tilt=0.8, base_height=0.15)

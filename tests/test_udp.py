@@ -17,14 +17,14 @@ from node_helpers import random_state, robot
 
 from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node.clock import MonotonicClock, SteppedClock
-from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.base import MotorCommand
-from robot_ppo_export.node.drivers.offer import VECTORS, Offer, of_robot
-from robot_ppo_export.node.drivers.sends import Unsent
-from robot_ppo_export.node.drivers.udp import GONE_AFTER, UdpDriver
-from robot_ppo_export.node.drivers.udp_frames import COMMAND_TIMEOUT, MalformedError
-from robot_ppo_export.node.drivers.udp_protocol import (
+from robot_ppo_node.clock import MonotonicClock, SteppedClock
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.drivers.capabilities import VECTORS, Offer, of_robot
+from robot_ppo_node.drivers.sends import Unsent
+from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp.udp_driver import GONE_AFTER, UdpDriver
+from robot_ppo_node.drivers.udp.udp_frames import COMMAND_TIMEOUT, MalformedError
+from robot_ppo_node.drivers.udp.udp_protocol import (
     Counters,
     Hello,
     Newest,

@@ -18,17 +18,19 @@ pytest.importorskip("cyclonedds")
 import msgspec
 
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_export.node import guards
-from robot_ppo_export.node.clock import MonotonicClock
-from robot_ppo_export.node.drivers import create, dds, unitree_motion
-from robot_ppo_export.node.drivers.base import Connection, DriverFault, MotorCommand
-from robot_ppo_export.node.drivers.unitree import COMMANDS, STATES
-from robot_ppo_export.node.drivers.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
-from robot_ppo_export.node.drivers.unitree_idl import idl_type
-from robot_ppo_export.node.drivers.unitree_messages import Message, decode
-from robot_ppo_export.node.drivers.unitree_remote import Remote
-from robot_ppo_export.node.drivers.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
-from robot_ppo_export.node.situation import Bounds, Outcome, blank
+from robot_ppo_node.clock import MonotonicClock
+from robot_ppo_node.drivers import create
+from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand
+from robot_ppo_node.drivers.dds import participant
+from robot_ppo_node.drivers.unitree import unitree_motion
+from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
+from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, STATES
+from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
+from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
+from robot_ppo_node.drivers.unitree.unitree_remote import Remote
+from robot_ppo_node.drivers.unitree.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
+from robot_ppo_node.safety import guards
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
 
 GO2 = robot()
 E_STOP = Remote(frozenset({"L2", "B"}), 0, 0, 0, 0)
@@ -314,7 +316,7 @@ def stranger():
     buses = []
 
     def join(pair):
-        buses.append(dds.Bus(pair.domain))
+        buses.append(participant.Bus(pair.domain))
         return buses[-1].writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
 
     yield join
@@ -340,8 +342,8 @@ def test_who_lives_is_refused_at_once_and_named(make, stranger):
 
 DYING = """
 import sys, time
-from robot_ppo_export.node.drivers import dds
-from robot_ppo_export.node.drivers.unitree_idl import idl_type
+from robot_ppo_node.drivers import dds
+from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 whole = dds.configuration
 dds.configuration = lambda *a: whole(*a).replace("</Discovery>", LEASE + "</Discovery>")
 LEASE = "<LeaseDuration>{lease} s</LeaseDuration>"
@@ -360,7 +362,7 @@ def killed(pair, lease, topic=COMMANDS, message="LowCmd_"):
     )
     program.stdout.readline()
     time.sleep(0.2)
-    with dds.Bus(pair.domain) as bus:
+    with participant.Bus(pair.domain) as bus:
         watch = bus.watch(topic)
         assert within(2, lambda: [s for s in watch.strangers() if s.process == program.pid])
         (seen,) = (s for s in watch.strangers() if s.process == program.pid)
@@ -536,7 +538,7 @@ def test_the_remote_control_is_heard_and_its_e_stop_latches(make):
 
 def test_a_state_of_another_family_is_not_heard(make):
     pair = make(wait=0.3, sends=False)
-    with dds.Bus(pair.domain) as bus:
+    with participant.Bus(pair.domain) as bus:
         writer = bus.writer(STATES, idl_type("unitree_hg", "LowState_"))
         writer.write(Message("unitree_hg", "LowState_").encode())
         with pytest.raises(RefusedError, match="no rt/lowstate"):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_ppo_export.node.drivers import unitree_messages as messages
-from robot_ppo_export.node.drivers.unitree_crc import crc32
-from robot_ppo_export.node.drivers.unitree_messages import (
+from robot_ppo_node.drivers.unitree import unitree_messages as messages
+from robot_ppo_node.drivers.unitree.unitree_crc import crc32
+from robot_ppo_node.drivers.unitree.unitree_messages import (
     STRUCTS,
     MalformedMessageError,
     Message,
@@ -152,7 +152,7 @@ def test_cyclonedds_encodes_the_same_bytes(family, name):
 
 
 def _sample(family, name, row):
-    from robot_ppo_export.node.drivers.unitree_idl import idl_type
+    from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
     values = {}
     for field, kind, *length in STRUCTS[family][name]:
@@ -171,7 +171,7 @@ def test_octets_are_declared_as_bytes_and_never_as_uint8(family, name):
     pytest.importorskip("cyclonedds")
     from cyclonedds.idl import types
 
-    from robot_ppo_export.node.drivers import unitree_idl as idl
+    from robot_ppo_node.drivers.unitree import unitree_idl as idl
 
     def declared(kind):
         for hint in kind.__annotations__.values():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_ppo_export.node.drivers.unitree_remote import (
+from robot_ppo_node.drivers.unitree.unitree_remote import (
     BUTTONS,
     Remote,
     RemoteCommands,

@@ -26,11 +26,11 @@ from process_helpers import (
 )
 
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_export.node import watchdog
-from robot_ppo_export.node.drivers import udp_damping
-from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT
-from robot_ppo_export.node.states import State
-from robot_ppo_export.node.watchdog import FROZEN_AFTER, Handover, Watchdog
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.udp import udp_damping
+from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT
+from robot_ppo_node.safety import watchdog
+from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Handover, Watchdog
 
 FINE = 0.001
 """[s] The robot looks for commands so often: the gaps are measured to this."""
@@ -169,8 +169,8 @@ def test_a_deaf_stderr_does_not_end_the_damping(full):
 BROKEN = """
 import sys
 from robot_ppo_export import cli
-from robot_ppo_export.node.operate import Operator
-from robot_ppo_export.node.states import State
+from robot_ppo_node.app.run import Operator
+from robot_ppo_node.control.states import State
 def broken(self):
     if self.node.state is State.POLICY:
         raise RuntimeError("a mistake of ours")
@@ -480,7 +480,7 @@ def test_a_watchdog_that_does_not_come_up_is_not_waited_for_without_end(tmp_path
 
 def test_the_watchdog_imports_next_to_nothing():
     code = (
-        "import sys, robot_ppo_export.node.watchdog, robot_ppo_export.node.drivers.udp_damping\n"
+        "import sys, robot_ppo_node.safety.watchdog, robot_ppo_node.drivers.udp.udp_damping\n"
         "heavy = {'numpy', 'onnxruntime', 'msgspec', 'yaml'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

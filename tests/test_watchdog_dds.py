@@ -14,17 +14,18 @@ from process_helpers import QUICK, finish, is_damping, start, undisturbed, wait_
 
 pytest.importorskip("cyclonedds")
 
-from robot_ppo_export.node.clock import MonotonicClock
-from robot_ppo_export.node.drivers import create, dds
-from robot_ppo_export.node.drivers.base import Connection, MotorCommand
-from robot_ppo_export.node.drivers.dds_watch import WATCHDOG
-from robot_ppo_export.node.drivers.ros2 import JOINT_COMMANDS
-from robot_ppo_export.node.drivers.ros2_robot import Ros2Robot
-from robot_ppo_export.node.drivers.unitree import COMMANDS
-from robot_ppo_export.node.drivers.unitree_bodies import QUADRUPED
-from robot_ppo_export.node.drivers.unitree_idl import idl_type
-from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
-from robot_ppo_export.node.watchdog import FROZEN_AFTER, Watchdog
+from robot_ppo_node.clock import MonotonicClock
+from robot_ppo_node.drivers import create
+from robot_ppo_node.drivers.base import Connection, MotorCommand
+from robot_ppo_node.drivers.dds import participant
+from robot_ppo_node.drivers.dds.dds_watch import WATCHDOG
+from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
+from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
+from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
+from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
+from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
+from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
 
 GO2 = robot()
 TOPICS = {"unitree": COMMANDS, "ros2": JOINT_COMMANDS}
@@ -122,7 +123,7 @@ def test_a_node_that_is_started_after_one_was_killed_waits_for_its_watchdog_and_
 
 def test_a_watchdog_that_stays_is_named_with_the_way_to_end_it():
     there = DdsRobot("unitree")
-    others = dds.Bus(there.domain)
+    others = participant.Bus(there.domain)
     try:
         others.mark = WATCHDOG + others.token
         writer = others.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
@@ -173,7 +174,7 @@ def test_without_a_watchdog_nobody_damps_a_killed_node(there):
 
 def test_nobody_can_command_any_more_when_the_node_has_ended(there):
     """A writer that is left behind would keep the next node from starting."""
-    with dds.Bus(there.domain) as bus:
+    with participant.Bus(there.domain) as bus:
         watch = bus.watch(TOPICS[there.name])
 
         def life():

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from node_helpers import policy, rig, robot
 
-from robot_ppo import assets
-from robot_ppo.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
-from robot_ppo_export.node import delay_fit
-from robot_ppo_export.node.commands import FixedCommand
-from robot_ppo_export.node.delay_fit import DELAYS, INERTIAS, DelayFit, step_response
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
-from robot_ppo_export.node.wiggle import FIT, REST, STEP, trained_delay
+from robot_ppo import project
+from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.control.states import State
+from robot_ppo_node.node import Node
+from robot_ppo_node.startup import delay_fit
+from robot_ppo_node.startup.delay_fit import DELAYS, INERTIAS, DelayFit, step_response
+from robot_ppo_node.startup.joint_check import FIT, REST, STEP, trained_delay
 
 KP, KD = 20.0, 5.0 / 3
 
@@ -25,7 +25,7 @@ def hung_up(motor_delay=0.0, sensor_delay=0.0) -> SimulatedRobot:
     """A Go2 whose base is held in the air: a million times as heavy, and carried."""
     delays = {"motor_delay": motor_delay, "sensor_delay": sensor_delay}
     noise = {"joint_pos": 0.002, "base_ang_vel": 0.01}
-    hung = SimulatedRobot(assets.load_robot("go2"), noise=noise, **delays)
+    hung = SimulatedRobot(project.load_robot("go2"), noise=noise, **delays)
     model, base = hung.model, hung.model.body(hung.spec.base.body).id
     model.body_mass[base] *= 1e6
     model.body_inertia[base] *= 1e6
@@ -81,7 +81,7 @@ def test_a_delay_that_training_never_saw_is_a_fault():
 
 
 def test_a_robot_on_the_ground_is_told_to_be_hung_up():
-    node = wiggled(SimulatedRobot(assets.load_robot("go2"), noise={"base_ang_vel": 0.01}))
+    node = wiggled(SimulatedRobot(project.load_robot("go2"), noise={"base_ang_vel": 0.01}))
     assert node.state is State.DAMP
     assert node.fault.startswith("wiggle")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from robot_ppo_export import golden, seal
+from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Observer
@@ -49,10 +49,10 @@ class Policy:
     def __init__(self, path: Path) -> None:
         """Load `path`, or raise `RefusedError` in a sentence that says what is wrong and where."""
         self.path = path
-        data = seal.read(path)
+        data = checksum.read(path)
         self.session = _session(data, str(path))
         metadata = _metadata(self.session, str(path))
-        for key in ("robot_ppo.contract", "robot_ppo.golden", seal.KEY):
+        for key in ("robot_ppo.contract", "robot_ppo.golden", checksum.KEY):
             if key not in metadata:
                 raise RefusedError(f"{path}: the metadata lack {key}")
         try:
@@ -60,7 +60,7 @@ class Policy:
             self.golden = golden.from_json(metadata["robot_ppo.golden"])
         except RefusedError as error:
             raise RefusedError(f"{path}: {error}") from None
-        self.sha256 = metadata[seal.KEY]
+        self.sha256 = metadata[checksum.KEY]
         self.layout = self.contract.resolve()
         self._check_shapes()
         self.action_map = self.contract.action_map()

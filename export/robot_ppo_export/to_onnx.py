@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from robot_ppo_export import golden, seal
+from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import RefusedError
@@ -50,12 +50,12 @@ def build(actor: Actor, contract: Contract, traces: golden.GoldenTraces) -> byte
     metadata = {
         "robot_ppo.contract": contracts.to_json(contract),
         "robot_ppo.golden": golden.to_json(traces),
-        seal.KEY: seal.BLANK,
+        checksum.KEY: checksum.BLANK,
     }
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
-    return seal.seal(model.SerializeToString(deterministic=True))
+    return checksum.seal(model.SerializeToString(deterministic=True))
 
 
 def network(actor: Actor) -> onnx.ModelProto:

@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 import yaml
 
-from robot_ppo import assets
+from robot_ppo import project
 from robot_ppo.config.check import check
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
-from robot_ppo.envs.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
 
 def task_names() -> list[str]:
     """Return the names of all tasks that are ours: robots', then Gymnasium's."""
-    return [*assets.task_names(), *TASKS]
+    return [*project.task_names(), *TASKS]
 
 
 def load_task(name: str) -> AnyTask:
@@ -31,7 +31,7 @@ def load_task(name: str) -> AnyTask:
     data = _task(name)
     if data["kind"] == "gym":
         return strict.convert(GymTask, data, name)
-    return strict.convert(Task, data, str(assets.task_path(name)))
+    return strict.convert(Task, data, str(project.task_path(name)))
 
 
 def load(
@@ -47,17 +47,17 @@ def load(
     """
     # Checked before overrides too, so that an error names the file it comes from.
     preset = preset or default_preset(task)
-    data = _mapping(assets.preset_path(preset))
+    data = _mapping(project.preset_path(preset))
     data["task"] = _task(task)
     data |= {key: value for key, value in flags.items() if value is not None}
-    strict.convert(Config, data, str(assets.preset_path(preset)))
+    strict.convert(Config, data, str(project.preset_path(preset)))
     return _overridden(data, overrides)
 
 
 def default_preset(task: str) -> str:
     """Return the preset of a task: the one of its name, else `default` for robots, else `gym`."""
     kind = load_task(task)
-    if task in assets.preset_names():
+    if task in project.preset_names():
         return task
     return "default" if isinstance(kind, Task) else "gym"
 
@@ -69,7 +69,7 @@ def _task(name: str) -> dict[str, Any]:
     if name not in task_names():
         hint = strict.did_you_mean(name, task_names())
         raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
-    return {"kind": "robot", "name": name, **_mapping(assets.task_path(name))}
+    return {"kind": "robot", "name": name, **_mapping(project.task_path(name))}
 
 
 def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:

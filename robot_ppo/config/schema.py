@@ -94,9 +94,9 @@ class Task(_Struct, frozen=True, tag_field="kind", tag="robot"):
     observation: tuple[TermSpec, ...]
     """What the actor sees; terms in robot_ppo_export/contract/terms.py."""
     privileged: tuple[str, ...]
-    """What the critic sees beside it; terms in robot_ppo/envs/privileged.py."""
+    """What the critic sees beside it; terms in robot_ppo/envs/robot/privileged.py."""
     rewards: dict[str, dict[str, float]]
-    """Name -> weight [1/s] and parameters; functions in robot_ppo/envs/rewards.py."""
+    """Name -> weight [1/s] and parameters; functions in robot_ppo/envs/robot/rewards.py."""
     terminations: Terminations
     reset: Reset
     noise: dict[str, float]

@@ -17,18 +17,18 @@ def make_task(
     task: "AnyTask", num_envs: int = 1, threads: int = 0, seed: int | None = None
 ) -> "Environment":
     """Return the environment of a task."""
-    from robot_ppo import assets
+    from robot_ppo import project
     from robot_ppo.config import Task
 
     if isinstance(task, Task):
-        from robot_ppo.envs.robot_env import RobotEnv
+        from robot_ppo.envs.robot.robot_env import RobotEnv
 
-        robot = assets.load_robot(task.robot)
+        robot = project.load_robot(task.robot)
         return cast("Environment", RobotEnv(task, robot, num_envs, threads, seed))
     if task.foreign_id is None:
-        from robot_ppo.envs.gym_env import MujocoVectorEnv
+        from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 
         return cast("Environment", MujocoVectorEnv(task.name, num_envs, threads, seed))
-    from robot_ppo.envs.foreign_env import ForeignVectorEnv
+    from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 
     return cast("Environment", ForeignVectorEnv(task.foreign_id, num_envs, seed))

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium.spaces import Box
 
-from robot_ppo.envs.metrics import EpisodeMetrics
-from robot_ppo.envs.saved import State
+from robot_ppo.envs.robot.metrics import EpisodeMetrics
+from robot_ppo.envs.serialization import State
 
 
 class Environment(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from robot_ppo.faults.fault import NOTHING, REFUSED, Fault, Seen
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_export.node import limits
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.safety import limits
 
 
 def _flipped(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from robot_ppo import assets
+from robot_ppo import project
 from robot_ppo.faults.fault import NODE_DEAD, NOT_RUN, NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.processes import (
     WATCHDOG,
@@ -25,9 +25,9 @@ from robot_ppo.faults.processes import (
     worst,
 )
 from robot_ppo.faults.world import damped
-from robot_ppo.robot_server import PERIOD
-from robot_ppo_export.node.drivers.dds_config import free_domain
+from robot_ppo.sim.server import PERIOD
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.drivers.dds.dds_config import free_domain
 
 INSTALL = "needs cyclonedds: pip install 'robot-ppo[unitree]'"
 SPEAKS = 0.5
@@ -40,12 +40,12 @@ class _Stranger:
     """A second controller; its commands lack the head, so that the robot's end can count them."""
 
     def __init__(self, domain: int) -> None:
-        from robot_ppo_export.node.drivers import dds
-        from robot_ppo_export.node.drivers.unitree import COMMANDS
-        from robot_ppo_export.node.drivers.unitree_idl import idl_type
-        from robot_ppo_export.node.drivers.unitree_messages import Message
+        from robot_ppo_node.drivers.dds import participant
+        from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
+        from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
+        from robot_ppo_node.drivers.unitree.unitree_messages import Message
 
-        self.bus = dds.Bus(domain)
+        self.bus = participant.Bus(domain)
         self._writer = self.bus.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
         self._payload = Message("unitree_go", "LowCmd_").encode()
 
@@ -61,10 +61,10 @@ class _Stranger:
 
 
 def _robot(path: Path, domain: int) -> LiveRobot:
-    from robot_ppo_export.node.drivers.unitree_bodies import body_of
-    from robot_ppo_export.node.drivers.unitree_robot import UnitreeRobot
+    from robot_ppo_node.drivers.unitree.unitree_bodies import body_of
+    from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
 
-    spec = assets.load_robot(Policy(path).contract.robot.name)
+    spec = project.load_robot(Policy(path).contract.robot.name)
     return LiveRobot(spec.name, lambda: UnitreeRobot(body_of(spec), spec.joint_names, domain))
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from robot_ppo.faults.fault import NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import World
-from robot_ppo.robot_server import hello_of
+from robot_ppo.sim.server import hello_of
 from robot_ppo_export.contract.state import zeros
-from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.base import Driver
-from robot_ppo_export.node.drivers.udp import UdpDriver
-from robot_ppo_export.node.drivers.udp_protocol import COMMAND_TIMEOUT, RobotEndpoint, Wire
-from robot_ppo_export.node.states import State
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Driver
+from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
+from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT, RobotEndpoint, Wire
 
 PATIENCE = 0.05
 """[s] that a datagram may take over loopback."""

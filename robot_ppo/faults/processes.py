@@ -17,13 +17,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from robot_ppo import assets, robot_server
+from robot_ppo import project
 from robot_ppo.faults.fault import DAMPED, NODE_DEAD, NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import COMMAND, Heard, WitnessRobot, damped
+from robot_ppo.sim import server
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.node.drivers import udp_frames as frames
-from robot_ppo_export.node.drivers.udp_protocol import RobotEndpoint, Wire
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp.udp_protocol import RobotEndpoint, Wire
 
 RUNS = 3
 """Of each fault; the worst is reported."""
@@ -47,8 +48,8 @@ class LiveRobot:
 
     def __init__(self, name: str, make_end: Callable[[], Any] | None = None) -> None:
         """Begin; `make_end` makes the robot's end, by default of UDP at a free port."""
-        spec = assets.load_robot(name)
-        self.hello = robot_server.hello_of(spec)
+        spec = project.load_robot(name)
+        self.hello = server.hello_of(spec)
         self.end = make_end() if make_end else RobotEndpoint(self.hello, 0)
         self.robot = WitnessRobot(spec, time.monotonic)
         self._begin()
@@ -73,7 +74,7 @@ class LiveRobot:
     def _begin(self) -> None:
         self._stop = threading.Event()
         arguments = (self.robot, self.end, None, lambda text: None, self._stop)
-        self._thread = threading.Thread(target=robot_server.live, args=arguments, daemon=True)
+        self._thread = threading.Thread(target=server.live, args=arguments, daemon=True)
         self._thread.start()
 
 
@@ -85,7 +86,7 @@ class NodeProcess:
         command = ",".join(f"{x:g}" for x in COMMAND)
         arguments = ("run", str(path.resolve()), "--arm", "--command", command, *options)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "robot_ppo_export.cli", *arguments],
+            [sys.executable, "-m", "robot_ppo_node.app.cli", *arguments],
             env={**os.environ, "XDG_STATE_HOME": str(folder)},
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -243,7 +244,7 @@ def _overheard(port: int, joints: int, seconds: float) -> list[Heard]:
             if frame.kind == frames.COMMAND:
                 command = frames.decode_command(frame.payload, joints)
                 heard.append(Heard(time.monotonic(), not command.kp.any()))
-        time.sleep(robot_server.PERIOD)
+        time.sleep(server.PERIOD)
     wire.close()
     return heard
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from robot_ppo.faults.fault import CLAMPED, NOTHING, REFUSED, Fault, Seen
 from robot_ppo.faults.world import World
-from robot_ppo_export.node import selftest
-from robot_ppo_export.node.commands import COMMAND_TIMEOUT
-from robot_ppo_export.node.drivers.base import Sample
-from robot_ppo_export.node.senses import SAG
-from robot_ppo_export.node.situation import blank
-from robot_ppo_export.node.states import State
+from robot_ppo_node.commands import COMMAND_TIMEOUT
+from robot_ppo_node.control.inputs import SAG
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Sample
+from robot_ppo_node.safety import self_test
+from robot_ppo_node.safety.tick_state import blank
 
 ROUNDING = 1e-4
 """[N m] of float32 in kp (target - q) - kd dq."""
@@ -50,7 +50,7 @@ def _measured(guard: str) -> Callable[[World], None]:
             state = sample.state
             s = blank(len(state.joint_pos), len(state.foot_force), 0)
             s.measured.update(state)
-            selftest.INJECTIONS[guard](bounds, s)
+            self_test.INJECTIONS[guard](bounds, s)
             world.driver.others = ("somebody else",) * s.others
             return replace(sample, state=s.measured.state, health=s.health)
 

@@ -15,18 +15,18 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from robot_ppo import assets
+from robot_ppo import project
 from robot_ppo.faults.fault import DAMPED, NOTHING, Seen
-from robot_ppo.robot_server import FLICKER
-from robot_ppo.simulated_robot import LockstepDriver, SimulatedRobot
+from robot_ppo.sim.server import FLICKER
+from robot_ppo.sim.simulated_robot import LockstepDriver, SimulatedRobot
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.node import limits
-from robot_ppo_export.node.clock import Pacer
-from robot_ppo_export.node.drivers.base import Driver, MotorCommand, Sample
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.clock import Pacer
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Driver, MotorCommand, Sample
+from robot_ppo_node.node import Node
+from robot_ppo_node.safety import limits
 
 COMMAND = (0.5, 0.0, 0.0)
 """Forward [m/s]: a robot that walks has more to lose than one that stands."""
@@ -166,7 +166,7 @@ class World:
         """Prepare the node; `tightened` are limits tighter than those of the policy file."""
         self.policy = BreakablePolicy(path)
         robot = self.policy.contract.robot
-        self.robot = WitnessRobot(assets.load_robot(robot.name))
+        self.robot = WitnessRobot(project.load_robot(robot.name))
         self.clock = LeapingClock(self.advance)
         self.operator = AgingCommand()
         self.limits = limits.tighten(robot.safety, tightened or {}, "this fault")

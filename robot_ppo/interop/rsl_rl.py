@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from robot_ppo.envs.gym_env import MujocoVectorEnv
-from robot_ppo.envs.robot_env import RobotEnv
+from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo_export.errors import InputError
 
 try:

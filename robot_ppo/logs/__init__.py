@@ -1,1 +1,1 @@
-"""Logs of the node, looked at afterwards; the node writes them (robot_ppo_export/node)."""
+"""Logs of the node, looked at afterwards; the node writes them (robot_ppo_node)."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_ppo_export.node import log_file
+from robot_ppo_node.log import log_file
 
 
 @dataclass

@@ -5,7 +5,7 @@ import time as clock
 import numpy as np
 
 from robot_ppo.logs.log import Log
-from robot_ppo_export.node.report import table
+from robot_ppo_node.app.report import table
 
 LAST_EVENTS = 20
 """Events in the summary; the log has more."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_ppo import assets
+from robot_ppo import project
 from robot_ppo.playback.record import Summary, Track, measured_velocity
 from robot_ppo.playback.script import ScriptedCommands, Segment, choose
-from robot_ppo.simulated_robot import (
+from robot_ppo.sim.simulated_robot import (
     LeftPhysicsError,
     LockstepClock,
     LockstepDriver,
@@ -25,9 +25,9 @@ from robot_ppo.simulated_robot import (
 )
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.node import Node
-from robot_ppo_export.node.states import State
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.control.states import State
+from robot_ppo_node.node import Node
 
 SIZE = (1280, 720)
 """Width and height of the video."""
@@ -194,7 +194,7 @@ def _caption(session: _Session) -> tuple[str, str]:
 
 def _same_robot(robot: RobotSpec) -> RobotSpec:
     """Return our robot of that name, if its joints are those that the policy was trained for."""
-    ours = assets.load_robot(robot.name)
+    ours = project.load_robot(robot.name)
     if ours.joint_names != robot.joint_names or ours.feet != robot.feet:
         raise InputError(
             f"robots/{robot.name} has joints {ours.joint_names} and feet {ours.feet}, the policy "

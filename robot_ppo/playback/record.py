@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_ppo.simulated_robot import SimulatedRobot
+from robot_ppo.sim.simulated_robot import SimulatedRobot
 
 
 @dataclass

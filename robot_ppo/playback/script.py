@@ -15,7 +15,7 @@ import numpy as np
 
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
-from robot_ppo_export.node.commands import parse
+from robot_ppo_node.commands import parse
 
 SECONDS = 12.0
 """[s] How long the policy runs where nothing else is said."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import mujoco.viewer
 
 from robot_ppo.playback.video import FollowCamera
-from robot_ppo.simulated_robot import SimulatedRobot
-from robot_ppo_export.node.clock import MonotonicClock, Pacer
+from robot_ppo.sim.simulated_robot import SimulatedRobot
+from robot_ppo_node.clock import MonotonicClock, Pacer
 
 CLOSING = 5.0
 """How long a window may take to close [s]."""

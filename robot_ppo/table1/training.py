@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_ppo.config import Config
-from robot_ppo.envs.gym_tasks import TASKS
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.table1.protocol import Run
 from robot_ppo.table1.results import Curve, Result
 from robot_ppo.training.train import DivergedError, Trainer

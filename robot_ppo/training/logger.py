@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from robot_ppo.training.board import Board
+from robot_ppo.training.tensorboard_writer import Board
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 

@@ -21,9 +21,9 @@ from robot_ppo.config import Config
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
-from robot_ppo.training import resuming
+from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
-from robot_ppo.training.window import EpisodeWindow
+from robot_ppo.training.episode_statistics import EpisodeWindow
 from robot_ppo_export.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -221,10 +221,10 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.learned_with = self.checkpoints.settings(checkpoint)
-        resuming.check(self.learned_with, self.config)
+        resume.check(self.learned_with, self.config)
         self.steps, self.seconds = checkpoint.steps, checkpoint.seconds
         self.iteration = checkpoint.iteration
-        resuming.load(self.learner, checkpoint.learner)
+        resume.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
         self._restore_episodes(checkpoint.episodes)
 

@@ -1,0 +1,175 @@
+"""A policy file for human eyes: the page of `describe` and the table of `check`."""
+
+import math
+from typing import Any
+
+from robot_ppo_export.contract.contract import LEVELS, Contract
+from robot_ppo_export.policy import TOLERANCE, Difference, Policy
+from robot_ppo_node.drivers.base import needed_signals
+from robot_ppo_node.safety.self_test import Result
+
+
+def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """Return aligned columns; numbers are written short."""
+    cells = [header, *(tuple(_cell(value) for value in row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None else str(value)
+
+
+def check_page(policy: Policy, worst: Difference) -> str:
+    """Return what was verified, one line each."""
+    contract = policy.contract
+    ticks = len(policy.golden)
+    return table(
+        ("check", "result", "detail"),
+        [
+            ("seal", "ok", f"SHA-256 {policy.sha256}"),
+            (
+                "contract",
+                "ok",
+                f"format {contract.format_version}, {contract.task} on {contract.robot.name}",
+            ),
+            (
+                "graph",
+                "ok",
+                f"{policy.layout.size} observations -> {len(contract.robot.joints)} actions",
+            ),
+            ("golden", "ok", f"{ticks} ticks, worst difference {worst} (limit {TOLERANCE:g})"),
+        ],
+    )
+
+
+def selftest_page(results: list[Result]) -> str:
+    """Return what every guard made of the fault that was injected into it."""
+    rows = [
+        (
+            *(r.guard.name, "-" if r.off else _with_unit(r.value, r), _with_unit(r.limit, r)),
+            _became(r),
+        )
+        for r in results
+    ]
+    silent, off = sum(not r.good for r in results), sum(r.off for r in results)
+    verdict = f"{silent} DID NOT FIRE" if silent else "all others fired" if off else "all fired"
+    count = f"{len(rows)} guards, " + (f"{off} off, " if off else "")
+    return table(("guard", "injected", "limit", "fired"), rows) + f"\n{count}{verdict}"
+
+
+def _became(result: Result) -> str:
+    if result.off:
+        return "off: its limit is 0"
+    name = result.fired.name.lower()
+    return name if result.good else f"{name}: DID NOT FIRE"
+
+
+def _with_unit(value: float, result: Result) -> str:
+    if value == math.inf and result.guard.limit == "none":
+        return "finite"
+    return f"{value:.4g} {result.guard.unit}".rstrip()
+
+
+def describe_page(policy: Policy) -> str:
+    """Return all that a person wants to know of a policy file before running it."""
+    contract = policy.contract
+    parts = (
+        _identity(policy),
+        ("Observation", _observation(contract)),
+        ("Action and joints", _joints(contract)),
+        ("Commands it was trained with", _commands(contract)),
+        ("Safety limits", _limits(contract)),
+        ("Training", _training(contract)),
+        ("What it saw in training", _seen(contract)),
+    )
+    return "\n\n".join(f"{title}\n{'=' * len(title)}\n{body}" for title, body in parts)
+
+
+def _identity(policy: Policy) -> tuple[str, str]:
+    contract = policy.contract
+    robot = contract.robot
+    network = " x ".join(str(n) for n in contract.network.hidden)
+    period, gait = contract.control_period, contract.gait_frequency
+    lines = [
+        ("robot", f"{robot.name}: {robot.description}"),
+        ("task", contract.task),
+        ("file", policy.path),
+        ("sha256", policy.sha256),
+        ("rate", f"{1 / period:g} Hz (every {period * 1e3:g} ms), gait clock {gait:g} Hz"),
+        ("network", f"{network} {contract.network.activation}, after a normalizer"),
+        ("needs", ", ".join(needed_signals(contract))),
+    ]
+    return f"{contract.task} on {robot.name}", "\n".join(f"{k:<8} {v}" for k, v in lines)
+
+
+def _observation(contract: Contract) -> str:
+    columns = ("name", "offset", "size", "unit", "frame", "scale", "clip", "history")
+    return table(columns, [tuple(row[c] for c in columns) for row in contract.layout])
+
+
+def _joints(contract: Contract) -> str:
+    robot, action = contract.robot, contract.action
+    rows = [
+        (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd)
+        for j in robot.joints
+    ]
+    header = ("joint", "default", "low", "high", "rad/s", "N m", "kp", "kd")
+    return (
+        f"target [rad] = default + {action.scale:g} * action, action within "
+        f"+-{action.clip:g}; torque = kp (target - q) - kd dq\n"
+        f"standing up: kp {robot.stand.kp:g}, kd {robot.stand.kd:g}, {robot.stand.duration:g} s; "
+        f"damping: kd {robot.damping.kd:g}\n\n" + table(header, rows)
+    )
+
+
+def _commands(contract: Contract) -> str:
+    bounds = contract.commands.bounds().tolist()
+    names = contract.command_names
+    return "\n".join(
+        f"{name:<18} {low:g} .. {high:g}" for name, (low, high) in zip(names, bounds, strict=True)
+    )
+
+
+def _limits(contract: Contract) -> str:
+    safety = contract.robot.safety
+    units = {"max_tilt": "rad", "max_angular_rate": "rad/s", "max_target_step": "rad per tick"}
+    units |= {"joint_range_margin": "rad", "stale_after": "s", "frozen_ticks": "ticks"}
+    units |= {"max_joint_overrun": "rad", "max_clock_step": "s", "min_voltage": "V"}
+    units |= {"max_motor_temperature": "degC"}
+    return "\n".join(
+        f"{name:<22} {getattr(safety, name):g} {units.get(name, '')}".rstrip()
+        for name in safety.__struct_fields__
+    )
+
+
+def _training(contract: Contract) -> str:
+    training = contract.training
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(training.versions.items()))
+    lines = [
+        f"{training.steps} steps, seed {training.seed}, git {training.git_commit or '-'}",
+        f"physics every {training.physics_timestep * 1e3:g} ms; {versions}",
+        *(f"randomized {k}: {v}" for k, v in sorted(training.randomization.items())),
+        *(f"noise on {k}: +-{v:g}" for k, v in sorted(training.noise.items())),
+    ]
+    return "\n".join(lines)
+
+
+def _seen(contract: Contract) -> str:
+    """Return the quantiles of each entry of the observation, in the unit of its term."""
+    seen = contract.distribution
+    if seen is None:
+        return "not stated: the node cannot tell whether it leaves what training showed it"
+    rows = []
+    for i, entry in enumerate(contract.resolve().entries(contract.robot.joint_names)):
+        if entry.age == 0:
+            rows.append((str(entry), *(getattr(seen, k)[i] / entry.scale for k in LEVELS)))
+    header = ("entry", *(f"{100 * share:g} %" for share in LEVELS.values()))
+    return f"{seen.robot_ticks} observations, quantiles\n\n" + table(header, rows)

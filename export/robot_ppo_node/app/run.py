@@ -1,0 +1,312 @@
+"""`robot-ppo-node run`: a person's hands on the node. Keys, screen, files.
+
+What the node itself must not do is here: it prints, handles signals and touches the disk.
+"""
+
+import argparse
+import contextlib
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.policy import Policy
+from robot_ppo_node import commands, drivers
+from robot_ppo_node.app.console import ERR, PATIENCE, Console, tell, unblock
+from robot_ppo_node.app.shadow import ReadOnly, Shadow
+from robot_ppo_node.clock import MonotonicClock
+from robot_ppo_node.commands.base import Hands
+from robot_ppo_node.commands.choose import choose
+from robot_ppo_node.commands.udp_commands import UdpCommands
+from robot_ppo_node.control.state_machine import DAMP_SECONDS
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Connection, HandsOver
+from robot_ppo_node.host import realtime
+from robot_ppo_node.host.signals import Signals
+from robot_ppo_node.log import log_file
+from robot_ppo_node.log.log_folder import MEMORY_SECONDS, open_log
+from robot_ppo_node.log.log_writer import LogWriter
+from robot_ppo_node.log.recorder import for_policy
+from robot_ppo_node.node import Node
+from robot_ppo_node.safety import limits
+from robot_ppo_node.safety.watchdog import Watchdog
+from robot_ppo_node.startup import compatibility
+
+RING_MARGIN = 10.0
+"""What a run of `--seconds` takes longer, to sit down and to damp [s]."""
+
+NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
+"""Options of `run` that mean nothing where somebody else moves the robot."""
+
+PROMPTS = {
+    State.PREFLIGHT: "p stands the robot up",
+    State.READY: "p runs the policy",
+    State.DAMP: "r goes back to PASSIVE, Ctrl-C ends",
+}
+"""What a person can do next, per state."""
+
+
+class Operator:
+    """Wires one node to the person who started it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Load and verify the file; nothing reaches the robot before `run`."""
+        self.options = options
+        self.console = Console()
+        self.clock = MonotonicClock()
+        self.policy = Policy(options.file)
+        self.interactive = sys.stdin.isatty()
+        self.start = commands.parse(options.command)
+        self.keyboard: commands.Keyboard | None = None
+        self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
+        self.log: LogWriter | None = None
+        safety = self.policy.contract.robot.safety
+        self.connection = _connection(options, self.policy.contract, self.console.say)
+        self.driver = drivers.create(options.driver, self.clock, self.connection)
+        self.source = self._source()
+        self.node = Node(
+            self.policy,
+            self.driver,
+            self.clock,
+            self.source,
+            self.recorder,
+            stand=options.stand,
+            arm=options.arm,
+            wiggle=options.wiggle,
+            limits=limits.load(options.limits, safety) if options.limits else safety,
+            on_event=self._event,
+        )
+        if options.publish_hz:
+            self.node.output.publish_at(options.publish_hz)
+        self.started = self.clock.now()
+        self._status_at = 0.0
+        self.signals = Signals(self.node)
+        if self.recorder:
+            seconds = options.seconds and options.seconds + RING_MARGIN
+            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
+
+    def run(self) -> int:
+        """Run to the end of damping; return the exit code."""
+        unblock(ERR)
+        realtime.prepare_process()
+        node, seconds = self.node, self.options.seconds
+        # Damping lasts until somebody ends it, where somebody is there and the run has no end.
+        attended = self.interactive and seconds is None
+        node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
+        node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
+        with self.signals.handled(), self._leaving(), self.keyboard or contextlib.nullcontext():
+            node.prepare()
+            if self.log:
+                self.log.start()
+            self._start_watchdog()
+            self._be_in_time()  # when every thread is there: a new one would be on the same CPU
+            self._announce()
+            node.run(seconds, self._on_tick)
+        return 3 if node.fault else 0
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Let go of everything at the end, whatever happens: Ctrl-C waits, errors wait too."""
+        with contextlib.ExitStack() as stack:  # the last one first
+            stack.callback(self._finish)
+            stack.callback(self.driver.close)
+            stack.callback(self._dismiss_watchdog)
+            try:
+                yield
+            finally:
+                self.signals.ignored = True
+
+    def _dismiss_watchdog(self) -> None:
+        """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
+
+        The loop ends in order when nothing more is to be sent.
+        """
+        node, watchdog = self.node, self.node.output.watchdog
+        if watchdog and node.machine.sends and not node.over:
+            watchdog.take_over()
+        elif watchdog:
+            watchdog.close()
+
+    def _source(self) -> commands.CommandSource:
+        """Return where commands come from; on a terminal its keys work beside every source."""
+        bounds = self.policy.contract.commands.bounds()
+        hands = Hands(
+            damp=lambda why: self.node.damp(why),
+            go=lambda: self.node.arm(),
+            say=self.console.say,
+        )
+        keys = {
+            "p": hands["go"],
+            "o": lambda: self.node.stop("key o"),
+            "x": lambda: self.node.damp("key x"),
+            "r": lambda: self.node.reset(),
+        }
+        if self.interactive:
+            self.keyboard = commands.Keyboard(
+                bounds, self.start, keys, dead_man=self.options.dead_man, say=self.console.say
+            )
+        return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
+
+    def _start_watchdog(self) -> None:
+        """Start the process that damps when this one cannot, where the driver lets it."""
+        node = self.node
+        if not self.options.watchdog:
+            self.console.say("no watchdog: a node that dies leaves the robot to itself")
+        elif not isinstance(self.driver, HandsOver):
+            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
+        else:
+            handover = self.driver.damping_sender(node.machine.motion.damping)
+            seconds, real_time = node.machine.damp_after_fault, self.options.realtime
+            node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
+
+    def _be_in_time(self) -> None:
+        """Ask for what `--realtime` and `--cpu` say, and say what was granted."""
+        priority = realtime.FIFO_PRIORITY if self.options.realtime else None
+        for measure in realtime.apply(priority, self.options.cpu):
+            self.console.say(str(measure))
+        if priority:
+            realtime.lift_others()
+
+    def _announce(self) -> None:
+        contract = self.policy.contract
+        self.console.say(
+            f"{self.policy.path.name}: {contract.task} on {contract.robot.name}, "
+            f"{1 / contract.control_period:g} Hz, golden traces within "
+            f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
+        )
+        self.console.say(compatibility.page(self.node.compared))
+        if self.interactive:
+            self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
+            if self.source is self.keyboard:
+                seconds = f"{self.options.dead_man:g} s"
+                self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
+        elif not self.options.arm:
+            word = "will stand and wait" if self.options.stand else "will not move"
+            self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
+
+    def _event(self, now: float, text: str) -> None:
+        node = self.node
+        self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
+        if node.fault and self.log:
+            self.log.sync()
+
+    def _prompt(self, text: str) -> str:
+        """Return what a person can do now, where the node waits for one."""
+        state = self.node.state
+        if state is State.DAMP and not self.interactive:
+            return "; damping until Ctrl-C or SIGTERM" if self.node.machine.endless else ""
+        waits = "word" in text or state is State.DAMP
+        return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
+
+    def _on_tick(self) -> None:
+        """Once per second, say how it goes."""
+        now = self.clock.now()
+        if now < self._status_at or not self.console.screen:
+            return
+        self._status_at = now + 1.0
+        self.console.status(self._status())
+
+    def _status(self) -> str:
+        node = self.node
+        guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
+        vx, vy, yaw = node.command
+        keys = self.source
+        left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
+        lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
+        return (
+            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  {lapses}"
+            f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
+            f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
+            f"guards: {guards or 'none'}"
+        )
+
+    def _finish(self) -> None:
+        """Say how it went and close the log."""
+        node = self.node
+        if node.ticks:
+            self.console.say(self._status())
+            for line in node.envelope.report(node.situation):
+                self.console.say(f"guard: {line}")
+        if node.output.unsent.lost or node.output.unsent.stale:
+            self.console.say(str(node.output.unsent))
+        if isinstance(self.source, UdpCommands):
+            self.console.say(self.source.remarks())
+        if self.log:
+            self.log.close()
+            if node.ticks:
+                self.console.say(str(self.log))
+        self.console.close()
+        if node.fault:
+            tell(f"the run ended in a fault: {node.fault}", PATIENCE)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a policy as the command line says; return the exit code."""
+    return look_on(options) if options.shadow else Operator(options).run()
+
+
+def look_on(options: argparse.Namespace) -> int:
+    """Run in shadow mode as the command line says; return the exit code."""
+    for name in NOT_IN_SHADOW:
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 is a processor
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
+    policy, clock = Policy(options.file), MonotonicClock()
+    connection = _connection(options, policy.contract)
+    driver = ReadOnly(drivers.create(options.driver, clock, connection))
+    bounds = policy.contract.commands.bounds()
+    hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
+    source = choose(options, bounds, hands, driver, connection, None)
+    shadow = Shadow(policy, driver, clock, source)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}
+    try:
+        shadow.prepare()
+        print(f"{policy.path.name} looks on; nothing is sent", flush=True)
+        print(compatibility.page(shadow.compared), flush=True)
+        shadow.run(options.seconds)
+        print(shadow.report())
+    finally:
+        driver.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def compare(policy: Policy, options: argparse.Namespace) -> None:
+    """Print the whole table of policy beside robot; `RefusedError` where they do not fit."""
+    contract = policy.contract
+    driver = ReadOnly(
+        drivers.create(options.driver, MonotonicClock(), _connection(options, contract))
+    )
+    try:
+        driver.open(contract.robot.joint_names, contract.robot.feet)
+        rows = compatibility.compare(contract, driver)
+        print(f"\n{compatibility.whole_page(rows)}", flush=True)
+        compatibility.require(rows, driver.name)
+    finally:
+        driver.close()
+
+
+def _connection(
+    options: argparse.Namespace, contract: Contract, say: Callable[[str], None] = print
+) -> Connection:
+    """Return where the command line says that the robot is."""
+    return Connection(
+        robot=contract.robot,
+        control_period=contract.control_period,
+        wait=options.wait,
+        host=options.host,
+        port=options.port,
+        interface=options.interface,
+        domain=options.domain,
+        peers=tuple(options.peer),
+        motion_mode=options.motion_mode,
+        allow_silent_writers=options.allow_silent_writers,
+        watch_only=options.shadow,
+        log=log_file.load(options.log) if options.log else None,
+        say=say,
+    )

@@ -1,0 +1,295 @@
+"""What a robot interface offers to the node.
+
+A driver is one file with one class. It states which joints and signals its robot has, by name,
+and what else it knows of it (offer.py); the node refuses a robot that differs from what the
+policy was trained for (negotiation.py). Vectors that cross this boundary are in the order of the
+contract's joints: a driver maps by name, with `JointMap`.
+
+    driver.open(contract.robot.joint_names)      # connects; refuses joints that differ by name
+    sample = driver.read()                       # newest, or None; never blocks
+    driver.write(MotorCommand(target, kp, kd))   # never blocks
+    driver.damp()                                # only brake, whatever was sent before
+    driver.close()                               # damping is the last thing that it sends
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.drivers.capabilities import Offer
+from robot_ppo_node.safety.watchdog import Handover
+
+ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
+"""Signals that the safety envelope needs, whatever the policy reads."""
+
+
+class Health:
+    """How the robot's parts are, as one float32 vector `flat`; NaN where it does not say."""
+
+    def __init__(self, joints: int) -> None:
+        self.flat = np.full(2 * joints + 1, np.nan, np.float32)
+        self.motor_temperature = self.flat[:joints]
+        """(joints,) [degC], in the contract's joint order"""
+        self.motor_lost = self.flat[joints:-1]
+        """(joints,) 1 where a motor no longer answers the robot, else 0"""
+        self._voltage = self.flat[-1:]
+        self.unsaid = True
+        """Nothing is known, which is most robots' case: there is nothing to look at."""
+
+    @property
+    def voltage(self) -> float:
+        """Of the battery [V]."""
+        return float(self._voltage[0])
+
+    @voltage.setter
+    def voltage(self, value: float) -> None:
+        self._voltage[0] = value
+
+    def update(self, other: "Health") -> None:
+        """Copy `other` in."""
+        self.flat[:] = other.flat
+        self.unsaid = bool(np.isnan(self.flat).all())
+
+    def hottest(self) -> tuple[int, float]:
+        """Return the hottest motor's index and temperature [degC], NaN if none is measured."""
+        if self.unsaid or np.isnan(self.motor_temperature).all():
+            return 0, np.nan
+        i = int(np.nanargmax(self.motor_temperature))
+        return i, float(self.motor_temperature[i])
+
+    def lost_motors(self) -> tuple[int, float]:
+        """Return the first silent motor's index and how many there are, NaN if nobody says."""
+        if self.unsaid or np.isnan(self.motor_lost).all():
+            return 0, np.nan
+        return int(np.nanargmax(self.motor_lost)), float(np.nansum(self.motor_lost))
+
+
+class DriverFault(RuntimeError):
+    """The robot or its network is not as it must be: the run has to end in damping.
+
+    `read` raises it, with a sentence for the operator; the driver has begun to damp already.
+    """
+
+
+Log = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""Columns and meta data of a recorded run, as log_file.py reads them."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a robot is and how to talk to it; a driver takes from this what concerns it."""
+
+    robot: RobotSpec | None = None
+    """The robot of the policy file: names, damping, the vendor's facts."""
+    control_period: float = 0.02
+    """[s] A driver that repeats commands stops repeating an old one after three of these."""
+    wait: float = 10.0
+    """How long `open` waits for the robot [s]."""
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """UDP port, by default that of the protocol."""
+    interface: str = "lo"
+    """Network interface of the DDS domain."""
+    domain: int = 0
+    """DDS domain; `ROS_DOMAIN_ID` for ROS 2."""
+    peers: tuple[str, ...] = ()
+    """Addresses where DDS looks for others, besides multicast."""
+    motion_mode: str = "refuse"
+    """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
+    allow_silent_writers: bool = False
+    """Tolerate others that could command the motors, as long as they do not."""
+    watch_only: bool = False
+    """Shadow mode: somebody else moves the robot. `open` asks nothing of it, `write` fails."""
+    log: Log | None = None
+    """What driver `replay` plays back."""
+    say: Callable[[str], None] = lambda text: None
+    """Takes what a person should know while `open` waits."""
+
+    @property
+    def damping(self) -> float:
+        """Velocity gain of damping [N m s/rad]."""
+        return self.robot.damping.kd if self.robot else DAMPING
+
+
+DAMPING = 3.0
+"""[N m s/rad] Where no robot says its own."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """One measurement of the whole robot."""
+
+    state: RobotState
+    """Vectors in the contract's joint order; a signal that is not offered is all zeros."""
+    sequence: int
+    """Grows with every new measurement."""
+    time: float
+    """When it arrived, on the node's clock [s]."""
+    health: Health | None = None
+    """Where the robot says how its parts are."""
+
+
+@dataclass(slots=True)
+class MotorCommand:
+    """What every motor does until the next command: torque = kp (target - q) - kd dq.
+
+    All are (joints,) float32 in the contract's joint order. The arrays belong to the node and
+    change at the next tick: a driver that keeps them copies them.
+    """
+
+    target: np.ndarray
+    """[rad]"""
+    kp: np.ndarray
+    """[N m/rad]"""
+    kd: np.ndarray
+    """[N m s/rad]"""
+
+
+class Driver(Protocol):
+    """One robot interface."""
+
+    name: str
+    """As on the command line."""
+    joint_names: tuple[str, ...]
+    """The robot's joints, in its own order; known after `open`."""
+    signals: frozenset[str]
+    """Names in `contract.state.SIGNALS` that it measures; known after `open`."""
+    feet: tuple[str, ...]
+    """The robot's feet, for `foot_force`; known after `open`."""
+    offer: Offer
+    """What else it knows of the robot; known after `open`."""
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Connect, and map to these joints and feet by name; `RefusedError` where it cannot."""
+        ...
+
+    def read(self) -> Sample | None:
+        """Return the newest sample that `read` has not returned yet, or None. Does not block."""
+        ...
+
+    def write(self, command: MotorCommand) -> None:
+        """Send one command. Does not block; a robot that is gone shows as a stale state."""
+        ...
+
+    def damp(self) -> None:
+        """Let every motor brake with the robot's damping gain. Does not block."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection; may be called twice, and without `open`.
+
+        Where a command was sent, damping is sent last: what a motor heard last, it may keep doing.
+        """
+        ...
+
+
+@runtime_checkable
+class SeesWriters(Protocol):
+    """A driver that can tell who else writes to or for its robot."""
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else commands the robot or plays it, now; cheap, asked at every tick."""
+        ...
+
+
+@runtime_checkable
+class Skims(Protocol):
+    """A driver that can do beforehand what a tick would wait for."""
+
+    def skim(self) -> None:
+        """Take in what has arrived, or rehearse what is sent; called shortly before a tick.
+
+        `read` and `write` are quicker then, and mean the same: nothing is lost, nothing is sent.
+        """
+        ...
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A driver whose robot another process can damp when this one no longer can."""
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return how to send damping with `kd` (joints,) [N m s/rad]; known after `open`.
+
+        The robot must take what it sends in place of what the driver sends, also when both do.
+        """
+        ...
+
+    def reclaim(self, takeovers: int) -> None:
+        """Be the one whom the robot listens to again, after so many takeovers since `open`."""
+        ...
+
+
+_signals_of = attrgetter(*SIGNAL_NAMES)
+
+
+class JointMap:
+    """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
+
+    Where both have the same order, a vector comes back as it is, not as a copy.
+    """
+
+    def __init__(self, contract: tuple[str, ...], robot: tuple[str, ...], driver: str) -> None:
+        """Find every joint, or raise `RefusedError` naming both sides."""
+        check_joints(contract, robot, driver)
+        self._from_robot = np.array([robot.index(name) for name in contract], np.intp)
+        self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
+        self._same = contract == robot
+
+    def from_robot(self, values: np.ndarray) -> np.ndarray:
+        """Return (joints,) in the contract's order of (joints,) in the robot's."""
+        return values if self._same else values[self._from_robot]
+
+    def to_robot(self, values: np.ndarray) -> np.ndarray:
+        """Return (joints,) in the robot's order of (joints,) in the contract's."""
+        return values if self._same else values[self._to_robot]
+
+
+class Measured:
+    """A robot's state as one float32 vector `flat`, seen through the `RobotState` `state`."""
+
+    def __init__(self, joints: int, feet: int) -> None:
+        sizes = {"joints": joints, "feet": feet}
+        widths = [sizes[s.size] if s.size in sizes else int(s.size) for s in SIGNALS.values()]
+        self.flat = np.zeros(sum(widths), np.float32)
+        self.state = RobotState(*np.split(self.flat, np.cumsum(widths)[:-1]))
+        self.state.base_quat[0] = 1
+        self.places = tuple(
+            f"{name}[{i}]" for name, n in zip(SIGNAL_NAMES, widths, strict=True) for i in range(n)
+        )
+        """What each number of `flat` is."""
+
+    def span(self, first: str, last: str) -> slice:
+        """Return where the signals from `first` to `last` are in `flat`."""
+        places = [place.partition("[")[0] for place in self.places]
+        return slice(places.index(first), len(places) - places[::-1].index(last))
+
+    def update(self, state: RobotState) -> None:
+        """Copy `state` in; a size that differs is a ValueError."""
+        np.concatenate(_signals_of(state), out=self.flat)
+
+
+def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str) -> None:
+    """Raise `RefusedError` unless both sides name the same joints, in whatever order."""
+    if len(set(offered)) != len(offered):
+        raise RefusedError(f"driver {driver}: two joints of the robot share a name: {offered}")
+    missing = [name for name in wanted if name not in offered]
+    extra = [name for name in offered if name not in wanted]
+    if missing or extra:
+        raise RefusedError(
+            f"driver {driver}: the policy and the robot have different joints: only the policy has "
+            f"[{', '.join(missing)}], only the robot has [{', '.join(extra)}]; the policy has "
+            f"{len(wanted)} joints, the robot {len(offered)}"
+        )
+
+
+def needed_signals(contract: Contract) -> tuple[str, ...]:
+    """Return the signals that the observation or the safety envelope read, sorted."""
+    return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))

@@ -1,0 +1,90 @@
+"""The robot's side of driver `ros2`, for a simulated robot; see `RobotEndpoint` for its methods."""
+
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_node.drivers.dds import participant
+from robot_ppo_node.drivers.ros2 import ros2_idl as idl
+from robot_ppo_node.drivers.ros2 import ros2_messages as messages
+from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_driver import (
+    DESCRIPTION,
+    IMU,
+    JOINT_COMMANDS,
+    JOINT_STATES,
+)
+from robot_ppo_node.drivers.udp.udp_frames import COMMAND_TIMEOUT, CommandMessage, Counters
+
+
+class Ros2Robot:
+    """A robot that speaks ROS 2 on a DDS domain."""
+
+    def __init__(
+        self,
+        joints: tuple[str, ...],
+        domain: int = 0,
+        interface: str = "lo",
+        signals: frozenset[str] = frozenset(SIGNALS),
+        description: str = "",
+    ) -> None:
+        """Join the domain.
+
+        Args:
+            joints: order of the vectors that come in and go out.
+            domain: DDS domain.
+            interface: network interface.
+            signals: what it measures.
+            description: its URDF, published once for whoever comes.
+        """
+        self.joints, self.signals = joints, signals
+        self.counters = Counters()
+        self._commanded = -np.inf
+        self.bus = participant.Bus(domain, interface)
+        self._joint_writer = self.bus.writer(JOINT_STATES, idl.JointState)
+        self._imu_writer = self.bus.writer(IMU, idl.Imu)
+        self._commands = self.bus.reader(JOINT_COMMANDS, idl.Float64MultiArray)
+        if description:
+            writer = self.bus.writer(DESCRIPTION, idl.String, latched=True)
+            writer.write(messages.encode_string(description))
+
+    def receive(self, now: float) -> CommandMessage | None:
+        """Return the newest command since the last call, or None; `now` is any clock [s]."""
+        payload = self._commands.newest()
+        if payload is None:
+            return None
+        self.counters.received += 1
+        try:
+            command = messages.decode_command(payload)
+            if set(command.names) != set(self.joints):
+                raise MalformedCdrError("joints")
+        except MalformedCdrError as reason:
+            self.counters.reject(str(reason))
+            return None
+        self._commanded = now
+        self.counters.accepted += 1
+        order = [command.names.index(name) for name in self.joints]
+        return CommandMessage(*command.values[:, order])
+
+    def silent(self, now: float) -> bool:
+        """Return whether no command came for `COMMAND_TIMEOUT`."""
+        return now - self._commanded > COMMAND_TIMEOUT
+
+    def send_state(self, now: float, state: RobotState) -> None:
+        """Send one measurement; vectors in the order of `joints`."""
+        seconds = int(now)
+        stamp = messages.Stamp(seconds, int((now - seconds) * 1e9))
+        none = np.zeros(0)
+        values = {
+            name: np.asarray(getattr(state, name), np.float64) if name in self.signals else None
+            for name in SIGNALS
+        }
+        vectors = [values[name] for name in ("joint_pos", "joint_vel", "joint_torque")]
+        present = [none if v is None else v for v in vectors]
+        joint_state = messages.JointState(stamp, self.joints, *present)
+        self._joint_writer.write(messages.encode_joint_state(joint_state))
+        parts = [values[name] for name in ("base_quat", "base_ang_vel", "base_lin_acc")]
+        self._imu_writer.write(messages.encode_imu(messages.Imu(stamp, *parts)))
+
+    def close(self) -> None:
+        """Leave the domain; may be called twice."""
+        self.bus.close()

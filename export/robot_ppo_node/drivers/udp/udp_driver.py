@@ -1,0 +1,202 @@
+"""Driver `udp`: the simulated robot, and any robot that speaks the protocol of docs/drivers.md.
+
+Tested with `robot-ppo sim` on loopback. There is no authentication: keep it on 127.0.0.1 or on a
+cable of its own.
+"""
+
+import math
+
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.clock import Clock
+from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
+from robot_ppo_node.drivers.capabilities import NOTHING
+from robot_ppo_node.drivers.sends import Sends, Unsent
+from robot_ppo_node.drivers.udp import udp_damping
+from robot_ppo_node.drivers.udp.udp_frames import encode_command
+from robot_ppo_node.drivers.udp.udp_header import VERSION
+from robot_ppo_node.drivers.udp.udp_protocol import (
+    DEFAULT_PORT,
+    Counters,
+    Hello,
+    NodeEndpoint,
+)
+from robot_ppo_node.safety.watchdog import Handover
+
+ASK_EVERY = 0.05
+"""[s] between two requests for a HELLO while the robot does not answer."""
+GONE_AFTER = 0.5
+"""Silence [s] after which a robot may have been started anew, and is asked for HELLO again. The
+node has been damping for long by then (`stale_after`), or has not begun."""
+LOOK_EVERY = 0.002
+"""[s] between two looks for the answer: it is not worth waiting longer for."""
+
+
+class UdpDriver:
+    """A robot over UDP."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        wait: float = 10.0,
+        damping: float = DAMPING,
+    ) -> None:
+        """Talk to `host`:`port`.
+
+        Args:
+            clock: stamps the samples.
+            host: where the robot is.
+            port: where it listens.
+            wait: how long `open` waits for it [s].
+            damping: velocity gain of damping [N m s/rad].
+        """
+        self.name = "udp"
+        self.clock = clock
+        self.host = host
+        self.port = port
+        self.wait = wait
+        self.damping = damping
+        self._commands = False
+        self.joint_names: tuple[str, ...] = ()
+        self.signals: frozenset[str] = frozenset()
+        self.feet: tuple[str, ...] = ()
+        self.offer = NOTHING
+        self.endpoint: NodeEndpoint | None = None
+        self._heard = -math.inf
+        """When the robot was last heard, or asked [s]."""
+        self._arrived = -math.inf
+        """When the newest state was taken in [s]."""
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the datagrams."""
+        return self.endpoint.counters if self.endpoint else Counters()
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Wait for the robot's HELLO and map by name; `RefusedError` where that fails."""
+        self.endpoint = NodeEndpoint(self.host, self.port)
+        self.adopt(self._wait_for_hello(self.endpoint), joints, feet)
+        self._heard = self.clock.now()
+
+    def adopt(self, hello: Hello, joints: tuple[str, ...], feet: tuple[str, ...]) -> None:
+        """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
+        self.joint_names, self.feet, self.offer = hello.joints, hello.feet, hello.offer
+        self.signals = frozenset(hello.signals)
+        self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
+        same_feet = set(feet) == set(self.feet)
+        self._feet = np.array([self.feet.index(name) for name in feet] if same_feet else [], int)
+        self._no_feet = None if same_feet else np.zeros(len(feet), np.float32)
+        self._absent = tuple(set(SIGNALS) - self.signals)
+
+    def read(self) -> Sample | None:
+        """Return the newest state that has arrived since the last call, or None."""
+        self.skim()
+        assert self.endpoint is not None, "open() comes first"
+        message = self.endpoint.newest()
+        if message is None:
+            self._look_for_it(self.clock.now())
+            return None
+        self._heard = self._arrived
+        return Sample(self._in_order(message.state), self.endpoint.sequence, self._arrived)
+
+    def skim(self) -> None:
+        """Take in and count what has arrived: of ten states per tick, `read` needs one."""
+        assert self.endpoint is not None, "open() comes first"
+        if self.endpoint.listen():
+            self._arrived = self.clock.now()
+
+    def write(self, command: MotorCommand) -> None:
+        """Send one command."""
+        assert self.endpoint is not None, "open() comes first"
+        self._commands = True
+        to_robot = self.map.to_robot
+        self.endpoint.send_command(
+            to_robot(command.target), to_robot(command.kp), to_robot(command.kd)
+        )
+
+    def unsent(self) -> Unsent:
+        """Return what the operating system did not take."""
+        sends = self.endpoint.wire.sends if self.endpoint else Sends()
+        return Unsent(sends.lost, sends.failing())
+
+    def damping_sender(self, kd: np.ndarray) -> Handover:
+        """Return a sender of damping that uses this driver's socket, with numbers of its own."""
+        assert self.endpoint is not None, "open() comes first"
+        nothing = np.zeros_like(kd)
+        command = encode_command(nothing, nothing, self.map.to_robot(kd))
+        socket = self.endpoint.wire.socket.fileno()
+        arguments = {"command": command.hex(), "address": self.endpoint.address}
+        return Handover(udp_damping.__name__, arguments, (socket,))
+
+    def reclaim(self, takeovers: int) -> None:
+        """Go on with numbers that are above those of the sender."""
+        assert self.endpoint is not None, "open() comes first"
+        self.endpoint.wire.continue_after(udp_damping.first_number(takeovers, node=True))
+
+    def damp(self) -> None:
+        """Send damping."""
+        assert self.endpoint is not None, "open() comes first"
+        zero = np.zeros(len(self.joint_names), np.float32)
+        self.endpoint.send_command(zero, zero, zero + np.float32(self.damping))
+
+    def close(self) -> None:
+        """Send damping last, and close the socket."""
+        if self.endpoint:
+            if self._commands:
+                self.damp()
+            self.endpoint.close()
+        self._commands = False
+
+    def _look_for_it(self, now: float) -> None:
+        """Ask a robot that has fallen silent who it is: one that was restarted knows no peer."""
+        if self.endpoint and now - self._heard >= GONE_AFTER:
+            self._heard = now
+            self.endpoint.request_hello()
+
+    def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
+        """Ask until the robot has said its joints; return its HELLO."""
+        now = self.clock.now()
+        ends, ask_at = now + self.wait, now
+        while endpoint.hello is None:
+            if now >= ends:
+                endpoint.close()
+                raise RefusedError(self._unanswered(endpoint))
+            if now >= ask_at:
+                endpoint.request_hello()
+                ask_at = now + ASK_EVERY
+            self.clock.sleep_until(now + LOOK_EVERY)
+            endpoint.receive()
+            now = self.clock.now()
+        return endpoint.hello
+
+    def _unanswered(self, endpoint: NodeEndpoint) -> str:
+        """Return that there is no robot, and why, in a sentence."""
+        where = f"driver udp: no robot answered at {self.host}:{self.port} within {self.wait:g} s"
+        dropped = ", ".join(f"{n} x {why}" for why, n in endpoint.counters.malformed.items())
+        if dropped:
+            detail = f" ({endpoint.misunderstood})" if endpoint.misunderstood else ""
+            return f"{where} as docs/drivers.md has it; dropped: {dropped}{detail}"
+        return (
+            f"{where}: start it (`robot-ppo sim go2`), or give --host and --port; a robot of "
+            f"another version of the protocol than {VERSION} does not answer either"
+        )
+
+    def _in_order(self, state: RobotState) -> RobotState:
+        """Return the state in the contract's order, zeros where the robot measures nothing."""
+        from_robot = self.map.from_robot
+        ordered = RobotState(
+            from_robot(state.joint_pos),
+            from_robot(state.joint_vel),
+            from_robot(state.joint_torque),
+            state.base_quat,
+            state.base_ang_vel,
+            state.base_lin_acc,
+            state.foot_force[self._feet] if self._no_feet is None else self._no_feet,
+        )
+        for name in self._absent:
+            setattr(ordered, name, np.zeros_like(getattr(ordered, name)))
+        return ordered

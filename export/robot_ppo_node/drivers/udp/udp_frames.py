@@ -1,0 +1,178 @@
+"""The UDP protocol between a robot and the node: the payloads of its frames, as pure functions.
+
+The header is in udp_header.py, the layouts are in docs/drivers.md. Vectors are in the robot's own
+joint order, which its HELLO names. A frame with any wrong length, number or checksum is dropped
+and counted by reason. The robot goes to damping by itself when no command came for
+`COMMAND_TIMEOUT`.
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_node.drivers import capabilities as offers
+from robot_ppo_node.drivers.capabilities import NOTHING, Offer
+from robot_ppo_node.drivers.udp.udp_header import (
+    COMMAND,
+    HELLO,
+    HELLO_REQUEST,
+    STATE,
+    Frame,
+    MalformedError,
+    decode,
+    encode,
+)
+
+__all__ = [
+    "COMMAND",
+    "HELLO",
+    "HELLO_REQUEST",
+    "STATE",
+    "Frame",
+    "MalformedError",
+    "decode",
+    "encode",
+]
+
+DEFAULT_PORT = 47100
+COMMAND_TIMEOUT = 0.1
+"""Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
+MAX_FRAME = 65535
+"""Longest datagram [bytes] that either end reads: the longest that there is."""
+
+_STATE_HEAD = struct.Struct("<dBBH")
+_COMMAND_HEAD = struct.Struct("<B3x")
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a robot says of itself."""
+
+    robot: str
+    joints: tuple[str, ...]
+    """Names, in the order of every joint vector on the wire."""
+    signals: tuple[str, ...]
+    """Names in `contract.state.SIGNALS` that it measures."""
+    feet: tuple[str, ...] = ()
+    """Names, in the order of `foot_force`."""
+    offer: Offer = NOTHING
+    """Its figures, those that it states."""
+
+    def problem(self) -> str | None:
+        """Return what is wrong with it, or None."""
+        if not 0 < len(self.joints) < 256 or len(self.feet) > 255:
+            return f"{len(self.joints)} joints and {len(self.feet)} feet are not 1 to 255, 0 to 255"
+        unknown = sorted(set(self.signals) - {*SIGNALS})
+        if unknown:
+            return f"{unknown[0]!r} is not a signal; there are {', '.join(SIGNALS)}"
+        wrong = offers.problem(self.offer, len(self.joints))
+        return f"offer: {wrong}" if wrong else None
+
+
+@dataclass(slots=True)
+class StateMessage:
+    """Payload of STATE."""
+
+    time: float
+    """The robot's own clock [s]."""
+    state: RobotState
+
+
+@dataclass(slots=True)
+class CommandMessage:
+    """Payload of COMMAND; (joints,) float32 each, finite, gains not below 0."""
+
+    target: np.ndarray
+    """[rad]"""
+    kp: np.ndarray
+    """[N m/rad]"""
+    kd: np.ndarray
+    """[N m s/rad]"""
+
+
+@dataclass
+class Counters:
+    """What became of the datagrams."""
+
+    received: int = 0
+    accepted: int = 0
+    superseded: int = 0
+    """Frames that a newer one, read at the same time, made worthless."""
+    duplicated: int = 0
+    reordered: int = 0
+    foreign: int = 0
+    """From an address that is not the robot's; at the robot, from a node that is not in command."""
+    malformed: dict[str, int] = field(default_factory=dict)
+    """Reason -> number."""
+
+    def reject(self, reason: str) -> None:
+        """Count one malformed datagram."""
+        self.malformed[reason] = self.malformed.get(reason, 0) + 1
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """Return the payload of HELLO: JSON."""
+    return msgspec.json.encode(hello)
+
+
+def decode_hello(payload: bytes) -> Hello:
+    """Return the HELLO in a payload, or raise `MalformedError`."""
+    try:
+        hello = msgspec.json.decode(payload, type=Hello)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("hello", str(error)) from None
+    wrong = hello.problem()
+    if wrong:
+        raise MalformedError("hello", wrong)
+    return hello
+
+
+def encode_state(time: float, state: RobotState) -> bytes:
+    """Return the payload of STATE."""
+    vectors = [np.asarray(getattr(state, name), "<f4") for name in SIGNAL_NAMES]
+    head = _STATE_HEAD.pack(time, len(state.joint_pos), len(state.foot_force), 0)
+    return head + np.concatenate(vectors).tobytes()
+
+
+def decode_state(payload: bytes, joints: int, feet: int) -> StateMessage:
+    """Return the STATE in a payload of a robot of that size, or raise `MalformedError`.
+
+    Numbers that are not finite pass: a broken sensor is for the safety envelope to name.
+    """
+    if len(payload) != _STATE_HEAD.size + 4 * (3 * joints + 10 + feet):
+        raise MalformedError("state size")
+    time, stated_joints, stated_feet, _ = _STATE_HEAD.unpack_from(payload)
+    if (stated_joints, stated_feet) != (joints, feet):
+        raise MalformedError("state size")
+    flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
+    j = 3 * joints
+    return StateMessage(
+        time,
+        RobotState(
+            flat[:joints],
+            flat[joints : 2 * joints],
+            flat[2 * joints : j],
+            flat[j : j + 4],
+            flat[j + 4 : j + 7],
+            flat[j + 7 : j + 10],
+            flat[j + 10 :],
+        ),
+    )
+
+
+def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:
+    """Return the payload of COMMAND; (joints,) each."""
+    vectors = np.concatenate([target, kp, kd]).astype("<f4", copy=False)
+    return _COMMAND_HEAD.pack(len(target)) + vectors.tobytes()
+
+
+def decode_command(payload: bytes, joints: int) -> CommandMessage:
+    """Return the COMMAND in a payload for that many joints, or raise `MalformedError`."""
+    if len(payload) != _COMMAND_HEAD.size + 12 * joints or payload[0] != joints:
+        raise MalformedError("command size")
+    flat = np.frombuffer(payload, "<f4", offset=_COMMAND_HEAD.size)
+    if not np.isfinite(flat).all() or (flat[joints:] < 0).any():
+        raise MalformedError("command value")
+    return CommandMessage(*flat.astype(np.float32, copy=False).reshape(3, joints))

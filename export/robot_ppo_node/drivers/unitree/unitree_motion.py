@@ -1,0 +1,129 @@
+"""The vendor's own controller of a Unitree robot: who runs, and how it is asked to let go.
+
+While it runs, it writes to the same motors as we do. The robot answers questions on the DDS topics
+`rt/api/<service>/request` and `.../response`; a request and its answer carry the same id.
+"""
+
+import json
+import time
+from typing import Any
+
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.clock import Clock
+from robot_ppo_node.drivers.dds.participant import Bus
+from robot_ppo_node.drivers.unitree import unitree_idl as idl
+
+SWITCHER, SPORT = "motion_switcher", "sport"
+CHECK_MODE, RELEASE_MODE, STAND_DOWN = 1001, 1003, 1005
+ANSWER_WITHIN = 1.0
+"""[s] A service that has not answered by then did not get the question."""
+STAND_DOWN_SECONDS = 3.0
+"""Given to the robot to lie down before its controller is released [s]."""
+RELEASE_SECONDS = 1.0
+"""Between a release and the next question whether it happened [s]."""
+LOOK_EVERY = 0.005
+REMEDY = "hang the robot or lay it down, end the vendor's mode with its remote or app"
+
+
+class Service:
+    """One service of the robot."""
+
+    def __init__(self, bus: Bus, name: str, clock: Clock) -> None:
+        self.name, self.clock = name, clock
+        self._requests = bus.writer(f"rt/api/{name}/request", idl.Request, depth=10)
+        self._answers = bus.reader(f"rt/api/{name}/response", idl.Response, 10, reliable=True)
+
+    def call(self, api: int, parameter: dict[str, Any], wait: float) -> tuple[int, str] | None:
+        """Return the code (0 is good) and data of the answer, or None when none came in time."""
+        ends = self.clock.now() + wait
+        while not self._requests.readers:
+            if not self._pause(ends):
+                return None
+        number = time.monotonic_ns()
+        header = idl.RequestHeader(
+            idl.RequestIdentity(number, api), idl.RequestLease(0), idl.RequestPolicy(0, False)
+        )
+        self._requests.send(idl.Request(header, json.dumps(parameter), []))
+        while True:
+            for answer in self._answers.take():
+                if answer.header.identity.id == number:
+                    return answer.header.status.code, answer.data
+            if not self._pause(ends):
+                return None
+
+    def _pause(self, ends: float) -> bool:
+        """Wait a little; return False when the time is over."""
+        now = self.clock.now()
+        self.clock.sleep_until(min(now + LOOK_EVERY, ends))
+        return now < ends
+
+
+def take_over(bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: float) -> None:
+    """Return once the vendor's controller does not run, or raise `RefusedError`.
+
+    Args:
+        bus: the robot's domain.
+        clock: tells how long.
+        policy: "ignore" asks nothing, "refuse" raises where it runs, "release" ends it.
+        stands_down: whether the robot can lie down by itself first.
+        wait: how long all of it may take [s].
+    """
+    if policy == "ignore":
+        return
+    ends = clock.now() + wait
+    switcher = Service(bus, SWITCHER, clock)
+    running = _running(switcher)
+    if running and policy == "refuse":
+        raise RefusedError(
+            f"driver unitree: the vendor's controller {running!r} runs the robot; {REMEDY}, or "
+            "give --motion-mode release"
+        )
+    while running:
+        if clock.now() >= ends:
+            raise RefusedError(
+                f"driver unitree: the vendor's controller {running!r} was not released within "
+                f"{wait:g} s; {REMEDY}"
+            )
+        _release(bus, clock, switcher, stands_down)
+        stands_down = False
+        running = _running(switcher)
+
+
+def _release(bus: Bus, clock: Clock, switcher: Service, stands_down: bool) -> None:
+    """Ask the robot to lie down, where it can, and its controller to let go.
+
+    A robot that does not say that it lies down may be standing, and would drop: `RefusedError`.
+    """
+    if stands_down:
+        answer = Service(bus, SPORT, clock).call(STAND_DOWN, {}, ANSWER_WITHIN)
+        if answer is None or answer[0] != 0:
+            said = f"answered with code {answer[0]}" if answer else "did not answer"
+            raise RefusedError(
+                f"driver unitree: the robot was asked to lie down and {said}: if it stands, it "
+                f"would drop when its controller lets go, so nothing was released; {REMEDY}"
+            )
+        clock.sleep_until(clock.now() + STAND_DOWN_SECONDS)
+    switcher.call(RELEASE_MODE, {}, ANSWER_WITHIN)
+    clock.sleep_until(clock.now() + RELEASE_SECONDS)
+
+
+def _running(switcher: Service) -> str:
+    """Return the name of the controller that runs, "" for none, or raise `RefusedError`."""
+    answer = switcher.call(CHECK_MODE, {}, ANSWER_WITHIN)
+    if answer is None:
+        raise RefusedError(
+            f"driver unitree: the robot's service {SWITCHER!r} did not answer within "
+            f"{ANSWER_WITHIN:g} s, so nobody knows whether the vendor's controller runs; a "
+            "simulator has no such service: --motion-mode ignore"
+        )
+    code, data = answer
+    try:
+        name = json.loads(data)["name"] if code == 0 else None
+    except (ValueError, TypeError, KeyError):
+        name = None
+    if not isinstance(name, str):
+        raise RefusedError(
+            f"driver unitree: the robot's service {SWITCHER!r} answered with code {code} and "
+            f"{data[:80]!r} instead of the name of a mode"
+        )
+    return name

@@ -1,0 +1,225 @@
+"""A log and its policy file, run again through the same node: every output must come out equal.
+
+The log's measurements, times and commands are fed to an unchanged `Node`, tick by tick, and what
+it decides is compared with what was recorded, bit for bit. A log whose ring has wrapped begins in
+the middle; it is taken up where the histories are full and no fade is under way.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_ppo_export.contract.spec import Limits
+from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.policy import Policy
+from robot_ppo_node.control.setpoints import FADE
+from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import Health, Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.capabilities import NOTHING
+from robot_ppo_node.drivers.sends import Unsent
+from robot_ppo_node.log import recorder as record
+from robot_ppo_node.log.recorder import Recorder, for_policy
+from robot_ppo_node.node import Node
+
+STAGES = (
+    *("command", "observation", "action", "target", "kp", "kd"),
+    *("policy_tick", "node_state", "guards", "flags"),
+)
+"""Columns that are recomputed, in the order in which a tick computes them."""
+JOINT_STAGES = ("action", "target", "kp", "kd")
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first disagreement between a log and its replay."""
+
+    tick: int
+    stage: str
+    place: str
+    """Term, joint or bit."""
+    recorded: float
+    recomputed: float
+
+    def __str__(self) -> str:
+        """Return where, and both values."""
+        return (
+            f"tick {self.tick}: {self.stage}{self.place} was {self.recorded!r} and is recomputed "
+            f"as {self.recomputed!r}"
+        )
+
+
+class _Tape:
+    """The log as clock, driver and command source of a node; `at` is the row that plays."""
+
+    name = "replay"
+    signals = frozenset(SIGNALS)
+
+    def __init__(self, rows: dict[str, np.ndarray], policy: Policy) -> None:
+        robot = policy.contract.robot
+        self.rows, self.at = rows, 0
+        self.joint_names, self.feet, self.offer = robot.joint_names, robot.feet, NOTHING
+        self.measured = Measured(len(robot.joints), len(robot.feet))
+        self.health = Health(len(robot.joints))
+
+    def flag(self, bit: int) -> bool:
+        return bool(self.rows["flags"][self.at] & bit)
+
+    def now(self) -> float:
+        return float(self.rows["time"][self.at])
+
+    def sleep_until(self, deadline: float) -> None:
+        """Do nothing: the log says what time it is."""
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Do nothing: the log is in the contract's order."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def damp(self) -> None:
+        """Do nothing."""
+
+    def write(self, command: MotorCommand) -> None:
+        """Do nothing."""
+
+    def unsent(self) -> Unsent:
+        return Unsent(failing=math.inf if self.flag(record.WRITE_FAILED) else 0.0)
+
+    def read(self) -> Sample | None:
+        if self.flag(record.READ_FAILED):
+            raise OSError("as recorded")
+        if not self.flag(record.FRESH):
+            return None
+        rows, at = self.rows, self.at
+        self.measured.flat[:], self.health.flat[:] = rows["measured"][at], rows["health"][at]
+        sequence, time = int(rows["sequence"][at]), float(rows["sample_time"][at])
+        return Sample(self.measured.state, sequence, time, self.health)
+
+    def other_writers(self) -> tuple[str, ...]:
+        return ("as recorded",) * int(self.rows["others"][self.at])
+
+
+class _TapedCommands:
+    """The log as command source."""
+
+    name = ""
+
+    def __init__(self, tape: _Tape) -> None:
+        self.tape = tape
+
+    def read(self, now: float) -> tuple[np.ndarray, float]:
+        rows, at = self.tape.rows, self.tape.at
+        self.name = rows["source"][at].decode("ascii", "replace")
+        return rows["wanted"][at], float(rows["wanted_age"][at])
+
+
+def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) -> int:
+    """Return how many ticks were recomputed bit for bit.
+
+    Raises:
+        InputError: the log is of another policy, or too short.
+        RefusedError: a tick differs; the text names the first tick, the stage and the place.
+    """
+    if meta.get("policy") != policy.sha256:
+        raise InputError(
+            f"the log was made with the policy {meta.get('policy')}, and {policy.path} is "
+            f"{policy.sha256}: give the file that ran"
+        )
+    count = len(rows["time"])
+    again = for_policy(policy, 0)
+    if count == 0 or meta["widths"] != again.meta["widths"]:
+        raise InputError("the log is empty, or its columns do not have this policy's sizes")
+    tape = _Tape(rows, policy)
+    node = Node(
+        policy,
+        tape,
+        tape,
+        _TapedCommands(tape),
+        again,
+        stand=bool(meta.get("stand")),
+        arm=bool(meta.get("armed")),
+        wiggle=bool(meta.get("wiggle")),
+        limits=msgspec.convert(meta.get("limits", {}), Limits),
+    )
+    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf  # the log says how long
+    node.prepare()
+    first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
+    for t in range(first, count):
+        _play(node, tape, t)
+        mismatch = _compare(rows, t, again, policy)
+        if mismatch:
+            raise RefusedError(f"the log is not reproduced: {mismatch}")
+    return count - first
+
+
+def _play(node: Node, tape: _Tape, t: int) -> None:
+    """Run tick `t` again."""
+    tape.at = t
+    if tape.flag(record.ARM):
+        node.arm()
+    if tape.flag(record.STOP):
+        node.stop("as recorded")
+    if tape.flag(record.EMERGENCY):
+        node.damp("as recorded")
+    if tape.flag(record.RESET):
+        node.reset()
+    if tape.flag(record.TAKEN_OVER):
+        node.machine.requests.taken_over = "as recorded"
+    node.tick(int(tape.rows["missed"][t]))
+
+
+def _compare(
+    rows: dict[str, np.ndarray], t: int, again: Recorder, policy: Policy
+) -> Mismatch | None:
+    """Return the first number of tick `t` whose bits differ, or None."""
+    for stage in STAGES:
+        old, new = rows[stage][t], again.slots[stage][0]
+        if old.tobytes() == new.tobytes():
+            continue
+        a, b = np.atleast_1d(old), np.atleast_1d(new)
+        bits = a.view(np.uint8).reshape(len(a), -1) != b.view(np.uint8).reshape(len(b), -1)
+        i = int(bits.any(axis=1).argmax())
+        return Mismatch(t, stage, _place(stage, i, old.ndim, policy), a[i].item(), b[i].item())
+    return None
+
+
+def _place(stage: str, i: int, ndim: int, policy: Policy) -> str:
+    """Return the name of number `i` of a stage: a term and its part, a joint, an index."""
+    joints = policy.contract.robot.joint_names
+    if stage == "observation":
+        return f" term {policy.layout.entries(joints)[i]}"
+    return "" if not ndim else f" {joints[i]}" if stage in JOINT_STAGES else f"[{i}]"
+
+
+def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
+    """Put the node into the state that a wrapped log implies; return the first row to play."""
+    policy = node.policy
+    history = max(spec.history for spec in policy.layout.specs)
+    first = history + math.ceil(FADE / node.period) + 1
+    states = rows["node_state"][: first + 1]
+    lasting = (State.READY, State.POLICY, State.DAMP, State.PASSIVE)
+    if len(states) <= first or (states != states[0]).any() or states[0] not in lasting:
+        raise InputError(
+            f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "
+            "whose past can be rebuilt: record with a longer ring"
+        )
+    node.machine.take_up(State(int(states[0])))
+    for t in range(first - history, first):
+        tape.at = t
+        sample = rows["measured"][t]
+        node.senses.measured.flat[:] = sample
+        if node.state is State.POLICY:
+            policy.ticks = int(rows["policy_tick"][t])
+            policy.last_action = rows["action"][t - 1].copy()
+            command = rows["command"][t]
+            policy.observer.observe(policy.inputs(node.senses.measured.state, command))
+    policy.ticks = int(rows["policy_tick"][first - 1]) + 1
+    policy.last_action = rows["action"][first - 1].copy()
+    node.situation.sample_time = float(rows["sample_time"][first - 1])
+    node.senses.sequence = int(rows["sequence"][first - 1])
+    node.situation.previous[:] = rows["target"][first - 1]
+    return first

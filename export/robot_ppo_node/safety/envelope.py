@@ -1,0 +1,139 @@
+"""The envelope: runs the guards over what is measured and over what is to be sent, and counts.
+
+    envelope = Envelope(robot, limits)
+    reason = envelope.check_state(situation)      # None, or a sentence
+    reason = envelope.check_target(situation)     # situation.target is now inside the envelope
+
+The first guard that says damp ends the tick: the node goes to damping and names the guard.
+The guards themselves are in guards.py.
+"""
+
+import math
+
+import numpy as np
+
+from robot_ppo_export.contract.spec import Limits, RobotSpec
+from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard, calm
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, Verdict
+
+NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
+NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
+BY_NUMBER = ("finite_state", "joint_position", "joint_velocity")
+"""State guards that hold each measured number against bounds of its own. One comparison clears
+them, another all target guards, and `guards.calm` the other state guards: so nearly every tick
+passes, in less than half of the time. Where it does not, they run and say which and how far."""
+CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in BY_NUMBER)
+
+
+class Envelope:
+    """One robot's limits, and the count of what the guards did."""
+
+    def __init__(self, robot: RobotSpec, limits: Limits | None = None) -> None:
+        """Guard `robot` within `limits`, by default its own."""
+        self.bounds = Bounds(robot, limits or robot.safety)
+        self.joint_names = robot.joint_names
+        self._above, self._within = (np.zeros(self.bounds.floor.shape, bool) for _ in range(2))
+        shape = self.bounds.target_floor.shape
+        self._judged, self._damping = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
+        self._target, self._step, self._torque = self._judged
+        self._not_below, self._inside = (np.zeros(shape, bool) for _ in range(2))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.counts = [[0] * len(Outcome) for _ in GUARDS]
+        """How often each guard came to each outcome but `PASS`, which is not counted."""
+        self.last: list[Verdict | None] = [None] * len(GUARDS)
+        """The last verdict of each guard; None while it was cleared without running."""
+        self.worst: list[Verdict | None] = [None] * len(GUARDS)
+        """Of each guard that did not pass, the verdict that was farthest beyond its limit."""
+        self.fired = 0
+        """Bit i: guard i clamped or damped in this tick."""
+
+    def check_state(self, situation: Situation) -> str | None:
+        """Return why the robot must be damped, or None; begins the tick's count."""
+        self.fired = 0
+        if not self._clear(situation):
+            return self._check(NUMBERED_STATE, situation)
+        return None if calm(self.bounds, situation) else self._check(CLEARED, situation)
+
+    def check_target(self, situation: Situation) -> str | None:
+        """Bring the target inside the envelope; return why the robot must be damped, or None."""
+        return None if self._clear_target(situation) else self._check(NUMBERED_TARGET, situation)
+
+    def fired_counts(self) -> dict[str, int]:
+        """Return how often each guard clamped or damped, those that did."""
+        fired = (
+            (g.name, sum(n[Outcome.CLAMP :])) for g, n in zip(GUARDS, self.counts, strict=True)
+        )
+        return {name: n for name, n in fired if n}
+
+    def report(self, situation: Situation) -> list[str]:
+        """Return one line per guard that clamped or damped: how often, and at worst."""
+        return [
+            f"{sum(self.counts[i][Outcome.CLAMP :])} x {self._explain(guard, worst, situation)}"
+            for i, guard in enumerate(GUARDS)
+            if (worst := self.worst[i])
+        ]
+
+    def _clear(self, situation: Situation) -> bool:
+        """Return whether the guards in `BY_NUMBER` pass; a number that is not one is not within."""
+        flat, bounds = situation.measured.flat, self.bounds
+        np.greater_equal(flat, bounds.floor, out=self._above)
+        np.less_equal(flat, bounds.ceiling, out=self._within)
+        np.logical_and(self._above, self._within, out=self._within)
+        return bool(np.logical_and.reduce(self._within))
+
+    def _clear_target(self, s: Situation) -> bool:
+        """Return whether all target guards pass, in the arithmetic that each of them does."""
+        bounds, state = self.bounds, s.measured.state
+        if s.missed >= bounds.limits.hold_after_missed:
+            return False
+        # A sum is finite only where every number is; one that overflows is left to the guards.
+        if not math.isfinite(np.add.reduce(s.observation) + np.add.reduce(s.action)):
+            return False
+        self._target[:] = s.target
+        np.subtract(s.target, s.previous, out=self._step)
+        np.subtract(s.target, state.joint_pos, out=self._torque)
+        np.multiply(s.kp, self._torque, out=self._torque)
+        np.multiply(s.kd, state.joint_vel, out=self._damping)
+        np.subtract(self._torque, self._damping, out=self._torque)
+        np.greater_equal(self._judged, bounds.target_floor, out=self._not_below)
+        np.less_equal(self._judged, bounds.target_ceiling, out=self._inside)
+        np.logical_and(self._not_below, self._inside, out=self._inside)
+        return bool(np.logical_and.reduce(self._inside, axis=None))
+
+    def _check(self, guards: tuple[tuple[int, Guard], ...], situation: Situation) -> str | None:
+        bounds, last, counts = self.bounds, self.last, self.counts
+        for i, guard in guards:
+            last[i] = verdict = guard.check(bounds, situation)
+            outcome = verdict.outcome
+            if outcome:
+                counts[i][outcome] += 1
+                self.fired |= 1 << i
+                self._keep_worst(i, verdict)
+                if outcome is Outcome.DAMP:
+                    return self._explain(guard, verdict, situation)
+        return None
+
+    def _keep_worst(self, i: int, verdict: Verdict) -> None:
+        worst = self.worst[i]
+        if worst is None or _excess(verdict) > _excess(worst):
+            self.worst[i] = verdict
+
+    def _explain(self, guard: Guard, verdict: Verdict, situation: Situation) -> str:
+        """Return a verdict as a sentence: guard, place, value, limit."""
+        place = ""
+        if guard.places == "joint":
+            place = f" at {self.joint_names[verdict.where]}"
+        elif guard.places == "state":
+            place = f" at {situation.measured.places[verdict.where]}"
+        elif guard.places == "entry":
+            place = f" at entry {verdict.where}"
+        unit = f" {guard.unit}" if guard.unit else ""
+        return f"{guard.name}{place}: {verdict.value:.4g}{unit}, limit {verdict.limit:.4g}{unit}"
+
+
+def _excess(verdict: Verdict) -> float:
+    """Return how far beyond its limit a value is; the limit may be of either side."""
+    return abs(abs(verdict.value) - abs(verdict.limit))

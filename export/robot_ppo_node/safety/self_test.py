@@ -1,0 +1,194 @@
+"""Every guard that is on, shown to fire: a fault is injected into it, and the envelope judges it.
+
+    results = run(policy, limits)        # one Result per guard
+    prove(policy, limits)                # RefusedError if one did not fire; done at every start
+
+The guards are those of this file and this robot, with its limits: "it would have fired" is then a
+measurement and not a hope. A guard without an injection is a guard that failed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.spec import Limits
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.policy import Policy
+from robot_ppo_node.safety.envelope import Envelope
+from robot_ppo_node.safety.guards import GUARDS, QUATERNION_TOLERANCE, STATE_GUARDS, Guard
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
+
+BEYOND = 1.01
+"""A fault is a hundredth beyond its limit: a guard with the wrong limit passes it."""
+
+Injection = Callable[[Bounds, Situation], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one guard's fault."""
+
+    guard: Guard
+    value: float
+    limit: float
+    fired: Outcome
+    off: bool = False
+    """Its limit switches it off, so there is nothing to show."""
+
+    @property
+    def good(self) -> bool:
+        """Whether the guard did what its table says."""
+        return self.off or self.fired is self.guard.outcome
+
+
+def run(policy: Policy, limits: Limits) -> list[Result]:
+    """Return what every guard makes of its fault."""
+    return [_inject(policy, limits, i, guard) for i, guard in enumerate(GUARDS)]
+
+
+def prove(policy: Policy, limits: Limits) -> None:
+    """Raise `RefusedError` unless every guard fires, and none of them without a fault."""
+    silent = [r.guard.name for r in run(policy, limits) if not r.good]
+    if silent:
+        raise RefusedError(
+            f"{policy.path}: the guards {', '.join(silent)} do not fire on a fault, so this robot "
+            "would not be safe: robot-ppo-node selftest has the table"
+        )
+    envelope, s = _calm(policy, limits)
+    reason = envelope.check_state(s) or envelope.check_target(s)
+    if reason or envelope.fired:
+        raise RefusedError(
+            f"{policy.path}: the envelope does not let the robot stand in its default pose: "
+            f"{reason or envelope.report(s)[0]}"
+        )
+
+
+def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
+    envelope, s = _calm(policy, limits)
+    if guard.name == "voltage" and not limits.min_voltage:
+        return Result(guard, math.nan, limits.min_voltage, Outcome.PASS, off=True)
+    injection = INJECTIONS.get(guard.name)
+    if injection is None:
+        return Result(guard, math.nan, math.nan, Outcome.PASS)
+    injection(envelope.bounds, s)
+    (envelope.check_state if guard in STATE_GUARDS else envelope.check_target)(s)
+    verdict = envelope.last[i]
+    if verdict is None:  # another guard before it took the blame
+        return Result(guard, math.nan, math.nan, Outcome.PASS)
+    return Result(guard, verdict.value, verdict.limit, verdict.outcome)
+
+
+def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, Situation]:
+    """Return the envelope, and a robot that stands still in the default pose."""
+    robot = policy.contract.robot
+    s = blank(len(robot.joints), len(robot.feet), policy.layout.size)
+    pose = robot.vector("default").astype(np.float32)
+    s.measured.state.joint_pos[:] = s.target[:] = s.previous[:] = pose
+    s.kp[:], s.kd[:] = robot.vector("kp"), robot.vector("kd")
+    s.age, s.step = 0.0, policy.contract.control_period
+    return Envelope(robot, limits), s
+
+
+def _clock_jump(bounds: Bounds, s: Situation) -> None:
+    s.step = BEYOND * bounds.limits.max_clock_step
+
+
+def _finite_state(bounds: Bounds, s: Situation) -> None:
+    s.measured.state.joint_vel[0] = np.nan
+
+
+def _stale_state(bounds: Bounds, s: Situation) -> None:
+    s.age = BEYOND * bounds.limits.stale_after
+
+
+def _frozen_state(bounds: Bounds, s: Situation) -> None:
+    s.imu_repeats = bounds.limits.frozen_ticks - 1
+
+
+def _missed_deadlines(bounds: Bounds, s: Situation) -> None:
+    s.missed = bounds.limits.max_missed_deadlines
+
+
+def _orientation(bounds: Bounds, s: Situation) -> None:
+    s.measured.state.base_quat[0] = 1 + BEYOND * QUATERNION_TOLERANCE
+
+
+def _tilt(bounds: Bounds, s: Situation) -> None:
+    angle = min(BEYOND * bounds.limits.max_tilt, math.pi)
+    s.measured.state.base_quat[:] = frames.from_rotation_vector(np.array([angle, 0.0, 0.0]))
+
+
+def _angular_rate(bounds: Bounds, s: Situation) -> None:
+    s.measured.state.base_ang_vel[2] = -BEYOND * bounds.limits.max_angular_rate
+
+
+def _joint_position(bounds: Bounds, s: Situation) -> None:
+    s.measured.state.joint_pos[0] = bounds.highest[0] + 0.01
+
+
+def _joint_velocity(bounds: Bounds, s: Situation) -> None:
+    s.measured.state.joint_vel[0] = -BEYOND * bounds.velocity[0]
+
+
+def _other_writers(bounds: Bounds, s: Situation) -> None:
+    s.others = 1
+
+
+def _motor_temperature(bounds: Bounds, s: Situation) -> None:
+    s.health.motor_temperature[0] = BEYOND * bounds.limits.max_motor_temperature
+    s.health.unsaid = False
+
+
+def _lost_motors(bounds: Bounds, s: Situation) -> None:
+    s.health.motor_lost[:] = 0
+    s.health.motor_lost[: bounds.limits.max_lost_motors + 1] = 1
+    s.health.unsaid = False
+
+
+def _voltage(bounds: Bounds, s: Situation) -> None:
+    s.voltage = s.health.voltage = bounds.limits.min_voltage - 0.01
+    s.health.unsaid = False
+
+
+def _finite_observation(bounds: Bounds, s: Situation) -> None:
+    s.observation[0] = np.inf
+
+
+def _finite_action(bounds: Bounds, s: Situation) -> None:
+    s.action[0] = np.nan
+
+
+def _finite_target(bounds: Bounds, s: Situation) -> None:
+    s.target[0] = np.nan
+
+
+def _hold(bounds: Bounds, s: Situation) -> None:
+    s.missed = bounds.limits.hold_after_missed
+
+
+def _joint_range(bounds: Bounds, s: Situation) -> None:
+    s.target[0] = bounds.high[0] + 0.01
+
+
+def _target_step(bounds: Bounds, s: Situation) -> None:
+    s.previous[0] = s.target[0] - BEYOND * bounds.limits.max_target_step
+
+
+def _torque(bounds: Bounds, s: Situation) -> None:
+    s.kp[0] = 1e3 * bounds.torque[0]  # a hundredth of a radian is ten times the torque
+    s.measured.state.joint_pos[0] = s.target[0] + 0.01
+
+
+INJECTIONS: dict[str, Injection] = {
+    function.__name__[1:]: function
+    for function in (
+        *(_clock_jump, _finite_state, _stale_state, _frozen_state, _missed_deadlines),
+        *(_orientation, _tilt, _angular_rate, _joint_position, _joint_velocity, _other_writers),
+        *(_motor_temperature, _lost_motors, _voltage, _finite_observation, _finite_action),
+        *(_finite_target, _hold, _joint_range, _target_step, _torque),
+    )
+}
+"""Guard -> the fault that it must see, just beyond its limit."""

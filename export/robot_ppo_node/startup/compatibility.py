@@ -1,0 +1,56 @@
+"""Policy and robot are compared before anything is sent: they fit, or the node does not arm.
+
+    rows = negotiate(contract, driver, command_rate=50.0)     # or RefusedError with the table
+    print(page(rows))                                         # what was not stated, and a count
+
+What is compared is in comparison.py.
+"""
+
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.app.report import table
+from robot_ppo_node.drivers.base import Driver, check_joints
+from robot_ppo_node.startup.comparison import ROWS, Row, Sides, Verdict
+
+
+def negotiate(contract: Contract, driver: Driver, command_rate: float | None = None) -> list[Row]:
+    """Return the rows of a robot that fits, or raise `RefusedError` with those that differ.
+
+    `command_rate` [Hz] is what the node sends, by default one command per control period.
+    """
+    rows = compare(contract, driver, command_rate)
+    require(rows, driver.name)
+    return rows
+
+
+def compare(contract: Contract, driver: Driver, command_rate: float | None = None) -> list[Row]:
+    """Return every row; joints that differ are a `RefusedError`: nothing can be compared then."""
+    check_joints(contract.robot.joint_names, driver.joint_names, driver.name)
+    sides = Sides(contract, driver, command_rate or 1 / contract.control_period)
+    return [row for function in ROWS if (row := function(sides))]
+
+
+def require(rows: list[Row], driver: str) -> None:
+    """Raise `RefusedError` with the rows that differ, if there are any."""
+    differing = [row for row in rows if row.verdict is Verdict.DIFFERS]
+    if differing:
+        fixes = (f"- {row.what}: {row.fix}" for row in differing)
+        raise RefusedError(
+            f"driver {driver}: the robot does not fit the policy, and nothing was sent\n"
+            + "\n".join((whole_page(differing), *fixes))
+        )
+
+
+def page(rows: list[Row]) -> str:
+    """Return what is worth a look at every start: the rows that do not just fit, and a count."""
+    odd = [row for row in rows if row.verdict is not Verdict.FITS]
+    counts = {v: sum(row.verdict is v for row in rows) for v in Verdict}
+    parts = [f"{count} {verdict.value}" for verdict, count in counts.items() if count]
+    summary = f"policy and robot compared: {', '.join(parts)}"
+    return "\n".join((whole_page(odd), summary)) if odd else summary
+
+
+def whole_page(rows: list[Row]) -> str:
+    """Return all rows as a table."""
+    cells = [(row.what, row.policy, row.robot, row.verdict.value) for row in rows]
+    return table(("", "policy", "robot", ""), cells)

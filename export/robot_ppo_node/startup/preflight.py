@@ -1,0 +1,218 @@
+"""What the node judges before anything moves: a robot at rest, watched for a second.
+
+    watch = Watch(contract, ticks=50, signals=driver.signals)
+    watch.add(situation)           # at every tick
+    checks = watch.judge()         # when `watch.full`
+
+Each check is one function and says what it found, whether that is good, and what to do. They are
+arithmetic on the measurements alone, so that a replay comes to the same result.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_node.safety.tick_state import Situation
+
+SECONDS = 1.0
+"""How long the robot is watched [s]."""
+GRAVITY = 9.81
+QUATERNION_NORM = 0.01
+"""Largest deviation of an orientation's norm from one."""
+GRAVITY_ANGLE, GRAVITY_NORM = math.radians(6.0), 0.1
+"""Largest angle [rad] of the accelerometer to the orientation's gravity, and deviation from g."""
+GYRO_BIAS = 0.1
+"""Largest mean angular velocity of a robot at rest [rad/s]."""
+STILL = 0.1
+"""Largest movement of a joint at rest, from the first half of the second to the other [rad]."""
+RANGE_SLACK = 0.1
+"""A joint may lie so far beyond its range, on its rubber stop [rad]."""
+POSE_DISTANCE = 1.5
+"""Largest distance [rad] of a joint to both the default and the lying pose."""
+FRESH_SHARE = 0.8
+"""Share of the ticks that find a new state."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check."""
+
+    name: str
+    good: bool
+    value: str
+    fix: str
+    """What to do where it is not good."""
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"{self.name}: {self.value}" + ("" if self.good else f"; {self.fix}")
+
+
+@dataclass
+class Watch:
+    """The last second of measurements, in arrays that are taken once."""
+
+    contract: Contract
+    ticks: int
+    signals: frozenset[str] = frozenset()
+    """What the robot measures."""
+    count: int = 0
+    quat: np.ndarray = field(init=False)
+    gyro: np.ndarray = field(init=False)
+    acc: np.ndarray = field(init=False)
+    joints: np.ndarray = field(init=False)
+    fresh: np.ndarray = field(init=False)
+    times: np.ndarray = field(init=False)
+    """[s] when the newest state of each tick arrived"""
+
+    def __post_init__(self) -> None:
+        """Take memory."""
+        shapes = {"quat": 4, "gyro": 3, "acc": 3, "joints": len(self.contract.robot.joints)}
+        for name, width in shapes.items():
+            setattr(self, name, np.zeros((self.ticks, width), np.float32))
+        self.fresh, self.times = np.zeros(self.ticks, bool), np.zeros(self.ticks)
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole second was watched since `begin`."""
+        return self.count >= self.ticks
+
+    def begin(self) -> None:
+        """Start to watch."""
+        self.count = 0
+
+    def add(self, s: Situation) -> None:
+        """Take in one tick."""
+        i, state = self.count % self.ticks, s.measured.state
+        self.quat[i], self.gyro[i] = state.base_quat, state.base_ang_vel
+        self.acc[i], self.joints[i] = state.base_lin_acc, state.joint_pos
+        self.fresh[i], self.times[i] = s.fresh, s.sample_time
+        self.count += 1
+
+    def judge(self) -> list[Check]:
+        """Return the result of every check that this robot's signals allow."""
+        return [check for function in CHECKS if (check := function(self))]
+
+
+def quaternion_norm(watch: Watch) -> Check:
+    """An orientation is a unit quaternion, all the time."""
+    worst = float(np.abs(np.linalg.norm(watch.quat.astype(float), axis=1) - 1).max())
+    return Check(
+        "quaternion norm",
+        worst <= QUATERNION_NORM,
+        f"off by {worst:.4f}, limit {QUATERNION_NORM}",
+        "the IMU's orientation is not a unit quaternion: look at its driver",
+    )
+
+
+def gravity(watch: Watch) -> Check | None:
+    """Orientation and accelerometer agree on where down is, and on which axis is which."""
+    if "base_lin_acc" not in watch.signals:
+        return None
+    acc = watch.acc.mean(axis=0, dtype=float)
+    size = float(np.linalg.norm(acc))
+    down = frames.projected_gravity(watch.quat.mean(axis=0, dtype=float))
+    cosine = float(-acc @ down / max(size * np.linalg.norm(down), 1e-9))
+    angle = math.acos(min(max(cosine, -1.0), 1.0))
+    return Check(
+        "gravity",
+        angle <= GRAVITY_ANGLE and abs(size / GRAVITY - 1) <= GRAVITY_NORM,
+        f"accelerometer {size:.2f} m/s^2, {math.degrees(angle):.1f} deg from the orientation's "
+        f"vertical, limit {math.degrees(GRAVITY_ANGLE):.0f} deg",
+        "the IMU's axes, its quaternion's order (wxyz) or its mounting differ from robot.yaml, or "
+        "the robot is being moved",
+    )
+
+
+def gyro_bias(watch: Watch) -> Check:
+    """A robot at rest does not turn."""
+    bias = float(np.linalg.norm(watch.gyro.mean(axis=0, dtype=float)))
+    return Check(
+        "gyro bias",
+        bias <= GYRO_BIAS,
+        f"{bias:.3f} rad/s at rest, limit {GYRO_BIAS}",
+        "let the robot lie still; if it does, calibrate the IMU",
+    )
+
+
+def at_rest(watch: Watch) -> Check:
+    """No joint moves."""
+    half = max(watch.ticks // 2, 1)
+    ordered = np.roll(watch.joints, -(watch.count % watch.ticks), axis=0).astype(float)
+    moved = np.abs(ordered[half:].mean(axis=0) - ordered[:half].mean(axis=0))
+    i = int(moved.argmax())
+    return Check(
+        "at rest",
+        bool(moved[i] <= STILL),
+        f"{_name(watch, i)} moved {moved[i]:.3f} rad, limit {STILL}",
+        "let the robot lie still",
+    )
+
+
+def joint_range(watch: Watch) -> Check:
+    """Every joint is where its mechanics let it be."""
+    position = watch.joints.mean(axis=0, dtype=float)
+    low, high = watch.contract.robot.vector("range").T
+    excess = np.maximum(low - position, position - high)
+    i = int(excess.argmax())
+    return Check(
+        "joint range",
+        bool(excess[i] <= RANGE_SLACK),
+        f"{_name(watch, i)} at {position[i]:.3f} rad, range {low[i]:.3f} to {high[i]:.3f}",
+        "the joint's zero, sign or order differs from robot.yaml: move it by hand and look at "
+        "which angle changes",
+    )
+
+
+def pose_distance(watch: Watch) -> Check:
+    """Every joint is near the lying or the default pose, so that standing up is what it seems."""
+    position, robot = watch.joints.mean(axis=0, dtype=float), watch.contract.robot
+    near = np.minimum(np.abs(position - robot.rest()), np.abs(position - robot.vector("default")))
+    i = int(near.argmax())
+    return Check(
+        "pose",
+        bool(near[i] <= POSE_DISTANCE),
+        f"{_name(watch, i)} is {near[i]:.2f} rad from the lying pose and farther from the default "
+        f"one, limit {POSE_DISTANCE}"
+        if near[i] > POSE_DISTANCE
+        else f"within {near[i]:.2f} rad of the lying or the default pose",
+        "lay the robot down as in robot.yaml's rest_pose; if it lies so, a joint's zero is wrong",
+    )
+
+
+def state_rate(watch: Watch) -> Check:
+    """New states come at least once per tick."""
+    share = float(watch.fresh.mean())
+    rate = 1 / watch.contract.control_period
+    return Check(
+        "state rate",
+        share >= FRESH_SHARE,
+        f"{share:.0%} of the ticks found a new state at {rate:g} Hz, limit {FRESH_SHARE:.0%}",
+        f"let the robot send its state at {2 * rate:g} Hz or more, and look for a lossy network",
+    )
+
+
+def state_jitter(watch: Watch) -> Check:
+    """States come regularly."""
+    gap = float(np.diff(np.sort(watch.times)).max())
+    limit = watch.contract.robot.safety.stale_after / 2
+    return Check(
+        "state jitter",
+        gap <= limit,
+        f"up to {gap * 1e3:.0f} ms between the states of two ticks, limit {limit * 1e3:.0f} ms",
+        "look for a lossy network or a busy computer: robot-ppo-node doctor",
+    )
+
+
+CHECKS: tuple[Callable[[Watch], Check | None], ...] = (
+    *(quaternion_norm, gravity, gyro_bias, at_rest),
+    *(joint_range, pose_distance, state_rate, state_jitter),
+)
+
+
+def _name(watch: Watch, joint: int) -> str:
+    return watch.contract.robot.joint_names[joint]

@@ -1,0 +1,66 @@
+"""The sign that the actor sees a constant where it should see the world."""
+
+import msgspec
+import numpy as np
+
+from robot_ppo import project
+from robot_ppo.diagnostics.checks.finding import Finding, needs
+from robot_ppo.diagnostics.checks.record import Record
+from robot_ppo.ppo.networks import MIN_STD
+from robot_ppo_export.contract.layout import Layout, TermSpec
+
+SEEN = 1000
+"""Environment steps from which on an entry has had its chance to move."""
+
+
+@needs("steps")
+def observation_never_moves(record: Record) -> Finding | None:
+    """An entry of the actor's observation is a constant."""
+    task = record.task
+    if task is None or record.deviations is None or record["steps"][-1] < SEEN:
+        return None
+    still = np.flatnonzero(record.deviations <= MIN_STD)
+    if not len(still):
+        return None
+    joints = project.load_robot(task.robot).joint_names
+    layout = Layout(task.observation, len(joints))
+    entries = layout.entries(joints)
+    shown = "; ".join(
+        f"{entries[i]} [{entries[i].unit}]: {record.deviations[i]:.1g}" for i in still[:6]
+    )
+    more = f"; and {len(still) - 6} more" if len(still) > 6 else ""
+    fixed = dict.fromkeys(entries[i].part for i in still if entries[i].term == "command")
+    whole = _dead_terms(layout, set(still.tolist()))
+    if fixed:
+        advice = "Command it too, or the policy will not know what to do with it."
+        settings = tuple(f"task.commands.{key}=[-0.4,0.4]" for key in fixed)
+    elif whole:
+        advice = "Mend the term's source; or leave it out."
+        kept = [_written(spec) for spec in task.observation if spec.name not in whole]
+        settings = (f"task.observation=[{','.join(kept)}]",)
+    else:
+        advice = "Mend its source: the sensor in the model, the joint's range, or the term's scale."
+        settings = ()
+    return Finding(
+        "observation_never_moves",
+        f"standard deviation at most {MIN_STD:g}, the floor of the normalizer, over "
+        f"{record['steps'][-1]:,.0f} steps: {shown}{more}",
+        "The network sees a constant there. On the robot the value may move, and then the policy "
+        "meets what it never met.",
+        advice,
+        settings,
+    )
+
+
+def _dead_terms(layout: Layout, still: set[int]) -> list[str]:
+    """Return the terms of which every entry is in `still`, unless that is all of them."""
+    dead = [n for n, part in layout.slices.items() if still >= set(range(part.start, part.stop))]
+    return dead if len(dead) < len(layout.slices) else []
+
+
+def _written(spec: TermSpec) -> str:
+    """Return an observation term as YAML on one line; what is as by default is left out."""
+    given = msgspec.to_builtins(spec)
+    default = msgspec.to_builtins(TermSpec(name=""))
+    said = [f"{key}: {value}" for key, value in given.items() if value != default[key]]
+    return "{" + ", ".join(said) + "}"

@@ -1,0 +1,227 @@
+"""Signs that the world or its rewards are ill, and what the run's time went into.
+
+Each function takes the record of a run and returns a finding or None; its name is the finding's.
+"""
+
+import math
+
+import numpy as np
+
+from robot_ppo.diagnostics.checks.finding import Finding, figure, needs, rounded
+from robot_ppo.diagnostics.checks.record import Record
+
+FINITE = (
+    "kl", "surrogate", "entropy", "std", "ratio_max", "value_loss", "explained_variance",
+    "actor_grad_norm", "critic_grad_norm",
+)  # fmt: skip
+"""What is a number in every update of a healthy run."""
+MANY_DIVERGED = 5
+PHYSICS_SHARE = 0.3
+
+
+def not_finite(record: Record) -> Finding | None:
+    """A figure of learning is no number any more."""
+    known = [name for name in FINITE if record.has(name)]
+    wrong = {name: ~np.isfinite(record[name]) & ~record.gaps.get(name, False) for name in known}
+    names = [name for name, where in wrong.items() if where.any()]
+    if not names:
+        return None
+    first = min(int(np.flatnonzero(wrong[name])[0]) for name in names)
+    return Finding(
+        "not_finite",
+        f"{', '.join(names)} not finite, {record.span(first, len(record) - 1)}",
+        "Learning diverged: a step was so long that the next values have no number. Weights that "
+        "are not finite do not come back.",
+        "Start anew with shorter steps that follow the KL.",
+        (
+            f"ppo.learning_rate={min(1e-3, rounded(record.settings.ppo.learning_rate / 3)):g}",
+            "ppo.learning_rate_schedule=kl",
+            "ppo.kl_target=0.01",
+        ),
+        lost=True,
+    )
+
+
+@needs("diverged")
+def simulations_diverge(record: Record) -> Finding | None:
+    """Simulations leave the finite numbers."""
+    count, task = record["diverged"], record.task
+    if task is None or count[-1] < MANY_DIVERGED:
+        return None
+    finer = task.control_period / (2 * round(task.control_period / task.physics_timestep))
+    first = int(np.flatnonzero(count > 0)[0])
+    return Finding(
+        "simulations_diverge",
+        f"{count[-1]:.0f} simulations left the finite numbers, "
+        f"{record.span(first, len(record) - 1)}",
+        "The physics step is too large for the gains, masses and contacts of some randomized "
+        "robots, or the model has bodies that start inside each other.",
+        "Halve the physics step.",
+        (f"task.physics_timestep={finer:g}",),
+    )
+
+
+# -- rewards and episodes -----------------------------------------------------------------------
+
+
+def reward_terms(record: Record) -> dict[str, float]:
+    """Return each reward's late sum over an episode, by name."""
+    names = [name.removeprefix("reward_") for name in record.columns if name.startswith("reward_")]
+    return {name: record.late(f"reward_{name}") for name in names}
+
+
+def reward_drowns(record: Record) -> Finding | None:
+    """One reward is so large that the others do not count."""
+    terms, task = reward_terms(record), record.task
+    total = sum(abs(value) for value in terms.values())
+    if task is None or len(terms) < 2 or not total > 0:
+        return None
+    name = max(terms, key=lambda one: abs(terms[one]))
+    share = abs(terms[name]) / total
+    # A penalty is there to shape; what a task is about may well be most of its return.
+    if share < (0.5 if terms[name] < 0 else 0.85):
+        return None
+    rest = total * (1 - share)
+    weight = task.rewards.get(name, {}).get("weight")
+    settings = ()
+    if weight is not None:  # so that it would have been a tenth of the whole
+        lower = rounded(weight * rest / (9 * abs(terms[name])))
+        settings = (f"task.rewards.{name}.weight={lower:g}",)
+    return Finding(
+        "reward_drowns",
+        f"reward_{name} is {figure(terms[name])} per episode, {share:.0%} of all rewards' size; "
+        f"the others together {figure(rest)}, {record.late_span()}",
+        "Advantages are normalized, so what is small beside one large term is not learned at all.",
+        "Lower its weight until it is about a tenth of the whole.",
+        settings,
+    )
+
+
+@needs("length", "failed", "return")
+def episodes_end_at_once(record: Record) -> Finding | None:
+    """Robots fail before they have done anything, and it does not get better."""
+    task, length = record.task, record.late("length")
+    if task is None:
+        return None
+    brief = length < 0.05 * task.episode_length and record.late("failed") > 0.9
+    if not brief or length > 1.5 * record.early("length"):
+        return None
+    evidence = (
+        f"episodes last {length:.2g} of {task.episode_length:g} s, {record.late('failed'):.0%} "
+        f"end in a failure, {record.late_span()}"
+    )
+    penalties = {k: v for k, v in reward_terms(record).items() if v < 0 and k != "termination"}
+    living = record.late("return") - reward_terms(record).get("termination", 0.0)
+    worst = min(penalties, key=lambda name: penalties[name]) if penalties else ""
+    if living < 0 and worst in task.rewards:
+        lower = rounded(task.rewards[worst]["weight"] / 10)
+        return Finding(
+            "episodes_end_at_once",
+            f"{evidence}; living costs {figure(-living / length)} per second, most of it {worst}",
+            "Every second costs more than it earns, so the policy learns to end the episode soon.",
+            "Make living pay: lower the largest penalty.",
+            (f"task.rewards.{worst}.weight={lower:g}",),
+        )
+    return Finding(
+        "episodes_end_at_once",
+        evidence,
+        "The limits that end an episode are met right after the start, or the start is so "
+        "disturbed that no policy can stand.",
+        "Widen the limits and start calmly, then tighten step by step.",
+        (
+            f"task.terminations.tilt={min(1.5, 1.5 * task.terminations.tilt):g}",
+            f"task.terminations.base_height={rounded(task.terminations.base_height / 2):g}",
+            "task.pushes=null",
+        ),
+    )
+
+
+@needs("return", "velocity_error", "length")
+def earns_without_following(record: Record) -> Finding | None:
+    """The return rises and the robot does not follow its commands."""
+    task = record.task
+    if task is None or not record.late("length") > 0.25 * task.episode_length:
+        return None  # or it still learns to stand
+    c = task.commands
+    squares = [max(abs(low), abs(high)) ** 2 / 3 for low, high in (c.vx, c.vy)]
+    standing = math.sqrt(sum(squares)) * (1 - c.standing_fraction)
+    early, late = record.early("velocity_error"), record.late("velocity_error")
+    risen = record.late("return") > record.early("return")
+    if not (risen and late > 0.9 * early and late > 0.7 * standing):
+        return None
+    settings = ()
+    if "lin_vel_tracking" in task.rewards:
+        weight = 2 * task.rewards["lin_vel_tracking"]["weight"]
+        settings = (f"task.rewards.lin_vel_tracking.weight={weight:g}",)
+    return Finding(
+        "earns_without_following",
+        f"return from {record.early('return'):.3g} to {record.late('return'):.3g}, velocity error "
+        f"from {early:.2f} to {late:.2f} m/s (standing still: about {standing:.2f}), "
+        f"{record.span(0, len(record) - 1)}",
+        "Surviving or avoiding penalties earns enough; following the command earns too little "
+        "more, or exploration is too small to find out.",
+        "Pay more for following; if the deviation of actions is small, mend that first.",
+        settings,
+    )
+
+
+@needs("return")
+def stopped_improving(record: Record) -> Finding | None:
+    """The best return lies in the first half of the run."""
+    known = np.isfinite(record["return"])
+    known[: len(record) // 10] = False  # the first episodes to end are the short ones
+    if known.sum() < 50:
+        return None
+    returns, numbers = record.smooth("return")[known], np.flatnonzero(known)
+    half = len(returns) // 2
+    best, later = np.nanmax(returns[:half]), np.nanmax(returns[half:])
+    size = np.nanmax(returns) - np.nanmin(returns)
+    if later > best + 0.02 * size:
+        return None
+    peak, last = int(numbers[np.nanargmax(returns[:half])]), record.late("return")
+    ppo = record.settings.ppo
+    fell = last < best - 0.2 * size
+    advice = (
+        "Bound the update more tightly; the checkpoint of the peak may still be there (`keep`)."
+        if fell
+        else "If it does what it should, train shorter; if not, explore more."
+    )
+    tighter = f"ppo.kl_target={rounded((ppo.kl_target or 0.02) / 2):g}"
+    wider = f"ppo.entropy={rounded(max(0.005, 3 * ppo.entropy)):g}"
+    return Finding(
+        "stopped_improving",
+        f"best return {best:.3g} at iteration {record['iteration'][peak]:.0f} of "
+        f"{record['iteration'][-1]:.0f}, late {last:.3g}",
+        "It was better before: an update broke what had been learned."
+        if fell
+        else "It has converged, or it is stuck where small changes do not pay.",
+        advice,
+        (tighter if fell else wider,),
+    )
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+@needs("time_physics", "time_policy", "time_environment", "time_learn")
+def time_outside_physics(record: Record) -> Finding | None:
+    """Most of the time goes elsewhere than into simulating."""
+    parts = {n: record.late(f"time_{n}") for n in ("physics", "policy", "environment", "learn")}
+    total = sum(parts.values())
+    if not parts["physics"] < PHYSICS_SHARE * total:
+        return None
+    ppo, most = record.settings.ppo, max(parts, key=lambda name: parts[name])
+    if most == "learn" and ppo.epochs > 1:
+        advice = "Take fewer gradient steps per sample, or make the networks smaller."
+        settings = (f"ppo.epochs={ppo.epochs // 2}",)
+    else:
+        advice = "More simulations in one step share the cost of every call."
+        settings = (f"num_envs={2 * record.settings.num_envs}",)
+    shares = ", ".join(f"{name} {value / total:.0%}" for name, value in parts.items())
+    return Finding(
+        "time_outside_physics",
+        f"{shares} of {figure(total)} s per iteration, {record.late_span()}",
+        "Experience is what a run is short of, and little of its time makes any.",
+        advice,
+        settings,
+    )

@@ -1,0 +1,40 @@
+"""The Gymnasium ids, one simulation or many: `robot_ppo/<Task>-v0`, `robot_ppo/HalfCheetah-v5`."""
+
+from typing import Any, cast
+
+import gymnasium
+
+from robot_ppo import project
+from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+
+
+def env_id(task: str) -> str:
+    """Return the Gymnasium id of a task: "go2_walk" -> "robot_ppo/Go2Walk-v0"."""
+    if task in TASKS:
+        return f"robot_ppo/{task}"
+    return f"robot_ppo/{''.join(word.capitalize() for word in task.split('_'))}-v0"
+
+
+def register() -> None:
+    """Register every shipped task, for `gymnasium.make` and `gymnasium.make_vec`."""
+    for task in (*project.task_names(), *TASKS):
+        if env_id(task) not in gymnasium.registry:
+            gymnasium.register(
+                id=env_id(task),
+                entry_point=_make,
+                vector_entry_point=_make_vec,
+                kwargs={"task": task},
+            )
+
+
+def _make(**kwargs: Any) -> gymnasium.Env:
+    from robot_ppo.envs.single_env import SingleEnv
+
+    return SingleEnv(**kwargs)
+
+
+def _make_vec(**kwargs: Any) -> gymnasium.vector.VectorEnv:
+    from robot_ppo import config, envs
+
+    task = config.load_task(kwargs.pop("task"))
+    return cast("gymnasium.vector.VectorEnv", envs.make_task(task, **kwargs))

@@ -1,0 +1,371 @@
+"""One task as a `gymnasium.vector.VectorEnv` over native simulations.
+
+One control step, in this order and no other:
+
+1. action -> joint target (the contract's own arithmetic)
+2. the target reaches the motors after the actuator delay; `substeps` physics steps
+3. pushes that are due
+4. sensors and truth are read (sensors one physics step old, plus the sensor delay)
+5. terminations and the time limit
+6. reward, summed over weighted terms
+7. metrics of episodes that end
+8. commands that are due are redrawn
+9. the observation of every simulation; where an episode ended it is the true final observation
+10. what ended is reset
+11. the observation of what was reset
+
+A command is redrawn after the reward and before the observation, so every reward belongs to the
+command that was observed, and the final observation is the one that a longer episode would have
+seen: it is what the value of time that is cut off needs.
+"""
+
+import logging
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from robot_ppo import config, project
+from robot_ppo.envs import serialization
+from robot_ppo.envs.robot import privileged, rewards, terminations
+from robot_ppo.envs.robot.commands import CommandSource
+from robot_ppo.envs.robot.gait import Schedule
+from robot_ppo.envs.robot.metrics import RobotMetrics
+from robot_ppo.envs.robot.randomization import Ids, Randomizer
+from robot_ppo.envs.robot.resets import StartStates
+from robot_ppo.envs.robot.world import World
+from robot_ppo.robot_model import variants
+from robot_ppo.sim import sensors
+from robot_ppo.sim.engine import Engine
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.action import ActionMap
+from robot_ppo_export.contract.layout import Layout, Observer
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.terms import Inputs, gait_phase, is_moving
+
+log = logging.getLogger(__name__)
+
+
+def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
+    """Return the environment of a shipped task."""
+    settings = config.robot_task(config.load(task), "this environment")
+    return RobotEnv(settings, project.load_robot(settings.robot), num_envs, threads, seed)
+
+
+class RobotEnv(gymnasium.vector.VectorEnv):
+    """n robots at one task. Observations are float32 (n, size): what a robot can measure.
+
+    `info["privileged"]` (n, p) is what the critic sees besides. Where an episode ended,
+    `info["final_obs"]` and `info["final_privileged"]` (n, ...) hold the true last observation in
+    the rows that `info["_final_obs"]` names, and zeros in the others.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        task: config.Task,
+        robot: RobotSpec,
+        num_envs: int,
+        threads: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        """Compile the training model and check every name that the task uses."""
+        self.task, self.robot, self.num_envs = task, robot, num_envs
+        sensors.check_noise(task.noise)
+        privileged.check(task.privileged)
+        self.layout = Layout(task.observation, len(robot.joints))
+        self.actions = ActionMap(task.action, robot)
+        self.schedule = Schedule(task.gait, robot)
+        self.rewards = rewards.Rewards(
+            task.rewards, rewards.context(robot, self.schedule), task.control_period
+        )
+        self.engine = self._build_engine(threads)
+        self.randomizer = Randomizer(task.randomization, Ids.of(self.engine.model, robot))
+        self.engine.vary(self.randomizer.fields)
+        self.starts = StartStates(task.reset, self.engine.model, self.engine.joint_qpos)
+        self.commands = CommandSource(task.commands, num_envs, task.control_period)
+        self.observer = Observer(self.layout, (num_envs,))
+        self.metrics = RobotMetrics(num_envs, self.rewards.names, task.control_period)
+        self.max_ticks = round(task.episode_length / task.control_period)
+        self.diverged = 0
+        """Simulations that left the finite numbers, since the start."""
+        self._allocate(num_envs, len(robot.joints))
+        self._rng = np.random.default_rng(seed)
+        self.last_inputs: Inputs | None = None
+        """What the newest observation was computed from (for golden traces)."""
+        self.reset(seed=seed)
+        self._declare_spaces()
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every episode anew; `seed` (an int, or a list whose first entry counts)."""
+        if isinstance(seed, list):
+            seed = seed[0]
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        everyone = np.arange(self.num_envs)
+        self._reset(everyone)
+        self.metrics.clear(everyone)
+        # Simulations that start together must not end together: their clocks are spread.
+        if options and options.get("spread_episodes"):
+            self.ticks[:] = self._rng.integers(0, self.max_ticks, self.num_envs)
+        world, state = self._read()
+        observation = self._observe(state)
+        return observation, {"privileged": privileged.compute(self.task.privileged, world)}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance one control period; `actions` (n, joints). See the module's order."""
+        self._last_action, self._action = self._action, np.array(actions, np.float32, order="F")
+        diverged = self.engine.step(self.actions.target(self._action))
+        if diverged.size:
+            self._quarantine(diverged)
+        self.ticks += 1
+        self._gait_ticks += 1
+        self._push()
+        world, state = self._read()
+        failed = self._failed(world)
+        failed[diverged] = True
+        truncated = (self.ticks >= self.max_ticks) & ~failed
+        reward, terms = self.rewards.compute(world, failed)
+        if diverged.size:  # what else a reset robot would earn is not its episode's
+            reward[diverged], terms[:-1, diverged] = self.rewards.termination, 0.0
+        done = failed | truncated
+        self.metrics.add(reward, terms)
+        self.metrics.add_errors(world)
+        self.commands.advance(self._rng)
+        observation = self._observe(state)
+        critic = privileged.compute(self.task.privileged, world)
+        info: dict[str, Any] = {"privileged": critic}
+        ended = np.flatnonzero(done)
+        if ended.size:
+            info |= self._final(ended, done, failed, observation, critic)
+            self._reset(ended)
+            world, state = self._read(ended)
+            observation[ended] = self._observe(state, ended)
+            critic[ended] = privileged.compute(self.task.privileged, world)
+        return observation, reward, failed, truncated, info
+
+    @property
+    def physics_seconds(self) -> float:
+        """Wall-clock time spent in physics so far [s]."""
+        return self.engine.seconds
+
+    def state_dict(self) -> serialization.State:
+        """Return a copy of all that the next steps depend on."""
+        return serialization.copy(self._state())
+
+    def load_state_dict(self, state: serialization.State) -> None:
+        """Go on, bit for bit, from the `state_dict` of an environment with the same settings.
+
+        Raises:
+            InputError: the settings differ in what they need; nothing has changed then.
+        """
+        serialization.fill(self._state(), state)
+        self.engine.derive()
+        self._rng.bit_generator.state = state["rng"]
+        self.diverged = state["diverged"]
+        self.last_inputs = None
+
+    def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Make simulations `target` (m,) exact copies of `source` (m,), no target twice.
+
+        Physics, randomization, command, clocks, histories and the episode's sums so far: with equal
+        actions they differ from then on only in what is drawn (noise, pushes, commands, resets).
+        What they observed last is the caller's to copy.
+        """
+        serialization.copy_rows(self._rows(), source, target)
+        self.metrics.copy_rows(source, target)
+        self.engine.derive(target)
+        self.last_inputs = None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Nothing to close: threads end with the object."""
+
+    # -- the parts of a step, in order ------------------------------------------------------
+
+    def _push(self) -> None:
+        pushes = self.task.pushes
+        if pushes is None:
+            return
+        self._push_in -= 1
+        due = np.flatnonzero(self._push_in <= 0)
+        if due.size:
+            speed = self._rng.uniform(*pushes.speed, due.size)
+            angle = self._rng.uniform(-np.pi, np.pi, due.size)
+            direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+            self.engine.push(due, speed[:, None] * direction)
+            self._schedule_pushes(due)
+
+    def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
+        """Return the truth about the simulations `ids`, and what their sensors say of it."""
+        engine = self.engine
+        qpos, qvel = engine.positions(ids)
+        quat = qpos[:, 3:7]
+        joint_vel = qvel[:, engine.joint_qvel]
+        change = joint_vel - self._joint_vel[ids]
+        self._joint_vel[ids] = joint_vel
+        state = engine.measure(ids, (qpos, qvel))
+        command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
+        moving, phase = is_moving(command), self._phase(ids)
+        world = World(
+            base_height=qpos[:, 2],
+            base_quat=quat,
+            base_lin_vel=frames.to_body(quat, qvel[:, :3]),
+            base_ang_vel=qvel[:, 3:6],
+            projected_gravity=frames.projected_gravity(quat),
+            joint_pos=qpos[:, engine.joint_qpos],
+            joint_vel=joint_vel,
+            joint_acc=change / np.float32(self.task.control_period),
+            torque=state.joint_torque,
+            foot_height=engine.foot_heights(ids),
+            foot_vel_w=engine.foot_velocities_w(ids),
+            foot_contact=state.foot_force > sensors.CONTACT_FORCE,
+            command=command,
+            moving=moving,
+            phase=phase,
+            swing=self.schedule.swing(phase, moving),
+            action=self._action[ids],
+            last_action=self._last_action[ids],
+            randomized=self._randomized[ids],
+        )
+        return world, state
+
+    def _failed(self, world: World) -> np.ndarray:
+        failed = np.zeros(self.num_envs, bool)
+        for function in terminations.TERMS.values():
+            failed |= function(world, self.task.terminations)
+        return failed
+
+    def _observe(self, state: RobotState, ids: Any = ...) -> np.ndarray:
+        """Return the observation of `ids` from their measurements, made noisy in place."""
+        sensors.add_noise(state, self.task.noise, self._rng)
+        self.last_inputs = Inputs(
+            state,
+            self.commands.values[ids].copy(),  # it is redrawn in place
+            self._action[ids],
+            self._phase(ids),
+            self.actions.default_pose,
+        )
+        return self.observer.observe(self.last_inputs, ids)
+
+    def _final(
+        self,
+        ended: np.ndarray,
+        done: np.ndarray,
+        failed: np.ndarray,
+        observation: np.ndarray,
+        critic: np.ndarray,
+    ) -> dict[str, Any]:
+        """Return what `info` says about episodes that ended."""
+        episode = self.metrics.finish(ended, failed[ended])
+        return {
+            "final_obs": _only(ended, observation),
+            "final_privileged": _only(ended, critic),
+            "_final_obs": done,
+            "episode": episode,
+        }
+
+    def _quarantine(self, ids: np.ndarray) -> None:
+        """Take diverged simulations out of the arithmetic; they count as failures."""
+        self.diverged += len(ids)
+        log.warning(
+            "simulations %s diverged and were reset (%d so far)", ids.tolist(), self.diverged
+        )
+        self._reset(ids)
+
+    # -- resets -----------------------------------------------------------------------------
+
+    def _reset(self, ids: np.ndarray) -> None:
+        """Start episodes anew: pose, randomization, command, clocks, histories."""
+        m, engine, rng = len(ids), self.engine, self._rng
+        qpos, qvel = self.starts.draw(m, rng)
+        rows = engine.nominal(self.randomizer.fields, m)
+        self._randomized[ids] = self.randomizer.apply(rows, m, rng)
+        engine.reset(ids, qpos, qvel, rows)
+        self._joint_vel[ids] = qvel[:, engine.joint_qvel]
+        self.ticks[ids] = 0
+        self._gait_ticks[ids] = rng.integers(0, self._gait_cycle, m)
+        self._action[ids] = self._last_action[ids] = 0.0
+        self.commands.resample(ids, rng)
+        self._schedule_pushes(ids)
+        self.observer.reset(ids)
+
+    def _state(self) -> serialization.State:
+        """Return what the next steps depend on, arrays as they are."""
+        return self._rows() | {
+            "rng": self._rng.bit_generator.state,
+            "diverged": self.diverged,
+            "metrics": self.metrics.arrays(),
+        }
+
+    def _rows(self) -> serialization.State:
+        """Return the arrays (n, ...) among them; the action before the last is not one."""
+        return {
+            "ticks": self.ticks,
+            "gait_ticks": self._gait_ticks,
+            "push_in": self._push_in,
+            "action": self._action,
+            "joint_vel": self._joint_vel,
+            "randomized": self._randomized,
+            "commands": self.commands.arrays(),
+            "observer": self.observer.arrays(),
+            "engine": self.engine.arrays(),
+        }
+
+    def _schedule_pushes(self, ids: np.ndarray) -> None:
+        if self.task.pushes is not None:
+            seconds = self._rng.uniform(*self.task.pushes.interval, len(ids))
+            self._push_in[ids] = np.rint(seconds / self.task.control_period).astype(np.int64)
+
+    def _phase(self, ids: Any) -> np.ndarray:
+        task = self.task
+        return gait_phase(self._gait_ticks[ids], task.control_period, task.gait.frequency)
+
+    # -- construction -----------------------------------------------------------------------
+
+    def _build_engine(self, threads: int) -> Engine:
+        task = self.task
+        longest = max(
+            task.randomization.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay")
+        )
+        compiled = variants.train_model(
+            self.robot,
+            project.robot_folder(task.robot) / self.robot.model,
+            task.physics_timestep,
+            max_delay=longest * 1e-3,
+        )
+        substeps = round(task.control_period / task.physics_timestep)
+        return Engine(compiled, self.robot, self.num_envs, threads, substeps)
+
+    def _allocate(self, n: int, joints: int) -> None:
+        # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.
+        self.ticks = np.zeros(n, np.int64)
+        self._gait_ticks = np.zeros(n, np.int64)
+        self._gait_cycle = round(1 / (self.task.control_period * self.task.gait.frequency))
+        self._push_in = np.zeros(n, np.int64)
+        self._action = np.zeros((n, joints), np.float32, order="F")
+        self._last_action = np.zeros((n, joints), np.float32, order="F")
+        self._joint_vel = np.zeros((n, joints), np.float32, order="F")
+        self._randomized = np.zeros((n, self.randomizer.size), np.float32)
+
+    def _declare_spaces(self) -> None:
+        joints, clip = len(self.robot.joints), self.task.action.clip
+        box = gymnasium.spaces.Box
+        self.single_observation_space = box(-np.inf, np.inf, (self.layout.size,), np.float32)
+        self.single_action_space = box(-clip, clip, (joints,), np.float32)
+        batch = gymnasium.vector.utils.batch_space
+        self.observation_space = batch(self.single_observation_space, self.num_envs)
+        self.action_space = batch(self.single_action_space, self.num_envs)
+
+
+def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return rows (n, k) of which all but `ids` are zero: few are copied where few ended."""
+    some = np.zeros(rows.shape, rows.dtype)
+    some[ids] = rows[ids]
+    return some

@@ -1,0 +1,300 @@
+"""The scorecard: what a policy does, not what it was rewarded for.
+
+The eval variant (2 ms, every collision geom, torque motors with the PD law at the physics rate),
+sensor noise on, deterministic action. 45 commands, 8 s each, of which the first 2 s are not
+scored; nominal, with pushes, and at the corners of what a robot may meet. The policy under test is
+the policy file itself, or the arrays of a checkpoint, behind the same observation function.
+
+A simulation that leaves physics has fallen, and each of its figures is `LOST` from then on: nothing
+that it does afterwards is to its credit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from mujoco.batch import SimulationError
+
+from robot_ppo import project
+from robot_ppo.robot_model import variants
+from robot_ppo.sim import batches, sensors
+from robot_ppo.sim.engine import FASTEST
+from robot_ppo.sim.motors import PdMotors
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.layout import Observer
+from robot_ppo_export.contract.terms import Inputs, gait_phase
+from robot_ppo_export.errors import InputError
+
+COMMANDS = tuple(product((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.3, 0.0, 0.3), (-0.7, 0.0, 0.7)))
+"""vx [m/s], vy [m/s], yaw rate [rad/s]."""
+SECONDS, UNSCORED = 8.0, 2.0
+WALKING = {"velocity_error": 0.15, "yaw_error": 0.20, "falls": 0}
+"""A policy walks when none of these is exceeded on the nominal 45."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How one pass over the commands differs from the nominal one."""
+
+    name: str
+    friction: float | None = None
+    """Sliding friction of the feet."""
+    payload: float = 0.0
+    """[kg] on the base"""
+    delay: float = 0.0
+    """Extra time from a target to its effect [s]."""
+    strength: float = 1.0
+    """Factor on motor torque and its limit."""
+    push: float = 0.0
+    """Speed [m/s] added to the base every 3 s, in a new direction each time."""
+
+
+CONDITIONS = (
+    Condition("nominal"),
+    Condition("pushes", push=0.5),
+    Condition("friction 0.3", friction=0.3),
+    Condition("payload +3 kg", payload=3.0),
+    Condition("delay +20 ms", delay=0.020),
+    Condition("strength 0.85", strength=0.85),
+)
+PUSH_EVERY = 3.0
+LOST = 10.0
+"""What every figure is that has no value: far from what a robot does that stands."""
+
+FIGURES = {
+    "velocity_error": "m/s",
+    "yaw_error": "rad/s",
+    "falls": "",
+    "cost_of_transport": "",
+    "torque_saturation": "",
+    "action_rate": "1/s",
+    "foot_slip": "m/s",
+}
+"""Name -> unit of every figure; each is (commands,) per condition."""
+
+
+@dataclass
+class Scorecard:
+    """Every figure of every command under every condition."""
+
+    conditions: list[str]
+    figures: dict[str, np.ndarray] = field(default_factory=dict)
+    """Name -> (conditions, commands)."""
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def overall(self, condition: int = 0) -> dict[str, float]:
+        """Return means over the commands; falls are counted."""
+        return {
+            name: float(values[condition].sum() if name == "falls" else values[condition].mean())
+            for name, values in self.figures.items()
+        }
+
+    @property
+    def walking(self) -> bool:
+        """Whether the policy walks, by `WALKING`."""
+        nominal = self.overall(0)
+        return all(nominal[name] <= limit for name, limit in WALKING.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scorecard as plain data; the nominal means stand at the top."""
+        return {
+            "walking": self.walking,
+            **self.overall(0),
+            "limits": WALKING,
+            "conditions": {c: self.overall(i) for i, c in enumerate(self.conditions)},
+            "commands": [list(c) for c in COMMANDS],
+            "per_command": {
+                c: {name: values[i].tolist() for name, values in self.figures.items()}
+                for i, c in enumerate(self.conditions)
+            },
+            "source": self.source,
+        }
+
+
+def evaluate(
+    contract: Contract,
+    act: Callable[[np.ndarray], np.ndarray],
+    conditions: Sequence[Condition] = CONDITIONS,
+    threads: int = 0,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Scorecard:
+    """Return the scorecard of a policy.
+
+    Args:
+        contract: what the policy assumes; observation, action, gains and noise come from here.
+        act: observations (n, size) -> deterministic raw actions (n, joints).
+        conditions: passes over the commands; the first must be the nominal one.
+        threads: for physics; 0: all CPUs.
+        seed: of noise and pushes.
+        progress: called with the fraction that is done.
+    """
+    if contract.control_period < variants.EVAL_TIMESTEP:
+        raise InputError(
+            f"the control period, {contract.control_period} s, is shorter than a physics step of "
+            f"the scorecard, {variants.EVAL_TIMESTEP} s: it cannot be scored"
+        )
+    run = _Run(contract, list(conditions), threads, seed)
+    ticks = round(SECONDS / contract.control_period)
+    for t in range(ticks):
+        run.tick(act, scored=t * contract.control_period >= UNSCORED)
+        progress((t + 1) / ticks)
+    return run.scorecard()
+
+
+class _Run:
+    """All conditions times all commands, side by side."""
+
+    def __init__(
+        self, contract: Contract, conditions: list[Condition], threads: int, seed: int
+    ) -> None:
+        self.contract, self.conditions = contract, conditions
+        robot = contract.robot
+        xml = project.robot_folder(robot.name) / robot.model
+        self.model = variants.eval_model(robot, xml)
+        self.n = n = len(conditions) * len(COMMANDS)
+        self.batch = batches.create(self.model, n, threads)
+        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self.ctrl, self.data = self.batch.bind("ctrl"), self.batch.bind("sensordata")
+        self.sensors = sensors.SensorMap(self.model, robot)
+        self.joint_qpos = np.array([self.model.joint(j).qposadr[0] for j in robot.joint_names])
+        self.joint_qvel = np.array([self.model.joint(j).dofadr[0] for j in robot.joint_names])
+        self.motors = PdMotors(robot, n, self.model.opt.timestep)
+        self.rng = np.random.default_rng(seed)
+        self.actions = contract.action_map()
+        self.observer = Observer(contract.resolve(), (n,))
+        self.command = np.tile(np.array(COMMANDS, np.float32), (len(conditions), 1))
+        self.last_action = np.zeros((n, len(robot.joints)), np.float32)
+        self.ticks = self.steps = 0
+        self.alive, self.lost = np.ones(n, bool), np.zeros(n, bool)
+        self.sums = {name: np.zeros(n) for name in FIGURES}
+        self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
+        self._apply_conditions()
+        self._start()
+
+    def _of(self, attribute: str) -> np.ndarray:
+        """Return an attribute of each simulation's condition, (n,)."""
+        values = [getattr(c, attribute) for c in self.conditions]
+        return np.repeat(np.array(values, np.float64), len(COMMANDS))
+
+    def _apply_conditions(self) -> None:
+        friction, mass = self.batch.expand("geom_friction"), self.batch.expand("body_mass")
+        feet = np.array([self.model.geom(f).id for f in self.contract.robot.feet])
+        wanted = self._of("friction")
+        given = ~np.isnan(wanted)
+        friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]
+        mass[:, self.model.body(self.contract.robot.base.body).id] += self._of("payload")
+        self.batch.set_const()
+        self.motors.strength[:] = self._of("strength")[:, None]
+        self.motors.set_delay(self._of("delay"))
+        self.weight = mass.sum(axis=1) * abs(float(self.model.opt.gravity[2]))
+        self.push_speed = self._of("push")
+
+    def _start(self) -> None:
+        self.batch.reset(keyframe=self.model.key("home").id)
+        self.target = self.actions.target(self.last_action)
+
+    def tick(self, act: Callable[[np.ndarray], np.ndarray], scored: bool) -> None:
+        """Advance one control period."""
+        observation = self.observer.observe(self._inputs())
+        action = act(observation)
+        rate = np.abs(action - self.last_action).mean(axis=1) / self.contract.control_period
+        self.last_action = action
+        self.target = self.actions.target(action)
+        self._push()
+        power, saturated = self._physics()
+        self.ticks += 1
+        self._judge()
+        if scored:
+            self._score(power, saturated, rate)
+
+    def _inputs(self) -> Inputs:
+        state = self.sensors.read(self.data)
+        sensors.add_noise(state, self.contract.training.noise, self.rng)
+        c = self.contract
+        phase = gait_phase(np.full(self.n, self.ticks), c.control_period, c.gait_frequency)
+        return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
+
+    def _physics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean mechanical power [W] and the fraction of saturated torques, (n,) each."""
+        power, saturated = np.zeros(self.n), np.zeros(self.n)
+        target = self.target.astype(np.float64)
+        # Rounded from the start on, so that a period of any length has its rate.
+        until = round((self.ticks + 1) * self.contract.control_period / self.model.opt.timestep)
+        substeps, self.steps = until - self.steps, until
+        for _ in range(substeps):
+            vel = self.qvel[:, self.joint_qvel]
+            torque = self.motors.torque(target, self.qpos[:, self.joint_qpos], vel)
+            self.ctrl[:] = torque
+            self._step()
+            # A torque that is no number is none: MuJoCo takes it for 0.
+            power += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
+            saturated += self.motors.saturated(torque)
+        return power / substeps, saturated / substeps
+
+    def _step(self) -> None:
+        """Advance by one physics step; what left physics in it is lost, for good."""
+        gone = np.zeros(self.n, bool)
+        try:
+            self.batch.step()
+        except SimulationError as error:
+            gone[error.ids] = True
+        # Compared so that NaN, too, is not within.
+        gone |= ~(np.abs(self.qvel).max(axis=1) <= FASTEST)
+        gone |= ~np.isfinite(self.qpos.sum(axis=1))
+        if gone.any():
+            self.lost |= gone
+            self.batch.reset(np.flatnonzero(gone), keyframe=self.model.key("home").id)
+
+    def _push(self) -> None:
+        every = round(PUSH_EVERY / self.contract.control_period)
+        if self.ticks and self.ticks % every == 0:
+            angle = self.rng.uniform(-np.pi, np.pi, self.n)
+            direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+            self.qvel[:, :2] += self.push_speed[:, None] * direction
+
+    def _judge(self) -> None:
+        """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""
+        quat, height = self.qpos[:, 3:7], self.qpos[:, 2]
+        fallen = (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
+        fallen |= self.lost
+        self.sums["falls"][self.alive & fallen] = 1
+        self.alive &= ~fallen
+
+    def _score(self, power: np.ndarray, saturated: np.ndarray, rate: np.ndarray) -> None:
+        """Add one tick; a fallen robot does not follow its command, and that counts."""
+        velocity = frames.to_body(self.qpos[:, 3:7], self.qvel[:, :3])[:, :2]
+        error = np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1))
+        yaw = np.abs(self.qvel[:, 5] - self.command[:, 2])
+        foot = self.sensors.foot_velocities_w(self.data)[:, :, :2]
+        down = self.data[:, self.sensors.foot_force] > sensors.CONTACT_FORCE
+        speed = np.sqrt(np.square(foot).sum(axis=2))
+        slip = (speed * down).sum(axis=1) / np.maximum(down.sum(axis=1), 1)
+        ticked = {
+            "velocity_error": error,
+            "yaw_error": yaw,
+            "torque_saturation": saturated,
+            "action_rate": rate,
+            "foot_slip": slip,
+        }
+        for name, value in ticked.items():
+            self.sums[name] += np.where(self.lost, LOST, np.nan_to_num(value, nan=LOST))
+        self.power += power
+        self.distance += np.sqrt(np.square(self.qvel[:, :2]).sum(axis=1))
+        self.scored += 1
+
+    def scorecard(self) -> Scorecard:
+        """Return the figures, (conditions, commands) each."""
+        shape = (len(self.conditions), len(COMMANDS))
+        figures = {
+            name: (total if name == "falls" else total / self.scored).reshape(shape)
+            for name, total in self.sums.items()
+        }
+        speed = np.maximum(self.distance / self.scored, 0.1)
+        transport = self.power / self.scored / (self.weight * speed)
+        transport[self.lost] = LOST
+        figures["cost_of_transport"] = transport.reshape(shape)
+        return Scorecard([c.name for c in self.conditions], figures)

@@ -1,0 +1,216 @@
+"""`robot-ppo sim`: MuJoCo playing the robot in real time, reached by one of the node's drivers.
+
+The robot's end of each interface is in `robot_ppo_node.drivers`; this is the loop between
+it and the simulation. Without a command for `COMMAND_TIMEOUT` the robot damps by itself.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from robot_ppo import project
+from robot_ppo.robot_model.variants import EVAL_TIMESTEP
+from robot_ppo.sim.simulated_robot import SimulatedRobot
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.errors import InputError
+from robot_ppo_node.clock import MonotonicClock
+from robot_ppo_node.drivers.capabilities import of_robot as offer_of
+from robot_ppo_node.drivers.udp.udp_protocol import (
+    COMMAND_TIMEOUT,
+    DEFAULT_PORT,
+    CommandMessage,
+    Counters,
+    Hello,
+    RobotEndpoint,
+)
+
+PERIOD = 0.002
+"""[s] Between two states, as of the real robot's low-level interface."""
+SLIP = 0.1
+"""[s] So far behind real time, the process lets the lost time go and says so."""
+FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
+"""Noise of the process [rad/s] [m/s^2]: a real IMU never gives the same bits twice."""
+
+
+class RobotEnd(Protocol):
+    """The robot's end of an interface."""
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the commands."""
+        ...
+
+    def receive(self, now: float) -> CommandMessage | None:
+        """Return the newest command since the last call, or None."""
+        ...
+
+    def silent(self, now: float) -> bool:
+        """Return whether nobody commands."""
+        ...
+
+    def send_state(self, now: float, state: RobotState) -> None:
+        """Send one measurement."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the robot can be reached."""
+
+    transport: str = "udp"
+    port: int = DEFAULT_PORT
+    """UDP; a port that is taken is an `InputError`, 0 takes a free one."""
+    interface: str = "lo"
+    domain: int = 0
+    """DDS."""
+
+
+def hello_of(spec: RobotSpec) -> Hello:
+    """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay."""
+    rates = (1 / COMMAND_TIMEOUT, 1 / PERIOD)
+    delay = (PERIOD, 2 * PERIOD)  # a command waits for the next step, its effect for one more
+    offer = msgspec.structs.replace(
+        offer_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
+    )
+    return Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet, offer)
+
+
+def _udp(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+    end = RobotEndpoint(hello_of(spec), place.port)
+    return end, f"Listening on UDP 127.0.0.1:{end.port}", f"--driver udp --port {end.port}"
+
+
+def _unitree(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+    from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
+    from robot_ppo_node.drivers.unitree.unitree_bodies import body_of
+
+    require_cyclonedds("unitree")
+    from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+
+    end = UnitreeRobot(body_of(spec), spec.joint_names, place.domain, place.interface)
+    return end, *_on_dds(place)
+
+
+def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+    from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
+
+    require_cyclonedds("ros2")
+    from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
+    from robot_ppo_node.drivers.ros2.ros2_urdf import urdf_of
+
+    place_on = (place.domain, place.interface)
+    end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
+    return end, *_on_dds(place)
+
+
+def _on_dds(place: Place) -> tuple[str, str]:
+    where = f"--driver {place.transport} --interface {place.interface} --domain {place.domain}"
+    return f"Speaking DDS on {place.interface}, domain {place.domain}", where
+
+
+TRANSPORTS: dict[str, Callable[[RobotSpec, Place], tuple[RobotEnd, str, str]]] = {
+    "udp": _udp,
+    "unitree": _unitree,
+    "ros2": _ros2,
+}
+"""Name -> factory of (the robot's end, where it is, the node's options)."""
+
+
+def serve(
+    robot_name: str,
+    place: Place | None = None,
+    seconds: float | None = None,
+    noise: Mapping[str, float] | None = None,
+    say: Callable[[str], None] = print,
+    stop: threading.Event | None = None,
+) -> None:
+    """Be a robot in real time, until Ctrl-C, SIGTERM or `stop`.
+
+    Args:
+        robot_name: a folder in robots/.
+        place: where it can be reached, by default at the UDP port of the protocol.
+        seconds: real time after which it ends by itself.
+        noise: of the sensors, by default `FLICKER`.
+        say: takes what there is to tell, a line at a time.
+        stop: ends it from another thread.
+    """
+    spec, place = project.load_robot(robot_name), place or Place()
+    if place.transport not in TRANSPORTS:
+        near = strict.did_you_mean(place.transport, TRANSPORTS)
+        raise InputError(f"unknown transport {place.transport!r}{near}")
+    robot = SimulatedRobot(spec, noise=FLICKER if noise is None else noise)
+    stop = stop or threading.Event()
+    end, where, options = TRANSPORTS[place.transport](spec, place)
+    try:
+        with _stopped_by_signals(stop):
+            say(
+                f"{spec.description}: simulated in real time, {1 / EVAL_TIMESTEP:.0f} steps/s, "
+                f"lying on the ground.\n{where}. Connect with: robot-ppo-node run FILE.onnx "
+                f"{options} --arm\nCtrl-C ends it."
+            )
+            lost = live(robot, end, seconds, say, stop)
+    finally:
+        end.close()
+    say(
+        f"Simulated {robot.time:.1f} s, {lost:.1f} s behind real time; {end.counters.accepted} "
+        f"commands taken, {sum(end.counters.malformed.values())} malformed ones dropped."
+    )
+
+
+def live(
+    robot: SimulatedRobot,
+    end: RobotEnd,
+    seconds: float | None,
+    say: Callable[[str], None],
+    stop: threading.Event,
+) -> float:
+    """Simulate in real time with absolute deadlines; return how far it fell behind [s]."""
+    clock = MonotonicClock()
+    born = start = clock.now()
+    lost, told = 0.0, -np.inf
+    ticks = 0
+    while not stop.is_set() and (seconds is None or clock.now() < born + seconds):
+        ticks += 1
+        clock.sleep_until(start + ticks * PERIOD)
+        now = clock.now()
+        late = now - (start + ticks * PERIOD)
+        if late > SLIP:
+            start, lost = start + late, lost + late
+            if now - told > 1:
+                told = now
+                say(f"Behind real time by {lost:.1f} s in all: this machine is too busy.")
+        command = end.receive(now)
+        if command:
+            robot.drive(command.target, command.kp, command.kd)
+        elif end.silent(now):
+            robot.damp()
+        robot.advance_to(ticks * PERIOD)
+        end.send_state(robot.time, robot.state())
+    return lost
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM set `stop` instead of raising; only the main thread may ask so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

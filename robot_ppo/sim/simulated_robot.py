@@ -1,0 +1,232 @@
+"""MuJoCo playing the robot, in lockstep with a node in this process.
+
+The physics are the eval variant's: 2 ms, every collision geom, torque motors whose PD law runs at
+the physics rate. In lockstep the node's clock *is* the simulation, so nothing can be late and a
+run is the same, bit for bit, every time:
+
+    robot = SimulatedRobot(assets.load_robot("go2"))
+    node = Node(policy, LockstepDriver(robot), LockstepClock(robot), ...)
+
+As a process of its own it is `robot-ppo sim go2` (robot_server.py).
+
+`state()` describes the state before the last physics step, as MuJoCo's sensors do; the truth
+(`velocity_b` and so on) is the present one. A robot that leaves physics is not put on its feet, as
+MuJoCo would: it is a `LeftPhysicsError`, until `reset`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from robot_ppo import project
+from robot_ppo.robot_model.variants import EVAL_TIMESTEP, eval_model
+from robot_ppo.sim.engine import FASTEST
+from robot_ppo.sim.motors import PdMotors
+from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.clock import SteppedClock
+from robot_ppo_node.drivers import capabilities
+from robot_ppo_node.drivers.base import JointMap, MotorCommand, Sample
+
+
+class LeftPhysicsError(RefusedError):
+    """The simulated robot's state is not finite, or moves faster than anything does."""
+
+
+class SimulatedRobot:
+    """One robot. Joint vectors are (joints,) in the order of robot.yaml."""
+
+    def __init__(
+        self,
+        robot: RobotSpec,
+        *,
+        looks: bool = False,
+        noise: Mapping[str, float] | None = None,
+        motor_delay: float = 0.0,
+        sensor_delay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        """Build the model and lie down.
+
+        Args:
+            robot: names, gains and limits.
+            looks: keep what only eyes need.
+            noise: signal -> half-width of its uniform noise, in its unit (base_quat: [rad]).
+            motor_delay: from a command to its effect [s], rounded to physics steps.
+            sensor_delay: from a measurement to `state()` [s], rounded to physics steps.
+            seed: of the noise.
+        """
+        self.spec = robot
+        self.model = eval_model(robot, project.robot_folder(robot.name) / robot.model, looks)
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.data = mujoco.MjData(self.model)
+        self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
+        self.noise = dict(noise or {})
+        check_noise(self.noise)
+        self._sensors = SensorMap(self.model, robot)
+        joints = [self.model.joint(name) for name in robot.joint_names]
+        self._qpos = np.array([j.qposadr[0] for j in joints])
+        self._qvel = np.array([j.dofadr[0] for j in joints])
+        base = self.model.joint(int(self.model.body(robot.base.body).jntadr[0]))
+        self._base_qpos, self._base_qvel = int(base.qposadr[0]), int(base.dofadr[0])
+        self._range = robot.vector("range").T
+        self._rng = np.random.default_rng(seed)
+        self._past: deque[np.ndarray] = deque(maxlen=1 + round(sensor_delay / EVAL_TIMESTEP))
+        self.reset()
+
+    def reset(self, pose: str = "rest") -> None:
+        """Put the robot on the ground at time 0, "rest" (lying) or "home" (standing), limp."""
+        poses = {"rest": self.spec.rest(), "home": self.spec.vector("default")}
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self._qpos] = poses[pose]
+        self._put_on_the_ground()
+        self.steps = 0
+        self._past.clear()
+        self._past.append(self.data.sensordata.copy())
+        self.target = self.data.qpos[self._qpos].copy()
+        self.damp()
+
+    def drive(self, target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> None:
+        """Let every motor hold `target` [rad] with these gains until told otherwise.
+
+        A target beyond the joint's range is held at its end, as by a motor that knows its stops.
+        """
+        self.target = np.clip(np.asarray(target, np.float64), *self._range)
+        self.motors.kp[0], self.motors.kd[0] = kp, kd
+
+    def damp(self) -> None:
+        """Only brake, with the damping of robot.yaml: what motors do whom nobody commands."""
+        self.motors.kp[0], self.motors.kd[0] = 0.0, self.spec.damping.kd
+
+    @property
+    def time(self) -> float:
+        """Simulated time since the reset [s]; counted in steps, so it does not drift."""
+        return self.steps * EVAL_TIMESTEP
+
+    def advance(self, seconds: float) -> None:
+        """Simulate `seconds` from now, rounded to physics steps."""
+        self.advance_to(self.time + seconds)
+
+    def advance_to(self, time: float) -> None:
+        """Simulate until `time` [s], rounded to physics steps; the past is left as it is.
+
+        Raises:
+            LeftPhysicsError: the robot did.
+        """
+        while self.steps < round(time / EVAL_TIMESTEP):
+            self._step()
+
+    def state(self) -> RobotState:
+        """Return what the robot measures now, delayed and noisy; noise is drawn at every call."""
+        state = self._sensors.read(self._past[0])
+        add_noise(state, self.noise, self._rng)
+        return state
+
+    def velocity_b(self) -> np.ndarray:
+        """Return the true velocity of the base (3,) [m/s] in the body frame."""
+        quat = self.data.qpos[self._base_qpos + 3 : self._base_qpos + 7]
+        return frames.to_body(quat, self.data.qvel[self._base_qvel : self._base_qvel + 3])
+
+    def yaw_rate(self) -> float:
+        """Return the true angular velocity about body z [rad/s]."""
+        return float(self.data.qvel[self._base_qvel + 5])
+
+    def position_w(self) -> np.ndarray:
+        """Return the true position of the base (3,) [m] in the world; z is its height."""
+        return self.data.qpos[self._base_qpos : self._base_qpos + 3].copy()
+
+    def tilt(self) -> float:
+        """Return the true angle between body z and world z [rad]."""
+        return float(frames.tilt(self.data.qpos[self._base_qpos + 3 : self._base_qpos + 7]))
+
+    def contacts(self) -> np.ndarray:
+        """Return which feet touch the ground (feet,) bool."""
+        return self._sensors.read(self.data.sensordata).foot_force > CONTACT_FORCE
+
+    def _step(self) -> None:
+        data = self.data
+        pos, vel = data.qpos[self._qpos], data.qvel[self._qvel]
+        data.ctrl[:] = self.motors.torque(self.target, pos, vel)[0]
+        mujoco.mj_step(self.model, data)
+        self.steps += 1
+        # Compared so that NaN, too, is not within.
+        if not (data.qvel @ data.qvel <= FASTEST**2 and math.isfinite(data.qpos @ data.qpos)):
+            raise LeftPhysicsError(
+                f"the simulated robot left physics after {self.time:.3f} s: its state is not "
+                f"finite, or faster than {FASTEST:g} m/s or rad/s"
+            )
+        self._past.append(data.sensordata.copy())
+
+    def _put_on_the_ground(self) -> None:
+        """Set the height at which the lowest point just touches the floor.
+
+        Sunk into the floor, each geom's contact depth is exact: the deepest says how far to rise.
+        """
+        height = self._base_qpos + 2
+        self.data.qpos[height] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        self.data.qpos[height] = -self.data.contact.dist.min(initial=0.0)
+        mujoco.mj_forward(self.model, self.data)
+
+
+class LockstepClock(SteppedClock):
+    """The node's time is the simulation's: waiting for a deadline simulates until then."""
+
+    def __init__(self, robot: SimulatedRobot) -> None:
+        """Start at the robot's present time."""
+        super().__init__(robot.advance_to)
+        self.time = robot.time
+
+
+class LockstepDriver:
+    """The simulated robot as a driver of the node, in the same process."""
+
+    name = "lockstep"
+
+    def __init__(self, robot: SimulatedRobot) -> None:
+        """Offer everything that `robot` measures."""
+        self.robot = robot
+        self.joint_names = robot.spec.joint_names
+        self.feet = robot.spec.feet
+        self.signals = frozenset(SIGNAL_NAMES)
+        self.offer = capabilities.of_robot(robot.spec)
+        self._sequence = -1
+
+    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+        """Map to the contract's joints and feet by name; `RefusedError` where they differ."""
+        self._map = JointMap(joints, self.joint_names, self.name)
+        same = set(feet) == set(self.feet)
+        self._feet = np.array([self.feet.index(name) for name in feet] if same else [], int)
+        self._no_feet = None if same else np.zeros(len(feet), np.float32)
+
+    def read(self) -> Sample | None:
+        """Return the present measurement, or None when no time has passed since the last call."""
+        robot = self.robot
+        if robot.steps == self._sequence:
+            return None
+        self._sequence = robot.steps
+        state = robot.state()
+        for name in ("joint_pos", "joint_vel", "joint_torque"):
+            setattr(state, name, self._map.from_robot(getattr(state, name)))
+        force = state.foot_force[self._feet] if self._no_feet is None else self._no_feet
+        state.foot_force = force
+        return Sample(state, robot.steps, robot.time)
+
+    def write(self, command: MotorCommand) -> None:
+        """Hand the command to the motors, which hold it until the next one."""
+        values = (command.target, command.kp, command.kd)
+        self.robot.drive(*(self._map.to_robot(v) for v in values))
+
+    def damp(self) -> None:
+        """Let the motors brake."""
+        self.robot.damp()
+
+    def close(self) -> None:
+        """Let the motors brake."""
+        self.damp()
