@@ -142,7 +142,10 @@ def rsl_rl_settings(config: Config, normalize: bool) -> dict[str, Any]:
     return {
         "num_steps_per_env": config.rollout,
         "save_interval": 10**9,
-        "obs_groups": {"actor": ["actor"], "critic": ["critic"]},
+        "obs_groups": {
+            "actor": list(networks.actor_groups),
+            "critic": list(networks.critic_groups),
+        },
         "actor": {**network, "hidden_dims": networks.actor, "distribution_cfg": gaussian},
         "critic": {**network, "hidden_dims": networks.critic},
         "algorithm": {

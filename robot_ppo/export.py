@@ -55,7 +55,8 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
 def build(config: Config, checkpoint: Checkpoint) -> bytes:
     """Return the bytes of the policy file; the same checkpoint gives the same bytes."""
     actor = load_actor(config, checkpoint)
-    contract = build_contract(config, checkpoint, actor, _distribution(config, actor))
+    contract = build_contract(config, checkpoint, actor)
+    contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
     return to_onnx.build(arrays(config, actor), contract, _golden(config, actor))
 
 
@@ -67,14 +68,10 @@ def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
     return actor.eval()
 
 
-def build_contract(
-    config: Config,
-    checkpoint: Checkpoint,
-    actor: Actor,
-    distribution: contracts.Distribution | None = None,
-) -> Contract:
-    """Return what the policy assumes."""
+def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Contract:
+    """Return what the policy assumes, without the distribution of its observations."""
     task = robot_task(config, "a policy file")
+    _check_groups(config)
     robot = project.load_robot(task.robot)
     normalizer = actor.normalizer
     return Contract(
@@ -93,7 +90,6 @@ def build_contract(
             std=tuple(normalizer.std().tolist()),
             clip=normalizer.clip,
         ),
-        distribution=distribution,
         network=contracts.Network(
             hidden=config.networks.actor, activation=config.networks.activation
         ),
@@ -107,6 +103,16 @@ def build_contract(
             git_commit=_git_commit(),
         ),
     )
+
+
+def _check_groups(config: Config) -> None:
+    """Raise `InputError` where the actor reads what a policy file cannot describe."""
+    groups = config.networks.actor_groups
+    if groups != ("actor",):
+        raise InputError(
+            f"`networks.actor_groups`: {list(groups)} cannot be exported, since a robot computes "
+            "the group `actor` alone; train an actor that reads [actor]"
+        )
 
 
 def arrays(config: Config, actor: Actor) -> to_onnx.Actor:

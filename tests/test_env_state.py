@@ -27,9 +27,9 @@ def stepped(env, actions):
     told = []
     for action in actions:
         observation, reward, failed, truncated, info = env.step(action)
-        told += [observation, reward, failed, truncated, info["privileged"]]
-        for name in ("final_obs", "final_privileged", "_final_obs"):
-            told += [info[name]] if name in info else []
+        told += [observation, reward, failed, truncated, info["observations"]["critic"]]
+        if "_final_obs" in info:
+            told += [info["_final_obs"], *info["final_observations"].values()]
         told += [info["episode"][name] for name in sorted(info.get("episode", {}))]
     drained = env.metrics.drain()
     told += [np.array(list(env.metrics.behaviour().values()))]

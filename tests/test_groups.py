@@ -52,7 +52,7 @@ def alike(seed=1):
 def told(env, actions):
     """Return all that steps say of each simulation, (T, n, ...) each."""
     steps = [env.step(action) for action in actions]
-    kinds = zip(*[(*step[:4], step[4]["privileged"]) for step in steps], strict=True)
+    kinds = zip(*[(*step[:4], step[4]["observations"]["critic"]) for step in steps], strict=True)
     return [np.array(kind) for kind in kinds]
 
 
@@ -319,7 +319,7 @@ def test_every_rollout_starts_in_groups_that_only_their_actions_drive_apart(tmp_
         seen.append((of == of[:, :, :1]).all(dim=(1, 2, 3)).tolist())
         if last:
             assert np.array_equal(trainer.rollout.observations[0, ::4], last[-1])
-        last.append(trainer.observation[::4].copy())
+        last.append(trainer.observations["actor"][::4].copy())
 
     trainer = Trainer(tiny_config(*groups(*still), steps=4 * 64, threads=1), tmp_path)
     trainer.run(Quiet(look))

@@ -246,14 +246,17 @@ def test_a_foreign_episode_ends_on_its_true_last_observation(id, fails):
     env = ForeignVectorEnv(id, 3)
     observation, info = env.reset()
     assert observation.tolist() == [[0, 0]] * 3 and observation.dtype == np.float32
-    assert info["privileged"].shape == (3, 0)
+    assert env.observation_groups == {"actor": 2}
+    assert info["observations"]["actor"] is observation
     for clock in range(1, 6):
         observation, reward, failed, cut, info = env.step(np.full((3, 2), 9, np.float32))
         assert reward.tolist() == [2.5] * 3  # 0.5 + 2.0: clipped to the space, in its shape
         shown = observation if clock < 5 else info["final_obs"]
         assert shown.tolist() == [[clock, clock]] * 3
+        assert info["observations"]["actor"] is observation
     assert failed.tolist() == [fails] * 3 and cut.tolist() == [not fails] * 3
     assert observation.tolist() == [[0, 0]] * 3 and info["_final_obs"].all()
+    assert info["final_observations"]["actor"] is info["final_obs"]
     assert info["episode"]["return"].tolist() == [12.5] * 3
     assert info["episode"]["episode_steps"].tolist() == [5.0] * 3
 

@@ -89,7 +89,7 @@ def test_vector_spaces_hold_what_comes_back(many):
         assert reward.shape == terminated.shape == truncated.shape == (4,)
         assert reward.dtype == np.float32
         assert terminated.dtype == truncated.dtype == bool
-        assert info["privileged"].shape[0] == 4
+        assert info["observations"]["critic"].shape[0] == 4
 
 
 def test_actions_beyond_the_space_are_clipped_by_the_contract(many):
@@ -111,7 +111,9 @@ def test_the_single_environment_is_the_vector_one_with_one_robot(single):
     first, info = single.reset(seed=7)
     expected, expected_info = vector.reset(seed=7)
     assert np.array_equal(first, expected[0])
-    assert np.array_equal(info["privileged"], expected_info["privileged"][0])
+    assert set(info["observations"]) == {"actor", "critic"}
+    for name, rows in info["observations"].items():
+        assert np.array_equal(rows, expected_info["observations"][name][0])
     for action in helpers.random_actions(5, 1, size=0.1):
         observation, reward, terminated, truncated, _ = single.step(action[0])
         others = vector.step(action)
@@ -130,7 +132,8 @@ def test_the_single_environment_ends_on_the_true_last_observation(single):
     last = inner.layout.slices["last_action"]
     assert np.array_equal(observation[last], action)  # not the zeros of a new episode
     assert observation in single.observation_space
-    assert info["privileged"].ndim == 1
+    assert np.array_equal(info["observations"]["actor"], observation)
+    assert info["observations"]["critic"].ndim == 1
 
 
 # -- Gymnasium's own MuJoCo tasks on the native engine --------------------------------------------
@@ -166,7 +169,8 @@ def test_vector_spaces_of_a_task_of_gymnasium_hold_what_comes_back(task):
         assert reward.shape == terminated.shape == truncated.shape == (3,)
         assert reward.dtype == np.float64
         assert terminated.dtype == truncated.dtype == bool
-        assert info["privileged"].shape == (3, 0)
+        assert list(info["observations"]) == ["actor"]
+        assert info["observations"]["actor"] is observation
 
 
 def test_a_seed_starts_the_same_episodes_again():

@@ -133,7 +133,7 @@ PARTS = [
     ("rng",),
     *(("learner", name) for name in ("actor", "critic", "learning_rate", "beta", "generators")),
     *(("learner", f"{name}_optimizer") for name in ("actor", "critic")),
-    *(("episodes", name) for name in ("env", "observation", "privileged", "window")),
+    *(("episodes", name) for name in ("env", "observations", "window")),
 ]
 
 
@@ -222,7 +222,7 @@ def test_episodes_that_start_anew_are_not_those_that_the_run_began_with(tmp_path
         trainer = Trainer(lively(), tmp_path)
         trainer.iteration, trainer.steps = iteration, iteration * BATCH
         trainer._start_episodes()
-        seen.append(trainer.privileged)
+        seen.append(trainer.observations["critic"])
     assert not np.array_equal(seen[0], seen[1])
     assert np.array_equal(seen[1], seen[2])
 

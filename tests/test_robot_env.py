@@ -18,11 +18,11 @@ DT = helpers.shipped().task.control_period
 def run(env, actions):
     """Step through `actions`; return every array that came back, stacked over time."""
     first, info = env.reset(seed=3)
-    rows = [(first, info["privileged"])]
+    rows = [(first, info["observations"]["critic"])]
     rest = []
     for action in actions:
         observation, reward, failed, truncated, info = env.step(action)
-        rows.append((observation, info["privileged"]))
+        rows.append((observation, info["observations"]["critic"]))
         rest.append((reward, failed, truncated))
     observations, privileged = (np.stack(column) for column in zip(*rows, strict=True))
     return [observations, privileged, *(np.stack(column) for column in zip(*rest, strict=True))]
@@ -80,12 +80,12 @@ def test_reset_takes_the_seed_of_a_list_and_none_goes_on_with_the_stream():
 def test_what_a_step_returns_is_never_overwritten():
     env = environment(loud(episode_length=0.1))
     reset_observation, reset_info = env.reset(seed=0)
-    kept = [reset_observation, reset_info["privileged"]]
+    kept = [reset_observation, reset_info["observations"]["critic"]]
     for action in random_actions(6, N):
         observation, reward, failed, truncated, info = env.step(action)
-        kept += [observation, reward, failed, truncated, info["privileged"]]
+        kept += [observation, reward, failed, truncated, info["observations"]["critic"]]
         if "final_obs" in info:
-            kept += [info["final_obs"], info["final_privileged"], info["_final_obs"]]
+            kept += [info["final_obs"], info["final_observations"]["critic"], info["_final_obs"]]
             kept += list(info["episode"].values())
     assert len(kept) > 2 + 5 * 6  # the final ones are among them
     copies = [array.copy() for array in kept]
@@ -132,11 +132,15 @@ def test_the_final_observation_is_the_one_that_a_longer_episode_would_have_seen(
     true, true_reward, _, not_cut, true_info = longer.step(action)
     assert truncated.all() and not failed.any() and not not_cut.any()
     assert np.array_equal(info["final_obs"], true)
-    assert np.array_equal(info["final_privileged"], true_info["privileged"])
+    assert np.array_equal(info["final_observations"]["critic"], true_info["observations"]["critic"])
     assert np.array_equal(reward, true_reward)
     # Negative control: the new episode's first observation, which is returned, is another one.
     assert not np.isclose(observed, true).all(axis=1).any()
-    assert not np.isclose(info["privileged"], true_info["privileged"]).all(axis=1).any()
+    assert (
+        not np.isclose(info["observations"]["critic"], true_info["observations"]["critic"])
+        .all(axis=1)
+        .any()
+    )
 
 
 def test_only_the_rows_that_ended_are_replaced():
@@ -149,14 +153,14 @@ def test_only_the_rows_that_ended_are_replaced():
     assert truncated.tolist() == info["_final_obs"].tolist() == [False, True, False, False]
     same = (observation == unbroken.step(action)[0]).all(axis=1)
     assert same.tolist() == [True, False, True, True]
-    for name in ("final_obs", "final_privileged"):
-        assert info[name].any(axis=1).tolist() == [False, True, False, False]
+    for rows in (info["final_obs"], *info["final_observations"].values()):
+        assert rows.any(axis=1).tolist() == [False, True, False, False]
     assert env.ticks.tolist() == [1, 0, 1, 1]
 
 
 def test_without_an_end_there_is_no_final_observation():
     env = environment(quiet())
-    assert set(env.step(random_actions(1, N)[0])[4]) == {"privileged"}
+    assert set(env.step(random_actions(1, N)[0])[4]) == {"observations"}
 
 
 # -- failure and time limit ---------------------------------------------------------------------
@@ -224,9 +228,15 @@ def test_a_diverged_simulation_is_reset_counted_and_named(sick, caplog):
     assert env.diverged == 1
     assert "simulations [2] diverged and were reset (1 so far)" in caplog.text
     assert reward[2] == env.rewards.termination
-    for array in (observation, reward, info["privileged"], info["final_obs"], env.engine.qpos):
+    for array in (
+        observation,
+        reward,
+        info["observations"]["critic"],
+        info["final_obs"],
+        env.engine.qpos,
+    ):
         assert np.isfinite(array).all()
-    assert np.isfinite(info["final_privileged"]).all()
+    assert np.isfinite(info["final_observations"]["critic"]).all()
     assert all(np.isfinite(figure).all() for figure in info["episode"].values())
     (figures,) = [{name: rows[0] for name, rows in info["episode"].items()}]
     parts = [value for name, value in figures.items() if name.startswith("reward_")]
@@ -260,7 +270,7 @@ def test_3_a_push_that_is_due_comes_after_the_physics_and_is_seen_at_once():
     pushed, free = environment(quiet(pushes=always)), environment(quiet())
     for env in (pushed, free):
         env.reset(seed=1)
-    seen = [env.step(np.zeros((N, 12)))[4]["privileged"] for env in (pushed, free)]
+    seen = [env.step(np.zeros((N, 12)))[4]["observations"]["critic"] for env in (pushed, free)]
     assert np.array_equal(pushed.engine.qpos, free.engine.qpos)
     change = pushed.engine.qvel - free.engine.qvel
     assert np.allclose(np.linalg.norm(change[:, :2], axis=1), 0.5)
@@ -319,7 +329,9 @@ def test_4_the_critic_sees_the_present_state_without_noise():
         ("base_height", qpos[:, 2:3]),
         ("base_ang_vel_true", qvel[:, 3:6]),
     ):
-        assert np.array_equal(lookup(env, info["privileged"], name), true.astype(np.float32)), name
+        assert np.array_equal(
+            lookup(env, info["observations"]["critic"], name), true.astype(np.float32)
+        ), name
 
 
 def test_noise_is_uniform_within_its_half_width():
@@ -344,7 +356,7 @@ def test_6_reward_belongs_to_the_command_that_was_observed():
     for action in random_actions(6, N, size=0.1):
         observed = term(env, observation, "command")
         observation, reward, _, _, info = env.step(action)
-        velocity = lookup(env, info["privileged"], "base_lin_vel")[:, :2]
+        velocity = lookup(env, info["observations"]["critic"], "base_lin_vel")[:, :2]
 
         def tracking(command, velocity=velocity):
             return np.exp(-((velocity - command[:, :2]) ** 2).sum(axis=1) / 0.5) * DT
@@ -439,7 +451,7 @@ def test_joint_acceleration_is_the_change_of_velocity_over_the_step_also_after_a
     for action in random_actions(7, N):
         before = env.engine.qvel[:, 6:].astype(np.float32)
         _, reward, _, _, info = env.step(action)
-        critic = info.get("final_privileged", info["privileged"])
+        critic = info.get("final_observations", info["observations"])["critic"]
         change = lookup(env, critic, "joint_vel_true") - before
         assert np.allclose(reward, ((change / DT) ** 2).sum(axis=1) * DT, rtol=1e-4)
 
@@ -504,7 +516,7 @@ def test_pushes_come_within_the_interval_and_the_speed(monkeypatch):
 def test_the_draws_of_the_randomization_reach_the_critic():
     env = environment(quiet(randomization={"payload": (0.0, 2.0)}), n=8)
     _, info = env.reset(seed=1)
-    draws = lookup(env, info["privileged"], "randomized")[:, 0]
+    draws = lookup(env, info["observations"]["critic"], "randomized")[:, 0]
     base = env.engine.model.body("base_link").id
     payload = env.engine._fields["body_mass"][:, base] - env.engine.model.body_mass[base]
     assert np.allclose(payload, 1.0 + draws, atol=1e-6)

@@ -17,12 +17,18 @@ import torch
 from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
 from node_helpers import ROOT
 
-from robot_ppo import cli, config
+from robot_ppo import cli, config, export
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo.training.logger import SHOWN, Logger
 from robot_ppo.training.train import Trainer
+from robot_ppo_export.errors import InputError
 
 BATCH = ROBOTS * ROLLOUT
+
+
+def side_by_side(observations, groups=("actor", "critic")):
+    """What a network that reads these groups is given."""
+    return np.concatenate([observations[name] for name in groups], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +334,54 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert Checkpoints(out).newest().iteration == int(column(out, "iteration")[-1])
 
 
+# -- observation groups ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "actor", "critic"),
+    [
+        ((), ["actor"], ["actor", "critic"]),
+        (("[critic]", "[critic, actor]"), ["critic"], ["critic", "actor"]),
+    ],
+)
+def test_networks_read_the_groups_that_they_name(groups, actor, critic, tmp_path):
+    named = [
+        f"networks.{who}_groups={those}"
+        for who, those in zip(("actor", "critic"), groups, strict=False)
+    ]
+    trainer = Trainer(tiny_config(*named, steps=BATCH, threads=1), tmp_path)
+    sizes = trainer.env.observation_groups
+    trainer._start_episodes()
+    seen = trainer.observations
+    trainer._collect({"physics": 0.0})
+    for names, inputs in (
+        (actor, trainer.rollout.observations),
+        (critic, trainer.rollout.critic_inputs),
+    ):
+        assert inputs.shape[-1] == sum(sizes[name] for name in names)
+        assert np.array_equal(inputs[0], side_by_side(seen, names))
+    assert trainer.learner.update(trainer.rollout)["kl"] >= 0
+
+
+@pytest.mark.parametrize("who", ["actor", "critic"])
+def test_a_group_that_the_task_lacks_is_named_with_those_it_has(who, tmp_path):
+    settings = tiny_config(f"networks.{who}_groups=[actor, critc]")
+    with pytest.raises(InputError, match=f"{who}_groups.*'critc'; did you mean 'critic'.*actor"):
+        Trainer(settings, tmp_path)
+
+
+def test_a_network_that_reads_nothing_is_refused():
+    with pytest.raises(InputError, match=r"networks\.actor_groups.*at least one"):
+        tiny_config("networks.actor_groups=[]")
+
+
+def test_an_actor_of_other_groups_is_not_exported(tmp_path):
+    trainer = Trainer(tiny_config("networks.actor_groups=[critic]", threads=1), tmp_path)
+    trainer._start_episodes()
+    with pytest.raises(InputError, match=r"actor_groups.*cannot be exported"):
+        export.build(trainer.config, trainer._snapshot())
+
+
 # -- the rollout --------------------------------------------------------------------------------
 
 
@@ -335,7 +389,7 @@ def test_the_rollout_is_what_the_environment_returned(tmp_path, monkeypatch):
     trainer = Trainer(tiny_config(steps=BATCH, threads=1), tmp_path)
     trainer.env.max_ticks = 5  # so that every episode is cut off at least once
     trainer._start_episodes()
-    first, steps, step = trainer.observation.copy(), [], trainer.env.step
+    first, steps, step = trainer.observations["actor"].copy(), [], trainer.env.step
 
     def spy(action):
         returned = step(action)
@@ -354,14 +408,13 @@ def test_the_rollout_is_what_the_environment_returned(tmp_path, monkeypatch):
         (rollout.truncated, cut),
     ):
         assert np.array_equal(ours, theirs)
-    last = np.concatenate((observations[-1], infos[-1]["privileged"]), axis=1)
+    last = side_by_side(infos[-1]["observations"])
     assert np.array_equal(rollout.last_critic_inputs, last)
     cuts = [(t, np.flatnonzero(c)) for t, c in enumerate(cut) if c.any()]
     assert sum(len(ids) for _, ids in cuts) >= ROBOTS
     for (t, ids, final), (at, rows) in zip(rollout.finals, cuts, strict=True):
         assert t == at and np.array_equal(ids, rows)
-        both = (infos[t]["final_obs"][rows], infos[t]["final_privileged"][rows])
-        assert np.array_equal(final, np.concatenate(both, axis=1))
+        assert np.array_equal(final, side_by_side(infos[t]["final_observations"])[rows])
 
 
 def test_actions_are_the_policys_mean_and_its_deviation(tmp_path):

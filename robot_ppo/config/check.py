@@ -113,6 +113,8 @@ def _check_learner(config: Config) -> None:
     for key in ("networks.actor", "networks.critic"):
         widths = attrgetter(key)(config)
         _require(all(w >= 1 for w in widths), key, f"{list(widths)} must be widths of at least 1")
+    for key in ("networks.actor_groups", "networks.critic_groups"):
+        _require(len(attrgetter(key)(config)) > 0, key, "must name at least one observation group")
     if ppo.objective == "trpo":
         one = "does nothing for `ppo.objective: trpo`, which takes one step over the whole batch"
         _require(ppo.stop_kl is None, "ppo.stop_kl", f"{one}; leave it null")

@@ -176,8 +176,12 @@ class Ppo(_Struct, frozen=True):
 
 
 class Networks(_Struct, frozen=True):
-    """Shapes of the two MLPs, and how they start."""
+    """What actor and critic read, the shapes of their MLPs, and how these start."""
 
+    actor_groups: tuple[str, ...] = ("actor",)
+    """Observation groups that the actor reads, side by side."""
+    critic_groups: tuple[str, ...] = ("actor", "critic")
+    """Observation groups that the critic reads; tasks of Gymnasium have `actor` alone."""
     actor: tuple[int, ...] = (128, 128, 128)
     critic: tuple[int, ...] = (128, 128, 128)
     activation: Literal["elu", "relu", "tanh"] = "elu"

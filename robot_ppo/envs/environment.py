@@ -1,5 +1,6 @@
-"""What training asks of an environment, whichever kind it is."""
+"""The environment that training stands on, and its observation groups."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,19 +8,27 @@ from gymnasium.spaces import Box
 
 from robot_ppo.envs.robot.metrics import EpisodeMetrics
 from robot_ppo.envs.serialization import State
+from robot_ppo_export.contract.strict import did_you_mean
+from robot_ppo_export.errors import InputError
+
+Observations = dict[str, np.ndarray]
+"""Group -> (n, size of the group)."""
 
 
 class Environment(Protocol):
     """n simulations of one task: a `gymnasium.vector.VectorEnv` and a little more.
 
-    Every `info` has `privileged` (n, p), what the critic sees besides; p may be 0. Where episodes
-    ended, `final_obs` (n, size) and `final_privileged` (n, p) hold the true last observations in
-    the rows of `_final_obs` (n,) bool.
+    An observation comes in groups, each an array (n, k); networks name the groups that they read.
+    Every `info["observations"]` holds all groups by name; group `actor` is also what `reset` and
+    `step` return. Where episodes ended, `final_obs` (n, size) and `final_observations`, all groups,
+    hold the true last observations in the rows of `_final_obs` (n,) bool.
     """
 
     num_envs: int
+    observation_groups: dict[str, int]
+    """Name -> size of every group; `actor` is one of them."""
     single_observation_space: Box
-    """(size,)"""
+    """(size,) of group `actor`"""
     single_action_space: Box
     """(k,); actions outside are clipped by the environment."""
     metrics: EpisodeMetrics
@@ -58,3 +67,29 @@ class Environment(Protocol):
     def load_state_dict(self, state: State) -> None:
         """Go on, bit for bit, from a `state_dict`; an `InputError` where that cannot be."""
         ...
+
+
+def group_size(env: Environment, groups: Sequence[str], key: str) -> int:
+    """Return the size of several observation groups side by side.
+
+    Args:
+        env: that has them.
+        groups: names.
+        key: of the configuration that names them, for the error.
+
+    Raises:
+        InputError: the task has no such group.
+    """
+    known = env.observation_groups
+    for name in groups:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise InputError(f"`{key}`: the task has no observation group {name!r}{hint}")
+    return sum(known[name] for name in groups)
+
+
+def join(observations: Mapping[str, np.ndarray], groups: Sequence[str]) -> np.ndarray:
+    """Return several groups side by side, (n, their size); a single group is not copied."""
+    if len(groups) == 1:
+        return observations[groups[0]]
+    return np.concatenate([observations[name] for name in groups], axis=-1)

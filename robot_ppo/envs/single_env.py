@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 
 from robot_ppo import config, envs
+from robot_ppo.envs.environment import Observations
 
 
 class SingleEnv(gymnasium.Env):
@@ -25,14 +26,19 @@ class SingleEnv(gymnasium.Env):
         """Start an episode; see the vector environment's `reset`."""
         super().reset(seed=seed)
         observation, info = self._vector.reset(seed=seed, options=options)
-        return observation[0], {"privileged": info["privileged"][0]}
+        return observation[0], {"observations": _first(info["observations"])}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance by one action; at the end of an episode, the true last observation."""
-        observation, reward, failed, truncated, info = self._vector.step(action[None])
+        _, reward, failed, truncated, info = self._vector.step(action[None])
         if info.get("_final_obs", np.zeros(1, bool))[0]:
-            observation, critic = info["final_obs"], info["final_privileged"]
+            groups = info["final_observations"]
         else:
-            critic = info["privileged"]
-        out = {"privileged": critic[0]}
-        return observation[0], float(reward[0]), bool(failed[0]), bool(truncated[0]), out
+            groups = info["observations"]
+        out = {"observations": _first(groups)}
+        return groups["actor"][0], float(reward[0]), bool(failed[0]), bool(truncated[0]), out
+
+
+def _first(groups: Observations) -> Observations:
+    """Return the first row of every group."""
+    return {name: rows[0] for name, rows in groups.items()}

@@ -15,6 +15,7 @@ import torch
 from robot_ppo import config as configs
 from robot_ppo import envs, export
 from robot_ppo.config import Config, GymTask
+from robot_ppo.envs.environment import join
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
@@ -71,12 +72,13 @@ def evaluate(
         longest: steps after which an episode that goes on is an `InputError`.
     """
     env = envs.make(config, episodes, FRESH + seed)
-    observation, _ = env.reset()
+    info = env.reset()[1]
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     running = np.ones(episodes, bool)
     while running.any():
-        action = actor(torch.from_numpy(observation).float()).numpy()
-        observation, reward, failed, cut, _ = env.step(action)
+        inputs = join(info["observations"], config.networks.actor_groups)
+        action = actor(torch.from_numpy(inputs).float()).numpy()
+        _, reward, failed, cut, info = env.step(action)
         returns += np.where(running, reward, 0.0)
         lengths += running
         running &= ~(failed | cut)

@@ -7,7 +7,6 @@ from typing import Any
 
 import gymnasium
 import msgspec
-import numpy as np
 import torch
 from gymnasium.spaces import Box
 
@@ -25,9 +24,10 @@ except ImportError:
 class RslRlVecEnv(VecEnv):
     """An environment of ours as a `VecEnv` of rsl_rl, on the CPU, all tensors float32.
 
-    Observations come in two groups: `actor` (n, size) and `critic` (n, size + p), which adds what
-    only the simulator knows. `extras["time_outs"]` (n,) says where time alone ended an episode, and
-    `extras["log"]` holds the means over the episodes that ended.
+    Observations come in the environment's groups; `obs_groups` of rsl_rl's settings says which
+    ones a network reads, e.g. `{"actor": ["actor"], "critic": ["actor", "critic"]}`.
+    `extras["time_outs"]` (n,) says where time alone ended an episode, and `extras["log"]` holds the
+    means over the episodes that ended.
     """
 
     def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
@@ -50,8 +50,7 @@ class RslRlVecEnv(VecEnv):
         self.device = "cpu"
         self.cfg = task
         """The task's settings, which rsl_rl keeps beside its own."""
-        observation, info = envs.reset()
-        self._observations = self._groups(observation, info["privileged"])
+        self._observations = self._groups(envs.reset()[1])
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
@@ -70,15 +69,14 @@ class RslRlVecEnv(VecEnv):
         self, actions: torch.Tensor
     ) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Advance by one action each, (n, k); return observations, reward, done and extras."""
-        observation, reward, terminated, truncated, info = self.envs.step(actions.numpy())
-        self._observations = self._groups(observation, info["privileged"])
+        _, reward, terminated, truncated, info = self.envs.step(actions.numpy())
+        self._observations = self._groups(info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}
         if "episode" in info:
             extras["log"] = {f"Episode/{k}": float(v.mean()) for k, v in info["episode"].items()}
         done = torch.from_numpy(terminated | truncated)
         return self._observations, torch.from_numpy(reward).float(), done, extras
 
-    def _groups(self, observation: np.ndarray, privileged: np.ndarray) -> TensorDict:
-        both = np.concatenate((observation, privileged), axis=1)
-        groups = {"actor": torch.from_numpy(observation), "critic": torch.from_numpy(both)}
+    def _groups(self, info: dict[str, Any]) -> TensorDict:
+        groups = {name: torch.from_numpy(rows) for name, rows in info["observations"].items()}
         return TensorDict({k: v.float() for k, v in groups.items()}, batch_size=[self.num_envs])

@@ -18,6 +18,7 @@ import torch
 
 from robot_ppo import envs
 from robot_ppo.config import Config
+from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
@@ -52,21 +53,21 @@ class Trainer:
         torch.manual_seed(config.seed)
         torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
-        size = self.env.single_observation_space.shape[0]
-        actions = self.env.single_action_space.shape[0]
-        privileged = self.env.reset()[1]["privileged"].shape[1]
         networks = config.networks
+        size = group_size(self.env, networks.actor_groups, "networks.actor_groups")
+        critic_size = group_size(self.env, networks.critic_groups, "networks.critic_groups")
+        actions = self.env.single_action_space.shape[0]
         self.learner = Learner(
             config,
             Actor(size, actions, networks),
-            Critic(size + privileged, networks, config.ppo.normalize_returns),
+            Critic(critic_size, networks, config.ppo.normalize_returns),
         )
         self.rng = np.random.default_rng([config.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
             config.num_envs,
             size,
-            size + privileged,
+            critic_size,
             actions,
             networks.std == "state",
         )
@@ -119,8 +120,8 @@ class Trainer:
             self._start_groups()
         for t in range(self.config.rollout):
             t0 = time.perf_counter()
-            rollout.observations[t] = torch.from_numpy(self.observation)
-            rollout.critic_inputs[t] = self._critic_input(self.observation, self.privileged)
+            rollout.observations[t] = self._actor_inputs(self.observations)
+            rollout.critic_inputs[t] = self._critic_inputs(self.observations)
             mean, log_std = self.learner.policy(rollout.observations[t])
             noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
@@ -130,16 +131,16 @@ class Trainer:
             if rollout.log_stds is not None:
                 rollout.log_stds[t] = log_std
             policy += time.perf_counter() - t0
-            self.observation, reward, failed, cut, info = self.env.step(action)
-            self.privileged = info["privileged"]
+            _, reward, failed, cut, info = self.env.step(action)
+            self.observations = info["observations"]
             rollout.rewards[t] = torch.from_numpy(reward)
             rollout.terminated[t] = torch.from_numpy(failed)
             rollout.truncated[t] = torch.from_numpy(cut)
             if cut.any():
                 ids = np.flatnonzero(cut)
-                final = self._critic_input(info["final_obs"][ids], info["final_privileged"][ids])
+                final = self._critic_inputs(_rows(info["final_observations"], ids))
                 rollout.finals.append((t, torch.from_numpy(ids), final))
-        rollout.last_critic_inputs = self._critic_input(self.observation, self.privileged)
+        rollout.last_critic_inputs = self._critic_inputs(self.observations)
         times["collect"] = time.perf_counter() - begin
         times["policy"] = policy
         times["physics"] += self.env.physics_seconds
@@ -150,7 +151,7 @@ class Trainer:
         first = everyone - everyone % self.config.ppo.group_size
         others = np.flatnonzero(first != everyone)
         self.env.copy_rows(first[others], others)
-        self.observation, self.privileged = self.observation[first], self.privileged[first]
+        self.observations = _rows(self.observations, first)
 
     def _learn(self, times: dict[str, float]) -> dict[str, float]:
         begin = time.perf_counter()
@@ -159,9 +160,13 @@ class Trainer:
         times["learn"] = time.perf_counter() - begin
         return figures
 
-    def _critic_input(self, observation: np.ndarray, privileged: np.ndarray) -> torch.Tensor:
-        """Return what the critic sees, (m, critic size)."""
-        return torch.from_numpy(np.concatenate((observation, privileged), axis=-1)).float()
+    def _actor_inputs(self, observations: Observations) -> torch.Tensor:
+        """Return what the actor reads, (m, size)."""
+        return torch.from_numpy(join(observations, self.config.networks.actor_groups)).float()
+
+    def _critic_inputs(self, observations: Observations) -> torch.Tensor:
+        """Return what the critic reads, (m, critic size)."""
+        return torch.from_numpy(join(observations, self.config.networks.critic_groups)).float()
 
     def _start_episodes(self) -> None:
         """Start all episodes, and let the normalizers see some of the world before learning.
@@ -170,8 +175,8 @@ class Trainer:
         and the first row of the log is about its episodes too.
         """
         seed = self.config.seed + self.iteration if self.iteration else None
-        self.observation, info = self.env.reset(seed=seed, options={"spread_episodes": True})
-        self.privileged = info["privileged"]
+        _, info = self.env.reset(seed=seed, options={"spread_episodes": True})
+        self.observations = info["observations"]
         if self.steps == 0:
             times = {"physics": 0.0}
             self._collect(times)
@@ -181,7 +186,7 @@ class Trainer:
 
     def _save(self) -> Checkpoint:
         """Write a checkpoint; one whose policy cannot act would end every resume."""
-        mean, log_std = self.learner.policy(torch.from_numpy(self.observation).float())
+        mean, log_std = self.learner.policy(self._actor_inputs(self.observations))
         if not (mean.isfinite().all() and log_std.exp().isfinite().all()):
             raise self._diverged("the policy's output is")
         return self.checkpoints.save(self._snapshot(), self.config.keep)
@@ -212,8 +217,7 @@ class Trainer:
             rng=dict(self.rng.bit_generator.state),
             episodes={
                 "env": self.env.state_dict(),
-                "observation": self.observation,
-                "privileged": self.privileged,
+                "observations": self.observations,
                 "window": self.window.state_dict(),
             },
             settings=self.learned_with,
@@ -233,6 +237,8 @@ class Trainer:
         try:
             if episodes is None:
                 raise InputError("the checkpoint is without them")
+            if "observations" not in episodes:
+                raise InputError("the checkpoint was written before observations had groups")
             self.env.load_state_dict(episodes["env"])
         except InputError as error:
             log.warning(
@@ -241,9 +247,14 @@ class Trainer:
                 error,
             )
             return
-        self.observation, self.privileged = episodes["observation"], episodes["privileged"]
+        self.observations = episodes["observations"]
         self.window.load_state_dict(episodes["window"])
         self._started = True
+
+
+def _rows(observations: Observations, ids: np.ndarray) -> Observations:
+    """Return copies of the rows `ids` of every group."""
+    return {name: rows[ids] for name, rows in observations.items()}
 
 
 @contextmanager

@@ -30,8 +30,8 @@ class ForeignVectorEnv:
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
         self.single_action_space = _flat(self._actions)
+        self.observation_groups = {"actor": self.single_observation_space.shape[0]}
         self.metrics = EpisodeMetrics(num_envs, (), ("episode_steps", 1.0))
-        self._privileged = np.zeros((num_envs, 0), np.float32)
         self.physics_seconds = 0.0
         """Wall-clock time spent in the environments so far [s]."""
 
@@ -42,7 +42,8 @@ class ForeignVectorEnv:
         seed, self._seed = self._seed if seed is None else seed, None
         observation, _ = self._envs.reset(seed=seed)
         self.metrics.clear(np.arange(self.num_envs))
-        return self._flatten(observation), {"privileged": self._privileged}
+        flat = self._flatten(observation)
+        return flat, {"observations": {"actor": flat}}
 
     def step(
         self, actions: np.ndarray
@@ -55,13 +56,14 @@ class ForeignVectorEnv:
         self.physics_seconds += time.perf_counter() - begin
         observation, failed, cut = self._flatten(stepped[0]), stepped[2], stepped[3] & ~stepped[2]
         self.metrics.add(stepped[1], np.zeros((0, self.num_envs)))
-        info: dict[str, Any] = {"privileged": self._privileged}
+        info: dict[str, Any] = {"observations": {"actor": observation}}
         done = failed | cut
         ended = np.flatnonzero(done)
         if ended.size:
             final = observation.copy()
             final[ended] = self._flatten(np.stack(stepped[4]["final_obs"][ended]))
-            info |= {"final_obs": final, "_final_obs": done, "final_privileged": self._privileged}
+            info |= {"final_obs": final, "_final_obs": done}
+            info |= {"final_observations": {"actor": final}, "_final_observations": done}
             info["episode"] = self.metrics.finish(ended, failed[ended])
         return observation, stepped[1], failed, cut, info
 

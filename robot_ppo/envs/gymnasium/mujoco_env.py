@@ -6,7 +6,8 @@
 
 Same states, actions and numbers as `gymnasium.make(id)`; actions outside the space are clipped to
 it. An episode that ends is reset in the same step: `info["final_obs"]` (n, size) then holds the
-true last observation in the rows of `info["_final_obs"]`. The models are those of the installed
+true last observation in the rows of `info["_final_obs"]`. There is one observation group, `actor`,
+in `info["observations"]`. The models are those of the installed
 gymnasium package.
 """
 
@@ -61,7 +62,6 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self.metrics = EpisodeMetrics(num_envs, self.task.terms, ("episode_steps", 1.0))
         self.ticks = np.zeros(num_envs, np.int64)
         self._position = np.zeros(num_envs)
-        self._privileged = np.zeros((num_envs, 0), np.float32)
         self.physics_seconds = 0.0
         """Wall-clock time spent in physics so far [s]."""
         self.diverged = 0
@@ -83,7 +83,8 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         # Simulations that start together must not end together: their clocks are spread.
         if options and options.get("spread_episodes"):
             self.ticks[:] = self._rng.integers(0, self.task.max_steps, self.num_envs)
-        return self.task.observe(self._state()), {"privileged": self._privileged}
+        observation = self.task.observe(self._state())
+        return observation, {"observations": {"actor": observation}}
 
     def step(
         self, actions: np.ndarray
@@ -106,16 +107,17 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         truncated = (self.ticks >= task.max_steps) & ~failed
         self.metrics.add(reward, parts)
         observation = task.observe(state)
-        info: dict[str, Any] = {"privileged": self._privileged}
+        info: dict[str, Any] = {}
         done = failed | truncated
         ended = np.flatnonzero(done)
         if ended.size:
             info |= {"final_obs": observation, "_final_obs": done}
-            info |= {"final_privileged": self._privileged}
+            info |= {"final_observations": {"actor": observation}, "_final_observations": done}
             info["episode"] = self.metrics.finish(ended, failed[ended])
             self._start(ended)
             observation = observation.copy()
             observation[ended] = task.observe(self._state(ended))
+        info["observations"] = {"actor": observation}
         return observation, reward, failed, truncated, info
 
     def state_dict(self) -> serialization.State:
@@ -218,6 +220,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self._start(ids)
 
     def _declare_spaces(self, size: int) -> None:
+        self.observation_groups = {"actor": size}
         box = gymnasium.spaces.Box
         self.single_observation_space = box(-np.inf, np.inf, (size,), np.float64)
         self.single_action_space = box(*self._limits, dtype=np.float32)

@@ -28,6 +28,7 @@ from gymnasium.vector import AutoresetMode
 
 from robot_ppo import config, project
 from robot_ppo.envs import serialization
+from robot_ppo.envs.environment import Observations
 from robot_ppo.envs.robot import privileged, rewards, terminations
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.gait import Schedule
@@ -57,9 +58,10 @@ def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None
 class RobotEnv(gymnasium.vector.VectorEnv):
     """n robots at one task. Observations are float32 (n, size): what a robot can measure.
 
-    `info["privileged"]` (n, p) is what the critic sees besides. Where an episode ended,
-    `info["final_obs"]` and `info["final_privileged"]` (n, ...) hold the true last observation in
-    the rows that `info["_final_obs"]` names, and zeros in the others.
+    `info["observations"]` holds the observation groups: `actor`, which is what `reset` and `step`
+    return, and `critic` (n, p), which only a simulation knows. Where an episode ended,
+    `info["final_obs"]` and each group of `info["final_observations"]` hold the true last
+    observation in the rows that `info["_final_obs"]` names, and zeros in the others.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
@@ -96,7 +98,9 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self._rng = np.random.default_rng(seed)
         self.last_inputs: Inputs | None = None
         """What the newest observation was computed from (for golden traces)."""
-        self.reset(seed=seed)
+        groups = self.reset(seed=seed)[1]["observations"]
+        self.observation_groups = {name: rows.shape[1] for name, rows in groups.items()}
+        """Name -> size."""
         self._declare_spaces()
 
     def reset(
@@ -114,8 +118,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         if options and options.get("spread_episodes"):
             self.ticks[:] = self._rng.integers(0, self.max_ticks, self.num_envs)
         world, state = self._read()
-        observation = self._observe(state)
-        return observation, {"privileged": privileged.compute(self.task.privileged, world)}
+        groups = self._groups(world, state)
+        return groups["actor"], {"observations": groups}
 
     def step(
         self, actions: np.ndarray
@@ -139,17 +143,16 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.metrics.add(reward, terms)
         self.metrics.add_errors(world)
         self.commands.advance(self._rng)
-        observation = self._observe(state)
-        critic = privileged.compute(self.task.privileged, world)
-        info: dict[str, Any] = {"privileged": critic}
+        groups = self._groups(world, state)
+        info: dict[str, Any] = {"observations": groups}
         ended = np.flatnonzero(done)
         if ended.size:
-            info |= self._final(ended, done, failed, observation, critic)
+            info |= self._final(ended, done, failed, groups)
             self._reset(ended)
             world, state = self._read(ended)
-            observation[ended] = self._observe(state, ended)
-            critic[ended] = privileged.compute(self.task.privileged, world)
-        return observation, reward, failed, truncated, info
+            for name, rows in self._groups(world, state, ended).items():
+                groups[name][ended] = rows
+        return groups["actor"], reward, failed, truncated, info
 
     @property
     def physics_seconds(self) -> float:
@@ -254,20 +257,22 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         )
         return self.observer.observe(self.last_inputs, ids)
 
+    def _groups(self, world: World, state: RobotState, ids: Any = ...) -> Observations:
+        """Return every observation group of `ids`."""
+        observation = self._observe(state, ids)
+        return {"actor": observation, "critic": privileged.compute(self.task.privileged, world)}
+
     def _final(
-        self,
-        ended: np.ndarray,
-        done: np.ndarray,
-        failed: np.ndarray,
-        observation: np.ndarray,
-        critic: np.ndarray,
+        self, ended: np.ndarray, done: np.ndarray, failed: np.ndarray, groups: Observations
     ) -> dict[str, Any]:
         """Return what `info` says about episodes that ended."""
         episode = self.metrics.finish(ended, failed[ended])
+        final = {name: _only(ended, rows) for name, rows in groups.items()}
         return {
-            "final_obs": _only(ended, observation),
-            "final_privileged": _only(ended, critic),
+            "final_obs": final["actor"],
             "_final_obs": done,
+            "final_observations": final,
+            "_final_observations": done,
             "episode": episode,
         }
 
