@@ -109,12 +109,11 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     from robot_ppo import project
-    from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 
     for title, names in (
         ("robots", project.robot_names()),
         ("tasks", project.task_names()),
-        ("tasks of Gymnasium", [*TASKS, "gym:ID (any other with Box spaces)"]),
+        ("tasks of Gymnasium", [*project.GYM_TASKS, "gym:ID (any other with Box spaces)"]),
         ("presets", project.preset_names()),
     ):
         print(f"{title}: {', '.join(names)}")

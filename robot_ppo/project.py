@@ -8,6 +8,20 @@ from robot_ppo_export.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 
+GYM_TASKS = (
+    "Ant-v5",
+    "HalfCheetah-v5",
+    "Hopper-v5",
+    "Humanoid-v5",
+    "InvertedDoublePendulum-v5",
+    "InvertedPendulum-v5",
+    "Pusher-v5",
+    "Reacher-v5",
+    "Swimmer-v5",
+    "Walker2d-v5",
+)
+"""Gymnasium's tasks that run on the native engine: the keys of `envs.gymnasium.gym_tasks.TASKS`."""
+
 
 def root() -> Path:
     """Return the folder that holds `robots/` and `configs/`."""

@@ -17,6 +17,7 @@ TOPIC = "rt/lowcmd"
 @pytest.fixture(scope="module")
 def cyclone():
     pytest.importorskip("cyclonedds")
+    from robot_ppo_node.drivers.dds import participant
     from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
     participant.kind = idl_type("unitree_go", "LowCmd_")

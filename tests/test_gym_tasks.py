@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from robot_ppo import project
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 from robot_ppo_export.errors import InputError
@@ -16,6 +17,10 @@ STEPS = 1000
 TOLERANCE = {"InvertedDoublePendulum-v5": 1e-10}
 """Of rewards, where not 0: the original squares numbers with `pow`, which may round otherwise."""
 every_task = pytest.mark.parametrize("task", TASKS)
+
+
+def test_the_names_that_the_configuration_knows_are_those_of_the_table():
+    assert tuple(TASKS) == project.GYM_TASKS
 
 
 class Original:

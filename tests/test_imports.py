@@ -1,4 +1,12 @@
-"""Who may import whom: read from the syntax tree of every file, lazy imports included."""
+"""Who may import whom: read from the syntax tree of every file.
+
+What counts as an import: every `import` statement wherever it stands, in a function (late) or under
+`TYPE_CHECKING` too. `from a import b` is an import of the module `a.b` where there is one, and of
+`a` otherwise. That Python runs the `__init__` of every parent package first does not count: those
+files are held small by `test_importing_*` below.
+
+A rule is a function from imports to violations, so that each can be shown to fail on a made-up one.
+"""
 
 import ast
 import os
@@ -9,24 +17,90 @@ from pathlib import Path
 import pytest
 from contract_helpers import ROOT
 
-SOURCES = {"robot_ppo": ROOT / "robot_ppo", "robot_ppo_export": ROOT / "export/robot_ppo_export"}
-EXPORT = "robot_ppo_export"
+EXPORT, NODE, TRAINING = "robot_ppo_export", "robot_ppo_node", "robot_ppo"
+SOURCES = {
+    TRAINING: ROOT / TRAINING,
+    EXPORT: ROOT / "export" / EXPORT,
+    NODE: ROOT / "export" / NODE,
+}
 CONTRACT = f"{EXPORT}.contract"
+DRIVERS = f"{NODE}.drivers"
 
-# One way: a module may import those before it.
-CONTRACT_ORDER = ("frames", "strict", "spec", "state", "terms", "layout", "action", "contract")
-# Libraries beyond the robot's four, and the module that asks for one.
-EXTRAS = {"to_onnx": {"onnx"}, "node.commands.gamepad": {"evdev"}}
-# A layer may import itself and those before it.
-EXPORT_LAYERS = (
-    ("errors", "__init__"),
-    ("contract", "files"),
-    ("seal", "golden"),
-    ("to_onnx", "policy"),
-    ("node",),
-    ("cli",),
-    ("bench_process",),
+# A room is a file or folder directly inside a package. A room may import itself and the rooms of
+# earlier layers; rooms of one layer do not know each other.
+CONTRACT_LAYERS = (
+    ("frames", "strict"),
+    ("spec",),
+    ("state",),
+    ("terms",),
+    ("layout", "action"),
+    ("contract",),
 )
+EXPORT_LAYERS = (
+    ("__init__", "errors"),
+    ("contract", "files"),
+    ("checksum", "golden"),
+    ("to_onnx", "policy"),
+)
+NODE_LAYERS = (
+    ("__init__", "clock"),
+    ("drivers",),
+    ("commands",),
+    ("safety",),
+    ("startup",),
+    ("control",),
+    ("log", "host"),
+    ("node",),
+    ("app",),
+)
+TRAINING_LAYERS = (
+    ("project", "arguments", "lock"),
+    ("config",),
+    ("robot_model",),
+    ("sim",),
+    ("envs", "ppo"),
+    ("training",),
+    ("export",),
+    ("evaluation", "playback", "diagnostics", "interop", "logs"),
+    ("bench_gym",),
+    ("bench",),
+    ("faults", "table1"),
+    ("cli", "__init__"),
+)
+LAYERS = {
+    CONTRACT: CONTRACT_LAYERS,
+    EXPORT: EXPORT_LAYERS,
+    NODE: NODE_LAYERS,
+    TRAINING: TRAINING_LAYERS,
+}
+# Imports against the order that are still there. Remove a line with the import; add none.
+AGAINST_THE_ORDER = {
+    NODE: {
+        (f"{NODE}.drivers.base", f"{NODE}.safety.watchdog"),
+        (f"{NODE}.drivers.dds.dds_damping", f"{NODE}.safety.watchdog"),
+        (f"{NODE}.drivers.ros2.ros2_driver", f"{NODE}.safety.watchdog"),
+        (f"{NODE}.drivers.udp.udp_driver", f"{NODE}.safety.watchdog"),
+        (f"{NODE}.drivers.unitree.unitree_driver", f"{NODE}.safety.watchdog"),
+        (f"{NODE}.drivers.unitree.unitree_remote", f"{NODE}.commands.base"),
+        (f"{NODE}.host.signals", f"{NODE}.node"),
+        (f"{NODE}.log.replay", f"{NODE}.node"),
+        (f"{NODE}.safety.watchdog", f"{NODE}.app.console"),
+        (f"{NODE}.startup.compatibility", f"{NODE}.app.report"),
+    },
+    TRAINING: {
+        (f"{TRAINING}.sim.engine", f"{TRAINING}.envs.robot.randomization"),
+    },
+}
+# Libraries beyond the robot's four, and the module that asks for one.
+EXTRAS = {f"{EXPORT}.to_onnx": {"onnx"}, f"{NODE}.commands.gamepad": {"evdev"}}
+DDS = {
+    f"{DRIVERS}.{name}"
+    for name in ("dds.participant", "dds.dds_config", "dds.dds_watch", "unitree.unitree_idl")
+} | {f"{DRIVERS}.ros2.ros2_idl"}
+"""Where the extras `unitree` and `ros2` are imported."""
+
+Imports = dict[str, set[str]]
+"""Module -> the names that it imports."""
 
 
 def module_name(path: Path) -> str:
@@ -38,7 +112,7 @@ def module_name(path: Path) -> str:
 
 
 def imports_of(source: str, module: str, is_package: bool = False) -> set[str]:
-    """Every module that `source` names in an import, wherever it stands."""
+    """Every name that `source` imports, with the module in front: "a.b" of `from a import b`."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -49,15 +123,14 @@ def imports_of(source: str, module: str, is_package: bool = False) -> set[str]:
                 package = module.split(".") if is_package else module.split(".")[:-1]
                 parents = package[: len(package) - node.level + 1]
                 base = ".".join((*parents, base)).rstrip(".")
-            # `from a import b` may mean the module a.b: both are named.
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+            found |= {f"{base}.{alias.name}" for alias in node.names}
     return found
 
 
 FILES = {
     module_name(path): path for folder in SOURCES.values() for path in sorted(folder.rglob("*.py"))
 }
-IMPORTS = {
+IMPORTS: Imports = {
     name: imports_of(path.read_text(), name, path.name == "__init__.py")
     for name, path in FILES.items()
 }
@@ -67,17 +140,86 @@ def inside(module: str, *packages: str) -> bool:
     return any(module == p or module.startswith(p + ".") for p in packages)
 
 
-def importers(*packages: str) -> set[str]:
+def importers(*packages: str, imports: Imports = IMPORTS) -> set[str]:
     """Our modules that import one of `packages` or something inside."""
-    return {m for m, found in IMPORTS.items() if any(inside(f, *packages) for f in found)}
+    return {m for m, found in imports.items() if any(inside(f, *packages) for f in found)}
 
 
-def known(found: set[str]) -> set[str]:
-    """Those of the imported names that are modules of ours."""
-    return found & set(FILES)
+def modules(found: set[str], known) -> set[str]:
+    """The modules among `known` that these names stand for: the longest that a name begins with."""
+    resolved = set()
+    for name in found:
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        resolved |= {name} - {""}
+    return resolved
 
 
-# The reader of imports itself
+def graph(imports: Imports) -> Imports:
+    """Module -> the other modules of `imports` that it imports."""
+    return {m: modules(found, imports) - {m} for m, found in imports.items()}
+
+
+# -- the rules ----------------------------------------------------------------------------------
+
+
+def against_the_layers(package: str, imports: Imports = IMPORTS) -> set[tuple[str, str]]:
+    """Imports inside `package` of a later layer, or of another room of the same one."""
+    depth = package.count(".") + 1
+
+    def room(module: str) -> str:
+        return module.split(".")[depth] if module != package else "__init__"
+
+    level = {name: i for i, names in enumerate(LAYERS[package]) for name in names}
+    if package == CONTRACT:
+        level["__init__"] = -1  # empty
+    edges = {
+        (a, b)
+        for a, found in graph({m: x for m, x in imports.items() if inside(m, package)}).items()
+        for b in found
+        if room(a) != room(b)
+    }
+    unknown = {room(m) for edge in edges for m in edge} - set(level)
+    assert not unknown, f"give {unknown} a layer of {package} in this test"
+    return {(a, b) for a, b in edges if level[room(a)] <= level[room(b)]}
+
+
+def against_the_packages(imports: Imports = IMPORTS) -> set[tuple[str, str]]:
+    """Imports of the training under export/, and of the node in what leaves the lab."""
+    forbidden = {EXPORT: (TRAINING, NODE), NODE: (TRAINING,)}
+    return {
+        (module, name)
+        for module, found in imports.items()
+        for name in found
+        if inside(name, *forbidden.get(module.split(".")[0], ()))
+    }
+
+
+def cycles(imports: Imports) -> list[set[str]]:
+    """Groups of modules of which each imports all others, by whatever way."""
+    reached: Imports = {}
+    for module, direct in (edges := graph(imports)).items():
+        seen, todo = set(), list(direct)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += edges[name]
+        reached[module] = seen
+    groups = {frozenset(b for b in reached[a] if a in reached[b]) for a in reached}
+    return [set(group) for group in groups if group]
+
+
+def part(package: str, imports: Imports = IMPORTS) -> Imports:
+    return {m: found for m, found in imports.items() if inside(m, package)}
+
+
+def with_import(module: str, *names: str) -> Imports:
+    """The imports as they are, and made-up ones more."""
+    return IMPORTS | {module: IMPORTS.get(module, set()) | set(names)}
+
+
+# -- the reader of imports itself ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -87,11 +229,11 @@ def known(found: set[str]) -> set[str]:
         ("import a.b.c as d", "a.b.c"),
         ("from a import b", "a.b"),
         ("def f():\n    import torch", "torch"),
-        ("if TYPE_CHECKING:\n    from torch import Tensor", "torch"),
+        ("if TYPE_CHECKING:\n    from torch import Tensor", "torch.Tensor"),
         ("try:\n    import mujoco\nexcept ImportError:\n    pass", "mujoco"),
         ("from . import x", "p.q.x"),
-        ("from .x import y", "p.q.x"),
-        ("from ..x import y", "p.x"),
+        ("from .x import y", "p.q.x.y"),
+        ("from ..x import y", "p.x.y"),
     ],
 )
 def test_every_kind_of_import_is_seen(source, expected):
@@ -103,71 +245,120 @@ def test_a_relative_import_of_a_package_starts_at_the_package_itself():
     assert "p.q.x" in imports_of("from . import x", "p.q", is_package=True)
 
 
+def test_a_name_is_that_of_a_module_or_of_something_inside():
+    assert modules({"a.b.c.d", "a.x", "numpy.random"}, {"a", "a.b", "a.b.c"}) == {"a.b.c", "a"}
+
+
 def test_all_files_were_found():
-    assert {f"{CONTRACT}.{m}" for m in CONTRACT_ORDER} <= set(FILES)
-    assert {"robot_ppo.envs.robot.robot_env", "robot_ppo.ppo.update", f"{EXPORT}.cli"} <= set(FILES)
+    expected = {f"{CONTRACT}.contract", f"{EXPORT}.policy", f"{NODE}.node", f"{NODE}.app.cli"}
+    expected |= {"robot_ppo.envs.robot.robot_env", "robot_ppo.ppo.update", "robot_ppo.cli"}
+    assert expected <= set(FILES)
     assert importers("torch") and importers("mujoco") and importers("onnxruntime")
 
 
-# robot_ppo_export
+# -- packages, layers, cycles -------------------------------------------------------------------
 
 
-def test_the_contract_is_imported_one_way():
-    modules = {m.removeprefix(f"{CONTRACT}.") for m in FILES if inside(m, CONTRACT)} - {CONTRACT}
-    assert modules == set(CONTRACT_ORDER), "give a new module its place in the order"
-    for i, name in enumerate(CONTRACT_ORDER):
-        allowed = {CONTRACT, EXPORT, f"{EXPORT}.errors"}
-        allowed |= {f"{CONTRACT}.{earlier}" for earlier in CONTRACT_ORDER[:i]}
-        assert known(IMPORTS[f"{CONTRACT}.{name}"]) <= allowed, name
+def test_what_leaves_the_lab_does_not_know_the_training_nor_the_file_the_node():
+    assert not against_the_packages()
 
 
-def layer(module: str) -> int:
-    """Which layer of robot_ppo_export a module belongs to."""
-    name = module.split(".")[1] if "." in module else "__init__"
-    return next(i for i, names in enumerate(EXPORT_LAYERS) if name in names)
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        (f"{EXPORT}.policy", "robot_ppo.config"),
+        (f"{EXPORT}.policy", f"{NODE}.clock"),
+        (f"{NODE}.app.cli", "robot_ppo.cli.main"),
+    ],
+)
+def test_an_import_against_the_packages_is_noticed(module, name):
+    assert against_the_packages(with_import(module, name)) == {(module, name)}
 
 
-def test_the_layers_of_the_export_package_are_imported_one_way():
-    for module in (m for m in FILES if inside(m, EXPORT)):
-        for imported in known(IMPORTS[module]):
-            assert layer(imported) <= layer(module), f"{module} imports {imported}"
+@pytest.mark.parametrize("package", LAYERS)
+def test_the_rooms_of_a_package_are_imported_one_way(package):
+    """The exceptions are exact: one that is no longer needed must go from the list."""
+    assert against_the_layers(package) == AGAINST_THE_ORDER.get(package, set())
+
+
+@pytest.mark.parametrize(
+    "package, module, name",
+    [
+        (CONTRACT, f"{CONTRACT}.state", f"{CONTRACT}.terms"),
+        (EXPORT, f"{EXPORT}.errors", f"{EXPORT}.files.write_atomically"),
+        (EXPORT, f"{EXPORT}.policy", f"{EXPORT}.to_onnx"),
+        (NODE, f"{NODE}.safety.guards", f"{NODE}.node.Node"),
+        (NODE, f"{NODE}.drivers.base", f"{NODE}.log.recorder"),
+        (TRAINING, "robot_ppo.config.schema", "robot_ppo.envs.gymnasium.gym_tasks.TASKS"),
+        (TRAINING, "robot_ppo.sim.engine", "robot_ppo.envs.make"),
+        (TRAINING, "robot_ppo.envs.robot.rewards", "robot_ppo.ppo.update"),
+        (TRAINING, "robot_ppo.ppo.update", "robot_ppo.envs.make"),
+        (TRAINING, "robot_ppo.training.train", "robot_ppo.evaluation.scorecard"),
+        (TRAINING, "robot_ppo.sim.engine", "robot_ppo.__version__"),
+    ],
+)
+def test_an_import_against_the_layers_is_noticed(package, module, name):
+    (imported,) = modules({name}, IMPORTS)
+    seen = against_the_layers(package, with_import(module, name))
+    assert (module, imported) in seen - AGAINST_THE_ORDER.get(package, set())
+
+
+def test_a_room_without_a_layer_is_noticed():
+    with pytest.raises(AssertionError, match="attic"):
+        against_the_layers(TRAINING, with_import("robot_ppo.attic", "robot_ppo.config"))
+
+
+def test_no_module_imports_itself_through_others():
+    assert not cycles(IMPORTS)
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [
+        ("robot_ppo.config.schema", "robot_ppo.config.check"),
+        ("robot_ppo.ppo.networks", "robot_ppo.ppo.update.update"),
+        ("robot_ppo.project", "robot_ppo.cli"),
+        (f"{NODE}.clock", f"{NODE}.drivers.udp.udp_driver"),
+        (f"{EXPORT}.contract.strict", f"{EXPORT}.policy.Policy"),
+    ],
+)
+def test_a_cycle_is_noticed(module, name):
+    found = cycles(with_import(module, name))
+    assert any({module, *modules({name}, IMPORTS)} <= group for group in found)
+
+
+# -- robot_ppo_export and robot_ppo_node --------------------------------------------------------
 
 
 def test_writing_and_reading_a_policy_file_do_not_know_each_other():
-    assert f"{EXPORT}.policy" not in IMPORTS[f"{EXPORT}.to_onnx"]
-    assert f"{EXPORT}.to_onnx" not in {i for m in FILES if inside(m, EXPORT) for i in IMPORTS[m]}
+    assert f"{EXPORT}.policy" not in graph(IMPORTS)[f"{EXPORT}.to_onnx"]
+    assert not {m for m in importers(f"{EXPORT}.to_onnx") if inside(m, EXPORT, NODE)}
 
 
-def test_the_parts_of_the_node_do_not_know_the_loop():
-    node = f"{EXPORT}.node"
-    parts = ("safety", "recorder", "log_file", "log_writer", "monitor", "drivers", "clock")
-    for part in (*parts, "commands"):
-        for module in (m for m in FILES if inside(m, f"{node}.{part}")):
-            loop = {f"{node}.node", f"{node}.operate", f"{node}.replay"}
-            assert not known(IMPORTS[module]) & loop, module
+def drivers_that_know_too_much(imports: Imports = IMPORTS) -> set[str]:
+    """Drivers that know the policy, the envelope, the recorder or the loop."""
+    forbidden = (f"{EXPORT}.policy", f"{NODE}.log.recorder", f"{NODE}.node", f"{NODE}.control")
+    forbidden += tuple(f"{NODE}.safety.{m}" for m in ("envelope", "guards", "limits", "monitor"))
+    return {m for m in importers(*forbidden, imports=imports) if inside(m, DRIVERS)}
 
 
 def test_a_driver_knows_nothing_of_envelope_or_policy():
-    drivers = f"{EXPORT}.node.drivers"
-    for module in (m for m in FILES if inside(m, drivers)):
-        forbidden = (f"{EXPORT}.policy", f"{EXPORT}.node.safety", f"{EXPORT}.node.recorder")
-        assert not any(inside(i, *forbidden) for i in IMPORTS[module]), module
+    assert not drivers_that_know_too_much()
+    udp = f"{DRIVERS}.udp.udp_driver"
+    assert drivers_that_know_too_much(with_import(udp, f"{EXPORT}.policy.Policy")) == {udp}
 
 
-DDS = {
-    f"{EXPORT}.node.drivers.{name}"
-    for name in ("dds", "dds_config", "dds_watch", "unitree_idl", "ros2_idl")
-}
-"""Where the extras `unitree` and `ros2` are imported."""
+def foreign(module: str, imports: Imports = IMPORTS) -> set[str]:
+    """Libraries that a module under export/ imports and must not."""
+    allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "yaml", "msgspec", EXPORT, NODE}
+    allowed |= EXTRAS.get(module, set()) | ({"cyclonedds"} if module in DDS else set())
+    return {name.split(".")[0] for name in imports[module]} - allowed
 
 
 def test_the_robot_needs_four_packages_and_no_more():
-    allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "yaml", "msgspec", EXPORT}
-    for module in (m for m in FILES if inside(m, EXPORT)):
-        extra = EXTRAS.get(module.removeprefix(f"{EXPORT}."), set())
-        extra = extra | ({"cyclonedds"} if module in DDS else set())
-        foreign = {i.split(".")[0] for i in IMPORTS[module]} - allowed - extra
-        assert not foreign, f"{module} imports {foreign}"
+    for module in (m for m in FILES if inside(m, EXPORT, NODE)):
+        assert not foreign(module), module
+    assert foreign(f"{NODE}.node", with_import(f"{NODE}.node", "torch")) == {"torch"}
 
 
 def test_dds_is_imported_only_where_it_is_spoken():
@@ -176,45 +367,69 @@ def test_dds_is_imported_only_where_it_is_spoken():
 
 def test_one_module_imports_onnx_and_one_onnxruntime():
     assert importers("onnx") == {f"{EXPORT}.to_onnx"}
-    assert {m for m in importers("onnxruntime") if inside(m, EXPORT)} == {f"{EXPORT}.policy"}
+    assert {m for m in importers("onnxruntime") if inside(m, EXPORT, NODE)} == {f"{EXPORT}.policy"}
 
 
-# robot_ppo
+# -- robot_ppo ----------------------------------------------------------------------------------
 
 
-def test_environments_and_the_algorithm_do_not_know_each_other():
-    envs, ppo, training = "robot_ppo.envs", "robot_ppo.ppo", "robot_ppo.training"
-    assert not {m for m in importers(ppo, training) if inside(m, envs)}
-    assert not {m for m in importers(envs, training) if inside(m, ppo)}
-    assert "robot_ppo.training.train" in importers(envs) & importers(ppo)  # it brings them together
+def known_by_the_algorithm(imports: Imports = IMPORTS) -> set[str]:
+    """Rooms of robot_ppo that `ppo` imports."""
+    ours = part(TRAINING, imports)
+    found = {b for a, names in graph(ours).items() if inside(a, "robot_ppo.ppo") for b in names}
+    return {m.split(".")[1] for m in found} - {"ppo"}
+
+
+def test_the_algorithm_knows_its_settings_and_nothing_of_worlds():
+    assert known_by_the_algorithm() <= {"config"}
+    broken = with_import("robot_ppo.ppo.rollout", "robot_ppo.sim.engine.Engine")
+    assert "sim" in known_by_the_algorithm(broken)
+
+
+def test_the_training_brings_environments_and_algorithm_together():
+    """Negative control: the names of the rules above are those of real modules."""
+    assert "robot_ppo.training.train" in importers("robot_ppo.envs") & importers("robot_ppo.ppo")
+
+
+def torch_elsewhere(imports: Imports = IMPORTS) -> set[str]:
+    """Modules that import torch and have nothing to do with learning."""
+    allowed = ("robot_ppo.ppo", "robot_ppo.training", "robot_ppo.export", "robot_ppo.interop")
+    allowed += ("robot_ppo.evaluation", "robot_ppo.bench")
+    return {m for m in importers("torch", imports=imports) if not inside(m, *allowed)}
 
 
 def test_torch_stays_where_learning_is():
-    allowed = ("robot_ppo.ppo", "robot_ppo.training", "robot_ppo.export", "robot_ppo.bench")
-    allowed += ("robot_ppo.interop",)
-    assert not {m for m in importers("torch") if not inside(m, *allowed)}
+    assert not torch_elsewhere()
+    broken = with_import("robot_ppo.envs.robot.rewards", "torch")
+    assert torch_elsewhere(broken) == {"robot_ppo.envs.robot.rewards"}
+
+
+def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
+    """Modules that import mujoco and simulate or draw nothing."""
+    allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs", "robot_ppo.evaluation")
+    allowed += ("robot_ppo.playback.video", "robot_ppo.playback.window")
+    return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
 
 def test_mujoco_stays_where_simulation_is():
-    allowed = (
-        *(
-            "robot_ppo.envs",
-            "robot_ppo.sim.simulated_robot",
-            "robot_ppo.playback.video",
-            "robot_ppo.playback.window",
-        ),
-        *("robot_ppo.evaluation.evaluate", "robot_ppo.bench"),
-    )
-    assert not {m for m in importers("mujoco") if not inside(m, *allowed)}
+    assert not mujoco_elsewhere()
+    broken = with_import("robot_ppo.training.train", "mujoco")
+    assert mujoco_elsewhere(broken) == {"robot_ppo.training.train"}
 
 
-def test_configuration_and_assets_are_light():
-    for module in ("robot_ppo.config", "robot_ppo.project"):
-        allowed = {*sys.stdlib_module_names, "msgspec", "yaml", "robot_ppo", EXPORT}
-        assert {i.split(".")[0] for i in IMPORTS[module]} <= allowed
+def heavy_settings(imports: Imports = IMPORTS) -> set[str]:
+    """Libraries that reading the configuration imports and must not."""
+    allowed = {*sys.stdlib_module_names, "msgspec", "yaml", TRAINING, EXPORT}
+    light = {m for m in imports if inside(m, "robot_ppo.config", "robot_ppo.project")}
+    return {name.split(".")[0] for m in light for name in imports[m]} - allowed
 
 
-# What an import really loads
+def test_configuration_and_project_are_light():
+    assert not heavy_settings()
+    assert heavy_settings(with_import("robot_ppo.config.check", "numpy")) == {"numpy"}
+
+
+# -- what an import really loads ----------------------------------------------------------------
 
 
 def loaded_by(code: str) -> set[str]:
@@ -243,6 +458,11 @@ HEAVY = {
 }
 
 
+def test_what_is_heavy_is_seen_when_it_is_loaded():
+    """Negative control."""
+    assert "mujoco" in loaded_by("import robot_ppo.robot_model.variants")
+
+
 def test_importing_the_export_package_loads_nothing_but_itself():
     assert loaded_by("import robot_ppo_export") - loaded_by("") == {EXPORT}
 
@@ -253,9 +473,9 @@ def test_importing_the_training_package_loads_nothing_heavy():
 
 def test_importing_the_node_loads_numpy_and_onnxruntime_at_the_most():
     loaded = loaded_by("import robot_ppo_node.node, robot_ppo_node.app.cli")
-    assert not loaded & (HEAVY - {"onnxruntime"} | {"gymnasium", "robot_ppo"})
+    assert not loaded & (HEAVY - {"onnxruntime"} | {"gymnasium", TRAINING})
 
 
-@pytest.mark.parametrize("module", [f"{EXPORT}.cli", "robot_ppo.cli"])
+@pytest.mark.parametrize("module", [f"{NODE}.app.cli", "robot_ppo.cli"])
 def test_a_command_line_asks_for_help_at_no_cost(module):
     assert not loaded_by(f"import {module}") & HEAVY

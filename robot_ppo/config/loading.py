@@ -16,14 +16,13 @@ import yaml
 from robot_ppo import project
 from robot_ppo.config.check import check
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
-from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
 
 def task_names() -> list[str]:
     """Return the names of all tasks that are ours: robots', then Gymnasium's."""
-    return [*project.task_names(), *TASKS]
+    return [*project.task_names(), *project.GYM_TASKS]
 
 
 def load_task(name: str) -> AnyTask:
@@ -64,7 +63,7 @@ def default_preset(task: str) -> str:
 
 def _task(name: str) -> dict[str, Any]:
     """Return a task as plain data."""
-    if name in TASKS or name.startswith(FOREIGN):
+    if name in project.GYM_TASKS or name.startswith(FOREIGN):
         return {"kind": "gym", "name": name}
     if name not in task_names():
         hint = strict.did_you_mean(name, task_names())

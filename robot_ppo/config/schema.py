@@ -113,7 +113,7 @@ class GymTask(_Struct, frozen=True, tag_field="kind", tag="gym"):
     """A task of Gymnasium: one of its MuJoCo tasks on the native engine, or any other."""
 
     name: str
-    """A key of envs/gym_tasks.py's table, or "gym:" and any id, through `gymnasium.make_vec`."""
+    """One of `project.GYM_TASKS`, or "gym:" and any id, through `gymnasium.make_vec`."""
 
     @property
     def foreign_id(self) -> str | None:

@@ -5,19 +5,18 @@ from typing import Any, cast
 import gymnasium
 
 from robot_ppo import project
-from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 
 
 def env_id(task: str) -> str:
     """Return the Gymnasium id of a task: "go2_walk" -> "robot_ppo/Go2Walk-v0"."""
-    if task in TASKS:
+    if task in project.GYM_TASKS:
         return f"robot_ppo/{task}"
     return f"robot_ppo/{''.join(word.capitalize() for word in task.split('_'))}-v0"
 
 
 def register() -> None:
     """Register every shipped task, for `gymnasium.make` and `gymnasium.make_vec`."""
-    for task in (*project.task_names(), *TASKS):
+    for task in (*project.task_names(), *project.GYM_TASKS):
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(
                 id=env_id(task),
