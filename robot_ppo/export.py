@@ -160,7 +160,8 @@ def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
         action = actor(torch.from_numpy(observation)).numpy()
         actions.append(action[0])
         observation = env.step(action)[0]
-    rows = {name: values[:, 0] for name, values in golden.record(inputs).items()}
+    recorded = golden.record(inputs, env.layout.signals)
+    rows = {name: values[:, 0] for name, values in recorded.items()}
     stacked = np.stack(actions)
     return golden.GoldenTraces(rows, np.stack(observations), stacked, env.actions.target(stacked))
 

@@ -15,7 +15,7 @@ from robot_ppo_export.contract import spec, strict
 from robot_ppo_export.contract.action import ActionSpec
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 
 ROOT = Path(__file__).parent.parent
@@ -163,9 +163,9 @@ def traces(actor: to_onnx.Actor, c: Contract, ticks=golden.MIN_TICKS) -> golden.
         observations.append(observation)
         actions.append(action)
     stacked = np.stack(actions)
-    return golden.GoldenTraces(
-        golden.record(rows), np.stack(observations), stacked, action_map.target(stacked)
-    )
+    recorded = golden.record(rows, c.resolve().signals)
+    target = action_map.target(stacked)
+    return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 
 
 def small_actor() -> to_onnx.Actor:
@@ -217,7 +217,7 @@ def with_golden(change) -> bytes:
         arrays = {name: np.array(values) for name, values in traces.inputs.items()}
         arrays |= {k: np.array(getattr(traces, k)) for k in ("observation", "action", "target")}
         change(arrays)
-        inputs = {k: arrays[k] for k in (*SIGNAL_NAMES, "command", "last_action", "phase")}
+        inputs = {k: arrays[k] for k in arrays.keys() - {"observation", "action", "target"}}
         prop.value = golden.to_json(
             golden.GoldenTraces(inputs, arrays["observation"], arrays["action"], arrays["target"])
         )

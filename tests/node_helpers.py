@@ -21,7 +21,7 @@ from robot_ppo_export.contract.contract import (
     Training,
 )
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState, zeros
+from robot_ppo_export.contract.state import BASIC, RobotState, zeros
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import SteppedClock
@@ -104,7 +104,7 @@ def forward(network: to_onnx.Actor, observation: np.ndarray) -> np.ndarray:
 def random_state(random: np.random.Generator) -> RobotState:
     joints, feet = len(robot().joints), len(robot().feet)
     state = zeros((), joints, feet)
-    for name in SIGNAL_NAMES:
+    for name in BASIC:
         getattr(state, name)[...] += random.normal(0, 0.2, getattr(state, name).shape)
     state.base_quat /= np.linalg.norm(state.base_quat)
     return state
@@ -123,9 +123,9 @@ def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
         action = forward(network, observations[-1])
         actions.append(action)
     stacked = np.stack(actions)
-    return golden.GoldenTraces(
-        golden.record(inputs), np.stack(observations), stacked, action_map.target(stacked)
-    )
+    recorded = golden.record(inputs, c.resolve().signals)
+    target = action_map.target(stacked)
+    return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 
 
 @functools.cache

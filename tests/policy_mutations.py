@@ -21,10 +21,10 @@ from fuzz_helpers import mutate
 from policy_meanings import MEANINGS
 
 from robot_ppo_export import checksum, golden
-from robot_ppo_export.contract.state import SIGNAL_NAMES
 from robot_ppo_export.policy import TOLERANCE
 
 Changed = bytes | None
+OUTPUTS = ("observation", "action", "target")
 CLEAR = 10 * TOLERANCE
 """A number is changed by more than this, so that no rounding hides it."""
 BLOCK = 512
@@ -216,8 +216,8 @@ class Mutator:
         }
 
     def with_arrays(self, arrays: dict[str, np.ndarray]) -> bytes:
-        inputs = {k: arrays[k] for k in (*SIGNAL_NAMES, "command", "last_action", "phase")}
-        outputs = (arrays[k] for k in ("observation", "action", "target"))
+        outputs = [arrays[k] for k in OUTPUTS]
+        inputs = {k: values for k, values in arrays.items() if k not in OUTPUTS}
         return self.with_texts(golden_text=golden.to_json(golden.GoldenTraces(inputs, *outputs)))
 
     def with_contract(self, data: dict[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
-from node_helpers import robot
+from node_helpers import contract, robot
 
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
@@ -18,6 +18,7 @@ from robot_ppo_node.drivers.base import (
     Measured,
     MotorCommand,
     check_joints,
+    held_signals,
     needed_signals,
 )
 from robot_ppo_node.drivers.fake import FakeDriver
@@ -91,7 +92,7 @@ class DriverContract:
         driver, end = self.make(NAMES)
         driver.open(NAMES, FEET)
         end.measure()
-        measured = Measured(len(NAMES), len(FEET))
+        measured = Measured(held_signals(contract()))
         measured.update(driver.read().state)
         assert measured.state.joint_pos == pytest.approx(pose_of(NAMES))
 
@@ -110,16 +111,12 @@ class DriverContract:
         assert text in str(error.value)
 
     def test_a_signal_that_is_missing_is_refused_by_name(self):
-        from node_helpers import contract
-
         driver, _ = self.make(NAMES, frozenset(SIGNALS) - {"base_ang_vel"})
         driver.open(NAMES, FEET)
         with pytest.raises(RefusedError, match="does not measure base_ang_vel"):
             negotiate(contract(), driver)
 
     def test_a_robot_that_fits_is_accepted(self):
-        from node_helpers import contract
-
         driver, _ = self.make(SHUFFLED, frozenset(needed_signals(contract())))
         driver.open(NAMES, FEET)
         negotiate(contract(), driver)
@@ -273,7 +270,9 @@ class TestRos2(LiveContract):
 
 class TestReplay(DriverContract):
     def make(self, joints, signals=frozenset(SIGNALS)):
-        places = Measured(len(joints), len(FEET))
+        widths = held_signals(contract()) | {"foot_force": len(FEET)}
+        joint_signals = ("joint_pos", "joint_vel", "joint_torque")
+        places = Measured(widths | dict.fromkeys(joint_signals, len(joints)))
         places.state.joint_pos[:] = [POSE.get(name, 0.0) for name in joints]
         count, period = 1000, 0.02
         rows = {

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import pytest
 from contract_helpers import (
-    FEET,
     JOINTS,
     PERIOD,
     TERMS,
@@ -248,7 +247,7 @@ for name in {blocked}:
     sys.modules[name] = None  # importing it fails
 from pathlib import Path
 from robot_ppo_export.policy import Policy
-from robot_ppo_export import cli
+from robot_ppo_node.app import cli
 print(Policy(Path({str(path)!r})).check_golden().value)
 sys.exit(cli.main(["check", {str(path)!r}]))
 """
@@ -512,7 +511,7 @@ def test_golden_arrays_of_unequal_length_are_refused(name, refused):
 @pytest.mark.parametrize(
     "name, width",
     [
-        *(("joint_pos", JOINTS), ("foot_force", FEET), ("base_quat", 4), ("command", 3)),
+        *(("joint_pos", JOINTS), ("base_quat", 4), ("command", 3)),
         *(("last_action", JOINTS), ("observation", SIZE), ("action", JOINTS), ("target", JOINTS)),
     ],
 )

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from node_helpers import policy, rig, robot
+from node_helpers import contract, policy, rig, robot
 
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node import drivers
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Connection, Measured
+from robot_ppo_node.drivers.base import Connection, Measured, held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.node import Node
 
@@ -27,7 +27,7 @@ def test_the_measurements_come_back_bit_for_bit_at_their_times(log):
     clock = SteppedClock()
     driver = ReplayDriver(clock, rows, meta)
     driver.open(NAMES, FEET)
-    measured = Measured(len(NAMES), len(FEET))
+    measured = Measured(held_signals(contract()))
     for t in range(len(rows["time"])):
         clock.sleep_until(float(rows["sample_time"][t] - rows["sample_time"][0]))
         sample = driver.read()
@@ -60,13 +60,23 @@ def test_the_node_decides_the_same_again_and_damps_when_the_log_ends(log):
     assert not driver.written[-1].kp.any()
 
 
+def with_signal(log, name, width):
+    """The log with another signal, all ones."""
+    rows, meta = log
+    measured = rows["measured"]
+    more = np.ones((len(measured), width), np.float32)
+    places = [*meta["measured"], *(f"{name}[{i}]" for i in range(width))]
+    return rows | {"measured": np.hstack((measured, more))}, meta | {"measured": places}
+
+
 def test_another_robot_is_refused(log):
     rows, meta = log
     driver = ReplayDriver(SteppedClock(), rows, meta)
     with pytest.raises(RefusedError, match="only the policy has"):
         driver.open((*NAMES[:-1], "tail"), FEET)
-    with pytest.raises(RefusedError, match="different robots"):
-        driver.open(NAMES, FEET[:-1])
+    rows, meta = with_signal(log, "foot_force", 3)
+    with pytest.raises(RefusedError, match=r"3 numbers of foot_force .* measures 4: .* different"):
+        ReplayDriver(SteppedClock(), rows, meta).open(NAMES, FEET)
 
 
 def test_no_log_is_said_in_a_sentence(log):

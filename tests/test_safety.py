@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node_helpers import robot
+from node_helpers import contract, robot
 
 from robot_ppo_export.contract import frames
-from robot_ppo_node.drivers.base import Health
+from robot_ppo_node.drivers.base import Health, held_signals
 from robot_ppo_node.safety import envelope, guards
-from robot_ppo_node.safety.envelope import BY_NUMBER, Envelope
+from robot_ppo_node.safety.envelope import BY_NUMBER, NUMBERED_TARGET, Envelope
 from robot_ppo_node.safety.guards import GUARDS
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
 
@@ -20,11 +20,12 @@ J = 12
 DEFAULT = robot().vector("default").astype("f4")
 KP, KD = (robot().vector(k).astype("f4") for k in ("kp", "kd"))
 LIMITS = robot().safety
+SIGNALS = held_signals(contract())
 
 
 def calm() -> Situation:
     """A robot that stands still and is told to: nothing fires."""
-    s = blank(J, 4, 71)
+    s = blank(J, SIGNALS, 71)
     s.measured.state.joint_pos[:] = s.target[:] = s.previous[:] = DEFAULT
     s.kp[:], s.kd[:] = KP, KD
     s.age, s.step = 0.0, 0.02
@@ -182,7 +183,7 @@ FAULTS = {
 
 
 def judge(s: Situation) -> tuple[Envelope, str | None]:
-    envelope = Envelope(robot())
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
     return envelope, envelope.check_state(s) or envelope.check_target(s)
 
 
@@ -244,7 +245,7 @@ def test_an_orientation_of_nan_is_not_upright():
     """Negative control of `_damp_above`: NaN > limit is False, and must damp nevertheless."""
     s = calm()
     s.measured.state.base_quat[:] = np.nan
-    assert guards.orientation(Bounds(robot(), LIMITS), s).outcome is Outcome.DAMP
+    assert guards.orientation(Bounds(robot(), LIMITS, SIGNALS), s).outcome is Outcome.DAMP
 
 
 def test_target_step_is_measured_from_what_was_sent():
@@ -284,7 +285,7 @@ def test_torque_and_range_hold_together_wherever_the_joint_is_and_however_fast(k
     s.measured.state.joint_pos[:] = q
     s.measured.state.joint_vel[:] = 45 * dq
     s.target[:] = DEFAULT + 2 * target
-    envelope = Envelope(robot())
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
     assert envelope.check_target(s) is None
     # float32: 1400 N m/rad x 4 rad at 24 bits is 5e-4 N m
     assert (np.abs(implied(s)) <= envelope.bounds.torque + 2e-3).all()
@@ -304,7 +305,7 @@ def test_the_torque_guard_never_moves_a_target_past_the_joint(kpd, pos, vel, tar
     s.measured.state.joint_vel[:] = 45 * vel
     s.target[:] = np.clip(DEFAULT + 2 * target, LOW + 0.05, HIGH - 0.05)
     wanted = s.target.copy()
-    guards.torque(Bounds(robot(), LIMITS), s)
+    guards.torque(Bounds(robot(), LIMITS, SIGNALS), s)
     assert (s.target >= np.minimum(wanted, q) - 1e-6).all()
     assert (s.target <= np.maximum(wanted, q) + 1e-6).all()
 
@@ -315,7 +316,7 @@ def test_a_fast_joint_is_braked_with_all_the_motor_has_and_not_pushed():
     s.kp[:], s.kd[:] = STAND
     s.measured.state.joint_pos[0], s.measured.state.joint_vel[0] = 0.6, 10.0
     s.target[0] = 0.6
-    envelope = Envelope(robot())
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
     envelope.check_target(s)
     assert implied(s)[0] == pytest.approx(-23.7)
     assert s.target[0] == pytest.approx(0.6)
@@ -341,7 +342,7 @@ def test_range_and_step_hold_for_any_target(target):
     s = calm()
     s.target[:] = DEFAULT + 3 * target
     s.kp[:] = 1e-3  # too soft for the torque guard to have a say
-    envelope = Envelope(robot())
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
     envelope.check_target(s)
     assert (s.target >= envelope.bounds.low).all()
     assert (s.target <= envelope.bounds.high).all()
@@ -353,7 +354,7 @@ def test_without_position_gain_the_target_stays_and_the_braking_is_what_the_moto
     s.kp[:] = 0
     s.measured.state.joint_vel[0] = 35.0
     before = s.target.copy()
-    assert guards.torque(Bounds(robot(), LIMITS), s).outcome is Outcome.CLAMP
+    assert guards.torque(Bounds(robot(), LIMITS, SIGNALS), s).outcome is Outcome.CLAMP
     assert (s.target == before).all()
     assert implied(s)[0] == pytest.approx(-23.7)
 
@@ -379,7 +380,7 @@ def test_what_a_robot_does_not_say_of_its_parts_is_not_judged():
 
 
 def test_the_report_has_the_worst_value_of_each_guard_and_its_count():
-    envelope = Envelope(robot())
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
     for torque in (25.0, 30.0, 27.0):
         s = calm()
         s.measured.state.joint_pos[0] -= torque / KP[0]
@@ -394,12 +395,12 @@ numbers = st.one_of(
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 49), numbers), max_size=3))
+@given(st.lists(st.tuples(st.integers(0, sum(SIGNALS.values()) - 1), numbers), max_size=3))
 def test_the_quick_comparison_clears_exactly_what_its_guards_pass(changes):
     s = calm()
     for i, value in changes:
         s.measured.flat[i] = value
-    envelope, bounds = Envelope(robot()), Bounds(robot(), LIMITS)
+    envelope, bounds = Envelope(robot(), LIMITS, SIGNALS), Bounds(robot(), LIMITS, SIGNALS)
     with np.errstate(all="ignore"):
         slow = all(getattr(guards, n)(bounds, s).outcome is Outcome.PASS for n in BY_NUMBER)
         assert envelope._clear(s) == slow
@@ -425,7 +426,7 @@ scalars = {
 @given(st.data())
 def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
     limits = msgspec.structs.replace(LIMITS, min_voltage=21.0)
-    s, bounds, parts = calm(), Bounds(robot(), limits), Health(J)
+    s, bounds, parts = calm(), Bounds(robot(), limits, SIGNALS), Health(J)
     chosen = data.draw(st.lists(st.sampled_from([*scalars]), max_size=3, unique=True))
     values = {name: data.draw(scalars[name]) for name in chosen}
     state = s.measured.state
@@ -459,10 +460,10 @@ def test_targets_are_cleared_exactly_where_every_guard_passes(changes, missed, s
     vectors = {"q": state.joint_pos, "dq": state.joint_vel}
     for name, i, value in changes:
         (getattr(s, name) if name not in vectors else vectors[name])[i] = value
-    envelope = Envelope(robot(), limits)
+    envelope = Envelope(robot(), limits, SIGNALS)
     with np.errstate(all="ignore"):
         quick = envelope._clear_target(s)
-        envelope._check(envelope.NUMBERED_TARGET, s)
+        envelope._check(NUMBERED_TARGET, s)
     huge = any(abs(value) > 1e38 for _, _, value in changes)
     assert quick == (envelope.fired == 0) or (huge and not quick)  # sums overflow
 
@@ -470,7 +471,8 @@ def test_targets_are_cleared_exactly_where_every_guard_passes(changes, missed, s
 @pytest.mark.parametrize("beyond", [False, True])
 def test_the_step_is_compared_as_the_guard_does_it(beyond):
     """0.3 is a little more as a float32, and the guard compares with 0.3 itself."""
-    envelope = Envelope(robot(), msgspec.structs.replace(LIMITS, max_target_step=0.3))
+    limits = msgspec.structs.replace(LIMITS, max_target_step=0.3)
+    envelope = Envelope(robot(), limits, SIGNALS)
     s = calm()
     s.target[0] = s.previous[0] = 0.0
     step = np.float32(0.3)

@@ -8,7 +8,7 @@ import pytest
 from robot_ppo.sim import sensors
 from robot_ppo.sim.sensors import SensorMap
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
+from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_export.errors import InputError
 
 
@@ -43,7 +43,7 @@ def test_signals_are_the_simulations_own_quantities(sensor_map, moving):
     assert np.allclose(state.base_ang_vel, moving.qvel[3:6], atol=1e-6)
     assert np.allclose(state.joint_torque, moving.qfrc_actuator[6:], atol=1e-5)
     assert not state.foot_force.any()  # in the air
-    for name in SIGNAL_NAMES:
+    for name in BASIC:
         assert getattr(state, name).dtype == np.float32, name
 
 
@@ -66,7 +66,7 @@ def test_a_batch_reads_as_each_of_its_rows(sensor_map, moving):
     together = sensor_map.read(rows)
     for i, row in enumerate(rows):
         alone = sensor_map.read(row)
-        for name in SIGNAL_NAMES:
+        for name in BASIC:
             assert np.array_equal(getattr(together, name)[i], getattr(alone, name)), name
 
 
@@ -108,7 +108,7 @@ def test_noise_is_uniform_within_its_half_width_and_stays_float32():
         assert value.mean() == pytest.approx(0, abs=0.05 * width)
         assert value.std() == pytest.approx(width / np.sqrt(3), rel=0.05)
         assert len(np.unique(value)) > 0.99 * value.size
-    for name in set(SIGNAL_NAMES) - set(noise) - {"base_quat"}:
+    for name in set(BASIC) - set(noise) - {"base_quat"}:
         assert not getattr(state, name).any(), name
 
 
@@ -126,10 +126,10 @@ def test_noise_on_the_orientation_is_a_small_rotation():
 def test_without_noise_nothing_changes():
     state, same = still(), still()
     sensors.add_noise(state, {}, np.random.default_rng(0))
-    assert all(np.array_equal(getattr(state, n), getattr(same, n)) for n in SIGNAL_NAMES)
+    assert all(np.array_equal(getattr(state, n), getattr(same, n)) for n in BASIC)
 
 
 def test_noise_on_an_unknown_signal_is_said_with_those_that_exist():
     with pytest.raises(InputError, match="unknown signal 'base_lin_vel'"):
         sensors.check_noise({"base_lin_vel": 0.1})
-    sensors.check_noise(dict.fromkeys(SIGNAL_NAMES, 0.1))
+    sensors.check_noise(dict.fromkeys(BASIC, 0.1))

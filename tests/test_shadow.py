@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from node_helpers import PERIOD, policy, rig, robot
+from node_helpers import PERIOD, contract, policy, rig, robot
 from process_helpers import Robot, finish, policy_file, start
 from test_node_cli import call
 
@@ -13,11 +13,12 @@ from robot_ppo_node.app.shadow import ReadOnly, Score, Shadow
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.fake import FakeDriver
 
 COMMAND = (0.3, 0.0, 0.1)
 NAMES = robot().joint_names
+SIGNALS = held_signals(contract())
 
 
 class Tape(FakeDriver):
@@ -29,7 +30,7 @@ class Tape(FakeDriver):
         self.wrote = 0
 
     def read(self):
-        measured = Measured(12, 4)
+        measured = Measured(SIGNALS)
         measured.flat[:] = self.rows[min(self.at, len(self.rows) - 1)]
         self.at += 1
         return Sample(measured.state, self.at, self.clock.now())

@@ -21,7 +21,7 @@ from robot_ppo.sim.simulated_robot import (
     LockstepDriver,
     SimulatedRobot,
 )
-from robot_ppo_export.contract.state import SIGNAL_NAMES, zeros
+from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control.states import State
@@ -48,7 +48,7 @@ def robot(shared):
 
 
 def flat(state):
-    return np.concatenate([getattr(state, name) for name in SIGNAL_NAMES])
+    return np.concatenate([getattr(state, name) for name in BASIC])
 
 
 def stand(robot):
@@ -235,7 +235,7 @@ class Still:
 
 
 class TestLockstepDriver(DriverContract):
-    def make(self, joints, signals=frozenset(SIGNAL_NAMES)):
+    def make(self, joints, signals=frozenset(BASIC)):
         robot = Still(joints)
         driver = LockstepDriver(robot)
         driver.signals, driver.offer = signals, Offer()
@@ -303,7 +303,7 @@ def served():
 def test_the_server_answers_hello_streams_states_and_damps_in_silence(served, spec):
     _, node = served
     assert node.hello.joints == spec.joint_names
-    assert set(node.hello.signals) == set(SIGNAL_NAMES)
+    assert set(node.hello.signals) == set(BASIC)
 
     def standing():
         n = len(spec.joints)

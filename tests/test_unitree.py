@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
-from node_helpers import ROOT, robot
+from node_helpers import ROOT, contract, robot
 from process_helpers import environment
 
 pytest.importorskip("cyclonedds")
@@ -20,7 +20,7 @@ import msgspec
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers import create
-from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand
+from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand, held_signals
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
@@ -33,6 +33,7 @@ from robot_ppo_node.safety import guards
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
 
 GO2 = robot()
+SIGNALS = held_signals(contract())
 E_STOP = Remote(frozenset({"L2", "B"}), 0, 0, 0, 0)
 
 
@@ -171,10 +172,10 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
     if body is QUADRUPED:
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
-        s = blank(len(GO2.joints), len(GO2.feet), 1)
+        s = blank(len(GO2.joints), SIGNALS, 1)
         s.voltage = health.voltage
-        assert guards.voltage(Bounds(GO2, limits), s).outcome is Outcome.DAMP
-        assert guards.voltage(Bounds(GO2, GO2.safety), s).outcome is Outcome.PASS
+        assert guards.voltage(Bounds(GO2, limits, SIGNALS), s).outcome is Outcome.DAMP
+        assert guards.voltage(Bounds(GO2, GO2.safety, SIGNALS), s).outcome is Outcome.PASS
 
 
 def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):
@@ -342,7 +343,7 @@ def test_who_lives_is_refused_at_once_and_named(make, stranger):
 
 DYING = """
 import sys, time
-from robot_ppo_node.drivers import dds
+from robot_ppo_node.drivers.dds import participant as dds
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 whole = dds.configuration
 dds.configuration = lambda *a: whole(*a).replace("</Discovery>", LEASE + "</Discovery>")

@@ -5,13 +5,14 @@ own CPU before it arms. A trace is one continuous run of ticks, so that historie
 """
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.contract.terms import Inputs
 from robot_ppo_export.errors import RefusedError
 
@@ -23,7 +24,7 @@ class GoldenTraces:
     """`T` ticks of one robot, float32, from a reset on."""
 
     inputs: dict[str, np.ndarray]
-    """Signals, `command`, `last_action` (T, ...) and `phase` (T,)."""
+    """The signals that the policy reads, `command`, `last_action` (T, ...) and `phase` (T,)."""
     observation: np.ndarray
     """(T, size)"""
     action: np.ndarray
@@ -35,7 +36,7 @@ class GoldenTraces:
         """Return the recorded inputs of tick `t`."""
         # [t, ...] keeps `phase` an array; a scalar has no array namespace in numpy 2.0.
         row = {name: values[t, ...] for name, values in self.inputs.items()}
-        state = RobotState(*(row[name] for name in SIGNAL_NAMES))
+        state = RobotState(**{name: row[name] for name in row if name in SIGNALS})
         return Inputs(state, row["command"], row["last_action"], row["phase"], default_pose)
 
     def __len__(self) -> int:
@@ -43,12 +44,12 @@ class GoldenTraces:
         return len(self.action)
 
 
-def record(inputs: list[Inputs]) -> dict[str, np.ndarray]:
-    """Return consecutive inputs as one dict of arrays (T, ...)."""
+def record(inputs: list[Inputs], signals: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return consecutive inputs as one dict of arrays (T, ...), of the state only `signals`."""
     rows: dict[str, list[np.ndarray]] = {}
     for item in inputs:
-        for name in SIGNAL_NAMES:
-            rows.setdefault(name, []).append(getattr(item.state, name))
+        for name in signals:
+            rows.setdefault(name, []).append(item.state[name])
         for name in ("command", "last_action", "phase"):
             rows.setdefault(name, []).append(getattr(item, name))
     return {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
@@ -82,9 +83,6 @@ def from_json(text: str) -> GoldenTraces:
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise RefusedError(f"the golden traces are malformed: {error}") from None
-    missing = {*SIGNAL_NAMES, "command", "last_action", "phase"} - set(inputs)
-    if missing:
-        raise RefusedError(f"the golden traces lack {', '.join(sorted(missing))}")
     lengths = {a.shape[:1] for a in arrays.values()}
     if len(lengths) != 1 or lengths.pop() < (MIN_TICKS,):
         raise RefusedError(f"the golden traces must be {MIN_TICKS} ticks or more, all of a length")

@@ -16,7 +16,7 @@ from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Observer
-from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.state import SIGNALS, RobotState, width
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import RefusedError
 
@@ -166,8 +166,13 @@ class Policy:
         self._check_golden_shapes(joints)
 
     def _check_golden_shapes(self, joints: int) -> None:
-        sizes = {"joints": joints, "feet": len(self.contract.robot.feet)}
-        shapes = {name: (sizes.get(s.size) or int(s.size),) for name, s in SIGNALS.items()}
+        feet, inputs = len(self.contract.robot.feet), self.golden.inputs
+        read = self.layout.signals
+        lacking = sorted({*read, "command", "last_action", "phase"} - inputs.keys())
+        if lacking:
+            raise RefusedError(f"{self.path}: the golden traces lack {', '.join(lacking)}")
+        signals = [name for name in SIGNALS if name in inputs or name in read]
+        shapes = {name: (width(name, joints, feet),) for name in signals}
         shapes |= {"command": (3,), "last_action": (joints,), "phase": ()}
         shapes |= {"observation": (self.layout.size,), "action": (joints,), "target": (joints,)}
         for name, shape in shapes.items():

@@ -13,7 +13,7 @@ they take effect at the next tick.
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ from robot_ppo_node.control.inputs import Senses
 from robot_ppo_node.control.requests import NOTHING
 from robot_ppo_node.control.state_machine import Machine
 from robot_ppo_node.control.states import RUNNING, State
-from robot_ppo_node.drivers.base import Driver, DriverFault, MotorCommand, Skims
+from robot_ppo_node.drivers.base import Driver, DriverFault, MotorCommand, Skims, held_signals
 from robot_ppo_node.host.realtime import quiet_gc
 from robot_ppo_node.log import recorder as record
 from robot_ppo_node.log.recorder import Recorder
@@ -57,6 +57,7 @@ class Node:
         arm: bool = False,
         wiggle: bool = False,
         limits: Limits | None = None,
+        signals: Mapping[str, int] | None = None,
         on_event: Callable[[float, str], None] | None = None,
     ) -> None:
         """Be PASSIVE; nothing is opened and nothing is sent before `prepare` and `tick`.
@@ -72,6 +73,8 @@ class Node:
             arm: whether it may, and the policy may start as soon as it stands.
             wiggle: whether to try every joint before standing up; see wiggle.py.
             limits: of the envelope, by default those of the policy file; see limits.py.
+            signals: what is held of a measurement and the width of each, by default what policy,
+                guards and checks read; a replay holds what its log does.
             on_event: called with (time [s], text) at every transition; must not block.
         """
         robot = policy.contract.robot
@@ -79,7 +82,8 @@ class Node:
         self.on_event = on_event
         self.period = policy.contract.control_period
         self.limits = limits or robot.safety
-        self.situation = s = blank(len(robot.joints), len(robot.feet), policy.layout.size)
+        held = signals or held_signals(policy.contract)
+        self.situation = s = blank(len(robot.joints), held, policy.layout.size)
         self.senses = Senses(policy.contract, driver, commands, s)
         watch = Watch(policy.contract, ticks=round(SECONDS / self.period))
         self.machine = Machine(policy, s, self.limits, watch, self._tell)
@@ -165,6 +169,7 @@ class Node:
         self.driver.open(contract.robot.joint_names, contract.robot.feet)
         self.compared = negotiate(contract, self.driver, self.output.rate)
         self.machine.watch.signals = self.driver.signals
+        self.situation.measured.expect(self.driver.signals)
         self._warm_up()
         self.prepared = True
 

@@ -17,7 +17,7 @@ from robot_ppo.faults.world import World
 from robot_ppo_node.commands import COMMAND_TIMEOUT
 from robot_ppo_node.control.inputs import SAG
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Sample
+from robot_ppo_node.drivers.base import Measured, Sample
 from robot_ppo_node.safety import self_test
 from robot_ppo_node.safety.tick_state import blank
 
@@ -48,7 +48,7 @@ def _measured(guard: str) -> Callable[[World], None]:
 
         def change(sample: Sample) -> Sample:
             state = sample.state
-            s = blank(len(state.joint_pos), len(state.foot_force), 0)
+            s = blank(len(state.joint_pos), world.node.situation.measured.widths, 0)
             s.measured.update(state)
             self_test.INJECTIONS[guard](bounds, s)
             world.driver.others = ("somebody else",) * s.others
@@ -71,7 +71,7 @@ def _stale(world: World) -> float:
 
 def _frozen(world: World) -> float:
     s = world.node.situation
-    last = blank(len(s.target), len(s.measured.state.foot_force), 0).measured
+    last = Measured(s.measured.widths)
     last.update(s.measured.state)
     world.driver.change = lambda sample: replace(sample, state=last.state)
     return (world.limits.frozen_ticks - 1) * world.period

@@ -40,6 +40,11 @@ class Log:
         times = self.rows["time"]
         return times - times[0] if len(times) else times
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that were measured, in the order of the log."""
+        return tuple(dict.fromkeys(place.partition("[")[0] for place in self.meta["measured"]))
+
     def measured(self, signal: str) -> np.ndarray:
         """Return what was measured of one signal, (T, k); (T, 0) if the log has none of it."""
         names = [name.partition("[")[0] for name in self.meta["measured"]]

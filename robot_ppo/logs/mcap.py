@@ -9,6 +9,7 @@ Foxglove knows (`foxglove.FrameTransform`, `foxglove.Log`), so its 3D and log pa
     /node      state, tick time, lateness, missed deadlines, guards that fired, entries outside
     /tf        the body's orientation in the world
     /events    what the node said
+    /signals/  one topic for each other signal that the log holds, as "values"
 """
 
 import io
@@ -25,7 +26,8 @@ from robot_ppo_export.files import write_atomically
 
 SCHEMAS = {"/tf": "foxglove.FrameTransform", "/events": "foxglove.Log"}
 """Topic -> a schema that Foxglove knows; the others are called after their topic."""
-SIGNALS = ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
+SHOWN = ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
+"""Signals that are parts of /joints, /imu and /tf."""
 INFO, ERROR = 2, 4
 """Levels of `foxglove.Log`."""
 
@@ -60,7 +62,7 @@ def write(log: Log, path: Path) -> None:
 
 def _messages(log: Log) -> Iterator[Message]:
     columns = {name: values.tolist() for name, values in log.rows.items() if name != "source"}
-    signals = {name: log.measured(name).tolist() for name in SIGNALS}
+    signals = {name: log.measured(name).tolist() for name in log.signals}
     sources = [source.decode("ascii", "replace") for source in log.rows["source"]]
     for t in range(len(log)):
         row = {name: values[t] for name, values in columns.items()}
@@ -71,6 +73,9 @@ def _messages(log: Log) -> Iterator[Message]:
         yield "/joints", time, _joints(log.meta["joints"], row, seen)
         yield "/imu", time, _imu(seen)
         yield "/tf", time, _transform(log, time, seen)
+        for name in log.signals:
+            if name not in SHOWN:
+                yield f"/signals/{name}", time, {"values": seen[name]}
         yield "/command", time, _command(row, sources[t])
         yield "/node", time, _node(log, row)
     for time, text in log.meta["events"]:
@@ -144,6 +149,8 @@ def _schema(content: Any) -> dict[str, Any]:
     if isinstance(content, dict):
         parts = {name: _schema(value) for name, value in content.items()}
         return {"type": "object", "properties": parts}
+    if isinstance(content, list):
+        return {"type": "array", "items": {"type": "number"}}
     if isinstance(content, str):
         return {"type": "string"}
     return {"type": "integer" if isinstance(content, int) else "number"}

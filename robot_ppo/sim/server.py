@@ -19,7 +19,7 @@ from robot_ppo.robot_model.variants import EVAL_TIMESTEP
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import BASIC, RobotState
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers.capabilities import of_robot as offer_of
@@ -84,7 +84,7 @@ def hello_of(spec: RobotSpec) -> Hello:
     offer = msgspec.structs.replace(
         offer_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
     )
-    return Hello(spec.name, spec.joint_names, SIGNAL_NAMES, spec.feet, offer)
+    return Hello(spec.name, spec.joint_names, BASIC, spec.feet, offer)
 
 
 def _udp(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:

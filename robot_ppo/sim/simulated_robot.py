@@ -28,11 +28,11 @@ from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import SIGNAL_NAMES, RobotState
+from robot_ppo_export.contract.state import BASIC, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.drivers import capabilities
-from robot_ppo_node.drivers.base import JointMap, MotorCommand, Sample
+from robot_ppo_node.drivers.base import JointMap, MotorCommand, Sample, StateMap
 
 
 class LeftPhysicsError(RefusedError):
@@ -194,16 +194,14 @@ class LockstepDriver:
         self.robot = robot
         self.joint_names = robot.spec.joint_names
         self.feet = robot.spec.feet
-        self.signals = frozenset(SIGNAL_NAMES)
+        self.signals = frozenset(BASIC)
         self.offer = capabilities.of_robot(robot.spec)
         self._sequence = -1
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Map to the contract's joints and feet by name; `RefusedError` where they differ."""
         self._map = JointMap(joints, self.joint_names, self.name)
-        same = set(feet) == set(self.feet)
-        self._feet = np.array([self.feet.index(name) for name in feet] if same else [], int)
-        self._no_feet = None if same else np.zeros(len(feet), np.float32)
+        self._states = StateMap(self._map, feet, self.feet, self.signals)
 
     def read(self) -> Sample | None:
         """Return the present measurement, or None when no time has passed since the last call."""
@@ -211,11 +209,7 @@ class LockstepDriver:
         if robot.steps == self._sequence:
             return None
         self._sequence = robot.steps
-        state = robot.state()
-        for name in ("joint_pos", "joint_vel", "joint_torque"):
-            setattr(state, name, self._map.from_robot(getattr(state, name)))
-        force = state.foot_force[self._feet] if self._no_feet is None else self._no_feet
-        state.foot_force = force
+        state = self._states.from_robot(robot.state())
         return Sample(state, robot.steps, robot.time)
 
     def write(self, command: MotorCommand) -> None:

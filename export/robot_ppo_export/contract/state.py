@@ -1,14 +1,29 @@
-"""`RobotState`: everything that a robot can measure, and nothing that it cannot.
+"""`RobotState`: what a robot measures, and nothing that it cannot measure.
 
-There is no base linear velocity and no base height here, because no sensor of a legged robot
-measures them; a policy that reads only this structure can run on hardware.
+`SIGNALS` is the only list of what can be measured. A state maps signal -> array and holds those
+that were asked for. There is no base linear velocity and no base height, because no sensor of a
+legged robot measures them; a policy that reads only this structure can run on hardware.
+
+    state = RobotState(joint_pos=q, base_quat=quat)
+    state.joint_pos                   # (..., joints) [rad]
+    state.foot_force                  # MissingSignalError: the state holds joint_pos, base_quat
+
+    SIGNALS["battery"] = Signal("1", "V", "none", "battery monitor", optional=True)
+
+Whoever adds a signal adds one optional entry. Policy files, logs and drivers that do not use it
+stay as they are.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from robot_ppo_export.contract.frames import Array
+
+ANY = "any"
+"""Size of a signal whose width each policy file states."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +31,16 @@ class Signal:
     """The meaning of one measured signal."""
 
     size: str
-    """Last axis: a number, or "joints" or "feet"."""
+    """Last axis: a number, "joints", "feet", or `ANY`."""
     unit: str
     frame: str
     source: str
     """What measures it."""
+    optional: bool = False
+    """It is measured, sent and recorded only where a policy reads it."""
 
 
-SIGNALS = {
+SIGNALS: dict[str, Signal] = {
     "joint_pos": Signal("joints", "rad", "joint", "joint encoders"),
     "joint_vel": Signal("joints", "rad/s", "joint", "joint encoders"),
     "joint_torque": Signal("joints", "N m", "joint", "motor current"),
@@ -32,47 +49,91 @@ SIGNALS = {
     "base_lin_acc": Signal("3", "m/s^2", "body", "IMU accelerometer (specific force, +g at rest)"),
     "foot_force": Signal("feet", "N", "foot", "foot force sensors"),
 }
-"""Every signal that a state may hold; a driver says which of them it offers."""
+"""Every signal that a state may hold; a driver says which of them its robot measures."""
+
+BASIC = tuple(name for name, signal in SIGNALS.items() if not signal.optional)
+"""The signals that files of format 2 and UDP frames hold, in their order. It never changes."""
+
+NO_WIDTHS: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(slots=True)
-class RobotState:
-    """One robot's measurements, or those of n simulations over a leading axis; float32.
+class MissingSignalError(AttributeError):
+    """A signal was read from a state that does not hold it."""
 
-    A signal that a driver does not offer is all zeros, and no policy that needs it will start.
+
+class RobotState(Mapping[str, Array]):
+    """Measurements of one robot, or of n simulations over a leading axis; float32.
+
+    The attributes are the signals. They may be replaced and changed in place.
     """
 
-    joint_pos: Array
-    """(..., joints) [rad]"""
-    joint_vel: Array
-    """(..., joints) [rad/s]"""
-    joint_torque: Array
-    """(..., joints) [N m]"""
-    base_quat: Array
-    """(..., 4) wxyz, body to world"""
-    base_ang_vel: Array
-    """(..., 3) [rad/s], body frame"""
-    base_lin_acc: Array
-    """(..., 3) [m/s^2], body frame"""
-    foot_force: Array
-    """(..., feet) [N]"""
+    def __init__(self, **signals: Array) -> None:
+        """Hold `signals`, each (..., width); a name that is not in `SIGNALS` is a ValueError."""
+        if not signals.keys() <= SIGNALS.keys():
+            unknown = sorted(signals.keys() - SIGNALS.keys())
+            raise ValueError(f"no signal is called {', '.join(unknown)}: add it to SIGNALS")
+        vars(self).update(signals)
 
-    def __getitem__(self, index: Array) -> "RobotState":
-        """Return the robots that `index` selects along the leading axis."""
-        return RobotState(*(getattr(self, name)[index] for name in SIGNAL_NAMES))
-
-
-SIGNAL_NAMES = tuple(f.name for f in fields(RobotState))
-
-
-def zeros(batch: tuple[int, ...], joints: int, feet: int) -> RobotState:
-    """Return a state of zeros with the identity orientation, for `batch` leading axes."""
-    sizes = {"joints": joints, "feet": feet}
-    state = RobotState(
-        *(
-            np.zeros((*batch, sizes.get(s.size) or int(s.size)), np.float32)
-            for s in SIGNALS.values()
+    def __getattr__(self, name: str) -> Array:
+        """Raise `MissingSignalError`; a signal that is held never gets here."""
+        held = ", ".join(self.__dict__) or "nothing"
+        raise MissingSignalError(
+            f"the state does not hold {name!r}, it holds {held}: a driver or a simulation must "
+            "measure what is read"
         )
-    )
-    state.base_quat[..., 0] = 1
+
+    def __setattr__(self, name: str, values: Array) -> None:
+        """Hold `values` as the signal `name`; a name that is not in `SIGNALS` is a ValueError."""
+        if name not in SIGNALS:
+            raise ValueError(f"no signal is called {name}: add it to SIGNALS")
+        self.__dict__[name] = values
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the signal `name`."""
+        return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the signal `name` is held."""
+        return name in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the signals that are held."""
+        return iter(self.__dict__)
+
+    def __len__(self) -> int:
+        """Return the number of signals that are held."""
+        return len(self.__dict__)
+
+    def rows(self, index: Array) -> "RobotState":
+        """Return the robots that `index` selects along the leading axis."""
+        return RobotState(**{name: values[index] for name, values in self.__dict__.items()})
+
+
+def width(name: str, joints: int, feet: int, stated: Mapping[str, int] = NO_WIDTHS) -> int:
+    """Return the last axis of the signal `name` on a robot with so many joints and feet.
+
+    `stated` are the widths of signals of size `ANY`; a KeyError where it lacks one.
+    """
+    size = SIGNALS[name].size
+    if size == ANY:
+        return stated[name]
+    return {"joints": joints, "feet": feet}.get(size) or int(size)
+
+
+def zeros(
+    batch: tuple[int, ...], joints: int, feet: int, names: Iterable[str] = BASIC
+) -> RobotState:
+    """Return the signals `names` as zeros with the identity orientation, for leading axes `batch`.
+
+    Signals of size `ANY` have no width of their own and cannot be among them.
+    """
+    widths = {name: width(name, joints, feet) for name in names}
+    return blank(widths, batch)
+
+
+def blank(widths: Mapping[str, int], batch: tuple[int, ...] = ()) -> RobotState:
+    """Return signals of these widths as zeros with the identity orientation."""
+    state = RobotState(**{name: np.zeros((*batch, n), np.float32) for name, n in widths.items()})
+    if "base_quat" in state:
+        state.base_quat[..., 0] = 1
     return state

@@ -32,10 +32,10 @@ class Inputs:
     default_pose: Array
     """(joints,) [rad]"""
 
-    def __getitem__(self, index: Array) -> "Inputs":
+    def rows(self, index: Array) -> "Inputs":
         """Return the robots that `index` selects along the leading axis."""
         return Inputs(
-            self.state[index],
+            self.state.rows(index),
             self.command[index],
             self.last_action[index],
             self.phase[index],

@@ -22,7 +22,7 @@ from robot_ppo_export.policy import Policy
 from robot_ppo_node.app.report import table
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.base import Driver, Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.safety.monitor import Monitor
 from robot_ppo_node.startup.compatibility import negotiate
@@ -85,13 +85,12 @@ class Shadow:
     def __init__(
         self, policy: Policy, driver: ReadOnly, clock: Clock, commands: CommandSource
     ) -> None:
-        robot = policy.contract.robot
         self.policy, self.driver, self.clock, self.commands = policy, driver, clock, commands
         self.period = policy.contract.control_period
         self.monitor = Monitor(policy.contract)
-        self.measured = Measured(len(robot.joints), len(robot.feet))
+        self.measured = Measured(held_signals(policy.contract))
         ticks = math.ceil(LONGEST / self.period)
-        self._targets = np.zeros((ticks, len(robot.joints)), np.float32)
+        self._targets = np.zeros((ticks, len(policy.contract.robot.joints)), np.float32)
         self._positions = np.zeros_like(self._targets)
         self._bounds = policy.contract.commands.bounds().tolist()
         self.ticks = self.fresh = self.missed = 0
@@ -103,6 +102,7 @@ class Shadow:
         robot = self.policy.contract.robot
         self.driver.open(robot.joint_names, robot.feet)
         self.compared = negotiate(self.policy.contract, self.driver)
+        self.measured.expect(self.driver.signals)
         self.policy.reset()
 
     def stop(self) -> None:

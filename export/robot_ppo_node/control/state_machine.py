@@ -49,7 +49,8 @@ class Machine:
         on_event: Callable[[float, str], None] | None,
     ) -> None:
         self.policy, self.situation, self.watch = policy, situation, watch
-        self.envelope = Envelope(policy.contract.robot, limits)
+        signals = situation.measured.widths
+        self.envelope = Envelope(policy.contract.robot, limits, signals)
         self.motion = Motion(policy)
         self.monitor = Monitor(policy.contract)
         self.on_event = on_event

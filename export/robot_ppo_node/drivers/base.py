@@ -12,22 +12,23 @@ contract's joints: a driver maps by name, with `JointMap`.
     driver.close()                               # damping is the last thing that it sends
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.contract.state import SIGNALS, RobotState, blank, width
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.safety.watchdog import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""
+WATCHED_SIGNALS = ("joint_torque", "base_lin_acc")
+"""Signals that guards and checks look at where the robot measures them, and that logs keep."""
 
 
 class Health:
@@ -127,7 +128,7 @@ class Sample:
     """One measurement of the whole robot."""
 
     state: RobotState
-    """Vectors in the contract's joint order; a signal that is not offered is all zeros."""
+    """The signals that the driver offers, vectors in the contract's order of joints and feet."""
     sequence: int
     """Grows with every new measurement."""
     time: float
@@ -227,9 +228,6 @@ class HandsOver(Protocol):
         ...
 
 
-_signals_of = attrgetter(*SIGNAL_NAMES)
-
-
 class JointMap:
     """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
 
@@ -243,6 +241,11 @@ class JointMap:
         self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
         self._same = contract == robot
 
+    @property
+    def robot_places(self) -> np.ndarray | None:
+        """Place of each of the contract's joints in a robot's vector; None where they agree."""
+        return None if self._same else self._from_robot
+
     def from_robot(self, values: np.ndarray) -> np.ndarray:
         """Return (joints,) in the contract's order of (joints,) in the robot's."""
         return values if self._same else values[self._from_robot]
@@ -252,19 +255,54 @@ class JointMap:
         return values if self._same else values[self._to_robot]
 
 
-class Measured:
-    """A robot's state as one float32 vector `flat`, seen through the `RobotState` `state`."""
+class StateMap:
+    """States in a robot's order of joints and feet -> the same in the contract's order."""
 
-    def __init__(self, joints: int, feet: int) -> None:
-        sizes = {"joints": joints, "feet": feet}
-        widths = [sizes[s.size] if s.size in sizes else int(s.size) for s in SIGNALS.values()]
-        self.flat = np.zeros(sum(widths), np.float32)
-        self.state = RobotState(*np.split(self.flat, np.cumsum(widths)[:-1]))
-        self.state.base_quat[0] = 1
-        self.places = tuple(
-            f"{name}[{i}]" for name, n in zip(SIGNAL_NAMES, widths, strict=True) for i in range(n)
+    def __init__(
+        self,
+        joints: JointMap,
+        feet: tuple[str, ...],
+        robot_feet: tuple[str, ...],
+        signals: Iterable[str],
+    ) -> None:
+        """Map `signals`. Those of the feet are left out where the robot's feet have other names."""
+        same = set(feet) == set(robot_feet)
+        places = np.array([robot_feet.index(name) for name in feet] if same else [], np.intp)
+        index = {"joints": joints.robot_places, "feet": None if feet == robot_feet else places}
+        self._index = tuple(
+            (name, index.get(SIGNALS[name].size))
+            for name in SIGNALS
+            if name in signals and (same or SIGNALS[name].size != "feet")
         )
+
+    def from_robot(self, state: RobotState) -> RobotState:
+        """Return the signals of `state` that are mapped; nothing is copied that is in order."""
+        values = vars(state)
+        return RobotState(
+            **{
+                name: values[name] if index is None else values[name][index]
+                for name, index in self._index
+            }
+        )
+
+
+class Measured:
+    """Signals of one robot as one float32 vector `flat`, seen through the `RobotState` `state`."""
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
+        """Hold signals of these widths: zeros, and the identity orientation."""
+        self.widths = dict(widths)
+        self.flat = np.concatenate(list(blank(widths).values()))
+        ends = np.cumsum(list(widths.values()))
+        self._parts = np.split(self.flat, ends[:-1])
+        self.state = RobotState(**dict(zip(widths, self._parts, strict=True)))
+        self.places = tuple(f"{name}[{i}]" for name, n in widths.items() for i in range(n))
         """What each number of `flat` is."""
+        self._updated = tuple(enumerate(widths))
+
+    def expect(self, offered: Collection[str]) -> None:
+        """Let the signals that are not `offered` stay as they are; `update` needs all others."""
+        self._updated = tuple((i, name) for i, name in enumerate(self.state) if name in offered)
 
     def span(self, first: str, last: str) -> slice:
         """Return where the signals from `first` to `last` are in `flat`."""
@@ -272,8 +310,16 @@ class Measured:
         return slice(places.index(first), len(places) - places[::-1].index(last))
 
     def update(self, state: RobotState) -> None:
-        """Copy `state` in; a size that differs is a ValueError."""
-        np.concatenate(_signals_of(state), out=self.flat)
+        """Copy `state` in.
+
+        Raises:
+            MissingSignalError: it lacks a signal that is expected.
+            ValueError: a size differs.
+        """
+        parts = self._parts.copy()
+        for i, name in self._updated:
+            parts[i] = getattr(state, name)
+        np.concatenate(parts, out=self.flat)
 
 
 def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str) -> None:
@@ -293,3 +339,13 @@ def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str)
 def needed_signals(contract: Contract) -> tuple[str, ...]:
     """Return the signals that the observation or the safety envelope read, sorted."""
     return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))
+
+
+def held_signals(contract: Contract) -> dict[str, int]:
+    """Return the signals that the node holds, and their widths, in the order of `SIGNALS`.
+
+    They are those that the observation, the guards and the checks read.
+    """
+    names = {*needed_signals(contract), *WATCHED_SIGNALS}
+    joints, feet = len(contract.robot.joints), len(contract.robot.feet)
+    return {name: width(name, joints, feet) for name in SIGNALS if name in names}

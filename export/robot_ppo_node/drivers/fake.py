@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNALS, RobotState, zeros
+from robot_ppo_export.contract.state import BASIC, RobotState, zeros
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, Health, JointMap, MotorCommand, Sample
+from robot_ppo_node.drivers.base import DAMPING, Health, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING, Offer
 
 FOLLOW = 0.5
@@ -32,7 +32,7 @@ class FakeDriver:
         self,
         clock: Clock,
         joint_names: tuple[str, ...] | None = None,
-        signals: frozenset[str] = frozenset(SIGNALS),
+        signals: frozenset[str] = frozenset(BASIC),
         pose: np.ndarray | None = None,
         mutate: Mutation | None = None,
         offer: Offer = NOTHING,
@@ -71,6 +71,7 @@ class FakeDriver:
         self.joint_names = self.joint_names or joints
         self.feet = self.feet or feet
         self.map = JointMap(joints, self.joint_names, self.name)
+        self._states = StateMap(self.map, feet, self.feet, self.signals)
         self.state = zeros((), len(joints), len(feet))
         if self.pose is not None:
             self.state.joint_pos[:] = self.pose
@@ -85,16 +86,7 @@ class FakeDriver:
             measured = self.mutate(self.reads - 1, self.state)
         if measured is None:
             return None
-        in_order = RobotState(
-            self.map.from_robot(measured.joint_pos),
-            self.map.from_robot(measured.joint_vel),
-            self.map.from_robot(measured.joint_torque),
-            measured.base_quat,
-            measured.base_ang_vel,
-            measured.base_lin_acc,
-            measured.foot_force,
-        )
-        return Sample(in_order, self.reads, self.clock.now(), self.health)
+        return Sample(self._states.from_robot(measured), self.reads, self.clock.now(), self.health)
 
     def write(self, command: MotorCommand) -> None:
         """Keep a copy of the command, in the robot's joint order."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, JointMap, Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING
 
 ROUNDING = 1e-6
@@ -36,7 +36,13 @@ class ReplayDriver:
         self.joint_names: tuple[str, ...] = tuple(meta["joints"])
         self.feet: tuple[str, ...] = ()
         self.offer = NOTHING
-        self.signals = frozenset(SIGNALS)
+        places = [place.partition("[")[0] for place in meta["measured"]]
+        self._columns = {
+            name: np.flatnonzero([place == name for place in places])
+            for name in SIGNALS
+            if name in places
+        }
+        self.signals = frozenset(self._columns)
         self.written: deque[MotorCommand] = deque(maxlen=1000)
         """Copies of the newest commands, in the log's joint order."""
         fresh = np.flatnonzero(np.diff(rows["sequence"], prepend=-1) > 0)
@@ -44,19 +50,20 @@ class ReplayDriver:
             raise InputError("the log holds no measurement that could be played")
         self._measured = rows["measured"][fresh]
         self._due = rows["sample_time"][fresh] - rows["sample_time"][fresh[0]]
-        self._places = tuple(meta["measured"])
         self._next = 0
         self._start = 0.0
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Map by name and begin to play; `RefusedError` where the log's robot is another."""
         self.map = JointMap(joints, self.joint_names, self.name)
-        self._state = Measured(len(joints), len(feet))
-        if self._state.places != self._places:
-            raise RefusedError(
-                f"driver replay: the log measured {len(self._places)} numbers per tick, and the "
-                f"policy's robot has {len(self._state.places)}: they are different robots"
-            )
+        for name, columns in self._columns.items():
+            wanted = {"joints": len(joints), "feet": len(feet)}.get(SIGNALS[name].size)
+            if wanted not in (None, len(columns)):
+                raise RefusedError(
+                    f"driver replay: the log holds {len(columns)} numbers of {name} per tick, and "
+                    f"the policy's robot measures {wanted}: they are different robots"
+                )
+        self._states = StateMap(self.map, feet, feet, self.signals)
         self.feet = feet
         self._next, self._start = 0, self.clock.now()
 
@@ -67,12 +74,9 @@ class ReplayDriver:
         if due <= self._next:
             return None
         self._next = due
-        self._state.flat[:] = self._measured[due - 1]
-        state = self._state.state
-        for name in ("joint_pos", "joint_vel", "joint_torque"):
-            values = getattr(state, name)
-            values[:] = self.map.from_robot(values)
-        return Sample(state, due, now)
+        row = self._measured[due - 1]
+        state = RobotState(**{name: row[columns] for name, columns in self._columns.items()})
+        return Sample(self._states.from_robot(state), due, now)
 
     def write(self, command: MotorCommand) -> None:
         """Keep a copy."""

@@ -11,7 +11,7 @@ to memory and nothing else; a `LogWriter` brings the slots to the disk behind it
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from robot_ppo_export.files import write_atomically
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Health, Measured
+from robot_ppo_node.drivers.base import Health, Measured, held_signals
 from robot_ppo_node.log import log_file
 from robot_ppo_node.log.log_file import COLUMNS, EVENT
 from robot_ppo_node.safety.guards import GUARDS
@@ -117,10 +117,15 @@ def encode(meta: dict[str, Any]) -> bytes:
     return msgspec.json.encode(meta)
 
 
-def for_policy(policy: Policy, seconds: float) -> Recorder:
-    """Return a recorder that holds the last `seconds` of a run of `policy`."""
+def for_policy(
+    policy: Policy, seconds: float, signals: Mapping[str, int] | None = None
+) -> Recorder:
+    """Return a recorder that holds the last `seconds` of a run of `policy`.
+
+    `signals` are what is recorded of a measurement, by default what a node holds.
+    """
     contract = policy.contract
-    measured = Measured(len(contract.robot.joints), len(contract.robot.feet))
+    measured = Measured(signals or held_signals(contract))
     widths = {
         "measured": len(measured.flat),
         "health": len(Health(len(contract.robot.joints)).flat),

@@ -6,6 +6,7 @@ the middle; it is taken up where the histories are full and no fade is under way
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Health, Measured, MotorCommand, Sample
+from robot_ppo_node.drivers.base import Health, Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.sends import Unsent
 from robot_ppo_node.log import recorder as record
@@ -56,13 +57,15 @@ class _Tape:
     """The log as clock, driver and command source of a node; `at` is the row that plays."""
 
     name = "replay"
-    signals = frozenset(SIGNALS)
 
-    def __init__(self, rows: dict[str, np.ndarray], policy: Policy) -> None:
+    def __init__(
+        self, rows: dict[str, np.ndarray], policy: Policy, signals: dict[str, int]
+    ) -> None:
         robot = policy.contract.robot
         self.rows, self.at = rows, 0
         self.joint_names, self.feet, self.offer = robot.joint_names, robot.feet, NOTHING
-        self.measured = Measured(len(robot.joints), len(robot.feet))
+        self.measured = Measured(signals)
+        self.signals = frozenset(signals)
         self.health = Health(len(robot.joints))
 
     def flag(self, bit: int) -> bool:
@@ -130,10 +133,11 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
             f"{policy.sha256}: give the file that ran"
         )
     count = len(rows["time"])
-    again = for_policy(policy, 0)
+    signals = _signals(policy, meta["measured"])
+    again = for_policy(policy, 0, signals)
     if count == 0 or meta["widths"] != again.meta["widths"]:
         raise InputError("the log is empty, or its columns do not have this policy's sizes")
-    tape = _Tape(rows, policy)
+    tape = _Tape(rows, policy, signals)
     node = Node(
         policy,
         tape,
@@ -143,6 +147,7 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         stand=bool(meta.get("stand")),
         arm=bool(meta.get("armed")),
         wiggle=bool(meta.get("wiggle")),
+        signals=signals,
         limits=msgspec.convert(meta.get("limits", {}), Limits),
     )
     node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf  # the log says how long
@@ -154,6 +159,23 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         if mismatch:
             raise RefusedError(f"the log is not reproduced: {mismatch}")
     return count - first
+
+
+def _signals(policy: Policy, places: list[str]) -> dict[str, int]:
+    """Return the signals that a log holds and their widths, or `InputError` where some lack.
+
+    A log of an earlier release may hold more than a node holds now: the guards looked at those too.
+    """
+    widths = Counter(place.partition("[")[0] for place in places)
+    wanted = held_signals(policy.contract)
+    lacking = [name for name, n in wanted.items() if widths[name] != n]
+    unknown = [name for name in widths if name not in SIGNALS]
+    if lacking or unknown:
+        raise InputError(
+            f"the log's measurements are not those of this policy: it lacks [{', '.join(lacking)}] "
+            f"and has [{', '.join(unknown)}], which this release does not know"
+        )
+    return dict(widths)
 
 
 def _play(node: Node, tape: _Tape, t: int) -> None:

@@ -1,6 +1,6 @@
 """The envelope: runs the guards over what is measured and over what is to be sent, and counts.
 
-    envelope = Envelope(robot, limits)
+    envelope = Envelope(robot, limits, held_signals(contract))
     reason = envelope.check_state(situation)      # None, or a sentence
     reason = envelope.check_target(situation)     # situation.target is now inside the envelope
 
@@ -9,6 +9,7 @@ The guards themselves are in guards.py.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,9 +29,9 @@ CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in B
 class Envelope:
     """One robot's limits, and the count of what the guards did."""
 
-    def __init__(self, robot: RobotSpec, limits: Limits | None = None) -> None:
-        """Guard `robot` within `limits`, by default its own."""
-        self.bounds = Bounds(robot, limits or robot.safety)
+    def __init__(self, robot: RobotSpec, limits: Limits, signals: Mapping[str, int]) -> None:
+        """Guard `robot` within `limits`; `signals` are those of the state, with their widths."""
+        self.bounds = Bounds(robot, limits, signals)
         self.joint_names = robot.joint_names
         self._above, self._within = (np.zeros(self.bounds.floor.shape, bool) for _ in range(2))
         shape = self.bounds.target_floor.shape

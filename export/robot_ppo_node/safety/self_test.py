@@ -17,6 +17,7 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.drivers.base import held_signals
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guards import GUARDS, QUATERNION_TOLERANCE, STATE_GUARDS, Guard
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
@@ -84,12 +85,13 @@ def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
 def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, Situation]:
     """Return the envelope, and a robot that stands still in the default pose."""
     robot = policy.contract.robot
-    s = blank(len(robot.joints), len(robot.feet), policy.layout.size)
+    signals = held_signals(policy.contract)
+    s = blank(len(robot.joints), signals, policy.layout.size)
     pose = robot.vector("default").astype(np.float32)
     s.measured.state.joint_pos[:] = s.target[:] = s.previous[:] = pose
     s.kp[:], s.kd[:] = robot.vector("kp"), robot.vector("kd")
     s.age, s.step = 0.0, policy.contract.control_period
-    return Envelope(robot, limits), s
+    return Envelope(robot, limits, signals), s
 
 
 def _clock_jump(bounds: Bounds, s: Situation) -> None:

@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -71,14 +72,20 @@ class Situation:
     """Programs beside this node that command the robot, or play it, where the driver can tell."""
 
 
-def blank(joints: int, feet: int, observation: int) -> Situation:
-    """Return a situation of zeros, with a state that is infinitely old."""
+def blank(joints: int, signals: Mapping[str, int], observation: int) -> Situation:
+    """Return a situation of zeros, with a state that is infinitely old.
+
+    Args:
+        joints: how many.
+        signals: what is measured, and the width of each.
+        observation: size of the observation.
+    """
 
     def zeros() -> np.ndarray:
         return np.zeros(joints, np.float32)
 
     return Situation(
-        measured=Measured(joints, feet),
+        measured=Measured(signals),
         health=Health(joints),
         observation=np.zeros(observation, np.float32),
         action=zeros(),
@@ -92,7 +99,7 @@ def blank(joints: int, feet: int, observation: int) -> Situation:
 class Bounds:
     """One robot's limits, as the arrays that the guards compare with."""
 
-    def __init__(self, robot: RobotSpec, limits: Limits) -> None:
+    def __init__(self, robot: RobotSpec, limits: Limits, signals: Mapping[str, int]) -> None:
         self.limits = limits
         inward = np.array([[1.0], [-1.0]])
         margin, overrun = limits.joint_range_margin * inward, limits.max_joint_overrun * inward
@@ -106,7 +113,7 @@ class Bounds:
         """[N m]"""
         self.velocity = (limits.max_velocity_fraction * velocity).astype(np.float32)
         """[rad/s] of a measured velocity"""
-        floor, ceiling = (Measured(len(robot.joints), len(robot.feet)) for _ in range(2))
+        floor, ceiling = (Measured(signals) for _ in range(2))
         self.first_of_imu: int = floor.span(*IMU).start
         """Place in the flat state."""
         ceiling.flat[:] = np.finfo(np.float32).max

@@ -72,7 +72,6 @@ class Ros2Driver:
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
         c = self.connection
-        self._no_feet = np.zeros(len(feet), np.float32)
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
         try:
             self._joint_reader = self.bus.reader(JOINT_STATES, idl.JointState)
@@ -207,47 +206,47 @@ class Ros2Driver:
             return
         if isinstance(message, JointState) and set(message.names) != set(self.joint_names):
             raise MalformedCdrError("joints")
-        if not set(_measured(message)) >= self.signals & set(SIGNALS_OF[type(message)]):
+        if not set(_measured(message)) >= self.signals & _vectors(message).keys():
             raise MalformedCdrError("signals")
 
     def _in_order(self, state: JointState, imu: Imu) -> RobotState:
-        """Return the state in the contract's order, zeros where nothing is measured."""
+        """Return the offered signals in the contract's order of joints."""
         index = [state.names.index(name) for name in self.joint_names]
-        n = len(index)
 
         def joints(values: np.ndarray) -> np.ndarray:
-            ordered = values[index] if len(values) else np.zeros(n)
-            return self.map.from_robot(ros2_messages.float32(ordered))
+            return self.map.from_robot(ros2_messages.float32(values[index]))
 
-        def vector(values: np.ndarray | None, size: int) -> np.ndarray:
-            return np.zeros(size, np.float32) if values is None else ros2_messages.float32(values)
-
-        return RobotState(
-            joints(state.position),
-            joints(state.velocity),
-            joints(state.effort),
-            vector(imu.quaternion, 4),
-            vector(imu.angular_velocity, 3),
-            vector(imu.linear_acceleration, 3),
-            self._no_feet,
-        )
+        signals = {
+            name: joints(values)
+            for name, values in _vectors(state).items()
+            if name in self.signals and values is not None
+        }
+        signals |= {
+            name: ros2_messages.float32(values)
+            for name, values in _vectors(imu).items()
+            if name in self.signals and values is not None
+        }
+        return RobotState(**signals)
 
 
-SIGNALS_OF = {
-    JointState: ("joint_pos", "joint_vel", "joint_torque"),
-    Imu: ("base_quat", "base_ang_vel", "base_lin_acc"),
-}
+def _vectors(message: JointState | Imu) -> dict[str, np.ndarray | None]:
+    """Return every signal that a message can carry; None where it does not."""
+    if isinstance(message, JointState):
+        return {
+            "joint_pos": message.position if len(message.position) else None,
+            "joint_vel": message.velocity if len(message.velocity) else None,
+            "joint_torque": message.effort if len(message.effort) else None,
+        }
+    return {
+        "base_quat": message.quaternion,
+        "base_ang_vel": message.angular_velocity,
+        "base_lin_acc": message.linear_acceleration,
+    }
 
 
 def _measured(message: JointState | Imu) -> tuple[str, ...]:
     """Return the signals that a message carries."""
-    if isinstance(message, JointState):
-        vectors = (message.position, message.velocity, message.effort)
-        carried = [len(values) > 0 for values in vectors]
-    else:
-        parts = (message.quaternion, message.angular_velocity, message.linear_acceleration)
-        carried = [values is not None for values in parts]
-    return tuple(s for s, has in zip(SIGNALS_OF[type(message)], carried, strict=True) if has)
+    return tuple(name for name, values in _vectors(message).items() if values is not None)
 
 
 def _offered(state: JointState, imu: Imu) -> tuple[str, ...]:

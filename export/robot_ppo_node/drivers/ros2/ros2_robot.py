@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.state import BASIC, RobotState
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
@@ -24,7 +24,7 @@ class Ros2Robot:
         joints: tuple[str, ...],
         domain: int = 0,
         interface: str = "lo",
-        signals: frozenset[str] = frozenset(SIGNALS),
+        signals: frozenset[str] = frozenset(BASIC),
         description: str = "",
     ) -> None:
         """Join the domain.
@@ -75,8 +75,8 @@ class Ros2Robot:
         stamp = messages.Stamp(seconds, int((now - seconds) * 1e9))
         none = np.zeros(0)
         values = {
-            name: np.asarray(getattr(state, name), np.float64) if name in self.signals else None
-            for name in SIGNALS
+            name: np.asarray(state[name], np.float64) if name in self.signals else None
+            for name in BASIC
         }
         vectors = [values[name] for name in ("joint_pos", "joint_vel", "joint_torque")]
         present = [none if v is None else v for v in vectors]

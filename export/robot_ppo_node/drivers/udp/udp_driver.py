@@ -8,10 +8,9 @@ import math
 
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample
+from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.udp import udp_damping
@@ -87,10 +86,7 @@ class UdpDriver:
         self.joint_names, self.feet, self.offer = hello.joints, hello.feet, hello.offer
         self.signals = frozenset(hello.signals)
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
-        same_feet = set(feet) == set(self.feet)
-        self._feet = np.array([self.feet.index(name) for name in feet] if same_feet else [], int)
-        self._no_feet = None if same_feet else np.zeros(len(feet), np.float32)
-        self._absent = tuple(set(SIGNALS) - self.signals)
+        self._states = StateMap(self.map, feet, self.feet, self.signals)
 
     def read(self) -> Sample | None:
         """Return the newest state that has arrived since the last call, or None."""
@@ -101,7 +97,8 @@ class UdpDriver:
             self._look_for_it(self.clock.now())
             return None
         self._heard = self._arrived
-        return Sample(self._in_order(message.state), self.endpoint.sequence, self._arrived)
+        state = self._states.from_robot(message.state)
+        return Sample(state, self.endpoint.sequence, self._arrived)
 
     def skim(self) -> None:
         """Take in and count what has arrived: of ten states per tick, `read` needs one."""
@@ -184,19 +181,3 @@ class UdpDriver:
             f"{where}: start it (`robot-ppo sim go2`), or give --host and --port; a robot of "
             f"another version of the protocol than {VERSION} does not answer either"
         )
-
-    def _in_order(self, state: RobotState) -> RobotState:
-        """Return the state in the contract's order, zeros where the robot measures nothing."""
-        from_robot = self.map.from_robot
-        ordered = RobotState(
-            from_robot(state.joint_pos),
-            from_robot(state.joint_vel),
-            from_robot(state.joint_torque),
-            state.base_quat,
-            state.base_ang_vel,
-            state.base_lin_acc,
-            state.foot_force[self._feet] if self._no_feet is None else self._no_feet,
-        )
-        for name in self._absent:
-            setattr(ordered, name, np.zeros_like(getattr(ordered, name)))
-        return ordered

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNAL_NAMES, SIGNALS, RobotState
+from robot_ppo_export.contract.state import BASIC, SIGNALS, RobotState, width
 from robot_ppo_node.drivers import capabilities as offers
 from robot_ppo_node.drivers.capabilities import NOTHING, Offer
 from robot_ppo_node.drivers.udp.udp_header import (
@@ -131,7 +131,7 @@ def decode_hello(payload: bytes) -> Hello:
 
 def encode_state(time: float, state: RobotState) -> bytes:
     """Return the payload of STATE."""
-    vectors = [np.asarray(getattr(state, name), "<f4") for name in SIGNAL_NAMES]
+    vectors = [np.asarray(state[name], "<f4") for name in BASIC]
     head = _STATE_HEAD.pack(time, len(state.joint_pos), len(state.foot_force), 0)
     return head + np.concatenate(vectors).tobytes()
 
@@ -147,19 +147,9 @@ def decode_state(payload: bytes, joints: int, feet: int) -> StateMessage:
     if (stated_joints, stated_feet) != (joints, feet):
         raise MalformedError("state size")
     flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
-    j = 3 * joints
-    return StateMessage(
-        time,
-        RobotState(
-            flat[:joints],
-            flat[joints : 2 * joints],
-            flat[2 * joints : j],
-            flat[j : j + 4],
-            flat[j + 4 : j + 7],
-            flat[j + 7 : j + 10],
-            flat[j + 10 :],
-        ),
-    )
+    ends = np.cumsum([width(name, joints, feet) for name in BASIC])
+    parts = np.split(flat, ends[:-1])
+    return StateMessage(time, RobotState(**dict(zip(BASIC, parts, strict=True))))
 
 
 def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:

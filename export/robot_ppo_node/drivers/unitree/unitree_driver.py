@@ -95,7 +95,6 @@ class UnitreeDriver:
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Find the robot, alone in command of it, and map by name; `RefusedError` otherwise."""
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({self.body.name})")
-        self._no_feet = np.zeros(len(feet), np.float32)
         self._motors = self.body.places(self.joint_names)
         try:
             self._connect()
@@ -279,11 +278,10 @@ class UnitreeDriver:
         motors, imu = message.motors[self._motors].copy(), message.fields["imu_state"]
         from_robot = self.map.from_robot
         return RobotState(
-            from_robot(motors["q"]),
-            from_robot(motors["dq"]),
-            from_robot(motors["tau_est"]),
-            imu["quaternion"].copy(),
-            imu["gyroscope"].copy(),
-            imu["accelerometer"].copy(),
-            self._no_feet,
+            joint_pos=from_robot(motors["q"]),
+            joint_vel=from_robot(motors["dq"]),
+            joint_torque=from_robot(motors["tau_est"]),
+            base_quat=imu["quaternion"].copy(),
+            base_ang_vel=imu["gyroscope"].copy(),
+            base_lin_acc=imu["accelerometer"].copy(),
         )

@@ -1,0 +1,37 @@
+"""Files of the first edition stay valid: a policy of contract format 2 and a log of version 3."""
+
+import gzip
+
+import pytest
+from node_helpers import ROOT
+
+from robot_ppo_export.policy import TOLERANCE, Policy
+from robot_ppo_node.app import report
+from robot_ppo_node.log import log_file
+from robot_ppo_node.log.replay import replay
+
+GOLDEN = ROOT / "tests" / "golden"
+POLICY = GOLDEN / "go2_walk_format2.onnx"
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return Policy(POLICY)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A walk of 9 s, from lying to lying, as the first edition's node recorded it."""
+    path = tmp_path_factory.mktemp("old") / "walk.rlog"
+    path.write_bytes(gzip.decompress((GOLDEN / "go2_walk_first_edition.rlog.gz").read_bytes()))
+    return log_file.load(path)
+
+
+def test_a_policy_file_of_format_2_passes_its_golden_traces(policy):
+    assert policy.check_golden().value <= TOLERANCE
+    assert "vx [m/s, body]" in report.describe_page(policy)
+
+
+def test_a_log_of_the_first_edition_replays_bit_for_bit(policy, log):
+    rows, meta = log
+    assert replay(policy, rows, meta) == len(rows["time"]) == 450
