@@ -165,6 +165,23 @@ def with_safety(**limits) -> Policy:
     return p
 
 
+@functools.cache
+def _with_start(start: str) -> Policy:
+    p = Policy(policy_file())
+    changes = {} if start in ("lying", "sitting") else {"rest_pose": {}}
+    cycle = robot_spec.LifeCycle(start=start)
+    changed = msgspec.structs.replace(robot(), life_cycle=cycle, **changes)
+    p.contract = msgspec.structs.replace(p.contract, robot=changed)
+    return p
+
+
+def with_start(start: str) -> Policy:
+    """The test policy, for a robot of that life cycle; upright ones have no rest pose."""
+    p = _with_start(start)
+    p.reset()
+    return p
+
+
 def rest_pose() -> np.ndarray:
     return robot().rest().astype(np.float32)
 
@@ -207,7 +224,7 @@ def rig(
     """A prepared node on a fake robot; `node` are further options of `Node`."""
     p = p or policy()
     clock = clock or SteppedClock()
-    driver.setdefault("pose", rest_pose())
+    driver.setdefault("pose", p.contract.robot.rest().astype(np.float32))
     fake = FakeDriver(clock, mutate=mutate, **driver)
     log = recorder.for_policy(p, ring) if ring else None
     commands = commands or FixedCommand((0.3, 0.0, 0.1))

@@ -239,7 +239,7 @@ def test_the_limits_files_that_are_shown_tighten_the_shipped_policy(page, tmp_pa
 
 def said_by_the_node():
     """Every piece of text in the node's own code."""
-    for path in (ROOT / "export" / "robot_ppo_export").rglob("*.py"):
+    for path in (ROOT / "export").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value

@@ -83,6 +83,12 @@ REFUSED = [
     (("joints", 1, "name"), HIP, rf"`joints`: two joints share a name: {HIP}"),
     (("feet",), ["FR", "FL", "FL", "RL"], r"`feet`: two feet share a name: FL"),
     (("rest_pose",), {HIP: 0.0}, r"`rest_pose`: must name every joint once; differs by \['FL_calf"),
+    (
+        ("rest_pose",),
+        {},
+        r"`rest_pose`: is missing, and the robot starts lying: give the joint ang",
+    ),
+    (("life_cycle",), {"start": "flying"}, r"`life_cycle\.start`: Invalid enum value 'flying'"),
     (("rest_pose", "tail"), 0.0, r"`rest_pose`: must name every joint once; differs by \['tail'\]"),
     (("rest_pose", HIP), 2.0, rf"`rest_pose\.{HIP}`: 2\.0 is outside \[-1\.0472, 1\.0472\]"),
     *(
@@ -130,6 +136,22 @@ def test_a_robot_is_refused_with_the_key_and_the_reason(path, value, text):
 def test_the_unchanged_robot_is_not_refused():
     """Negative control for the table above."""
     assert load(robot_with(("joints", 0, "default"), -0.1)) == robot()
+
+
+@pytest.mark.parametrize("start", ["standing", "hanging"])
+def test_a_robot_that_cannot_lie_down_needs_no_rest_pose(start):
+    data = robot_with(("life_cycle",), {"start": start})
+    del data["rest_pose"]
+    loaded = load(data)
+    assert not loaded.life_cycle.has_rest
+    assert loaded.rest().tolist() == loaded.vector("default").tolist()
+
+
+def test_a_rest_pose_that_is_given_is_checked_whatever_the_robot_starts_from():
+    data = robot_with(("life_cycle",), {"start": "hanging"})
+    data["rest_pose"] = {HIP: 0.0}
+    with pytest.raises(InputError, match="must name every joint once"):
+        load(data)
 
 
 def test_a_missing_robot_yaml_says_so(tmp_path):

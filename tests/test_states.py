@@ -2,15 +2,20 @@
 
 import numpy as np
 import pytest
-from node_helpers import ROOT, policy, rest_pose, rig, robot
+from node_helpers import ROOT, policy, rest_pose, rig, robot, with_start
 
+from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control import states
+from robot_ppo_node.control.state_machine import FAIL_AFTER, HOLD_SECONDS, SILENT_AFTER
 from robot_ppo_node.control.states import (
+    ROWS,
     RUNNING,
     SILENT,
+    STARTS,
     TRANSITIONS,
+    UPRIGHT,
     Event,
     State,
     leads_on,
@@ -19,14 +24,16 @@ from robot_ppo_node.control.states import (
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.node import Node
 
+WALKED = [(start, row.old, row.event) for row in ROWS for start in row.starts]
+
 
 def name(value) -> str:
-    return value.name
+    return value if isinstance(value, str) else value.name
 
 
-def in_state(state: State):
+def in_state(state: State, start: str = "lying"):
     """A node that came to `state` by the table alone, with nothing allowed beyond it."""
-    r = rig(arm=False, node={"stand": False, "wiggle": state is State.WIGGLE})
+    r = rig(arm=False, p=with_start(start), node={"stand": False, "wiggle": state is State.WIGGLE})
     if state is State.PASSIVE:
         r.driver.mutate = lambda tick, measured: None
         return r.ticks(1)
@@ -43,10 +50,11 @@ def in_state(state: State):
             else State.STAND
         )
     if state in RUNNING:
-        r.node.arm()
+        r.driver.state.foot_force[:] = 50.0
+        r.ticks(60).node.arm()
     if state is State.HALT:
         r.until(State.POLICY).node.stop("test")
-    elif state is State.SIT:
+    elif state in (State.SIT, State.HOLD):
         r.node.stop("test")
     elif state is State.DAMP:
         r.node.damp("test")
@@ -61,7 +69,10 @@ def cause(r, event: Event) -> None:
         r.driver.mutate = lambda tick, measured: on_its_back(measured)
     elif event in (Event.GO, Event.GO_WIGGLE, Event.ARMED):
         r.node.arm()
-    elif event is Event.STOP:
+    elif event is Event.CARRIED:
+        r.driver.state.foot_force[:] = 50.0
+        r.ticks(60).node.arm()
+    elif event in (Event.STOP, Event.RELEASED):
         r.node.stop("test")
     elif event is Event.EMERGENCY:
         r.node.damp("test")
@@ -73,6 +84,7 @@ def cause(r, event: Event) -> None:
             Event.STOOD,
             Event.HALTED,
             Event.LOWERED,
+            Event.HELD_LONG,
         )  # time alone brings it
 
 
@@ -81,11 +93,12 @@ def on_its_back(measured):
     return measured
 
 
-@pytest.mark.parametrize(("state", "event"), TRANSITIONS, ids=name)
-def test_every_row_of_the_table_is_walked_by_its_cause(state, event):
-    r = in_state(state)
+@pytest.mark.parametrize(("start", "state", "event"), WALKED, ids=name)
+def test_every_row_of_the_table_is_walked_by_its_cause(start, state, event):
+    r = in_state(state, start)
     if event is Event.GO_WIGGLE:
-        r = rig(arm=False, node={"stand": False, "wiggle": True}).until(State.PREFLIGHT)
+        r = rig(arm=False, p=with_start(start), node={"stand": False, "wiggle": True})
+        r.until(State.PREFLIGHT)
     assert r.node.state is state
     cause(r, event)
     seen = [state]
@@ -94,18 +107,21 @@ def test_every_row_of_the_table_is_walked_by_its_cause(state, event):
         if r.node.state is not seen[-1]:
             seen.append(r.node.state)
             break
-    assert seen == [state, TRANSITIONS[state, event]], r.events()
+    assert seen == [state, TRANSITIONS[start][state, event]], r.events()
 
 
-@pytest.mark.parametrize("state", State, ids=name)
-def test_every_other_event_is_refused_by_the_table(state):
-    machine = in_state(state).node.machine
-    for event in (e for e in Event if (state, e) not in TRANSITIONS):
-        assert not leads_on(state, event)
-        text = f"in {state.name} the node knows no event {event.name}"
-        with pytest.raises(RuntimeError, match=text):
-            next_state(state, event)
-        with pytest.raises(RuntimeError, match=text):
+STATES = sorted({(start, old) for start in STARTS for old, _ in TRANSITIONS[start]})
+
+
+@pytest.mark.parametrize(("start", "state"), STATES, ids=name)
+def test_every_other_event_is_refused_by_the_table(start, state):
+    machine = in_state(state, start).node.machine
+    for event in (e for e in Event if (state, e) not in TRANSITIONS[start]):
+        assert not leads_on(state, event, start)
+        text = f"in {state.name} the node of a robot that starts {start} knows no event"
+        with pytest.raises(RuntimeError, match=f"{text} {event.name}"):
+            next_state(state, event, start)
+        with pytest.raises(RuntimeError, match=f"{text} {event.name}"):
             machine._fire(0.0, event, "test")
         assert machine.state is state
 
@@ -114,12 +130,18 @@ ASKED = (Event.STOP, Event.EMERGENCY, Event.RESET, Event.GO)
 
 
 @pytest.mark.parametrize(
-    ("state", "event"),
-    [(s, e) for s in State for e in ASKED if (s, e) not in TRANSITIONS],
+    ("start", "state", "event"),
+    [
+        (start, s, e)
+        for start, s in STATES
+        for e in ASKED
+        if (s, e) not in TRANSITIONS[start]
+        and not (e is Event.STOP and (s, Event.RELEASED) in TRANSITIONS[start])
+    ],
     ids=name,
 )
-def test_a_request_that_means_nothing_in_a_state_changes_nothing(state, event):
-    r = in_state(state)
+def test_a_request_that_means_nothing_in_a_state_changes_nothing(start, state, event):
+    r = in_state(state, start)
     cause(r, event)
     r.ticks(1)
     if event is Event.STOP and state in SILENT:
@@ -129,19 +151,23 @@ def test_a_request_that_means_nothing_in_a_state_changes_nothing(state, event):
         assert r.node.fault is None
 
 
-def test_every_state_but_passive_is_reached_and_every_one_can_be_left():
-    assert {new for new in TRANSITIONS.values()} == set(State)
-    assert {old for old, _ in TRANSITIONS} == set(State)
+@pytest.mark.parametrize("start", STARTS)
+def test_every_state_of_a_life_cycle_is_reached_and_can_be_left(start):
+    missing = State.SIT if start in UPRIGHT else State.HOLD
+    assert {*TRANSITIONS[start].values()} == {*State} - {missing}
+    assert {old for old, _ in TRANSITIONS[start]} == {*State} - {missing}
 
 
-def test_every_state_that_sends_can_be_brought_down_by_a_fault_and_by_a_person():
-    for state in set(State) - set(SILENT) - {State.DAMP}:
-        assert TRANSITIONS[state, Event.FAULT] is State.DAMP
-        assert TRANSITIONS[state, Event.EMERGENCY] is State.DAMP
+@pytest.mark.parametrize(("start", "state"), STATES, ids=name)
+def test_every_state_that_sends_can_be_brought_down_by_a_fault_and_by_a_person(start, state):
+    if state not in (*SILENT, State.DAMP):
+        assert TRANSITIONS[start][state, Event.FAULT] is State.DAMP
+        assert TRANSITIONS[start][state, Event.EMERGENCY] is State.DAMP
 
 
-def test_the_only_way_out_of_damping_is_a_persons():
-    assert {event for state, event in TRANSITIONS if state is State.DAMP} == {Event.RESET}
+@pytest.mark.parametrize("start", STARTS)
+def test_the_only_way_out_of_damping_is_a_persons(start):
+    assert {e for state, e in TRANSITIONS[start] if state is State.DAMP} == {Event.RESET}
 
 
 # --- nothing moves by itself
@@ -357,6 +383,156 @@ def test_targets_are_finite_and_continuous_over_a_whole_life():
     targets = np.array([c.target for c in r.driver.written])
     assert np.isfinite(targets).all()
     assert np.abs(np.diff(targets, axis=0)).max() <= robot().safety.max_target_step
+
+
+# --- robots that cannot lie down
+
+
+@pytest.mark.parametrize("start", UPRIGHT)
+def test_a_robot_that_cannot_lie_down_stands_still_until_the_operator_has_it(start):
+    r = in_state(State.POLICY, start)
+    r.node.stop("test")
+    r.until(State.HALT).ticks(400)
+    assert r.node.state is State.HALT  # 8 s, and the network stands still
+    assert not r.node.command.any()
+    r.node.stop("key o")
+    r.ticks(3)
+    assert r.node.state is State.DAMP
+    assert 0 < r.driver.written[-1].kp[0] < robot().joints[0].kp  # it fades
+    assert "SIT" not in r.events()
+
+
+@pytest.mark.parametrize("state", [State.HOLD, State.HALT])
+def test_nobody_holds_it_for_longer_than_is_stated(state):
+    r = in_state(state, "standing")
+    entered = r.clock.now()
+    r.until(State.DAMP)
+    assert r.clock.now() - entered == pytest.approx(HOLD_SECONDS, abs=0.03)
+
+
+def test_what_was_sent_last_is_held():
+    r = in_state(State.STAND, "hanging").ticks(40)
+    r.driver.state.joint_pos[:] = robot().rest()
+    before = r.driver.written[-1].target.copy()
+    r.node.stop("test")
+    r.ticks(100)
+    assert r.node.state is State.HOLD
+    assert np.array_equal(r.driver.written[-1].target, before)
+
+
+def test_a_robot_in_the_air_does_not_run_its_policy():
+    r = in_state(State.READY, "hanging")
+    r.node.arm()
+    r.ticks(100)
+    assert r.node.state is State.READY
+    assert "READY: waiting: feet: not all of them carry yet: lower the robot" in r.events()
+    r.driver.state.foot_force[:] = 50.0
+    r.driver.state.foot_force[2] = 0.0
+    r.ticks(100).node.arm()
+    r.ticks(100)
+    assert r.node.state is State.READY  # one foot is in the air
+    r.driver.state.foot_force[2] = 50.0
+    r.ticks(30).node.arm()
+    r.ticks(10)
+    assert r.node.state is State.READY  # not for a second yet
+    r.ticks(30).node.arm()
+    assert r.ticks(1).node.state is State.POLICY
+
+
+def test_a_robot_that_was_armed_beforehand_starts_once_it_is_lowered():
+    r = rig(p=with_start("hanging")).until(State.READY).ticks(1000)
+    assert r.node.state is State.READY and r.node.fault is None
+    r.driver.state.foot_force[:] = 50.0
+    r.until(State.POLICY, 60)
+
+
+def test_where_the_feet_are_not_measured_a_person_says_that_they_carry():
+    signals = frozenset(SIGNALS) - {"foot_force"}
+    r = rig(p=with_start("hanging"), signals=signals).until(State.READY).ticks(200)
+    assert r.node.state is State.READY
+    assert "feet: the robot does not measure what they carry: key p once they do" in r.events()
+    r.node.arm()
+    assert r.ticks(1).node.state is State.POLICY
+
+
+def test_a_robot_on_its_gantry_has_its_feet_in_the_air():
+    r = rig(p=with_start("hanging"))
+    r.driver.state.foot_force[1] = 20.0
+    r.ticks(100)
+    said = "waiting: feet free: FL carries 20.0 N, limit 5; raise the robot until its feet"
+    assert r.node.state is State.PREFLIGHT and said in r.events()
+    r.driver.state.foot_force[1] = 0.0
+    r.until(State.STAND)
+
+
+def test_negative_control_a_robot_that_stands_may_carry_itself():
+    r = rig(p=with_start("standing"))
+    r.driver.state.foot_force[:] = 40.0
+    r.until(State.POLICY)
+
+
+# --- nothing waits for ever
+
+
+def after(seconds: float) -> int:
+    return round(seconds / 0.02)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "fault"),
+    [
+        (lambda tick, s: on_its_back(s), "tilt: 3.142 rad, limit 1 rad; failing for 5 s"),
+        (None, "at rest: FR_thigh_joint moved"),
+    ],
+)
+def test_what_fails_its_checks_ends_with_the_check(mutate, fault):
+    r = rig(mutate=mutate or moving_thigh)
+    r.ticks(after(FAIL_AFTER - 0.1))
+    assert not r.node.over
+    r.ticks(after(1.3))
+    assert r.node.over and r.node.fault.startswith(fault)
+    assert f"giving up: {r.node.fault}" in r.events()
+    assert not r.driver.written
+
+
+def moving_thigh(tick, measured):
+    measured.joint_pos[1] = 0.6 + 0.005 * tick
+    return measured
+
+
+def test_a_check_that_passes_in_between_begins_the_time_anew():
+    r = rig(arm=False, node={"stand": False}, mutate=lambda tick, s: on_its_back(s))
+    r.ticks(after(4.0)).driver.mutate = lambda tick, s: upright(s)
+    r.ticks(after(2.0)).driver.mutate = lambda tick, s: on_its_back(s)
+    r.ticks(after(4.0))
+    assert not r.node.over and r.node.state is State.PASSIVE
+    r.ticks(after(1.2))
+    assert r.node.over
+
+
+def test_a_robot_that_falls_silent_ends_the_run_with_what_is_missing():
+    r = rig(mutate=lambda tick, s: None).ticks(after(SILENT_AFTER - 0.1))
+    assert not r.node.over
+    r.ticks(after(0.2))
+    assert r.node.over and r.node.fault.startswith("stale_state")
+    assert r.node.fault.endswith("no state for 10 s")
+
+
+def test_where_a_person_has_begun_anew_nothing_ends_by_itself():
+    r = in_state(State.DAMP)
+    r.driver.mutate = lambda tick, s: on_its_back(s)
+    r.node.reset()
+    r.ticks(2000)
+    assert not r.node.over and r.node.state is State.PASSIVE
+
+
+def test_a_robot_that_did_not_get_up_sits_down_again():
+    r = rig(arm=True).until(State.STAND)
+    r.driver.mutate = moved_thigh(robot().joints[1].default + 1.0)
+    r.until(State.READY).ticks(after(FAIL_AFTER - 0.1))
+    assert r.node.state is State.READY
+    r.until(State.SIT, 20).until(State.DAMP)
+    assert r.node.fault.startswith("pose: FR_thigh_joint is 1.00 rad from the default pose")
 
 
 # --- the documentation

@@ -25,7 +25,7 @@ from robot_ppo_node.commands import CommandSource
 from robot_ppo_node.control.command_writer import Output
 from robot_ppo_node.control.inputs import Senses
 from robot_ppo_node.control.requests import NOTHING
-from robot_ppo_node.control.state_machine import Machine
+from robot_ppo_node.control.state_machine import FAIL_AFTER, SILENT_AFTER, Machine
 from robot_ppo_node.control.states import RUNNING, State
 from robot_ppo_node.drivers.base import Driver, DriverFault, MotorCommand, Skims, held_signals
 from robot_ppo_node.host.realtime import quiet_gc
@@ -58,6 +58,8 @@ class Node:
         wiggle: bool = False,
         limits: Limits | None = None,
         signals: Mapping[str, int] | None = None,
+        fail_after: float = FAIL_AFTER,
+        silent_after: float = SILENT_AFTER,
         on_event: Callable[[float, str], None] | None = None,
     ) -> None:
         """Be PASSIVE; nothing is opened and nothing is sent before `prepare` and `tick`.
@@ -75,6 +77,9 @@ class Node:
             limits: of the envelope, by default those of the policy file; see limits.py.
             signals: what is held of a measurement and the width of each, by default what policy,
                 guards and checks read; a replay holds what its log does.
+            fail_after: how long a guard or check may fail before anything moves [s]; then the run
+                ends with it as the fault.
+            silent_after: the same of a robot that is not heard [s].
             on_event: called with (time [s], text) at every transition; must not block.
         """
         robot = policy.contract.robot
@@ -86,7 +91,8 @@ class Node:
         self.situation = s = blank(len(robot.joints), held, policy.layout.size)
         self.senses = Senses(policy.contract, driver, commands, s)
         watch = Watch(policy.contract, ticks=round(SECONDS / self.period))
-        self.machine = Machine(policy, s, self.limits, watch, self._tell)
+        bounds = (fail_after, silent_after)
+        self.machine = Machine(policy, s, self.limits, watch, self._tell, *bounds)
         self.machine.may_stand, self.machine.armed = stand or arm, arm
         if wiggle:
             kp, kd = self.machine.motion.gains[State.WIGGLE]
@@ -95,6 +101,7 @@ class Node:
             limits_as_data = msgspec.to_builtins(self.limits)
             recorder.meta |= {"stand": stand or arm, "armed": arm, "wiggle": wiggle}
             recorder.meta |= {"limits": limits_as_data}
+            recorder.meta |= {"fail_after": fail_after, "silent_after": silent_after}
         self.output = Output(driver, clock, s, self.period)
         self._skims = driver if isinstance(driver, Skims) else None
         self.prepared = False

@@ -134,6 +134,10 @@ class Contract(_Struct, frozen=True, kw_only=True):
         return COMMAND
 
 
+ADDED = ("robot.life_cycle",)
+"""Keys that files of older releases lack; they mean their default."""
+
+
 def to_json(contract: Contract) -> str:
     """Return the contract as JSON; floats are written so that reading gives the same bits."""
     return msgspec.json.encode(contract, order="deterministic").decode()
@@ -157,6 +161,7 @@ def from_json(text: str) -> Contract:
         raise RefusedError(f"the contract is incomplete or malformed: {error}") from None
     # A structure fills in defaults; a file that leaves one out was not written by us.
     lacking = _lacking(msgspec.json.decode(to_json(contract)), msgspec.json.decode(text), "")
+    lacking = [path for path in lacking if path not in ADDED]
     if lacking:
         raise RefusedError(f"the contract lacks {', '.join(lacking)}")
     _check(contract)

@@ -113,6 +113,20 @@ LARGER_IS_TIGHTER = ("joint_range_margin", "min_voltage")
 """Limits of which a larger value leaves less room; of all others a smaller one does."""
 
 
+class LifeCycle(_Struct, frozen=True):
+    """How a run of the robot begins and ends."""
+
+    start: Literal["lying", "sitting", "standing", "hanging"] = "lying"
+    """Where the robot is before the first command: on the ground in `rest_pose` (lying, sitting),
+    on its feet and held (standing), or on a gantry with its feet in the air (hanging). The first
+    two go back to `rest_pose` at the end; the others are never sent to lie down."""
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the robot rests on the ground in `rest_pose` before and after a run."""
+        return self.start in ("lying", "sitting")
+
+
 class Unitree(_Struct, frozen=True):
     """Facts for the vendor's low-level interface."""
 
@@ -135,9 +149,11 @@ class RobotSpec(_Struct, frozen=True):
     joints: tuple[Joint, ...]
     stand: Stand
     damping: Damping
-    rest_pose: dict[str, float]
-    """Joint angles [rad] of the robot lying down."""
     safety: Limits
+    rest_pose: dict[str, float] = {}
+    """Joint angles [rad] of the robot lying down, or sitting; a robot that starts standing or
+    hanging needs none."""
+    life_cycle: LifeCycle = LifeCycle()
     unitree: Unitree | None = None
 
     @property
@@ -150,7 +166,12 @@ class RobotSpec(_Struct, frozen=True):
         return np.array([getattr(j, field) for j in self.joints], dtype=np.float64)
 
     def rest(self) -> np.ndarray:
-        """Return the lying pose (12,) [rad], in joint order."""
+        """Return the pose before the first command (joints,) [rad], in joint order.
+
+        It is `rest_pose`, or the default pose of a robot that has none.
+        """
+        if not self.rest_pose:
+            return self.vector("default")
         return np.array([self.rest_pose[name] for name in self.joint_names], dtype=np.float64)
 
 
@@ -167,9 +188,7 @@ def check(spec: RobotSpec, source: str) -> None:
     for key, names in (("joints", spec.joint_names), ("feet", spec.feet)):
         twice = sorted({n for n in names if names.count(n) > 1})
         _require(not twice, source, key, f"two {key} share a name: {', '.join(twice)}")
-    differing = sorted(set(spec.rest_pose) ^ set(spec.joint_names))
-    text = f"must name every joint once; differs by {differing}"
-    _require(not differing, source, "rest_pose", text)
+    _check_rest_pose(spec, source)
     for joint in spec.joints:
         _check_joint(joint, spec, source)
     positive = {
@@ -185,14 +204,26 @@ def check(spec: RobotSpec, source: str) -> None:
         _require(value >= 0, source, f"safety.{field}", f"{value} must not be negative")
 
 
+def _check_rest_pose(spec: RobotSpec, source: str) -> None:
+    start = spec.life_cycle.start
+    text = (
+        f"is missing, and the robot starts {start}: give the joint angles in which it does, or "
+        "`life_cycle: {start: standing}` or `{start: hanging}`"
+    )
+    _require(bool(spec.rest_pose) or not spec.life_cycle.has_rest, source, "rest_pose", text)
+    differing = sorted(set(spec.rest_pose) ^ set(spec.joint_names))
+    text = f"must name every joint once; differs by {differing}"
+    _require(not (spec.rest_pose and differing), source, "rest_pose", text)
+
+
 def _check_joint(joint: Joint, spec: RobotSpec, source: str) -> None:
     where = f"joints.{joint.name}"
     (low, high), margin = joint.range, spec.safety.joint_range_margin
     _require(low < high, source, f"{where}.range", f"[{low}, {high}] is empty")
-    for key, value, gap in (
-        (f"{where}.default", joint.default, margin),
-        (f"rest_pose.{joint.name}", spec.rest_pose[joint.name], 0.0),
-    ):
+    angles = [(f"{where}.default", joint.default, margin)]
+    if spec.rest_pose:
+        angles.append((f"rest_pose.{joint.name}", spec.rest_pose[joint.name], 0.0))
+    for key, value, gap in angles:
         text = f"{value} is outside [{low}, {high}]" + (f" with its margin of {gap}" if gap else "")
         _require(low + gap <= value <= high - gap, source, key, text)
     for field in ("velocity_limit", "torque_limit", "kp", "kd"):

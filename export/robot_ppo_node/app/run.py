@@ -34,8 +34,8 @@ from robot_ppo_node.safety import limits
 from robot_ppo_node.safety.watchdog import Watchdog
 from robot_ppo_node.startup import compatibility
 
-RING_MARGIN = 10.0
-"""What a run of `--seconds` takes longer, to sit down and to damp [s]."""
+RING_MARGIN = 15.0
+"""What a run of `--seconds` takes longer, to sit down or to be held, and to damp [s]."""
 
 NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
 """Options of `run` that mean nothing where somebody else moves the robot."""
@@ -76,6 +76,8 @@ class Operator:
             arm=options.arm,
             wiggle=options.wiggle,
             limits=limits.load(options.limits, safety) if options.limits else safety,
+            fail_after=options.fail_after,
+            silent_after=options.wait,
             on_event=self._event,
         )
         if options.publish_hz:

@@ -34,7 +34,13 @@ def add_place(sub: argparse.ArgumentParser, required: bool) -> None:
     add("--host", default="127.0.0.1", help="udp: where the robot is (default: this computer)")
     add("--port", type=port, help="udp: the robot's port (default: 47100)")
     add("--log", type=Path, metavar="FILE", help="replay: the log whose measurements come back")
-    add("--wait", type=positive, default=10.0, metavar="S", help="wait so long for the robot")
+    add(
+        "--wait",
+        type=positive,
+        default=10.0,
+        metavar="S",
+        help="wait so long for the robot (default: 10)",
+    )
     _add_dds(sub)
 
 
@@ -49,6 +55,13 @@ def add_run(sub: argparse.ArgumentParser) -> None:
     add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
     add("--arm", action="store_true", help="--stand, and run the policy as soon as it stands")
     add("--wiggle", action="store_true", help="try each joint before standing up; legs free")
+    add(
+        "--fail-after",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help="end the run where the robot's checks fail for so long before it moves (default: 5)",
+    )
     add("--limits", type=Path, metavar="FILE.yaml", help="tighten the safety envelope")
     add(
         "--no-watchdog",

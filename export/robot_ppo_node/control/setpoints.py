@@ -31,6 +31,7 @@ class Motion:
             State.POLICY: (kp, kd),
             State.HALT: (kp, kd),
             State.SIT: stand,
+            State.HOLD: stand,
             State.DAMP: (np.zeros_like(kp), self.damping),
         }
         self._from = [np.zeros_like(kp) for _ in range(3)]
@@ -52,6 +53,8 @@ class Motion:
         """Return the target (joints,) [rad] of a state, `elapsed` [s] after its start."""
         if state is State.READY:
             return self.default
+        if state is State.HOLD:
+            return self._start
         end = self.rest if state is State.SIT else self.default
         x = min(elapsed / max(self.duration, 1e-9), 1.0)
         share = x * x * (3 - 2 * x)  # no jump of the velocity at either end

@@ -28,6 +28,16 @@ POSE_GATE = 0.5
 DAMP_SECONDS = 1.0
 """How long damping is sent where nobody is there to end it [s]."""
 
+HOLD_SECONDS = 10.0
+"""How long a robot that cannot lie down is held after a stop, for the operator to take it [s]."""
+
+FAIL_AFTER, SILENT_AFTER = 5.0, 10.0
+"""How long a check may fail before anything moves, and the robot be silent [s], unless the command
+line says otherwise: then the run ends."""
+
+CARRY_FORCE, CARRY_SECONDS = 1.0, 1.0
+"""A robot that was lowered stands when every foot was pressed by so much [N] for so long [s]."""
+
 HALT_SECONDS = 1.0
 """How long the policy is asked to stand still before the robot sits down [s]: two steps' time."""
 
@@ -47,6 +57,8 @@ class Machine:
         limits: Limits,
         watch: Watch,
         on_event: Callable[[float, str], None] | None,
+        fail_after: float = FAIL_AFTER,
+        silent_after: float = SILENT_AFTER,
     ) -> None:
         self.policy, self.situation, self.watch = policy, situation, watch
         signals = situation.measured.widths
@@ -73,6 +85,20 @@ class Machine:
         """The network ran in this tick."""
         self.damp_after_stop = self.damp_after_fault = DAMP_SECONDS
         """[s] The latter after an emergency stop too: the robot did not sit down."""
+        self.start = policy.contract.robot.life_cycle.start
+        """Selects the rows of the table."""
+        self.fail_after, self.silent_after = fail_after, silent_after
+        """[s]"""
+        self._failing_since: float | None = None
+        """First failure since everything passed last [s]."""
+        self._silent_since: float | None = None
+        """Since when the robot is not heard in PASSIVE [s]."""
+        self._silent = True
+        """It is not heard in this tick."""
+        self._attended = False
+        """A person has begun anew with `reset`: nothing ends by itself any more."""
+        self._carried_since: float | None = None
+        """When the feet began to carry, all of them and without a break [s]."""
         self._entered_at = 0.0
         self._damp_until = math.inf
         self._fading_out = False
@@ -85,7 +111,8 @@ class Machine:
             State.WIGGLE: self._leave_wiggle,
             State.STAND: self._leave_stand,
             State.READY: self._leave_ready,
-            State.HALT: self._leave_halt,
+            State.HALT: self._leave_halt if self.sits_down else self._leave_hold,
+            State.HOLD: self._leave_hold,
             State.SIT: self._leave_sit,
         }
 
@@ -93,6 +120,11 @@ class Machine:
     def sends(self) -> bool:
         """Whether this state sends something."""
         return self.state not in SILENT
+
+    @property
+    def sits_down(self) -> bool:
+        """Whether a stop ends on the ground, and not in the operator's hands."""
+        return self.policy.contract.robot.life_cycle.has_rest
 
     @property
     def endless(self) -> bool:
@@ -117,6 +149,11 @@ class Machine:
         if self.over or (self.state is State.DAMP and not fading):
             return
         reason = trouble or self.envelope.check_state(self.situation)
+        stale_after = self.envelope.bounds.limits.stale_after
+        self._silent = trouble is not None or self.situation.age > stale_after
+        self._count_silence(now, reason or "")
+        if self.over:
+            return
         if fading and (why := asked.emergency or reason):
             self._damp_at_once(now, why)
         elif reason:
@@ -171,8 +208,10 @@ class Machine:
         if self.state is State.PREFLIGHT:
             self._fire(now, Event.UNFIT, f"waiting: {reason}")
             self._waiting_for = _cause(reason)
+            self._count_failure(now, reason)
         elif self.state is State.PASSIVE:
             self._wait(now, reason)
+            self._count_failure(now, reason)
         elif self.state is not State.DAMP:
             self.fault = reason
             self._damp_until = now + self.damp_after_fault
@@ -188,9 +227,12 @@ class Machine:
             self._fire(now, Event.EMERGENCY, asked.emergency)
         if asked.stop and not self.sends:
             self.over = True
-        elif asked.stop and leads_on(self.state, Event.STOP):
+        elif asked.stop and self._knows(Event.STOP):
             self._damp_until = now + self.damp_after_stop
             self._fire(now, Event.STOP, asked.stop)
+        elif asked.stop and self._knows(Event.RELEASED):
+            self._damp_until = now + self.damp_after_stop
+            self._fire(now, Event.RELEASED, asked.stop)
         if asked.end is not None:
             self._damp_until = min(self._damp_until, now + asked.end)
 
@@ -207,6 +249,7 @@ class Machine:
         """Begin anew, with every word forgotten."""
         self.may_stand = self.armed = self.over = False
         self.fault, self._damp_until = None, math.inf
+        self._attended, self._failing_since = True, None
         self._fire(now, Event.RESET, "reset")
 
     def _leave_passive(self, now: float) -> Due:
@@ -225,7 +268,9 @@ class Machine:
         if bad:
             self._deny(now, "; ".join(bad))
             watch.begin()  # judged again after another second
+            self._count_failure(now, bad[0])
             return None
+        self._failing_since = None
         if not may:
             self._wait(now, A_WORD)
             return None
@@ -255,27 +300,59 @@ class Machine:
     def _leave_stand(self, now: float) -> Due:
         if now - self._entered_at < self.motion.duration:
             return None
+        self._carried_since = None
         return Event.STOOD, "armed" if self.armed else "waiting for a person's word to walk"
 
     def _leave_ready(self, now: float) -> Due:
         """Start the policy from a fresh start, unless a joint is far from where it should be."""
+        self._watch_feet(now)
         if not (self.armed or self.word):
             return None
         distance = np.abs(self.situation.measured.state.joint_pos - self.motion.default)
         i = int(distance.argmax())
         if distance[i] > POSE_GATE:
             name = self.policy.contract.robot.joint_names[i]
-            self._deny(now, f"pose: {name} is {distance[i]:.2f} rad from the default pose")
+            reason = f"pose: {name} is {distance[i]:.2f} rad from the default pose"
+            self._deny(now, reason)
+            if self.armed:  # a person at the keys has used up the word, and is asked again
+                self._count_failure(now, reason)
+            return None
+        self._failing_since = None
+        if self.start == "hanging" and (in_the_air := self._in_the_air(now)):
+            self._deny(now, in_the_air)
             return None
         self.policy.reset()
         self.monitor.reset()
-        return Event.ARMED, "running the policy"
+        return Event.CARRIED if self.start == "hanging" else Event.ARMED, "running the policy"
+
+    def _watch_feet(self, now: float) -> None:
+        """Keep the time since when every foot carries."""
+        if not (self.situation.measured.state.foot_force > CARRY_FORCE).all():
+            self._carried_since = None
+        elif self._carried_since is None:
+            self._carried_since = now
+
+    def _in_the_air(self, now: float) -> str | None:
+        """Return why a robot that hung does not stand yet, or None."""
+        if "foot_force" not in self.watch.signals:
+            text = "feet: the robot does not measure what they carry: key p once they do"
+            return None if self.word else text
+        if self._carried_since is None or now - self._carried_since < CARRY_SECONDS:
+            return "feet: not all of them carry yet: lower the robot until they do"
+        return None
 
     def _leave_halt(self, now: float) -> Due:
         """Sit down once the feet had the time to come together."""
         if now - self._entered_at < HALT_SECONDS:
             return None
         return Event.HALTED, "standing still"
+
+    def _leave_hold(self, now: float) -> Due:
+        """Let go of a robot that cannot lie down, in case nobody said that it is held."""
+        if now - self._entered_at < HOLD_SECONDS:
+            return None
+        self._damp_until = now + self.damp_after_stop
+        return Event.HELD_LONG, f"held for {HOLD_SECONDS:g} s"
 
     def _leave_sit(self, now: float) -> Due:
         if now - self._entered_at < self.motion.duration:
@@ -285,8 +362,8 @@ class Machine:
 
     def _fire(self, now: float, event: Event, text: str) -> None:
         """Change state; what was sent last is where targets and gains fade from."""
-        state = next_state(self.state, event)
-        self._fading_out = event is Event.LOWERED
+        state = next_state(self.state, event, self.start)
+        self._fading_out = event in (Event.LOWERED, Event.RELEASED, Event.HELD_LONG)
         self.motion.begin(self.situation)
         self.state, self._entered_at, self._waiting_for = state, now, ""
         self.word = False
@@ -301,6 +378,45 @@ class Machine:
             self.word, self._waiting_for = False, ""
             text += "; then the word again"
         self._wait(now, text)
+
+    def _knows(self, event: Event) -> bool:
+        """Return whether `event` means anything now."""
+        return leads_on(self.state, event, self.start)
+
+    def _count_failure(self, now: float, reason: str) -> None:
+        """End the run where no check or guard has passed for `fail_after` since the first failure.
+
+        Where nothing was sent yet, nothing is; a robot that stands is stopped. Silence is not
+        counted here.
+        """
+        if self._silent:
+            return
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since > self.fail_after - 1e-6:  # a sum of periods
+            self._give_up(now, f"{reason}; failing for {self.fail_after:g} s")
+
+    def _count_silence(self, now: float, reason: str) -> None:
+        """End the run where a robot that was reached has not been heard for `silent_after`."""
+        if not (self._silent and self.state is State.PASSIVE):
+            self._silent_since = None
+            return
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since > self.silent_after - 1e-6:
+            self._give_up(now, f"{reason}; no state for {self.silent_after:g} s")
+
+    def _give_up(self, now: float, reason: str) -> None:
+        """Stop as for a fault, in order; a person who has begun anew decides for themselves."""
+        if self._attended:
+            return
+        self.fault = reason
+        if self.sends:
+            self._damp_until = now + self.damp_after_fault
+            self._fire(now, Event.STOP, f"giving up: {reason}")
+        else:
+            self.over = True
+            self.note(now, f"{self.state.name}: giving up: {reason}")
 
     def _wait(self, now: float, text: str) -> None:
         """Say why a state is not left, once per cause."""

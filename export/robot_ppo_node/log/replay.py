@@ -149,8 +149,10 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         wiggle=bool(meta.get("wiggle")),
         signals=signals,
         limits=msgspec.convert(meta.get("limits", {}), Limits),
+        fail_after=meta.get("fail_after") or math.inf,  # no number in JSON, or an older log
+        silent_after=meta.get("silent_after") or math.inf,
     )
-    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf  # the log says how long
+    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf
     node.prepare()
     first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):
@@ -223,7 +225,9 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
     history = max(spec.history for spec in policy.layout.specs)
     first = history + math.ceil(FADE / node.period) + 1
     states = rows["node_state"][: first + 1]
-    lasting = (State.READY, State.POLICY, State.DAMP, State.PASSIVE)
+    lasting = [State.READY, State.POLICY, State.DAMP, State.PASSIVE]
+    if policy.contract.robot.life_cycle.start == "hanging":
+        lasting.remove(State.READY)  # since when the feet carry is not in the log
     if len(states) <= first or (states != states[0]).any() or states[0] not in lasting:
         raise InputError(
             f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "

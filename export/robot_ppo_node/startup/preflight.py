@@ -32,7 +32,9 @@ STILL = 0.1
 RANGE_SLACK = 0.1
 """A joint may lie so far beyond its range, on its rubber stop [rad]."""
 POSE_DISTANCE = 1.5
-"""Largest distance [rad] of a joint to both the default and the lying pose."""
+"""Largest distance [rad] of a joint to both the default pose and, if there is one, `rest_pose`."""
+FREE_FORCE = 5.0
+"""Largest mean force [N] on a foot of a robot that hangs; sensors are not nulled exactly."""
 FRESH_SHARE = 0.8
 """Share of the ticks that find a new state."""
 
@@ -65,13 +67,16 @@ class Watch:
     gyro: np.ndarray = field(init=False)
     acc: np.ndarray = field(init=False)
     joints: np.ndarray = field(init=False)
+    feet: np.ndarray = field(init=False)
     fresh: np.ndarray = field(init=False)
     times: np.ndarray = field(init=False)
     """[s] when the newest state of each tick arrived"""
 
     def __post_init__(self) -> None:
         """Take memory."""
-        shapes = {"quat": 4, "gyro": 3, "acc": 3, "joints": len(self.contract.robot.joints)}
+        robot = self.contract.robot
+        shapes = {"quat": 4, "gyro": 3, "acc": 3}
+        shapes |= {"joints": len(robot.joints), "feet": len(robot.feet)}
         for name, width in shapes.items():
             setattr(self, name, np.zeros((self.ticks, width), np.float32))
         self.fresh, self.times = np.zeros(self.ticks, bool), np.zeros(self.ticks)
@@ -90,6 +95,7 @@ class Watch:
         i, state = self.count % self.ticks, s.measured.state
         self.quat[i], self.gyro[i] = state.base_quat, state.base_ang_vel
         self.acc[i], self.joints[i] = state.base_lin_acc, state.joint_pos
+        self.feet[i] = state.foot_force
         self.fresh[i], self.times[i] = s.fresh, s.sample_time
         self.count += 1
 
@@ -135,7 +141,7 @@ def gyro_bias(watch: Watch) -> Check:
         "gyro bias",
         bias <= GYRO_BIAS,
         f"{bias:.3f} rad/s at rest, limit {GYRO_BIAS}",
-        "let the robot lie still; if it does, calibrate the IMU",
+        f"let the robot {_rest(watch)} still; if it does, calibrate the IMU",
     )
 
 
@@ -149,7 +155,7 @@ def at_rest(watch: Watch) -> Check:
         "at rest",
         bool(moved[i] <= STILL),
         f"{_name(watch, i)} moved {moved[i]:.3f} rad, limit {STILL}",
-        "let the robot lie still",
+        f"let the robot {_rest(watch)} still",
     )
 
 
@@ -169,18 +175,37 @@ def joint_range(watch: Watch) -> Check:
 
 
 def pose_distance(watch: Watch) -> Check:
-    """Every joint is near the lying or the default pose, so that standing up is what it seems."""
+    """Every joint is near the rest or the default pose, so that standing up is what it seems."""
     position, robot = watch.joints.mean(axis=0, dtype=float), watch.contract.robot
-    near = np.minimum(np.abs(position - robot.rest()), np.abs(position - robot.vector("default")))
+    near = np.abs(position - robot.vector("default"))
+    if robot.rest_pose:
+        near = np.minimum(near, np.abs(position - robot.rest()))
     i = int(near.argmax())
+    start, has_rest = robot.life_cycle.start, robot.life_cycle.has_rest
+    poses = f"the {start} and the default pose" if has_rest else "the default pose"
     return Check(
         "pose",
         bool(near[i] <= POSE_DISTANCE),
-        f"{_name(watch, i)} is {near[i]:.2f} rad from the lying pose and farther from the default "
-        f"one, limit {POSE_DISTANCE}"
-        if near[i] > POSE_DISTANCE
-        else f"within {near[i]:.2f} rad of the lying or the default pose",
-        "lay the robot down as in robot.yaml's rest_pose; if it lies so, a joint's zero is wrong",
+        f"{_name(watch, i)} is {near[i]:.2f} rad from {poses}, limit {POSE_DISTANCE}",
+        "lay the robot down as in robot.yaml's rest_pose; if it lies so, a joint's zero is wrong"
+        if has_rest
+        else f"let it {_rest(watch)} with its legs near the default pose; if it does, a joint's "
+        "zero is wrong",
+    )
+
+
+def feet_free(watch: Watch) -> Check | None:
+    """The feet of a robot that hangs carry nothing; where it does not measure them, look."""
+    robot = watch.contract.robot
+    if robot.life_cycle.start != "hanging" or "foot_force" not in watch.signals:
+        return None
+    force = watch.feet.mean(axis=0, dtype=float)
+    i = int(force.argmax())
+    return Check(
+        "feet free",
+        bool(force[i] <= FREE_FORCE),
+        f"{robot.feet[i]} carries {force[i]:.1f} N, limit {FREE_FORCE:g}",
+        "raise the robot until its feet are in the air",
     )
 
 
@@ -210,8 +235,14 @@ def state_jitter(watch: Watch) -> Check:
 
 CHECKS: tuple[Callable[[Watch], Check | None], ...] = (
     *(quaternion_norm, gravity, gyro_bias, at_rest),
-    *(joint_range, pose_distance, state_rate, state_jitter),
+    *(joint_range, pose_distance, feet_free, state_rate, state_jitter),
 )
+
+
+def _rest(watch: Watch) -> str:
+    """Return what the robot does before it stands up."""
+    words = {"lying": "lie", "sitting": "sit", "standing": "stand", "hanging": "hang"}
+    return words[watch.contract.robot.life_cycle.start]
 
 
 def _name(watch: Watch, joint: int) -> str:
