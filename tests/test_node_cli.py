@@ -141,7 +141,7 @@ def test_a_refusal_that_nobody_can_read_keeps_its_exit_code():
 
 def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
     code = (
-        "import os; from robot_ppo_node import console\n"
+        "import os; from robot_ppo_node.app import console\n"
         "os.close(2); os.close(0); console.hold_standard_files()\n"
         "assert os.open('/dev/zero', os.O_RDONLY) > 2"
     )
@@ -150,7 +150,7 @@ def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
 
 def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
     """Negative control: without `unblock` the process hangs."""
-    code = "import os, sys; from robot_ppo_node import console\n"
+    code = "import os, sys; from robot_ppo_node.app import console\n"
     write = "try: os.write(2, bytes(10**6))\nexcept BlockingIOError: sys.exit(7)"
     out, into = deaf_pipe(full=True)
     for unblock in ("console.unblock(2)\n", ""):
@@ -170,7 +170,7 @@ def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
 
 SLOW_END = """
 import sys, time
-from robot_ppo_export import cli
+from robot_ppo_node.app import cli
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 def slow(self, close=UdpDriver.close):
     print("closing", flush=True)
@@ -378,7 +378,7 @@ def test_a_wrong_command_line_exits_2(capsys, arguments):
 @pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
 def test_help_needs_nothing_heavy(arguments):
     code = (
-        "import sys; from robot_ppo_export import cli\n"
+        "import sys; from robot_ppo_node.app import cli\n"
         f"try: cli.main({list(arguments)!r})\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'numpy', 'onnxruntime', 'msgspec', 'torch', 'mujoco'} & set(sys.modules)\n"
@@ -389,7 +389,8 @@ def test_help_needs_nothing_heavy(arguments):
 
 def test_the_node_imports_neither_training_nor_onnx():
     code = (
-        "import sys; from robot_ppo_node import operate, replay, report\n"
+        "import sys; from robot_ppo_node.app import report, run\n"
+        "from robot_ppo_node.log import replay\n"
         "wrong = {'torch', 'mujoco', 'robot_ppo', 'onnx'} & set(sys.modules)\n"
         "assert not wrong, wrong"
     )

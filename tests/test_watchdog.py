@@ -168,7 +168,7 @@ def test_a_deaf_stderr_does_not_end_the_damping(full):
 
 BROKEN = """
 import sys
-from robot_ppo_export import cli
+from robot_ppo_node.app import cli
 from robot_ppo_node.app.run import Operator
 from robot_ppo_node.control.states import State
 def broken(self):
