@@ -165,7 +165,14 @@ def exists(path, near):
     """Whether a repository file is called `path`, from the root, from `near` or by its end."""
     pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
     bases = (ROOT, near)
-    ends = ("robot_ppo", "export/robot_ppo_export", "export/robot_ppo_node", "tests", "robots", "configs")
+    ends = (
+        "robot_ppo",
+        "export/robot_ppo_export",
+        "export/robot_ppo_node",
+        "tests",
+        "robots",
+        "configs",
+    )
     return any(any(base.glob(pattern)) for base in bases) or any(
         any((ROOT / top).glob(f"**/{pattern}")) for top in ends
     )

@@ -305,7 +305,8 @@ class Machine:
 
     def _leave_ready(self, now: float) -> Due:
         """Start the policy from a fresh start, unless a joint is far from where it should be."""
-        self._watch_feet(now)
+        if self.start == "hanging":
+            self._watch_feet(now)
         if not (self.armed or self.word):
             return None
         distance = np.abs(self.situation.measured.state.joint_pos - self.motion.default)

@@ -347,5 +347,7 @@ def held_signals(contract: Contract) -> dict[str, int]:
     They are those that the observation, the guards and the checks read.
     """
     names = {*needed_signals(contract), *WATCHED_SIGNALS}
+    if contract.robot.life_cycle.start == "hanging":
+        names.add("foot_force")  # it tells that the robot was lowered
     joints, feet = len(contract.robot.joints), len(contract.robot.feet)
     return {name: width(name, joints, feet) for name in SIGNALS if name in names}

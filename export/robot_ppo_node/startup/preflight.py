@@ -95,7 +95,8 @@ class Watch:
         i, state = self.count % self.ticks, s.measured.state
         self.quat[i], self.gyro[i] = state.base_quat, state.base_ang_vel
         self.acc[i], self.joints[i] = state.base_lin_acc, state.joint_pos
-        self.feet[i] = state.foot_force
+        if "foot_force" in state:
+            self.feet[i] = state.foot_force
         self.fresh[i], self.times[i] = s.fresh, s.sample_time
         self.count += 1
 
