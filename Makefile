@@ -85,11 +85,11 @@ lint: $(READY) ## ruff and pyright
 bench: $(READY) ## the quick figures of docs/results.md, measured on this machine
 	@mkdir -p runs/bench
 	@echo "== Environment: steps/s beside the raw engine"
-	$(BIN)/robot-ppo bench env --json runs/bench/env.json
+	$(BIN)/python -m benchmarks.speed env --json runs/bench/env.json
 	@echo "== Training: steps/s with learning included"
-	$(BIN)/robot-ppo bench train --json runs/bench/train.json
+	$(BIN)/python -m benchmarks.speed train --json runs/bench/train.json
 	@echo "== Node: tick time, start, memory, CPU"
-	$(BIN)/robot-ppo bench node --json runs/bench/node.json
+	$(BIN)/python -m benchmarks.speed node --json runs/bench/node.json
 
 clean: ## remove .venv and .venv-node, caches and build outputs; runs/ stays
 	rm -rf .venv .venv-node build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""`robot-ppo`: train, score, export, play back, simulate and measure.
+"""`robot-ppo`: train, score, export, play back and simulate.
 
 Heavy libraries are imported by the command that needs them, so `--help` and errors are instant.
 """
@@ -7,13 +7,43 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from robot_ppo import arguments
+from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError, RefusedError
 
+TRAIN = """
+robot-ppo train go2_walk --out runs/go2
+robot-ppo train go2_walk --seed 2 --minutes 10 --set ppo.gamma=0.98
+robot-ppo train go2_walk --out runs/go2 --resume
+robot-ppo train HalfCheetah-v5 --steps 1000000
+robot-ppo train gym:Pendulum-v1
+"""
+EVAL = """
+robot-ppo eval runs/go2 --json scorecard.json --plot scorecard.png
+robot-ppo eval go2_walk.onnx --quick
+robot-ppo eval runs/HalfCheetah-v5
+"""
+PLAY = """
+robot-ppo play go2_walk.onnx --video go2_walk.mp4
+robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
+robot-ppo play go2_walk.onnx                       # a window
+"""
+SIM = """
+robot-ppo sim go2 &
+robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0
+
+robot-ppo sim go2 --transport unitree --domain 1   # the same over DDS
+"""
+LOG = """
+robot-ppo log walk.rlog                            # of robot-ppo-node run --record walk.rlog
+robot-ppo log walk.rlog --plot walk.png --mcap walk.mcap
+"""
 EPILOG = """\
 a first walk, in a few minutes on two cores:
   robot-ppo train go2_walk --out runs/go2
@@ -28,26 +58,44 @@ exit codes: 0 done; 2 wrong input; 3 a policy file refused, or a check that fail
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Errors of input are one sentence, no traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    words = parser().parse_args(argv)
+    return exit_code("robot-ppo", lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def exit_code(program: str, run: Callable[[], Any]) -> int:
+    """Call `run`; return its exit code (0 if it returns no number), printing errors as a sentence.
+
+    Args:
+        program: name that stands before the sentence.
+        run: raises `InputError` or `RefusedError` where the user can do something about it.
+    """
     try:
-        if words.needs:
-            require_extra(words.needs)
-        return words.run(words) or 0
+        code = run()
+        return code if isinstance(code, int) else 0
     except (InputError, RefusedError) as error:
-        print(f"robot-ppo: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `robot-ppo list | head`: as every program that is not read any more
+    except BrokenPipeError:  # `robot-ppo list | head`: the reader is gone
         sys.stderr.close()
         return 128 + 13
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"robot-ppo: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"{program}: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except MemoryError as error:
-        print(f"robot-ppo: not enough memory ({error}); lower num_envs", file=sys.stderr)
+        print(f"{program}: not enough memory ({error}); lower num_envs", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _run(argv: Sequence[str]) -> int | None:
+    top, names = _parsers()
+    if argv and not argv[0].startswith("-") and argv[0] not in names:
+        raise InputError(f"unknown command {argv[0]!r}{did_you_mean(argv[0], names)}")
+    args = top.parse_args(argv)
+    if args.needs:
+        require_extra(args.needs)
+    return args.run(args)
 
 
 def require_extra(modules: Sequence[str]) -> None:
@@ -59,6 +107,11 @@ def require_extra(modules: Sequence[str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Return the parser of all commands, and their names."""
     top = argparse.ArgumentParser(
         prog="robot-ppo",
         description="From a robot model to a running controller.",
@@ -76,10 +129,9 @@ def parser() -> argparse.ArgumentParser:
         _add_play,
         _add_sim,
         _add_log,
-        _add_bench,
     ):
         add(commands)
-    return top
+    return top, commands.choices
 
 
 def _version() -> str:
@@ -93,9 +145,17 @@ def _command(
     run: Callable[[argparse.Namespace], int | None],
     name: str,
     text: str,
+    examples: str,
     needs: Sequence[str] = ("torch", "mujoco", "gymnasium", "rich"),
 ) -> argparse.ArgumentParser:
-    added = commands.add_parser(name, help=text, description=text)
+    """Add a command: its line in the list, and a page of its own that ends with examples."""
+    added = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=f"examples:\n{textwrap.indent(examples.strip(), '  ')}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     added.set_defaults(run=run, needs=needs)
     return added
 
@@ -104,7 +164,8 @@ def _command(
 
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
-    _command(commands, _list, "list", "List robots, tasks and presets.", needs=())
+    text = "List robots, tasks and presets."
+    _command(commands, _list, "list", text, "robot-ppo list", needs=())
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -123,11 +184,12 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    p = _command(commands, _train, "train", "Train a policy for a task, from nothing or on.")
+    text = "Train a policy for a task. Ctrl-C keeps a checkpoint; --resume goes on from it."
+    p = _command(commands, _train, "train", text, TRAIN)
     p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
     p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: the task's)")
-    p.add_argument("--seed", type=int, metavar="N")
+    p.add_argument("--seed", type=int, metavar="N", help="of everything random (default: preset's)")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
     p.add_argument("--threads", type=int, metavar="N", help="for physics (default: all CPUs)")
@@ -143,12 +205,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     on.add_argument("--overwrite", action="store_true", help="delete the run that is there")
 
 
-def _train(a: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> None:
     from robot_ppo.training import run_folder
 
-    out = a.out or Path("runs") / re.sub(r"[:/]", "-", a.task)
-    flags = {k: getattr(a, k) for k in ("seed", "steps", "minutes", "threads")}
-    run_folder.train(a.task, out, a.preset, a.set, a.resume, a.overwrite, **flags)
+    out = args.out or Path("runs") / re.sub(r"[:/]", "-", args.task)
+    flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads")}
+    run_folder.train(args.task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
@@ -156,22 +218,23 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
         "Say what is wrong with a training and what to do about it. The exit code is 0 whatever it "
         "finds (--json tells scripts), and 2 if there is no run to read."
     )
-    p = _command(commands, _doctor, "doctor", text)
+    p = _command(commands, _doctor, "doctor", textwrap.fill(text, 98), "robot-ppo doctor runs/go2")
     p.add_argument("run_folder", type=Path, metavar="RUN", help="run folder; it may still train")
     p.add_argument("--json", type=Path, metavar="FILE", help="write verdict and findings")
 
 
-def _doctor(a: argparse.Namespace) -> None:
+def _doctor(args: argparse.Namespace) -> None:
     from robot_ppo.diagnostics import doctor
 
-    doctor.run(a.run_folder, a.json)
+    doctor.run(args.run_folder, args.json)
 
 
 # -- eval, export, play -------------------------------------------------------------------------
 
 
 def _add_eval(commands: argparse._SubParsersAction) -> None:
-    p = _command(commands, _eval, "eval", "Score what a policy does: commands, pushes, corners.")
+    text = "Score what a policy does: commands, pushes, corners."
+    p = _command(commands, _eval, "eval", text, EVAL)
     p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
     p.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="write a heat map")
@@ -185,73 +248,75 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--seed", type=natural, default=0, metavar="N", help="of noise and pushes")
 
 
-def _eval(a: argparse.Namespace) -> None:
+def _eval(args: argparse.Namespace) -> None:
     from robot_ppo.evaluation import gym_evaluation, scorecard
 
-    if gym_evaluation.is_run(a.policy):
-        if a.plot:
-            raise InputError(f"{a.policy}: a run of a Gymnasium task; --plot is for robots")
-        gym_evaluation.run(a.policy, a.json, a.quick, a.threads, a.seed)
+    if gym_evaluation.is_run(args.policy):
+        if args.plot:
+            raise InputError(f"{args.policy}: a run of a Gymnasium task; --plot is for robots")
+        gym_evaluation.run(args.policy, args.json, args.quick, args.threads, args.seed)
         return
-    scorecard.run(a.policy, a.json, a.plot, a.quick, a.threads, a.seed)
+    scorecard.run(args.policy, args.json, args.plot, args.quick, args.threads, args.seed)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
-    p = _command(commands, _export, "export", "Write a run's policy as one self-proving file.")
-    p.add_argument("run_folder", type=Path, metavar="RUN")
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx")
+    text = "Write a run's policy as one self-proving file."
+    p = _command(commands, _export, "export", text, "robot-ppo export runs/go2 -o go2_walk.onnx")
+    p.add_argument("run_folder", type=Path, metavar="RUN", help="run folder")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.onnx", help="to write")
 
 
-def _export(a: argparse.Namespace) -> None:
+def _export(args: argparse.Namespace) -> None:
     from robot_ppo import export
 
-    worst = export.export(a.run_folder, a.out)
-    size = a.out.stat().st_size / 1024
-    print(f"{a.out}: {size:.0f} kB; {export.GOLDEN_TICKS} golden ticks recomputed, worst {worst}")
+    out, ticks = args.out, export.GOLDEN_TICKS
+    worst = export.export(args.run_folder, out)
+    size = out.stat().st_size / 1024
+    print(f"{out}: {size:.0f} kB; {ticks} golden ticks recomputed, worst difference {worst}")
 
 
 def _add_play(commands: argparse._SubParsersAction) -> None:
-    p = _command(
-        commands, _play, "play", "Play a policy back: the robot's own node, in a simulation."
-    )
+    text = "Play a policy back: the robot's own node, in a simulation."
+    p = _command(commands, _play, "play", text, PLAY)
     p.add_argument("policy", type=Path, metavar="RUN|FILE", help="run folder or policy file")
-    p.add_argument("--video", type=Path, metavar="FILE.mp4")
-    p.add_argument("--plot", type=Path, metavar="FILE.png")
-    p.add_argument("--seconds", type=float, metavar="S")
+    p.add_argument("--video", type=Path, metavar="FILE.mp4", help="film it instead of a window")
+    p.add_argument("--plot", type=Path, metavar="FILE.png", help="draw commands and velocities")
+    p.add_argument("--seconds", type=float, metavar="S", help="(default: 12, or the script's)")
     p.add_argument(
         "--command", type=arguments.triple, metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]"
     )
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
 
 
-def _play(a: argparse.Namespace) -> None:
+def _play(args: argparse.Namespace) -> None:
     import tempfile
 
     from robot_ppo import export
     from robot_ppo.playback.play import play
 
     with tempfile.TemporaryDirectory() as folder:
-        path = a.policy
+        path = args.policy
         if path.is_dir():
             path = Path(folder) / "policy.onnx"
-            export.export(a.policy, path)
+            export.export(args.policy, path)
         play(
             path,
-            video=a.video,
-            plot=a.plot,
-            seconds=a.seconds,
-            command=a.command,
-            script=a.script,
+            video=args.video,
+            plot=args.plot,
+            seconds=args.seconds,
+            command=args.command,
+            script=args.script,
         )
 
 
-# -- sim, bench ---------------------------------------------------------------------------------
+# -- sim, log -----------------------------------------------------------------------------------
 
 
 def _add_sim(commands: argparse._SubParsersAction) -> None:
     from robot_ppo_node.drivers.udp.udp_protocol import DEFAULT_PORT
 
-    p = _command(commands, _sim, "sim", "Be the robot: MuJoCo in real time, over UDP or DDS.")
+    text = "Be the robot: MuJoCo in real time, over UDP or DDS."
+    p = _command(commands, _sim, "sim", text, SIM)
     p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
     p.add_argument("--transport", default="udp", metavar="NAME", help="udp, unitree or ros2")
     p.add_argument("--port", type=arguments.port, default=DEFAULT_PORT, metavar="P", help="of UDP")
@@ -260,67 +325,25 @@ def _add_sim(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--seconds", type=arguments.seconds, metavar="S", help="end after so long")
 
 
-def _sim(a: argparse.Namespace) -> None:
+def _sim(args: argparse.Namespace) -> None:
     from robot_ppo.sim import server
 
-    place = server.Place(a.transport, a.port, a.interface, a.domain)
-    server.serve(a.robot, place, a.seconds)
+    place = server.Place(args.transport, args.port, args.interface, args.domain)
+    server.serve(args.robot, place, args.seconds)
 
 
 def _add_log(commands: argparse._SubParsersAction) -> None:
-    text = "Say what a log of robot-ppo-node holds; draw it; make an MCAP file of it."
-    p = _command(commands, _log, "log", text, needs=())
-    p.add_argument("log", type=Path, metavar="LOG")
+    text = "Summarize a log of robot-ppo-node; draw it; convert it to MCAP."
+    p = _command(commands, _log, "log", text, LOG, needs=())
+    p.add_argument("log", type=Path, metavar="LOG", help="what the node's --record wrote")
     p.add_argument("--mcap", type=Path, metavar="FILE.mcap", help="for Foxglove; extra `mcap`")
-    p.add_argument("--plot", type=Path, metavar="FILE.png")
+    p.add_argument("--plot", type=Path, metavar="FILE.png", help="draw commands, joints, guards")
 
 
-def _log(a: argparse.Namespace) -> None:
+def _log(args: argparse.Namespace) -> None:
     from robot_ppo.logs.show import show
 
-    show(a.log, a.mcap, a.plot)
-
-
-def _add_bench(commands: argparse._SubParsersAction) -> None:
-    text = "Measure the figures that the project publishes, beside their yardsticks."
-    p = _command(commands, _bench, "bench", text)
-    p.add_argument("what", choices=("env", "gym", "train", "walk", "node", "faults", "table1"))
-    p.add_argument("--json", type=Path, metavar="FILE")
-    p.add_argument("--only", metavar="NAME", help="faults: one of them; --out FILE.md writes all")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="walk, table1: trainings each")
-    table1 = p.add_argument_group("table1", "PPO's objectives compared; goes on where it stopped")
-    for name, kind, letter, text in (
-        ("--out", Path, "DIR", "folder of the sweep (default: runs/table1)"),
-        ("--steps", int, "N", "environment steps of every run (default: 1000000)"),
-        ("--workers", int, "N", "processes (default: one per CPU)"),
-        ("--minutes", float, "M", "start no run after so much time"),
-    ):
-        table1.add_argument(name, type=kind, metavar=letter, help=text)
-    table1.add_argument("--tasks", nargs="+", metavar="TASK", help="(default: the paper's seven)")
-    table1.add_argument("--settings", nargs="+", metavar="NAME", help="e.g. clip_0.2 trpo_0.01")
-
-
-def _bench(a: argparse.Namespace) -> int | None:
-    keys = ("out", "steps", "workers", "minutes", "tasks", "settings")
-    own = {key: getattr(a, key) for key in keys if getattr(a, key) is not None}
-    if a.what == "table1":
-        require_extra(["matplotlib"])
-        from robot_ppo.table1 import command
-
-        return command.run(seeds=a.seeds, json_path=a.json, **own)
-    if a.what == "faults" and set(own) <= {"out"}:
-        from robot_ppo.bench import shipped_policy
-        from robot_ppo.faults import command as faults
-
-        return faults.run(shipped_policy(), a.out, a.json, a.only)
-    if a.only:
-        raise InputError(f"bench {a.what}: --only belongs to bench faults")
-    if own:
-        raise InputError(f"bench {a.what}: --{' and --'.join(own)} only belong to bench table1")
-    from robot_ppo import bench
-
-    bench.run(a.what, a.json, a.seeds)
-    return None
+    show(args.log, args.mcap, args.plot)
 
 
 if __name__ == "__main__":

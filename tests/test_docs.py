@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import importlib
 import inspect
 import os
 import re
@@ -36,6 +37,7 @@ PAGES = (*FRONT, *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
 
 MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_node.app.cli"}
+BENCHMARKS = ("faults", "peers", "ppo_paper", "speed")
 TINY = {
     "train": ["--steps", "4096", "--set", "num_envs=64"],
     "eval": ["--quick"],
@@ -43,10 +45,6 @@ TINY = {
     "run": ["--seconds", "4"],
     "doctor": ["--seconds", "0.5"],
     "sim": ["--seconds", "1"],
-    "bench": [
-        *("--steps", "4096", "--seeds", "1", "--tasks", "InvertedPendulum-v5"),
-        *("--settings", "clip_0.2"),
-    ],
 }
 """What a command gets on top, so that running it takes seconds."""
 SHELL = ("", "sh", "bash")
@@ -150,6 +148,19 @@ def test_every_override_in_a_sentence_is_a_real_key(page):
     assert overrides or page.name != "README.md"
 
 
+def test_every_command_of_a_benchmark_parses():
+    said = []
+    for page in PAGES:
+        texts = [*inline(page), *lines(page, "python")]
+        said += [text for text in texts if text.startswith("python -m benchmarks.")]
+    for text in said:
+        name, *arguments = words(text.removeprefix("python -m benchmarks."))
+        assert name in BENCHMARKS, text
+        command = importlib.import_module(f"benchmarks.{name}.command")
+        command.parser().parse_args(arguments)
+    assert {words(text)[2].split(".")[1] for text in said} == set(BENCHMARKS)
+
+
 def test_every_make_target_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
@@ -161,18 +172,19 @@ def test_every_make_target_exists():
 # -- they exist ---------------------------------------------------------------------------------
 
 
+TOPS = (
+    *("benchmarks", "configs", "docs", "export", "robot_ppo", "robots", "tests", "typings"),
+    *(f.name for package in ("robot_ppo", "export/robot_ppo_export", "export/robot_ppo_node")
+      for f in sorted((ROOT / package).iterdir()) if f.is_dir() and f.name != "__pycache__"),
+)  # fmt: skip
+"""Folders that a path in the pages may begin with."""
+
+
 def exists(path, near):
     """Whether a repository file is called `path`, from the root, from `near` or by its end."""
     pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
     bases = (ROOT, near)
-    ends = (
-        "robot_ppo",
-        "export/robot_ppo_export",
-        "export/robot_ppo_node",
-        "tests",
-        "robots",
-        "configs",
-    )
+    ends = ("robot_ppo", "export", "benchmarks", "tests", "robots", "configs")
     return any(any(base.glob(pattern)) for base in bases) or any(
         any((ROOT / top).glob(f"**/{pattern}")) for top in ends
     )
@@ -184,9 +196,8 @@ def links(page):
 
 
 def named_files(page):
-    """Paths in backquotes: with a folder of ours in front, or a Python file."""
-    tops = r"(robot_ppo|export|robots|configs|tests|docs|contract|envs|node|drivers)"
-    path = re.compile(rf"{tops}/[\w<>./-]*|\w+\.py")
+    """Paths in backquotes: with a folder of ours in front, or Python files."""
+    path = re.compile(rf"({'|'.join(TOPS)})/[\w<>./-]*|[\w<>/-]+\.py")
     return [text for text in inline(page) if path.fullmatch(text) and text != "my_robot.py"]
 
 
@@ -200,6 +211,7 @@ def test_every_file_that_a_page_names_exists(page):
 def test_a_file_that_does_not_exist_is_noticed():
     """Negative control."""
     assert not exists("robot_ppo/envs/rewords.py", ROOT)
+    assert {"benchmarks", "safety", "sim"} <= set(TOPS)
     assert exists("robots/<robot>/robot.yaml", ROOT)
 
 

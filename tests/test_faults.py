@@ -6,10 +6,9 @@ import re
 import pytest
 from node_helpers import ROOT, deaf
 
-from robot_ppo import cli
-from robot_ppo.faults import command, files, packets, robot
-from robot_ppo.faults.command import FAULTS
-from robot_ppo.faults.fault import (
+from benchmarks.faults import command, files, packets, robot
+from benchmarks.faults.command import FAULTS
+from benchmarks.faults.fault import (
     CLAMPED,
     DAMPED,
     NODE_DEAD,
@@ -19,7 +18,7 @@ from robot_ppo.faults.fault import (
     Fault,
     Seen,
 )
-from robot_ppo.faults.world import Heard, damped
+from benchmarks.faults.world import Heard, damped
 from robot_ppo_node.commands import base
 from robot_ppo_node.drivers.udp import udp_protocol
 from robot_ppo_node.safety import guards, self_test
@@ -141,7 +140,7 @@ def test_a_row_is_good_only_with_outcome_reason_and_time(seen, good):
 
 def test_one_fault_is_written_as_data(tmp_path, capsys):
     out = tmp_path / "faults.json"
-    assert cli.main(["bench", "faults", "--only", "tilt", "--json", str(out)]) == 0
+    assert command.main(["--only", "tilt", "--json", str(out)]) == 0
     (row,) = json.loads(out.read_text())["faults"]
     assert (row["name"], row["outcome"], row["good"]) == ("tilt", DAMPED, True)
     assert row["ticks"] == pytest.approx(1.0)
@@ -151,21 +150,19 @@ def test_one_fault_is_written_as_data(tmp_path, capsys):
 def test_a_hole_in_the_envelope_exits_with_3(monkeypatch, capsys):
     hole = Fault("hole", "", lambda path: Seen(NOTHING, "the robot walked on"), "")
     monkeypatch.setattr(command, "FAULTS", (hole,))
-    assert cli.main(["bench", "faults"]) == 3
+    assert command.main([]) == 3
     assert "NOT AS IT MUST BE: hole" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["faults", "--only", "tillt"], "did you mean 'tilt'"),
-        (["faults", "--only", "tilt", "--out", "x.md"], "leave out --only"),
-        (["faults", "--steps", "3"], "only belong to bench table1"),
-        (["env", "--only", "tilt"], "--only belongs to bench faults"),
+        (["--only", "tillt"], "did you mean 'tilt'"),
+        (["--only", "tilt", "--out", "x.md"], "leave out --only"),
     ],
 )
 def test_wrong_options_are_refused_in_a_sentence(options, said, capsys):
-    assert cli.main(["bench", *options]) == 2
+    assert command.main(options) == 2
     assert said in capsys.readouterr().err
 
 

@@ -62,9 +62,6 @@ TRAINING_LAYERS = (
     ("training",),
     ("export",),
     ("evaluation", "playback", "diagnostics", "interop", "logs"),
-    ("bench_gym",),
-    ("bench",),
-    ("faults", "table1"),
     ("cli", "__init__"),
 )
 LAYERS = {
@@ -394,7 +391,7 @@ def test_the_training_brings_environments_and_algorithm_together():
 def torch_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import torch and have nothing to do with learning."""
     allowed = ("robot_ppo.ppo", "robot_ppo.training", "robot_ppo.export", "robot_ppo.interop")
-    allowed += ("robot_ppo.evaluation", "robot_ppo.bench")
+    allowed += ("robot_ppo.evaluation",)
     return {m for m in importers("torch", imports=imports) if not inside(m, *allowed)}
 
 

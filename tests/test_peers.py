@@ -7,8 +7,10 @@ import time
 import env_helpers as helpers
 import pytest
 
-from benchmarks import learners, peers
-from robot_ppo import bench_gym, config
+from benchmarks.peers import command as peers
+from benchmarks.peers import learners
+from benchmarks.speed import gym_ratio
+from robot_ppo import config
 
 
 def tiny(task="InvertedPendulum-v5"):
@@ -92,17 +94,19 @@ def test_the_defaults_of_stable_baselines3_are_its_defaults():
     assert settings.networks.actor == settings.networks.critic == (64, 64)
 
 
-def test_the_figure_of_the_environments_is_that_of_bench_gym(monkeypatch, capsys, tmp_path):
+def test_the_figure_of_the_environments_is_that_of_the_speed_benchmark(
+    monkeypatch, capsys, tmp_path
+):
     speeds = {"ours": 30, "sync": 6, "async": 5}
     measured = {
-        f"{task}_{way}_per_second": v for task in bench_gym.TASKS for way, v in speeds.items()
+        f"{task}_{way}_per_second": v for task in gym_ratio.TASKS for way, v in speeds.items()
     }
-    measured |= {f"{task}_ratio": 5.0 for task in bench_gym.TASKS} | {"simulations": 64}
-    monkeypatch.setattr(bench_gym, "bench_gym", lambda **_: measured)
+    measured |= {f"{task}_ratio": 5.0 for task in gym_ratio.TASKS} | {"simulations": 64}
+    monkeypatch.setattr(gym_ratio, "bench_gym", lambda **_: measured)
     out = tmp_path / "peers.json"
     assert peers.main(["--only", "env_over_gymnasium", "--json", str(out)]) == 0
     figures = json.loads(out.read_text())["figures"]
-    assert set(figures) == {f"env_over_gymnasium_{task}" for task in bench_gym.TASKS}
+    assert set(figures) == {f"env_over_gymnasium_{task}" for task in gym_ratio.TASKS}
     for figure in figures.values():
         assert (figure["ours"], figure["theirs"], figure["fastest"]) == (30, 6, "sync")
     assert figures["env_over_gymnasium_Humanoid-v5"]["at_least"] == 3
@@ -140,7 +144,7 @@ def test_a_missing_peer_is_one_sentence_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     assert peers.main(["--only", "train_over_rsl_rl"]) == 2
     assert capsys.readouterr().err == (
-        "peers: this figure needs rsl_rl: pip install 'robot-ppo[train,peers]'\n"
+        "benchmarks.peers: this figure needs rsl_rl: pip install 'robot-ppo[train,peers]'\n"
     )
 
 

@@ -114,7 +114,7 @@ def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
 
 def test_the_first_weights_are_the_same_on_any_machine(tmp_path):
     """Torch takes as many threads as there are CPUs, and its QR rounds differently with them."""
-    settings, first = config.load("InvertedPendulum-v5", "table1"), []
+    settings, first = config.load("InvertedPendulum-v5", "ppo_paper"), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         first.append(list(Trainer(settings, tmp_path).learner.actor.parameters()))

@@ -1,0 +1,145 @@
+"""Train the runs of a plan, each in a process of its own, several at a time.
+
+A run that fails, or whose process dies, costs that run only. A process ends when the sweep does.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.ppo_paper.protocol import Run
+from benchmarks.ppo_paper.results import Folder, Result
+
+COMMAND = (sys.executable, "-m", "benchmarks.ppo_paper.training")
+"""Program that trains one run; it gets setting, task, seed, steps and the file to write."""
+PATIENCE = 20.0
+"""Time [s] that a process has to end the iteration that it is in, after it was told to stop."""
+
+
+class Sweep:
+    """The runs of a plan: those that are left, that run, and that failed."""
+
+    def __init__(self, folder: Folder, runs: list[Run], steps: int, minutes: float | None) -> None:
+        """Do those of `runs` that `folder` lacks; start none after so many minutes."""
+        self.folder = folder
+        self.runs = runs
+        self.steps = steps
+        self.failed: dict[Run, str] = {}
+        self.interrupted = False
+        self._ends = None if minutes is None else time.monotonic() + 60 * minutes
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._processes: list[subprocess.Popen[str]] = []
+        self._console = Console()
+
+    def train(self, workers: int) -> None:
+        """Train until nothing is left, the time is up or Ctrl-C."""
+        todo = [run for run in self.runs if run not in self.folder.results]
+        progress = Progress(
+            TextColumn("ppo_paper"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        pool = ThreadPoolExecutor(workers)
+        with _signals_as_ctrl_c(), progress:
+            bar = progress.add_task("", total=len(self.runs), completed=len(self.runs) - len(todo))
+            try:
+                futures = {pool.submit(self._train, run): run for run in todo}
+                for future in as_completed(futures):
+                    self._keep(futures[future], future.result())
+                    progress.advance(bar)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._end()
+
+    def _train(self, run: Run) -> str | None:
+        """Train one run; return why it failed, "" if it did not, None if it was too late."""
+        if self._ends is not None and time.monotonic() > self._ends:
+            return None
+        with self._lock:
+            if self._stopped:
+                return None
+            process = self._start(run)
+            self._processes.append(process)
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            return ""
+        return errors.strip() or f"its process died (exit code {process.returncode})"
+
+    def _start(self, run: Run) -> subprocess.Popen[str]:
+        """Start the process of a run; it imports from where we do."""
+        words = (*run[:2], str(run.seed), str(self.steps), str(self.folder.file(run)))
+        return subprocess.Popen(
+            (*COMMAND, *words),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _keep(self, run: Run, failure: str | None) -> None:
+        """Take up what a run has left, and print a line about it."""
+        if failure:
+            self.failed[run] = failure
+            self._console.print(f"{run}: failed: {failure}", style="red", highlight=False)
+        elif failure is not None:
+            result = self.folder.load(run)
+            self._console.print(self._line(result), highlight=False, soft_wrap=True)
+
+    def _line(self, result: Result) -> str:
+        speed = result.steps / (result.seconds_collect + result.seconds_learn)
+        diverged = "" if result.ended == "done" else f", diverged after {result.steps:,} steps"
+        done = sum(run in self.folder.results for run in self.runs)
+        return (
+            f"{result.run}: {result.score:.1f} in {result.seconds:.0f} s, {speed:,.0f} steps/s"
+            f"{diverged}; {done} of {len(self.runs)} runs"
+        )
+
+    def _end(self) -> None:
+        """Stop the processes that still train; their runs are not kept."""
+        with self._lock:
+            self._stopped = True
+            running = [process for process in self._processes if process.poll() is None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + PATIENCE
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a sweep as Ctrl-C does, and SIGINT also where a shell has it ignored.
+
+    A shell without job control starts its background commands with SIGINT ignored, and Python
+    leaves it so.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
