@@ -312,7 +312,7 @@ def test_an_answer_that_makes_no_sense_is_refused(make, monkeypatch, answer):
 
 
 @pytest.fixture
-def stranger():
+def writer():
     """Joins a pair's domain with a writer for the motors."""
     buses = []
 
@@ -325,17 +325,17 @@ def stranger():
         bus.close()
 
 
-def test_a_foreign_writer_is_refused_before_the_run(make, stranger):
+def test_a_foreign_writer_is_refused_before_the_run(make, writer):
     pair = make()
-    stranger(pair)
+    writer(pair)
     with pytest.raises(RefusedError, match=r"somebody else can send rt/lowcmd \(unitree_go"):
         pair.open()
 
 
-def test_who_lives_is_refused_at_once_and_named(make, stranger):
+def test_who_lives_is_refused_at_once_and_named(make, writer):
     said = []
     pair = make(say=said.append)
-    stranger(pair)
+    writer(pair)
     with pytest.raises(RefusedError, match=rf"of this process, process {os.getpid()} on "):
         pair.open()
     assert said == []
@@ -365,8 +365,8 @@ def killed(pair, lease, topic=COMMANDS, message="LowCmd_"):
     time.sleep(0.2)
     with participant.Bus(pair.domain) as bus:
         watch = bus.watch(topic)
-        assert within(2, lambda: [s for s in watch.strangers() if s.process == program.pid])
-        (seen,) = (s for s in watch.strangers() if s.process == program.pid)
+        assert within(2, lambda: [s for s in watch.foreign_writers() if s.process == program.pid])
+        (seen,) = (s for s in watch.foreign_writers() if s.process == program.pid)
         assert seen.lives and seen.lease == lease
         program.kill()
         program.communicate()
@@ -407,11 +407,11 @@ def test_a_robot_that_was_killed_is_waited_for_while_another_lives(make):
     assert "more than one robot sends rt/lowstate here" in said[0]
 
 
-def test_a_foreign_writer_during_the_run_is_damping(make, stranger):
+def test_a_foreign_writer_during_the_run_is_damping(make, writer):
     pair = make().open()
     pair.write()
     assert pair.driver.other_writers() == ()
-    stranger(pair)
+    writer(pair)
     ends = time.monotonic() + 2
     with pytest.raises(DriverFault, match="somebody else can send"):
         while time.monotonic() < ends:
@@ -424,9 +424,9 @@ def test_a_foreign_writer_during_the_run_is_damping(make, stranger):
     assert not pair.last().kp.any() and (pair.last().kd == GO2.damping.kd).all()
 
 
-def test_a_silent_writer_is_tolerated_when_asked_to_but_not_one_that_speaks(make, stranger):
+def test_a_silent_writer_is_tolerated_when_asked_to_but_not_one_that_speaks(make, writer):
     pair = make(allow_silent_writers=True)
-    writer = stranger(pair)
+    writer = writer(pair)
     pair.open()
     pair.write()
     time.sleep(0.1)
@@ -556,9 +556,9 @@ def test_a_state_of_another_family_is_not_heard(make):
         (lambda m: m.motors["mode"].__setitem__(3, 0), "mode"),
     ],
 )
-def test_the_robot_drops_a_wrong_command_and_says_why(make, stranger, change, reason):
+def test_the_robot_drops_a_wrong_command_and_says_why(make, writer, change, reason):
     pair = make()
-    writer = stranger(pair)
+    writer = writer(pair)
     message = Message("unitree_go", "LowCmd_")
     message.fields["head"], message.fields["level_flag"] = (0xFE, 0xEF), 0xFF
     message.motors["mode"] = 1

@@ -87,13 +87,13 @@ def _walking_over_dds(path: Path) -> Iterator[tuple[LiveRobot, NodeProcess]]:
 def _before(path: Path) -> Seen:
     """Let somebody who could command be there first."""
     domain = free_domain()
-    stranger = _Stranger(domain)
+    writer = _Stranger(domain)
     with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
         ends = time.monotonic() + REFUSED_WITHIN
         while node.process.poll() is None and time.monotonic() < ends:
             time.sleep(0.05)
         refused = node.finish() == 3 and not _commands(live)
-    stranger.bus.close()
+    writer.bus.close()
     text = node.said.strip().splitlines()[-1:]
     return Seen(REFUSED if refused else NOTHING, " ".join(text).split(" (")[0])
 
@@ -107,10 +107,10 @@ def _during(path: Path) -> Seen:
     domain = free_domain()
     with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
         walk(node)
-        stranger = _Stranger(domain)
-        since = stranger.speak(SPEAKS, live.end)
+        writer = _Stranger(domain)
+        since = writer.speak(SPEAKS, live.end)
         heard = list(live.heard)
-        stranger.bus.close()
+        writer.bus.close()
     return damped(heard, since, 0.0, period_of(path), node.reason().split(" (")[0])
 
 

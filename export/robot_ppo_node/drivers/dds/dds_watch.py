@@ -20,7 +20,7 @@ UNKNOWN_LEASE = 20.0
 
 
 @dataclass(frozen=True)
-class Stranger:
+class ForeignWriter:
     """One writer of somebody else's."""
 
     kind: str
@@ -68,27 +68,39 @@ class Watch:
         self._entity = keep(BuiltinDataReader(participant, BuiltinTopicDcpsPublication))
         self._programs = keep(BuiltinDataReader(participant, BuiltinTopicDcpsParticipant))
         self._ours, self._token = participant.guid, token
-        self._strangers: dict[uuid.UUID, Stranger] = {}
+        self._foreign: dict[uuid.UUID, ForeignWriter] = {}
 
-    def strangers(self) -> tuple[Stranger, ...]:
+    def foreign_writers(self) -> tuple[ForeignWriter, ...]:
         """Return the others' writers that are alive, or were a lease ago; does not block."""
         from cyclonedds.core import InstanceState
 
         for endpoint in self._entity.take(N=64):
             if endpoint.sample_info.instance_state != InstanceState.Alive:
-                self._strangers.pop(endpoint.key, None)
+                self._foreign.pop(endpoint.key, None)
             elif endpoint.topic_name == self.topic and not self._is_ours(endpoint):
-                self._strangers[endpoint.key] = self._who(endpoint)
-        return tuple(self._strangers.values())
+                self._foreign[endpoint.key] = self._who(endpoint)
+        return tuple(self._foreign.values())
 
     def writers(self) -> tuple[str, ...]:
-        """Return the types of the strangers' messages."""
-        return tuple(stranger.kind for stranger in self.strangers())
+        """Return the types of the foreign writers' messages."""
+        return tuple(writer.kind for writer in self.foreign_writers())
+
+    def settings(self) -> tuple[str, ...]:
+        """Return type and quality of service of each writer that discovery has found."""
+        shown = ("Policy.Reliability", "Policy.Durability", "Policy.Ownership")
+        found = []
+        for endpoint in self._entity.read(N=64):
+            if endpoint.topic_name != self.topic or self._is_ours(endpoint):
+                continue
+            stated = [str(policy) for policy in endpoint.qos]
+            settings = [s.removeprefix("Policy.") for s in stated if s.startswith(shown)]
+            found.append(f"a publisher of {endpoint.type_name} with {', '.join(settings)}")
+        return tuple(found)
 
     def _is_ours(self, endpoint: Any) -> bool:
         return endpoint.participant_key == self._ours or carries(endpoint, self._token)
 
-    def _who(self, endpoint: Any) -> Stranger:
+    def _who(self, endpoint: Any) -> ForeignWriter:
         """Return the writer with what its program states of itself."""
         from cyclonedds.core import Policy
 
@@ -98,7 +110,7 @@ class Watch:
                 stated = {p.key: p.value for p in program.qos if isinstance(p, Policy.Property)}
                 leases = [p for p in program.qos if isinstance(p, Policy.Liveliness.Automatic)]
                 number = stated.get("__Pid", "")
-                return Stranger(
+                return ForeignWriter(
                     endpoint.type_name,
                     stated.get("__Hostname", ""),
                     int(number) if number.isdecimal() else 0,
@@ -106,7 +118,7 @@ class Watch:
                     leases[0].lease_duration / 1e9 if leases else UNKNOWN_LEASE,
                     watchdog,
                 )
-        return Stranger(endpoint.type_name, watchdog=watchdog)
+        return ForeignWriter(endpoint.type_name, watchdog=watchdog)
 
 
 def carries(endpoint: Any, token: bytes | None) -> bool:

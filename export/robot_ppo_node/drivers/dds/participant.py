@@ -208,15 +208,15 @@ class Reader:
         entity: Any,
         participant: Any,
         keep: Callable[[Any], Any],
-        deaf_to: bytes | None = None,
+        ignore_token: bytes | None = None,
     ) -> None:
         """Read `entity`; what else is made for it is handed to `keep`.
 
-        What writers with the token `deaf_to` say is dropped.
+        What writers with the token `ignore_token` say is dropped.
         """
         self.entity, self._participant, self._keep = entity, participant, keep
-        self._deaf_to = deaf_to
-        self._allies: set[int] = set()
+        self._ignore_token = ignore_token
+        self._own: set[int] = set()
         self._wait_set: Any = None
         self.received = 0
         """Samples taken since the start; those that a newer one replaced do not count."""
@@ -224,8 +224,8 @@ class Reader:
     def take(self, limit: int = 16) -> list[Any]:
         """Return the samples that wait, oldest first; does not block."""
         samples = [s for s in self.entity.take(N=limit) if s.sample_info.valid_data]
-        if self._deaf_to is not None:
-            samples = [s for s in samples if not self._is_ally(s.sample_info.publication_handle)]
+        if self._ignore_token is not None:
+            samples = [s for s in samples if not self._is_own(s.sample_info.publication_handle)]
         self.received += len(samples)
         return samples
 
@@ -246,18 +246,23 @@ class Reader:
             self._wait_set.attach(condition)
         return self._wait_set.wait(int(seconds * 1e9)) > 0
 
+    @property
+    def writers(self) -> int:
+        """How many writers are connected."""
+        return len(self.entity.get_matched_publications())
+
     def newest(self) -> bytes | None:
         """Return the newest payload of a `raw` type since the last call, or None."""
         samples = self.take()
         return samples[-1].payload if samples else None
 
-    def _is_ally(self, handle: int) -> bool:
+    def _is_own(self, handle: int) -> bool:
         """Return whether the writer with this handle carries the token."""
-        if handle not in self._allies:
+        if handle not in self._own:
             endpoint = self.entity.get_matched_publication_data(handle)
-            if endpoint is None or not carries(endpoint, self._deaf_to):
+            if endpoint is None or not carries(endpoint, self._ignore_token):
                 return False
-            self._allies.add(handle)
+            self._own.add(handle)
         return True
 
 

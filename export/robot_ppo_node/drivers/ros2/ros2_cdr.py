@@ -1,4 +1,7 @@
-"""Plain CDR, version 1, little-endian: the encoding of ROS 2 messages, every length checked.
+"""Plain CDR, the encoding of ROS 2 messages, with every length checked.
+
+Reads versions 1 and 2 in both byte orders, with the padding that the header may count (OMG
+DDS-XTypes 1.3, 7.4 and 7.6.2.1.2); writes version 1, little-endian, as ROS 2 does.
 
 cdr = CdrReader(payload)                 # with its header of 4 bytes
 seconds, nanoseconds = cdr.take("iI")
@@ -12,10 +15,19 @@ from collections.abc import Iterable
 import numpy as np
 
 HEADER = b"\x00\x01\x00\x00"
-MAX_STRING = 1024
+"""Of what is written: version 1, little-endian, no options."""
+ENCODINGS = {
+    b"\x00\x00": (">", 8),
+    b"\x00\x01": ("<", 8),
+    b"\x00\x06": (">", 4),
+    b"\x00\x07": ("<", 4),
+}
+"""Encoding identifier -> byte order, and what numbers of 8 bytes are aligned to: version 2 aligns
+to 4 bytes at the most."""
+PADDING = 0b11
+"""Bits of the header's options that count the bytes of padding behind the message."""
+MAX_STRING = 1 << 16
 """Longest name [bytes] that is read."""
-MAX_ITEMS = 4096
-"""Longest sequence that is read."""
 
 
 class MalformedCdrError(ValueError):
@@ -27,20 +39,26 @@ class CdrReader:
 
     def __init__(self, payload: bytes) -> None:
         """Start behind the header, or raise `MalformedCdrError`."""
-        if payload[:4] != HEADER:
+        if len(payload) < 4 or payload[:2] not in ENCODINGS:
             raise MalformedCdrError("encoding")
-        self.body = memoryview(payload)[4:]
+        self.order, self.widest = ENCODINGS[bytes(payload[:2])]
+        padding = payload[3] & PADDING
+        if padding > len(payload) - 4:
+            raise MalformedCdrError("size")
+        self.body = memoryview(payload)[4 : len(payload) - padding]
         self.at = 0
 
     def take(self, kinds: str) -> tuple[int, ...]:
         """Return numbers of 4 bytes, one for each letter of `struct`: "i", "I" or "f"."""
         self._align(4)
-        return struct.unpack_from(f"<{kinds}", self.body, self._advance(4 * len(kinds)))
+        return struct.unpack_from(f"{self.order}{kinds}", self.body, self._advance(4 * len(kinds)))
 
     def string(self, longest: int = MAX_STRING) -> str:
         """Return a string of `longest` bytes at the most."""
         (length,) = self.take("I")
-        if not 0 < length <= longest:
+        if length == 0:  # some writers send an empty string without its terminating zero
+            return ""
+        if length > longest:
             raise MalformedCdrError("string")
         start = self._advance(length)
         raw = bytes(self.body[start : start + length])
@@ -55,20 +73,21 @@ class CdrReader:
     def count(self, smallest: int) -> int:
         """Return the length of the sequence that follows; its items take `smallest` bytes each."""
         (count,) = self.take("I")
-        if count > MAX_ITEMS or count * smallest > len(self.body) - self.at:
+        if count * smallest > len(self.body) - self.at:
             raise MalformedCdrError("length")
         return count
 
     def strings(self) -> tuple[str, ...]:
         """Return a sequence of strings."""
-        return tuple(self.string() for _ in range(self.count(5)))
+        return tuple(self.string() for _ in range(self.count(4)))
 
     def doubles(self, count: int) -> np.ndarray:
         """Return numbers of 8 bytes (count,) float64; none of them takes no room at all."""
         if not count:
             return np.zeros(0)
-        self._align(8)
-        return np.frombuffer(self.body, "<f8", count, self._advance(8 * count))
+        self._align(self.widest)
+        values = np.frombuffer(self.body, f"{self.order}f8", count, self._advance(8 * count))
+        return values.astype(np.float64, copy=False)
 
     def end(self) -> None:
         """Raise `MalformedCdrError` where more than padding is left."""

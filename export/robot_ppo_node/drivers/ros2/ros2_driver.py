@@ -9,39 +9,61 @@ is one array of three rows, whose labels name the rows and the joints (docs/driv
 limits of the joints come from the URDF on /robot_description, where there is one. Tried against
 the encodings of cyclonedds and the simulated robot, not against an installed ROS 2.
 
-A sample is new when both topics have said something new, so that either one falling silent makes
-the state stale. A message whose stamp is not later than the one before is dropped and counted.
+Several publishers may share the joints, and others may share the topic (joint_parts.py). A sample
+is new when every joint and the IMU were stated anew, so that each one falling silent makes the
+state stale. A message whose stamp is not later than the one before is dropped and counted; a clock
+that was set back is a fault while a command is out, and else the new time after `NEW_TIME`
+(stamp_order.py).
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import Connection, JointMap, MotorCommand, Sample
+from robot_ppo_node.drivers.base import (
+    Connection,
+    DriverFault,
+    JointMap,
+    MotorCommand,
+    Sample,
+    check_joints,
+)
 from robot_ppo_node.drivers.capabilities import NOTHING, Offer
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
+from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.ros2 import ros2_messages, ros2_urdf
+from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
-from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu, JointState, Stamp
+from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu
+from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.safety.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
 DESCRIPTION = "rt/robot_description"
-DESCRIBED_WITHIN = 0.5
-"""[s] that a robot's URDF is waited for: it was published before we came, if at all."""
+DESCRIBER_WITHIN = 1.0
+"""[s] in which discovery finds who publishes a robot's URDF, if anybody does."""
+DESCRIBED_WITHIN = 5.0
+"""[s] that the URDF of a publisher that was found is waited for."""
+DEPTH = 256
+"""Messages on /joint_states that may wait for a tick: a foreign publisher of 1 kHz must not push
+the robot's own out of the queue."""
+NEW_TIME = 0.5
+"""[s] of older stamps after which they are the new time, where no command is out."""
+SETTLE = 0.5
+"""[s] after joining in which discovery finds who else commands the robot."""
 STALE_PERIODS = 3
 """Control periods after which an unrefreshed command is not repeated."""
 REPEAT_EVERY = 0.01
 """[s] between two sends of a command."""
 LOOK_EVERY = 0.002
-T = TypeVar("T", JointState, Imu)
 
 
 class Ros2Driver:
@@ -61,11 +83,13 @@ class Ros2Driver:
         self.bus: participant.Bus | None = None
         self.repeater: Repeater | None = None
         self._sends = Sends()
-        self._joints: JointState | None = None
+        self._parts = JointParts(())
         self._imu: Imu | None = None
-        self._stamps: dict[str, Stamp] = {}
+        self._imu_from = (0, -math.inf)  # publisher of the IMU, and when it spoke last
+        self._order = StampOrder()
         self._sequence = 0
         self._settled = False  # whether joints and signals are those of `open`
+        self._commanding = False  # whether the newest command is more than damping
 
     def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
         """Wait for both topics and map by name; `RefusedError` where that fails."""
@@ -73,18 +97,30 @@ class Ros2Driver:
 
         c = self.connection
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
+        joined = self.clock.now()
         try:
-            self._joint_reader = self.bus.reader(JOINT_STATES, idl.JointState)
+            self._parts = JointParts(joints)
+            self._joint_reader = self.bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
             self._imu_reader = self.bus.reader(IMU, idl.Imu)
             descriptions = self.bus.reader(DESCRIPTION, idl.String, reliable=True, latched=True)
-            state, imu = self._first()
-            self.joint_names = state.names
-            self.signals = frozenset(_offered(state, imu))
+            imu = self._first()
+            self._parts.settle()
+            self.joint_names = self._parts.names
+            self.signals = frozenset((*self._parts.signals, *_measured(imu)))
             self.map = JointMap(joints, self.joint_names, self.name)
             self.offer = self._described(descriptions)
             self._settled = True
             if c.watch_only:
                 return
+            access = ExclusiveAccess(
+                self.bus,
+                JOINT_COMMANDS,
+                idl.Float64MultiArray,
+                self.name,
+                allow_silent=c.allow_silent_writers,
+            )
+            self.clock.sleep_until(joined + SETTLE)
+            access.wait(self.clock, c.wait, c.say)
             writer = self.bus.writer(JOINT_COMMANDS, idl.Float64MultiArray)
         except BaseException:
             self.close()
@@ -93,28 +129,41 @@ class Ros2Driver:
         damping = self._damping(np.full(len(joints), c.damping, np.float32))
         stale = STALE_PERIODS * c.control_period
         self._sends = writer.sends
-        self.repeater = Repeater(writer.write, damping, stale, period=REPEAT_EVERY)
+        self.repeater = Repeater(writer.write, damping, stale, access.trouble, REPEAT_EVERY)
 
     def read(self) -> Sample | None:
-        """Return the newest state, once both topics have said something new, or None."""
+        """Return the newest state, once both topics have said something new, or None.
+
+        `DriverFault` where somebody else commands the motors, or the robot's clock was set back.
+        """
+        if self.repeater and self.repeater.fault:
+            raise DriverFault(self.repeater.fault)
         self._listen()
-        if self._joints is None or self._imu is None:
+        self._judge_clocks()
+        if self._imu is None or (joints := self._parts.take()) is None:
             return None
-        state, imu = self._joints, self._imu
-        self._joints = self._imu = None
+        imu = self._imu
+        self._imu = None
         self._sequence += 1
-        return Sample(self._in_order(state, imu), self._sequence, self.clock.now())
+        return Sample(self._in_order(joints, imu), self._sequence, self.clock.now())
+
+    def other_writers(self) -> tuple[str, ...]:
+        """Return who else commands the motors, in a sentence, or nothing."""
+        fault = self.repeater.fault if self.repeater else None
+        return (fault,) if fault else ()
 
     def write(self, command: MotorCommand) -> None:
         """Send one command, and let it be repeated."""
         assert self.repeater is not None, "open() comes first"
         to_robot = self.map.to_robot
         rows = (to_robot(v) for v in (command.target, command.kp, command.kd))
+        self._commanding = True
         self.repeater.put(self._encoder.encode(*rows))
 
     def damp(self) -> None:
         """Send damping, and repeat it until the next command."""
         assert self.repeater is not None, "open() comes first"
+        self._commanding = False
         self.repeater.damp()
 
     def unsent(self) -> Unsent:
@@ -144,82 +193,119 @@ class Ros2Driver:
         zero = np.zeros_like(kd)
         return self._encoder.encode(zero, zero, self.map.to_robot(kd))
 
-    def _first(self) -> tuple[JointState, Imu]:
-        """Wait until both topics have spoken."""
+    def _first(self) -> Imu:
+        """Wait until every joint and the IMU have been stated; return what the IMU said."""
         c = self.connection
         ends = self.clock.now() + c.wait
         while True:
             now = self.clock.now()
             self._listen()
-            if self._joints is not None and self._imu is not None:
-                return self._joints, self._imu
+            if self._parts.complete and self._imu is not None:
+                return self._imu
             if now >= ends:
-                heard = {"/joint_states": self._joints, "/imu": self._imu}
-                silent = " and ".join(name for name, message in heard.items() if message is None)
-                raise RefusedError(
-                    f"driver ros2: nothing on {silent} within {c.wait:g} s on interface "
-                    f"{c.interface}, DDS domain {c.domain}: see --interface, and --domain for "
-                    "ROS_DOMAIN_ID"
-                )
+                if self._parts.names:  # said by name, which joints nobody stated
+                    check_joints(self._parts.wanted, self._parts.names, self.name)
+                raise RefusedError(self._silence())
             self.clock.sleep_until(now + LOOK_EVERY)
 
+    def _silence(self) -> str:
+        """Return the sentence about what was waited for in vain."""
+        c = self.connection
+        assert self.bus is not None
+        silent = {
+            "/joint_states": (JOINT_STATES, not self._parts.names),
+            "/imu": (IMU, self._imu is None),
+        }
+        names = [name for name, (_, is_silent) in silent.items() if is_silent]
+        found = [
+            f"{name} has {writer}"
+            for name in names
+            for writer in self.bus.watch(silent[name][0]).settings()
+        ]
+        seen = f"; {'; '.join(found)}; this reads best effort, volatile" if found else ""
+        return (
+            f"driver ros2: nothing on {' and '.join(names)} within {c.wait:g} s on interface "
+            f"{c.interface}, DDS domain {c.domain}: see --interface, and --domain for "
+            f"ROS_DOMAIN_ID{seen}"
+        )
+
     def _described(self, reader: participant.Reader) -> Offer:
-        """Return what the robot's URDF states, where it publishes one."""
-        ends = self.clock.now() + DESCRIBED_WITHIN
+        """Return what the robot's URDF states, where somebody publishes one."""
+        begin = self.clock.now()
         while (payload := reader.newest()) is None:
-            now = self.clock.now()
-            if now >= ends:
+            waited = self.clock.now() - begin
+            if waited >= DESCRIBER_WITHIN and not reader.writers:
                 return NOTHING
-            self.clock.sleep_until(now + LOOK_EVERY)
+            if waited >= DESCRIBED_WITHIN:
+                self.connection.say(
+                    f"/robot_description has a publisher that said nothing within "
+                    f"{DESCRIBED_WITHIN:g} s: ranges and limits of the robot are not compared"
+                )
+                return NOTHING
+            self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
         try:
             text = ros2_messages.decode_string(payload, ros2_urdf.LONGEST)
         except MalformedCdrError:
+            self.connection.say("/robot_description is not a string: limits are not compared")
             return NOTHING
         return ros2_urdf.offer_of(text, self.joint_names)
 
     def _listen(self) -> None:
-        """Take in the newest message of each topic."""
-        payload = self._joint_reader.newest()
-        if payload is not None:
-            self._joints = self._accepted(payload, ros2_messages.decode_joint_state, self._joints)
-        payload = self._imu_reader.newest()
-        if payload is not None:
-            self._imu = self._accepted(payload, ros2_messages.decode_imu, self._imu)
+        """Take in everything that has arrived."""
+        for writer, payload in _waiting(self._joint_reader):
+            self._count_reason(self._take_joints, writer, payload)
+        for writer, payload in _waiting(self._imu_reader):
+            self._count_reason(self._take_imu, writer, payload)
 
-    def _accepted(self, payload: bytes, decode: Callable[[bytes], T], before: T | None) -> T | None:
-        """Return the message in a payload, or the one before, counting why."""
+    def _count_reason(
+        self, take: Callable[[int, bytes], None], writer: int, payload: bytes
+    ) -> None:
+        """Take in one message, or count why it was dropped."""
         try:
-            message = decode(payload)
-            self._check(message)
+            take(writer, payload)
         except MalformedCdrError as reason:
             self.malformed[str(reason)] = self.malformed.get(str(reason), 0) + 1
-            return before
-        self._stamps[type(message).__name__] = message.stamp
-        return message
 
-    def _check(self, message: JointState | Imu) -> None:
-        """Raise `MalformedCdrError` for a message that is late or of another robot."""
-        last = self._stamps.get(type(message).__name__)
-        if any(message.stamp) and last is not None and message.stamp <= last:
-            raise MalformedCdrError("duplicated" if message.stamp == last else "reordered")
-        if not self._settled:
+    def _take_joints(self, writer: int, payload: bytes) -> None:
+        """Take in a message of /joint_states; one without the robot's joints is passed over."""
+        message = ros2_messages.decode_joint_state(payload)
+        if not self._parts.concerns(message):
             return
-        if isinstance(message, JointState) and set(message.names) != set(self.joint_names):
-            raise MalformedCdrError("joints")
-        if not set(_measured(message)) >= self.signals & _vectors(message).keys():
+        now = self.clock.now()
+        self._order.check((writer, message.names), message.stamp, now)
+        self._parts.add(writer, message, now)
+
+    def _take_imu(self, writer: int, payload: bytes) -> None:
+        """Take in a message of /imu."""
+        message = ros2_messages.decode_imu(payload)
+        now = self.clock.now()
+        owner, heard = self._imu_from
+        if owner != writer and now - heard < OWNED:
+            raise MalformedCdrError("second publisher")
+        self._order.check((writer, "imu"), message.stamp, now)
+        if self._settled and not set(_measured(message)) >= self.signals & _vectors(message).keys():
             raise MalformedCdrError("signals")
+        self._imu_from = (writer, now)
+        self._imu = message
 
-    def _in_order(self, state: JointState, imu: Imu) -> RobotState:
+    def _judge_clocks(self) -> None:
+        """Damp where a clock was set back while a command is out; else take the new time."""
+        step = self._order.set_back()
+        if step is None:
+            return
+        what = f"the clock of the robot's messages was set back by {step.seconds:.1f} s"
+        if self._commanding:
+            self.damp()
+            raise DriverFault(f"driver ros2: {what}: what is old and what is new cannot be told")
+        if self.clock.now() - step.since >= NEW_TIME:
+            self._order.accept()
+            self.connection.say(f"driver ros2: {what}; the new time is taken")
+
+    def _in_order(self, joints: np.ndarray, imu: Imu) -> RobotState:
         """Return the offered signals in the contract's order of joints."""
-        index = [state.names.index(name) for name in self.joint_names]
-
-        def joints(values: np.ndarray) -> np.ndarray:
-            return self.map.from_robot(ros2_messages.float32(values[index]))
-
+        rows = (self.map.from_robot(row) for row in ros2_messages.float32(joints))
         signals = {
-            name: joints(values)
-            for name, values in _vectors(state).items()
-            if name in self.signals and values is not None
+            name: row for name, row in zip(JOINT_SIGNALS, rows, strict=True) if name in self.signals
         }
         signals |= {
             name: ros2_messages.float32(values)
@@ -229,14 +315,8 @@ class Ros2Driver:
         return RobotState(**signals)
 
 
-def _vectors(message: JointState | Imu) -> dict[str, np.ndarray | None]:
-    """Return every signal that a message can carry; None where it does not."""
-    if isinstance(message, JointState):
-        return {
-            "joint_pos": message.position if len(message.position) else None,
-            "joint_vel": message.velocity if len(message.velocity) else None,
-            "joint_torque": message.effort if len(message.effort) else None,
-        }
+def _vectors(message: Imu) -> dict[str, np.ndarray | None]:
+    """Return every signal that an IMU's message can carry; None where it does not."""
     return {
         "base_quat": message.quaternion,
         "base_ang_vel": message.angular_velocity,
@@ -244,11 +324,13 @@ def _vectors(message: JointState | Imu) -> dict[str, np.ndarray | None]:
     }
 
 
-def _measured(message: JointState | Imu) -> tuple[str, ...]:
-    """Return the signals that a message carries."""
+def _measured(message: Imu) -> tuple[str, ...]:
+    """Return the signals that an IMU's message carries."""
     return tuple(name for name, values in _vectors(message).items() if values is not None)
 
 
-def _offered(state: JointState, imu: Imu) -> tuple[str, ...]:
-    """Return the signals that two messages carry together."""
-    return (*_measured(state), *_measured(imu))
+def _waiting(reader: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield the messages that wait, oldest first, each with what tells its writer from others."""
+    while samples := reader.take():
+        for sample in samples:
+            yield sample.sample_info.publication_handle, sample.payload

@@ -28,10 +28,10 @@ from robot_ppo_node.drivers.base import (
 )
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
+from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.unitree import unitree_remote
-from robot_ppo_node.drivers.unitree.exclusive_access import COMMANDS, STATES, Alone
 from robot_ppo_node.drivers.unitree.unitree_bodies import Body, body_of
 from robot_ppo_node.drivers.unitree.unitree_messages import (
     MalformedMessageError,
@@ -44,6 +44,7 @@ from robot_ppo_node.safety.watchdog import Handover
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 )
+COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
 HEAD = (0xFE, 0xEF)
 LOW_LEVEL = 0xFF
 STALE_PERIODS = 3
@@ -179,15 +180,17 @@ class UnitreeDriver:
         joined = self.clock.now()
         kinds = {name: idl_type(family, name) for name in ("LowCmd_", "LowState_")}
         self._states = self.bus.reader(STATES, kinds["LowState_"])
-        alone = Alone(self.bus, kinds["LowCmd_"], c.allow_silent_writers)
+        access = ExclusiveAccess(
+            self.bus, COMMANDS, kinds["LowCmd_"], self.name, STATES, c.allow_silent_writers
+        )
         first = self._first_state()
         if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
             return
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
         self.clock.sleep_until(joined + SETTLE)
-        alone.forget()
+        access.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
-        alone.wait(self.clock, c.wait, c.say)
+        access.wait(self.clock, c.wait, c.say)
         self._begin_with(self._blank_command(first))
         writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
         self._sends = writer.sends
@@ -195,7 +198,7 @@ class UnitreeDriver:
             writer.write,
             self._damping(c.damping),
             STALE_PERIODS * c.control_period,
-            alone.trouble,
+            access.trouble,
         )
 
     def _first_state(self) -> Message:
