@@ -117,7 +117,8 @@ def width(name: str, joints: int, feet: int, stated: Mapping[str, int] = NO_WIDT
     size = SIGNALS[name].size
     if size == ANY:
         return stated[name]
-    return {"joints": joints, "feet": feet}.get(size) or int(size)
+    counts = {"joints": joints, "feet": feet}
+    return counts[size] if size in counts else int(size)
 
 
 def zeros(
