@@ -160,7 +160,7 @@ def test_every_measure_is_reported_granted_or_refused():
     """As a user who may do nothing, and as whoever runs the tests."""
     code = (
         "import os, resource\n"
-        "from robot_ppo_node import realtime\n"
+        "from robot_ppo_node.host import realtime\n"
         "{0}"
         "for m in realtime.apply(50, 0): print(m.granted, m, sep='|')\n"
         "print(os.sched_getscheduler(0) == os.SCHED_FIFO, os.sched_getaffinity(0))\n"
@@ -177,7 +177,7 @@ def test_every_measure_is_reported_granted_or_refused():
 def test_locked_is_what_is_used_and_not_what_is_reserved():
     code = (
         "import mmap\n"
-        "from robot_ppo_node import realtime\n"
+        "from robot_ppo_node.host import realtime\n"
         "def kilobytes(name):\n"
         "    lines = open('/proc/self/status').read().splitlines()\n"
         "    return int(next(x for x in lines if x.startswith(name)).split()[1])\n"
@@ -198,7 +198,7 @@ def test_what_an_ordinary_user_may_not_do_is_said_with_the_way_out():
         pytest.skip("only root can become somebody else")
     code = (
         "import os, resource\n"
-        "from robot_ppo_node import realtime, doctor\n"
+        "from robot_ppo_node.host import realtime, host_doctor as doctor\n"
         "from robot_ppo_node.clock import MonotonicClock\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 << 20, 8 << 20))\n"
         "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
@@ -254,7 +254,7 @@ def test_a_processor_that_there_is_not_is_refused_in_a_sentence(cpu):
 
 
 def test_timer_slack_is_taken_without_any_permission():
-    code = "from robot_ppo_node import realtime as r; r.prepare_process()"
+    code = "from robot_ppo_node.host import realtime as r; r.prepare_process()"
     assert asked(f"{code}; print(r.timer_slack())").strip() == "1"
 
 
