@@ -221,3 +221,30 @@ def test_a_flipped_bit_breaks_the_checksum(at, bit):
 
 def test_the_layouts_are_made_once():
     assert layout("unitree_go", "LowCmd_") is layout("unitree_go", "LowCmd_")
+
+
+# --- the robot's side
+
+
+@pytest.mark.parametrize(
+    ("dq", "kd", "tau", "taken"),
+    [(0, 1, 0, True), (2.0, 1, 0, False), (0, 1, 0.5, False), (16000.0, 0, 0, True)],
+)
+def test_a_feed_forward_torque_is_refused_and_not_ignored(dq, kd, tau, taken):
+    """A velocity without a gain is no torque: 16000 is the vendor's word for "no velocity"."""
+    from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
+    from robot_ppo_node.drivers.unitree.unitree_robot import BEGINNING, CommandDecoder
+
+    command = Message("unitree_go", "LowCmd_")
+    command.fields["head"] = tuple(BEGINNING[:2])
+    command.fields["level_flag"] = BEGINNING[2]
+    command.motors["mode"] = 1
+    command.motors["dq"] = dq
+    command.motors["kd"] = kd
+    command.motors["tau"] = tau
+    decoder = CommandDecoder(QUADRUPED, QUADRUPED.joint_names)
+    if taken:
+        assert decoder.decode(command.encode(), 0).kd.tolist() == [kd] * 12
+        return
+    with pytest.raises(MalformedMessageError, match="feed-forward"):
+        decoder.decode(command.encode(), 0)

@@ -1,8 +1,10 @@
 """The robot's side of Unitree's low-level interface: what a simulated robot answers with.
 
 It has the methods of `RobotEndpoint` (udp_protocol.py): `receive`, `silent`, `send_state`. A
-command whose checksum, head or numbers are wrong is dropped and counted by reason. While a vendor
-controller runs (`motion`), commands are not taken, as on a robot that walks by itself.
+command whose checksum, head or numbers are wrong is dropped and counted by reason. So is one with a
+feed-forward torque (`tau`, or `dq` with a gain): the simulated motors hold positions only, and a
+controller that relies on it must not be told that it was obeyed. While a vendor controller runs
+(`motion`), commands are not taken, as on a robot that walks by itself.
 """
 
 import json
@@ -61,7 +63,9 @@ class CommandDecoder:
             raise MalformedMessageError("command value")
         if 0 in self._modes[self._motor_of].tolist():
             raise MalformedMessageError("mode")
-        q, _, _, kp, kd = rows
+        q, dq, tau, kp, kd = rows
+        if (tau + kd * dq).any():
+            raise MalformedMessageError("feed-forward")
         return CommandMessage(q, kp, kd)
 
 
