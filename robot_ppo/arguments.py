@@ -1,4 +1,4 @@
-"""What the words of a command line may be; a wrong one is argparse's error, with exit code 2."""
+"""Types for argparse; a value out of range is argparse's error, with exit code 2."""
 
 import argparse
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers that are not below `least`."""
+    """Return a type of whole numbers that are at least `least`."""
 
     def whole(text: str) -> int:
         value = int(text)
@@ -35,7 +35,7 @@ def port(text: str) -> int:
 
 
 def triple(text: str) -> tuple[float, float, float]:
-    """Return the command that "VX,VY,YAW" says."""
+    """Return the three numbers in "VX,VY,YAW"."""
     try:
         x, y, z = (float(part) for part in text.split(","))
         if math.isfinite(x + y + z):

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file, which ends with its process however that ends.
+"""Lock a file, so that only one process writes; the lock ends with the process.
 
 with lock.alone(folder / ".lock", f"{folder}: another training writes here"):
     ...
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def alone(path: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock file, which is made and stays; `InputError` with `refusal` if it is held."""
+    """Create a lock file and hold it; raise `InputError(refusal)` if another process does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         take(file, refusal)
@@ -26,9 +26,9 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
 
 
 def take(file: IO[Any], refusal: str) -> None:
-    """Lock an open file until it is closed; `InputError` with `refusal` if another has it.
+    """Lock an open file until it is closed; raise `InputError(refusal)` if another process has it.
 
-    A file system without locks, as over some networks, locks nothing, and that is said.
+    A file system without locks, as some network file systems, locks nothing; a warning says so.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

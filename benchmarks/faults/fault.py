@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DAMPED = "damped"
-"""The motors brake, and nothing else is heard after."""
+"""The motors brake, and the robot hears no other command afterwards."""
 REFUSED = "refused"
-"""What is wrong was not let in, and the reason was said or counted."""
+"""The input was rejected, and the reason was printed or counted."""
 CLAMPED = "clamped"
-"""The command was brought inside its limit, and the robot goes on."""
+"""The command was clamped to its limit, and the robot walks on."""
 NOTHING = "nothing"
-"""None of these: a hole in the envelope."""
+"""None of these: the envelope has a hole."""
 NOT_RUN = "not run"
 """Something is not installed; the reason says what."""
 
@@ -29,7 +29,7 @@ NODE_ALIVE, NODE_DEAD = 2.0, 5.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a fault."""
+    """The outcome of a fault."""
 
     outcome: str
     reason: str
@@ -46,11 +46,11 @@ class Fault:
 
     name: str
     injected: str
-    """How, for people."""
+    """Description of the injection."""
     run: Callable[[Path], Seen]
     """Injects it into a run of a policy file."""
     reason: str
-    """What the reason must hold."""
+    """Text that the reason must contain."""
     wanted: tuple[str, ...] = (DAMPED,)
     most: float = NODE_ALIVE
     """Ticks."""

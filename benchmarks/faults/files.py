@@ -1,4 +1,4 @@
-"""Faults of the files that a run begins with."""
+"""Faults of the files that the node reads when it starts."""
 
 import re
 import tempfile

@@ -40,7 +40,7 @@ class Tapped(socket.socket):
 
     tamper: Tamper | None = None
     past: deque[bytes]
-    """What was sent, newest last."""
+    """Datagrams that were sent, newest last."""
 
     def sendto(self, *arguments: Any) -> int:
         """Send what `tamper` makes of the datagram."""

@@ -27,9 +27,9 @@ from robot_ppo_node.drivers.udp import udp_frames as frames
 from robot_ppo_node.drivers.udp.udp_protocol import RobotEndpoint, Wire
 
 RUNS = 3
-"""Of each fault; the worst is reported."""
+"""Number of runs of each fault; the worst is reported."""
 ATTEMPTS = 5
-"""Of a run, until its fault comes to be injected."""
+"""Number of attempts to reach the injection of a fault."""
 START_WITHIN = 30.0
 """[s] from the node's start to a walking robot."""
 WALK = 0.5
@@ -37,8 +37,8 @@ WALK = 0.5
 WATCH = 0.5
 """[s] that the robot is watched after it."""
 WATCHDOG = "its watchdog damps the robot"
-"""Of a node that was killed it says that it died, or, where the computer takes long to clear the
-process away, that it stands still."""
+"""Message about a node that was killed. It begins with "died", or with "stands still" where the
+computer takes long to clear the process away."""
 ROOM = 16 * 1024
 """[bytes] that the full disk takes."""
 
@@ -56,11 +56,11 @@ class LiveRobot:
 
     @property
     def heard(self) -> list[Heard]:
-        """What it was told, oldest first."""
+        """Commands that it received, oldest first."""
         return self.robot.heard
 
     def gone(self) -> None:
-        """End, as a robot does that is switched off."""
+        """Stop without a message, as a robot whose power fails."""
         self._stop.set()
         self._thread.join()
         self.end.close()
@@ -99,7 +99,7 @@ class NodeProcess:
         self._reader.start()
 
     def walks(self) -> bool:
-        """Wait until the policy has run for a while; False where it ended before."""
+        """Wait until the policy has run for a while; return False if it ended earlier."""
         ends = time.monotonic() + START_WITHIN
         while "POLICY:" not in self.said:
             if self.process.poll() is not None or time.monotonic() > ends:

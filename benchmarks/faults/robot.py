@@ -102,7 +102,7 @@ def _nan_action(world: World) -> None:
 
 
 def _over_torque(path: Path) -> Seen:
-    """Let the network ask for all it can, to and fro; look at what the robot is asked for."""
+    """Let the network alternate between its largest actions; check the commands at the robot."""
     with World(path) as world:
         world.walk()
         world.driver.asked.clear()
@@ -118,7 +118,7 @@ def _over_torque(path: Path) -> Seen:
 
 
 def _command_timeout(path: Path) -> Seen:
-    """Let the operator fall silent: the command must become zero, and the robot go on."""
+    """Silence the operator: the command must become zero while the policy runs."""
     with World(path) as world:
         world.operator.lost_at = world.walk()
         world.step(round(COMMAND_TIMEOUT / world.period) + 1)

@@ -1,4 +1,4 @@
-"""A node that walks its simulated robot in lockstep, with every place where a fault can get in.
+"""A node that walks a simulated robot in lockstep, with hooks for every fault.
 
     with World(policy_file) as world:
         world.walk()                     # until the policy has run for a second
@@ -94,7 +94,7 @@ class WitnessDriver(LockstepDriver):
         return sample
 
     def write(self, command: MotorCommand) -> None:
-        """Hand the command to the motors, and keep the torque that it asks for."""
+        """Pass the command to the motors, and store the torque that it demands."""
         super().write(command)
         if self._state:
             error = command.target - self._state.joint_pos
@@ -117,9 +117,9 @@ class LeapingClock:
         self.world = 0.0
         """Time of the world [s]."""
         self.ahead = 0.0
-        """Of the world's time [s]."""
+        """Offset of the node's clock [s]."""
         self.leap = 0.0
-        """By so much, once, in the next wait [s]."""
+        """Jump of the clock during the next wait [s]."""
 
     def now(self) -> float:
         """Return what the clock shows [s]."""
@@ -182,7 +182,7 @@ class World:
         self.node.prepare()
         self.period = self.node.period
         self.busy = 0.0
-        """What each tick takes longer than it does [s]."""
+        """Extra duration of each tick [s]."""
         self.pacer = Pacer(self.clock, self.period)
 
     def __enter__(self) -> Self:

@@ -32,10 +32,10 @@ from robot_ppo.envs import registration
 from robot_ppo_export.errors import InputError
 
 WARM_UP = 2
-"""First turns that do not count."""
+"""Number of first turns that do not count."""
 
 HOPELESS = 2.0
-"""A way to run the peer that took so many times the fastest's time rests from then on."""
+"""A way to run the peer that took this many times the fastest way's time is not run again."""
 
 SB3_DEFAULTS = (
     "num_envs=16",
@@ -59,7 +59,7 @@ class Result:
     name: str
     ours: float
     theirs: float
-    """Of the fastest."""
+    """Speed of the fastest way to run the peer."""
     fastest: str
     ratio: float
     at_least: float

@@ -21,7 +21,7 @@ COLOURS = {
     "kl_dual": "#d62728",
     "trpo": "#9467bd",
 }
-"""Of objectives"""
+"""Objective -> colour."""
 
 
 def bars(rows: list[Row], path: Path) -> None:

@@ -1,7 +1,7 @@
-"""What is compared: settings, tasks, and the order of the runs.
+"""The comparison: settings, tasks, and the order of the runs.
 
 Schulman et al. 2017, "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), section 6.1
-and Table 1. What is common to all runs stands in configs/train/ppo_paper.yaml.
+and Table 1. All runs share the settings in configs/train/ppo_paper.yaml.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ class Setting(NamedTuple):
 
     objective: str
     key: str | None
-    """What distinguishes it from others of its objective; None: there are none."""
+    """The key that differs between settings of one objective; None if there is one setting."""
     value: float
     paper: float | None = None
     """The paper's average normalized score; None: the paper does not have it."""

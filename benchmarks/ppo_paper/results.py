@@ -35,7 +35,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     """Mean return of the last `training.EPISODES` episodes; NaN if none ended."""
     episodes: int
-    """Number of episodes that the score is the mean of."""
+    """Number of episodes in the score's mean."""
     seconds: float
     """Wall-clock [s], like those that follow."""
     seconds_physics: float
@@ -45,7 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def run(self) -> Run:
-        """The run that this is the result of."""
+        """The run that gave this result."""
         return Run(self.setting, self.task, self.seed)
 
 

@@ -1,4 +1,4 @@
-"""From the runs' scores to the numbers of the table: pure functions.
+"""Compute the numbers of the table from the runs' scores: pure functions.
 
 A run's score is moved and scaled per task so that the untrained policy has 0 and the best setting's
 mean over seeds has 1; a setting's score is the mean over tasks and seeds. What is best depends on
@@ -21,20 +21,20 @@ class Row:
 
     setting: str
     score: float
-    """Mean over tasks of the normalized scores"""
+    """Mean over tasks of the normalized scores."""
     raw: dict[str, float]
-    """Task -> mean score over seeds; tasks without a run are left out."""
+    """Task -> mean score over seeds; without tasks that have no run."""
     normalized: dict[str, float]
-    """The same, normalized"""
+    """Task -> normalized score."""
     runs: int
     diverged: int
-    """So many of the runs"""
+    """Number of runs that diverged."""
     steps_per_second: float
-    """Of one process, learning included"""
+    """Environment steps per second of one process, learning included."""
     collect_us: float
-    """Microseconds of a run per environment step: physics and policy"""
+    """Time of physics and policy per environment step [us]."""
     learn_us: float
-    """and learning."""
+    """Time of learning per environment step [us]."""
 
 
 def normalize(score: float, zero: float, best: float) -> float:

@@ -39,7 +39,7 @@ def bench_walk(seeds: int = 3) -> dict[str, Any]:
 
 
 def raw_equivalent(seconds: float | None, before: float, after: float) -> dict[str, int | None]:
-    """Return the raw steps/s around a training, and the steps that so many seconds stand for."""
+    """Return the raw steps/s around a training, and `seconds` in raw steps."""
     speed = (before + after) / 2
     return {
         "raw_steps_per_second": round(speed),

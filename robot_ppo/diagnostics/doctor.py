@@ -1,4 +1,4 @@
-"""`robot-ppo doctor`: read a run, say what is wrong with it in plain language, and what to do."""
+"""`robot-ppo doctor`: read a run, report its problems in plain language, and their remedies."""
 
 import shlex
 from dataclasses import replace
@@ -37,7 +37,7 @@ CHECKS: tuple[Check, ...] = (
     world.stopped_improving,
     world.time_outside_physics,
 )
-"""Causes before what follows from them: in this order findings are shown."""
+"""All checks, causes before consequences; findings are shown in this order."""
 
 _OF_BROKEN_POLICIES = (
     "learning_rate_at_floor", "reward_drowns", "episodes_end_at_once", "dead_exploration",
@@ -55,15 +55,15 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "critic_explains_nothing": _OF_NO_PROGRESS,
     "kl_too_small": ("clip_never", *_OF_NO_PROGRESS),
 }
-"""Finding -> what may follow from it, and then needs no cure of its own."""
+"""Finding -> findings that it may cause, which then need no remedy of their own."""
 
 AT_ANY_LENGTH: tuple[Check, ...] = (world.not_finite, world.simulations_diverge)
 ENOUGH = 20
-"""Iterations from which on a run can be judged."""
+"""Number of iterations that a run needs to be judged."""
 
 
 def run(folder: Path, json: Path | None) -> list[Finding]:
-    """Examine a run, print what was found, write it as JSON if asked; return the findings."""
+    """Examine a run; print the findings, write them as JSON if `json` is given, and return them."""
     record = records.load(folder)
     findings = examine(record)
     show(folder, record, findings, Console())
@@ -74,19 +74,19 @@ def run(folder: Path, json: Path | None) -> list[Finding]:
 
 
 def examine(record: Record) -> list[Finding]:
-    """Return what is wrong, causes first; a short run is asked only what it can answer."""
+    """Return the findings, causes first; a short run is only checked for what it can show."""
     checks = CHECKS if len(record) >= ENOUGH else AT_ANY_LENGTH
     found = [finding for check in checks if (finding := check(record)) is not None]
     return [replace(one, follows=_root(one, found)) for one in found]
 
 
 def _root(one: Finding, found: list[Finding]) -> str | None:
-    """Return the first of the findings that `one` may follow from."""
+    """Return the name of the first finding that may have caused `one`, or None."""
     return next((f.name for f in found if one.name in CONSEQUENCES.get(f.name, ())), None)
 
 
 def verdict(record: Record, findings: list[Finding]) -> str:
-    """Return `findings`, `healthy`, or `too_short` for a run that is not long enough to judge."""
+    """Return "findings", "healthy", or "too_short" for a run with too few iterations."""
     if findings:
         return "findings"
     return "healthy" if len(record) >= ENOUGH else "too_short"
@@ -104,7 +104,7 @@ def to_json(folder: Path, record: Record, findings: list[Finding]) -> dict:
 
 
 def show(folder: Path, record: Record, findings: list[Finding], console: Console) -> None:
-    """Print the verdict, and every finding with its way out."""
+    """Print the verdict, and every finding with its remedy."""
     result = verdict(record, findings)
     console.print(
         f"{folder}: {len(record)} iterations, {record['steps'][-1]:,.0f} steps, "
@@ -117,7 +117,7 @@ def show(folder: Path, record: Record, findings: list[Finding], console: Console
         )
     elif result == "healthy":
         console.print(
-            f"[bold green]healthy[/]: none of the {len(CHECKS)} signs that the doctor knows; "
+            f"[bold green]healthy[/]: none of the {len(CHECKS)} checks found a problem; "
             "whether it does what it should, `robot-ppo eval` says",
             highlight=False,
         )
@@ -142,12 +142,12 @@ def _show_one(number: int, finding: Finding, console: Console) -> None:
         table.add_row(f"  {name}", Text(text))  # square brackets are units here, not markup
     console.print(table)
     if finding.settings and not finding.follows:
-        # On one line, however long, so that it can be copied.
+        # One line, however long, so that it can be copied.
         console.print(f"         {_words(finding)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _words(finding: Finding) -> str:
-    """Return the settings as words of a command line."""
+    """Return the settings as options of a command line."""
     return " ".join(f"--set {shlex.quote(setting)}" for setting in finding.settings)
 
 

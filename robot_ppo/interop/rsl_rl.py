@@ -22,16 +22,16 @@ except ImportError:
 
 
 class RslRlVecEnv(VecEnv):
-    """An environment of ours as a `VecEnv` of rsl_rl, on the CPU, all tensors float32.
+    """Adapt an environment of ours to rsl_rl's `VecEnv`: on the CPU, all tensors float32.
 
-    Observations come in the environment's groups; `obs_groups` of rsl_rl's settings says which
-    ones a network reads, e.g. `{"actor": ["actor"], "critic": ["actor", "critic"]}`.
-    `extras["time_outs"]` (n,) says where time alone ended an episode, and `extras["log"]` holds the
+    Observations come in the environment's groups; `obs_groups` of rsl_rl's settings names those
+    that a network reads, e.g. `{"actor": ["actor"], "critic": ["actor", "critic"]}`.
+    `extras["time_outs"]` (n,) is true where time alone ended an episode, and `extras["log"]` holds
     means over the episodes that ended.
     """
 
     def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
-        """Take over `envs`, from `gymnasium.make_vec("robot_ppo/…")`, and start its episodes."""
+        """Wrap `envs`, made by `gymnasium.make_vec("robot_ppo/…")`, and start its episodes."""
         if isinstance(envs, RobotEnv):
             limit, task = envs.max_ticks, msgspec.to_builtins(envs.task)
         elif isinstance(envs, MujocoVectorEnv):
@@ -68,7 +68,7 @@ class RslRlVecEnv(VecEnv):
     def step(
         self, actions: torch.Tensor
     ) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Advance by one action each, (n, k); return observations, reward, done and extras."""
+        """Apply an action per environment, (n, k); return observations, reward, done and extras."""
         _, reward, terminated, truncated, info = self.envs.step(actions.numpy())
         self._observations = self._groups(info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}

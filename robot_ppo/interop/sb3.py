@@ -19,7 +19,7 @@ except ImportError:
 
 
 class Sb3VecEnv(VecEnv):
-    """All simulations of a `gymnasium.vector.VectorEnv` as one `VecEnv` of Stable-Baselines3.
+    """Adapt a `gymnasium.vector.VectorEnv` to Stable-Baselines3's `VecEnv`.
 
     Observations (n, size) and rewards (n,) are the environment's own arrays. Where an episode
     ended, `infos[i]` holds `terminal_observation`, the true last observation, and
@@ -27,7 +27,7 @@ class Sb3VecEnv(VecEnv):
     """
 
     def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
-        """Take over `envs`, which must reset an ended episode in the same step."""
+        """Wrap `envs`, which must reset an ended episode in the same step."""
         if envs.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
             raise InputError(
                 "Stable-Baselines3 expects an ended episode to be reset in the same step; make the "
@@ -38,15 +38,15 @@ class Sb3VecEnv(VecEnv):
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Start every episode anew, with the seed and the options that were set for this once."""
-        # Both libraries count on from the first simulation's seed.
+        """Reset every episode, with the seed and the options that were set for this reset."""
+        # Both libraries give simulation i the seed + i.
         observation, _ = self.envs.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions (n, k) for `step_wait`."""
+        """Store the actions (n, k) for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -64,7 +64,7 @@ class Sb3VecEnv(VecEnv):
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return an attribute, which all simulations have in common, once per simulation."""
+        """Return an attribute once per simulation; all simulations share its value."""
         return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -78,5 +78,5 @@ class Sb3VecEnv(VecEnv):
         raise InputError(f"call {method_name!r} on `.envs`: its simulations share all methods")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> Sequence[bool]:
-        """Return False for each: no simulation is wrapped by itself."""
+        """Return False for each simulation: none is wrapped individually."""
         return [False for _ in self._get_indices(indices)]

@@ -1,1 +1,1 @@
-"""Logs of the node, looked at afterwards; the node writes them (robot_ppo_node)."""
+"""Read, summarize, draw and convert the logs that robot_ppo_node writes."""

@@ -19,7 +19,7 @@ from robot_ppo_node.log import log_file
 
 @dataclass
 class Log:
-    """One run: columns (T, ...), oldest tick first, and what the log says of itself."""
+    """One run: columns (T, ...), oldest tick first, and the header of the log."""
 
     path: Path
     rows: dict[str, np.ndarray]
@@ -46,16 +46,16 @@ class Log:
         return tuple(dict.fromkeys(place.partition("[")[0] for place in self.meta["measured"]))
 
     def measured(self, signal: str) -> np.ndarray:
-        """Return what was measured of one signal, (T, k); (T, 0) if the log has none of it."""
+        """Return the measurements of one signal, (T, k); (T, 0) if the log does not hold it."""
         names = [name.partition("[")[0] for name in self.meta["measured"]]
         return self.rows["measured"][:, [name == signal for name in names]]
 
     def running(self) -> np.ndarray:
-        """Return in which ticks the network ran, (T,) bool."""
+        """Return a mask of the ticks in which the network ran, (T,) bool."""
         return self.rows["policy_tick"] >= 0
 
     def guard_counts(self) -> dict[str, int]:
-        """Return how often each guard clamped or damped, those that did."""
+        """Return guard -> number of ticks in which it clamped or damped, without zeros."""
         bits = self.rows["guards"]
         counts = {name: int((bits >> i & 1).sum()) for i, name in enumerate(self.meta["guards"])}
         return {name: n for name, n in counts.items() if n}
@@ -74,9 +74,9 @@ class Log:
         return names[number] if number < len(names) else str(number)
 
     def tracking(self) -> np.ndarray:
-        """Return how far each joint was from its target of the tick before, (T', joints) [rad].
+        """Return the error of each joint against its target of the tick before, (T', joints) [rad].
 
-        Of the ticks in which the network ran, and in the tick before too.
+        T' counts the ticks in which the network ran and had run in the tick before.
         """
         ran = self.running()
         both = ran[1:] & ran[:-1]

@@ -1,4 +1,4 @@
-"""A log as an MCAP file, for Foxglove and whatever else reads MCAP.
+"""Convert a log to an MCAP file, for Foxglove and other readers of MCAP.
 
 Every message is JSON with a JSON schema of its own. Orientation and events are in schemas that
 Foxglove knows (`foxglove.FrameTransform`, `foxglove.Log`), so its 3D and log panels show them.
@@ -8,7 +8,7 @@ Foxglove knows (`foxglove.FrameTransform`, `foxglove.Log`), so its 3D and log pa
     /command   source, wanted, command, age
     /node      state, tick time, lateness, missed deadlines, guards that fired, entries outside
     /tf        the body's orientation in the world
-    /events    what the node said
+    /events    messages of the node
     /signals/  one topic for each other signal that the log holds, as "values"
 """
 
@@ -25,7 +25,7 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
 SCHEMAS = {"/tf": "foxglove.FrameTransform", "/events": "foxglove.Log"}
-"""Topic -> a schema that Foxglove knows; the others are called after their topic."""
+"""Topic -> name of a schema that Foxglove knows; other schemas are named after their topic."""
 SHOWN = ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 """Signals that are parts of /joints, /imu and /tf."""
 INFO, ERROR = 2, 4
@@ -145,7 +145,7 @@ def _event(log: Log, time: float, text: str) -> dict[str, Any]:
 
 
 def _schema(content: Any) -> dict[str, Any]:
-    """Return the JSON schema of messages like this one; a number that is not finite is null."""
+    """Return the JSON schema of a message; a number that is not finite is written as null."""
     if isinstance(content, dict):
         parts = {name: _schema(value) for name, value in content.items()}
         return {"type": "object", "properties": parts}
@@ -157,7 +157,7 @@ def _schema(content: Any) -> dict[str, Any]:
 
 
 def _nanoseconds(log: Log, time: float) -> int:
-    """Return the time of day of the node's `time`, or that itself where the day is unknown."""
+    """Return the time of day at the node's `time`, or `time` itself where the day is unknown."""
     begin = float(log.rows["time"][0]) if len(log) else 0.0
     return max(round((log.meta.get("started", 0.0) + time - begin) * 1e9), 0)
 

@@ -1,4 +1,4 @@
-"""A log as a picture: commands, joints against their targets, timing, guards and events."""
+"""Draw a log: commands, joints against their targets, timing, guards and events."""
 
 import io
 from pathlib import Path
@@ -11,9 +11,9 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
 JOINTS = 3
-"""How many joints are drawn: those that were farthest from their targets."""
+"""Number of joints that are drawn: those with the largest errors."""
 SHADES = {"POLICY": "0.93", "DAMP": "#f6dada"}
-"""State -> the colour behind it."""
+"""State -> background colour."""
 
 
 def write(log: Log, path: Path) -> None:
@@ -52,7 +52,7 @@ def _worst(log: Log) -> list[int]:
 
 
 def _commands(axes: Any, log: Log) -> None:
-    """Draw what was asked for; of what came of it, a robot measures the turning alone."""
+    """Draw the commands, and the measured yaw rate: a robot measures no linear velocity."""
     time, command, wanted = log.time, log.rows["command"], log.rows["wanted"]
     for i, label in enumerate(("forward [m/s]", "left [m/s]", "turn left [rad/s]")):
         axes[i].step(time, wanted[:, i], where="post", color="0.6", label="asked for")
@@ -82,7 +82,7 @@ def _timing(axis: Any, log: Log) -> None:
 
 
 def _guards(axis: Any, log: Log) -> None:
-    """Draw a mark for every tick in which a guard fired or something was outside of training."""
+    """Mark every tick in which a guard fired or an observation was outside its training range."""
     marks = {}
     for i, name in enumerate(log.meta["guards"]):
         marks[name] = np.flatnonzero(log.rows["guards"] >> i & 1)

@@ -1,4 +1,4 @@
-"""`robot-ppo log`: what a log of the node says, as text, a picture or an MCAP file."""
+"""`robot-ppo log`: show a log of the node as text, a picture or an MCAP file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from robot_ppo.logs.summary import summary
 
 
 def show(path: Path, mcap: Path | None, plot: Path | None) -> None:
-    """Print the summary of the log at `path`, and write what was asked for."""
+    """Print the summary of the log at `path`; write the MCAP file and the picture if given."""
     log = Log.load(path)
     print(summary(log))
     if mcap:

@@ -1,4 +1,4 @@
-"""What a person wants to know first of a log, as text."""
+"""Summarize a log as text."""
 
 import time as clock
 
@@ -8,11 +8,11 @@ from robot_ppo.logs.log import Log
 from robot_ppo_node.app.report import table
 
 LAST_EVENTS = 20
-"""Events in the summary; the log has more."""
+"""Number of events in the summary; the log may hold more."""
 
 
 def summary(log: Log) -> str:
-    """Return what a person wants to know first."""
+    """Return the summary, ready to print."""
     parts = [_identity(log)]
     if len(log):
         parts += [_states(log), _timings(log)]

@@ -1,1 +1,1 @@
-"""A policy before one's eyes: the unchanged node in lockstep with the simulated robot."""
+"""Watch a policy: the unchanged node in lockstep with the simulated robot."""

@@ -1,4 +1,4 @@
-"""Playback: the unchanged node drives the simulated robot in lockstep, and we watch.
+"""Playback: the unchanged node drives the simulated robot in lockstep.
 
     play(Path("go2_walk.onnx"), video=Path("walk.mp4"), plot=Path("walk.png"))
 
@@ -47,7 +47,7 @@ def play(
     script: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Summary:
-    """Run the policy file at `path` in lockstep with its robot, and return what happened.
+    """Run the policy file at `path` in lockstep with its robot, and return a summary.
 
     Args:
         path: an .onnx policy file.
@@ -56,7 +56,7 @@ def play(
         seconds: how long the policy runs; by default 12 s, or as long as the script.
         command: one command for the whole time, or "VX,VY,YAW"; [m/s, m/s, rad/s].
         script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
-        say: takes what there is to tell.
+        say: called with each line of text.
 
     With neither `video` nor `plot`, a window opens and shows it in real time.
     """
@@ -85,7 +85,7 @@ def play(
 
 
 class _Session:
-    """One playback: the node, its robot, and what is recorded of them."""
+    """One playback: the node, its robot, and the record of both."""
 
     def __init__(
         self, policy: Policy, script: tuple[Segment, ...], seconds: float, looks: bool
@@ -103,7 +103,7 @@ class _Session:
         self._fault_seen = False
 
     def run(self, show: Callable[[], bool]) -> None:
-        """Run the node to the end; `show` is called after every tick and says whether to go on."""
+        """Run the node to the end; `show` is called after every tick and returns False to stop."""
 
         def on_tick() -> None:
             self._record()
@@ -116,7 +116,7 @@ class _Session:
             self.falls, self.broken = 1, str(error)
 
     def summary(self) -> Summary:
-        """Return the figures of what was recorded."""
+        """Return the summary of the record."""
         track, node = self.track, self.node
         error = np.reshape(track.velocity, (-1, 3)) - np.reshape(track.command, (-1, 3))
         steps = np.diff(np.reshape(track.position, (-1, 3))[:, :2], axis=0)
@@ -133,7 +133,7 @@ class _Session:
         )
 
     def _record(self) -> None:
-        """Keep this tick if the policy ran in it; end the run when its time is over."""
+        """Record this tick if the policy ran in it; end the run after its duration."""
         now = self.robot.time
         if self.node.state is State.POLICY:
             if self.commands.start is None:
@@ -175,7 +175,7 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
 
 
 def _shown(session: _Session) -> AbstractContextManager[Callable[[], bool]]:
-    """Return a window that shows it in real time."""
+    """Return a window that shows the session in real time."""
     from robot_ppo.playback.window import window
 
     return window(session.robot, session.node.period)
@@ -193,7 +193,7 @@ def _caption(session: _Session) -> tuple[str, str]:
 
 
 def _same_robot(robot: RobotSpec) -> RobotSpec:
-    """Return our robot of that name, if its joints are those that the policy was trained for."""
+    """Return our robot of that name, if it has the joints that the policy was trained with."""
     ours = project.load_robot(robot.name)
     if ours.joint_names != robot.joint_names or ours.feet != robot.feet:
         raise InputError(
@@ -204,7 +204,7 @@ def _same_robot(robot: RobotSpec) -> RobotSpec:
 
 
 def _check_outputs(video: Path | None, plot: Path | None) -> None:
-    """Raise `InputError` for what would only fail at the end."""
+    """Raise `InputError` for outputs that would only fail at the end."""
     for option, path, suffix in (("video", video, ".mp4"), ("plot", plot, ".png")):
         if path and path.suffix.lower() != suffix:
             raise InputError(f"--{option} {path}: must end in {suffix}")

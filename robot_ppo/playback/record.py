@@ -1,4 +1,4 @@
-"""What is kept of a playback: every tick while the policy ran, and the few figures of the end."""
+"""The record of a playback: every tick while the policy ran, and a summary."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,22 +10,22 @@ from robot_ppo.sim.simulated_robot import SimulatedRobot
 
 @dataclass
 class Track:
-    """What happened, tick by tick, while the policy ran; truth from the simulator."""
+    """The ticks in which the policy ran; values are the simulator's, without noise."""
 
     feet: tuple[str, ...]
     time: list[float] = field(default_factory=list)
-    """[s] since the policy started"""
+    """Time since the policy started [s]."""
     command: list[np.ndarray] = field(default_factory=list)
-    """(3,) vx, vy [m/s], yaw rate [rad/s]"""
+    """Commands: (3,) vx, vy [m/s], yaw rate [rad/s]."""
     velocity: list[np.ndarray] = field(default_factory=list)
-    """(3,) the same, as the base moves: body frame"""
+    """Measured: (3,) vx, vy [m/s], yaw rate [rad/s] of the base, body frame."""
     position: list[np.ndarray] = field(default_factory=list)
-    """(3,) of the base in the world [m]"""
+    """(3,) position of the base in the world [m]."""
     contacts: list[np.ndarray] = field(default_factory=list)
-    """(feet,) bool"""
+    """(feet,) bool, true where the foot touches the ground."""
 
     def add(self, time: float, command: np.ndarray, robot: SimulatedRobot) -> None:
-        """Append the present tick."""
+        """Append the current tick."""
         self.time.append(time)
         self.command.append(command.copy())
         self.velocity.append(measured_velocity(robot))
@@ -33,7 +33,7 @@ class Track:
         self.contacts.append(robot.contacts())
 
     def plot(self, path: Path) -> None:
-        """Write the plot of it as a PNG."""
+        """Write the plot as a PNG."""
         from robot_ppo.playback.video import write_plot
 
         height = np.reshape(self.position, (-1, 3))[:, 2]
@@ -44,10 +44,10 @@ class Track:
 
 @dataclass
 class Summary:
-    """The playback in a few figures."""
+    """The summary of a playback."""
 
     seconds: float
-    """[s] that the policy ran"""
+    """Time that the policy ran [s]."""
     velocity_error: float
     """Mean |v_xy - command| [m/s], transitions included."""
     yaw_error: float
@@ -56,14 +56,14 @@ class Summary:
     """Length of the path of the base over the ground [m]."""
     falls: int
     fault: str | None
-    """Why the node gave up, if it did."""
+    """Reason for which the node gave up, or None."""
     guards: dict[str, int]
     """Guard of the node's envelope -> ticks in which it clamped or damped."""
     broken: str | None = None
-    """How the simulation broke, if it did; that is a fall."""
+    """Message of a simulation that diverged, which counts as a fall, or None."""
 
     def __str__(self) -> str:
-        """Return the lines that a person reads."""
+        """Return the summary as text."""
         fired = ", ".join(f"{name} {count}" for name, count in self.guards.items())
         lines = [
             f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",

@@ -1,11 +1,11 @@
-"""What a playback asks for: a script of commands over time, from YAML or from one command.
+"""Scripts: commands over time, from YAML or from one command.
 
     segments, seconds = choose(command=None, path=Path("tour.yaml"), seconds=None)
     commands = ScriptedCommands(segments)
     commands.begin(now)
     commands.read(now + 2.0)            # ((3,) command, age 0)
 
-Until `begin` the command is to stand still.
+Before `begin` the command is zero.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_node.commands import parse
 
 SECONDS = 12.0
-"""[s] How long the policy runs where nothing else is said."""
+"""Time that the policy runs by default [s]."""
 
 
 class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One piece of a script."""
+    """One command of a script and its duration."""
 
     seconds: float
     command: tuple[float, float, float]
@@ -42,7 +42,7 @@ DEFAULT_SCRIPT = (
 
 
 class ScriptedCommands:
-    """A command source that plays a script from `begin` on; the last command stays."""
+    """A command source that plays a script after `begin` and then holds the last command."""
 
     name = "script"
 
@@ -57,7 +57,7 @@ class ScriptedCommands:
         self.start = now
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the command (3,) of this moment; it is never old."""
+        """Return the command (3,) at `now`, and its age, which is always 0."""
         if self.start is None:
             return np.zeros(3, np.float32), 0.0
         # Half a microsecond: a segment must not start a tick late because of a rounded sum.
@@ -68,7 +68,7 @@ class ScriptedCommands:
 def choose(
     command: str | tuple[float, float, float] | None, path: Path | None, seconds: float | None
 ) -> tuple[tuple[Segment, ...], float]:
-    """Return the script to play and for how long [s]."""
+    """Return the script to play and its duration [s]."""
     if command is not None and path is not None:
         raise InputError("--command and --script exclude each other: give one of them")
     if seconds is not None and not 0 < seconds < 3600:

@@ -1,4 +1,4 @@
-r"""Pictures of a simulation: headless rendering, a following camera, an h264 file, and a plot.
+r"""Render a simulation without a display: a following camera, an h264 file, and a plot.
 
     camera = FollowCamera(model, "base_link")
     size = 1280, 720
@@ -34,10 +34,10 @@ _CRF = "21"
 
 
 class FollowCamera:
-    """A camera beside the robot, in front of it and above: it glides with the robot, unshaken."""
+    """A camera that follows the robot smoothly, from beside, in front and above."""
 
     def __init__(self, model: mujoco.MjModel, body: str, time_constant: float = 0.35) -> None:
-        """Look at `body`, following with a lag of `time_constant` [s]."""
+        """Look at `body`, and follow it with a lag of `time_constant` [s]."""
         self.camera = mujoco.MjvCamera()
         self.camera.azimuth, self.camera.elevation, self.camera.distance = 140, -16, 1.5
         self._body = model.body(body).id
@@ -45,7 +45,7 @@ class FollowCamera:
         self._time: float | None = None
 
     def follow(self, data: mujoco.MjData) -> None:
-        """Move on to the time of `data`: a first-order lag, which steps and sway do not pass."""
+        """Move on to the time of `data`; a first-order low-pass filter removes steps and sway."""
         wanted = data.xpos[self._body].copy()
         wanted[2] = 0.22  # the trunk's bobbing must stay visible
         if self._time is None:
@@ -60,7 +60,7 @@ class Picture:
     """An off-screen OpenGL context for one model; use it in a `with` block."""
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
-        """Make the context, or raise `InputError` in a sentence that says what to install."""
+        """Make the context, or raise `InputError` with the library to install."""
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         self._model = model
         self._context: mujoco.MjrContext | None = None
@@ -115,7 +115,7 @@ class Picture:
 
 
 class Video:
-    """An h264 mp4 that appears under its name only when it is whole; use it in a `with` block."""
+    """An h264 mp4 that gets its name only when it is complete; use it in a `with` block."""
 
     def __init__(self, path: Path, fps: int, width: int, height: int) -> None:
         """Open a temporary file beside `path`, or raise `InputError`."""
@@ -182,7 +182,7 @@ def write_plot(
     """Write a PNG of `T` ticks: commanded against measured velocity, base height, gait.
 
     Args:
-        path: where to; replaced only by a whole file.
+        path: file to write, atomically.
         time: (T,) [s]
         command: (T, 3) vx, vy [m/s], yaw rate [rad/s]
         velocity: (T, 3) the same, as measured
@@ -218,7 +218,7 @@ def write_plot(
 
 
 def _plot_gait(axis: Any, time: np.ndarray, contacts: np.ndarray, feet: tuple[str, ...]) -> None:
-    """Draw a bar for every time that a foot is on the ground; the first foot on top."""
+    """Draw a bar for every time that a foot is on the ground, the first foot at the top."""
     tick = float(time[1] - time[0]) if len(time) > 1 else 0.0
     for row, foot in enumerate(reversed(feet)):
         down = np.concatenate(([False], contacts[:, feet.index(foot)], [False])).astype(np.int8)

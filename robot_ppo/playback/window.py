@@ -1,4 +1,4 @@
-"""A window on the simulated robot, in real time: `mujoco.viewer`, followed by a camera."""
+"""Show the simulated robot in real time: `mujoco.viewer` with a following camera."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_node.clock import MonotonicClock, Pacer
 
 CLOSING = 5.0
-"""How long a window may take to close [s]."""
+"""Time that a window has to close [s]."""
 
 
 @contextmanager
 def window(robot: SimulatedRobot, period: float) -> Iterator[Callable[[], bool]]:
-    """Yield a function that brings a window up to date, every `period` [s], until it is closed.
+    """Yield a function that updates a window, to be called every `period` [s].
 
     It returns whether the window is still open.
     """
@@ -45,7 +45,7 @@ def window(robot: SimulatedRobot, period: float) -> Iterator[Callable[[], bool]]
 
 @contextmanager
 def _ended_threads() -> Iterator[None]:
-    """Wait at the end for the threads that were begun inside.
+    """Wait at the end for the threads that were started inside.
 
     A viewer that is closed is only told so: its thread still draws, and a process that ends
     meanwhile is aborted.

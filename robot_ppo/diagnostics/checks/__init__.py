@@ -1,1 +1,1 @@
-"""Signs of illness in a run: what `robot-ppo doctor` looks for."""
+"""Checks of `robot-ppo doctor`: each recognizes one way in which a training goes wrong."""

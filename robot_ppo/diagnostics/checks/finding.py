@@ -1,4 +1,4 @@
-"""What the doctor says about a run: one finding per sign, each with a way out."""
+"""The result of a check that failed: evidence, likely cause, and the settings that help."""
 
 import functools
 from collections.abc import Callable
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 from robot_ppo.diagnostics.checks.record import Record
 
 AT_THE_START = ("networks.", "task.", "ppo.normalize_returns", "ppo.learning_rate=", "ppo.beta=")
-"""Settings that a run takes when it starts; a checkpoint brings its own."""
+"""Settings that only a new run takes; a checkpoint brings its own."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong."""
+    """One problem of a run."""
 
     name: str
-    """The function that found it."""
+    """Name of the check that found it."""
     evidence: str
-    """Figures, with the iterations in which they were seen."""
+    """Figures, and the iterations in which they were seen."""
     cause: str
-    """The likely one."""
+    """The likely cause."""
     advice: str
-    """What to do, in words."""
+    """The remedy, as a sentence."""
     settings: tuple[str, ...] = ()
-    """The same as `key=value`, for `--set`."""
+    """The remedy as `key=value`, for `--set`."""
     lost: bool = False
-    """Whether what the run has learned is not worth going on with."""
+    """True if the weights of the run are useless and training must start anew."""
     follows: str | None = None
-    """A finding that it may be a consequence of; that one is to be mended first."""
+    """Name of the finding that may cause this one and should be mended first."""
 
     @property
     def fresh(self) -> bool:
-        """Whether a new run is needed; else `--resume` takes the settings too."""
+        """True if the settings need a new run; otherwise `--resume` accepts them."""
         return self.lost or any(key.startswith(AT_THE_START) for key in self.settings)
 
 
@@ -39,7 +39,7 @@ Check = Callable[[Record], Finding | None]
 
 
 def needs(*columns: str) -> Callable[[Check], Check]:
-    """Return a decorator: a run that does not log these columns has no such finding."""
+    """Return a decorator that skips a check where the run does not log these columns."""
 
     def decorate(check: Check) -> Check:
         @functools.wraps(check)
@@ -52,10 +52,10 @@ def needs(*columns: str) -> Callable[[Check], Check]:
 
 
 def figure(value: float) -> str:
-    """Return a figure with as many digits as a person reads."""
+    """Return a number as text, with three significant digits."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def rounded(value: float) -> float:
-    """Return a setting of one significant digit."""
+    """Round a setting to one significant digit."""
     return float(f"{value:.0e}")

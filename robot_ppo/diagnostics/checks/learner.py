@@ -1,7 +1,7 @@
-"""Signs that exploration, the critic or the gradients are ill.
+"""Checks of exploration, the critic and the gradients.
 
 Each function takes the record of a run and returns a finding or None; its name is the finding's.
-What is normal was read off runs of the shipped task: std from 0.5 to 0.2 within 500 iterations,
+The thresholds come from runs of the shipped task: std from 0.5 to 0.2 within 500 iterations,
 explained variance above 0.8 after 50, gradients up to five times their limit.
 """
 
@@ -12,16 +12,16 @@ from robot_ppo.diagnostics.checks.record import Record
 from robot_ppo.diagnostics.checks.step import shorter_steps
 
 DEAD_STD = 0.05
-"""In units of the network's output, which is of the order of 1."""
+"""Standard deviation in units of the network's output, which is of the order of 1."""
 LITTLE = 0.1
 """Explained variance: a critic that only knows the mean has 0."""
 TOO_LONG = 10.0
-"""Times the gradient's limit."""
+"""Multiple of the gradient's limit."""
 
 
 @needs("std")
 def dead_exploration(record: Record) -> Finding | None:
-    """Actions hardly differ from their mean: nothing new is tried."""
+    """Find that actions hardly differ from their mean, so that nothing new is tried."""
     std = record.smooth("std")
     if not record.late("std") < DEAD_STD:
         return None
@@ -48,7 +48,7 @@ def dead_exploration(record: Record) -> Finding | None:
 
 @needs("std")
 def exploration_grows(record: Record) -> Finding | None:
-    """The deviation of actions rises without end."""
+    """Find that the deviation of actions keeps rising."""
     start, late, end = record.early("std"), record.late("std"), float(record["std"][-1])
     if not (end > 2 * start and end > 1.0 and end > late):
         return None
@@ -69,7 +69,7 @@ def exploration_grows(record: Record) -> Finding | None:
 
 @needs("explained_variance")
 def critic_explains_nothing(record: Record) -> Finding | None:
-    """The critic knows no more than the mean, so advantages are raw returns."""
+    """Find that the critic predicts no more than the mean, so that advantages are raw returns."""
     late = record.late("explained_variance")
     if not late < LITTLE:
         return None
@@ -94,7 +94,7 @@ def critic_explains_nothing(record: Record) -> Finding | None:
 
 
 def gradient_always_limited(record: Record) -> Finding | None:
-    """All gradients are cut to one length, by a large factor."""
+    """Find that all gradients are clipped to one length, by a large factor."""
     limit = record.settings.ppo.max_grad_norm
     norms = {}
     for part in ("actor", "critic"):

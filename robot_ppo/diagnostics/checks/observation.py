@@ -1,4 +1,4 @@
-"""The sign that the actor sees a constant where it should see the world."""
+"""Check that every entry of the actor's observation varies."""
 
 import msgspec
 import numpy as np
@@ -10,12 +10,12 @@ from robot_ppo.ppo.networks import MIN_STD
 from robot_ppo_export.contract.layout import Layout, TermSpec
 
 SEEN = 1000
-"""Environment steps from which on an entry has had its chance to move."""
+"""Number of environment steps after which every entry should have varied."""
 
 
 @needs("steps")
 def observation_never_moves(record: Record) -> Finding | None:
-    """An entry of the actor's observation is a constant."""
+    """Find that an entry of the actor's observation is a constant."""
     task = record.task
     if task is None or record.deviations is None or record["steps"][-1] < SEEN:
         return None
@@ -59,7 +59,7 @@ def _dead_terms(layout: Layout, still: set[int]) -> list[str]:
 
 
 def _written(spec: TermSpec) -> str:
-    """Return an observation term as YAML on one line; what is as by default is left out."""
+    """Return an observation term as YAML on one line, without default values."""
     given = msgspec.to_builtins(spec)
     default = msgspec.to_builtins(TermSpec(name=""))
     said = [f"{key}: {value}" for key, value in given.items() if value != default[key]]

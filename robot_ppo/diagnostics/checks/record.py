@@ -1,11 +1,11 @@
-"""What a run left behind, as arrays: its settings, its log, its checkpoint's normalizer.
+"""The record of a run as arrays: its settings, its log, its checkpoint's normalizer.
 
     record = load(Path("runs/go2"))
     record["kl"]                        # (iterations,)
     record.late("kl")                   # its median over the last third
     record.stretch(record["kl"] > 0.1)  # longest stretch of iterations in which that held
 
-A column that this kind of run does not log is no column; `has` says so.
+Which columns exist depends on the kind of run; `has` tells.
 """
 
 import csv
@@ -20,24 +20,24 @@ from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
 SMOOTH = 5
-"""Iterations: figures are medians over so many, so that one odd iteration is no finding."""
+"""Number of iterations of the running median, so that one odd iteration is no finding."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run, to be judged."""
+    """The record of one run."""
 
     settings: Config
     columns: dict[str, np.ndarray]
-    """Column of log.csv -> (iterations,); what was not known yet is NaN."""
+    """Column of log.csv -> (iterations,); NaN where a value was not known yet."""
     deviations: np.ndarray | None = None
-    """Standard deviation of every entry of the actor's observation, (size,); None: no checkpoint"""
+    """Deviation of every entry of the actor's observation, (size,); None: no checkpoint."""
     gaps: dict[str, np.ndarray] = field(default_factory=dict)
-    """Column -> (iterations,) bool, where it was not logged: a resumed run may log other figures"""
+    """Column -> (iterations,) bool, true where it was not logged; a resumed run may log others."""
 
     @property
     def task(self) -> Task | None:
-        """The robot's task; None where there is no robot."""
+        """The robot's task; None for a task of Gymnasium."""
         task = self.settings.task
         return task if isinstance(task, Task) else None
 
@@ -66,7 +66,7 @@ class Record:
         return _median(self[name][-max(1, len(self) // 3) :])
 
     def late_span(self) -> str:
-        """Return the iterations that `late` is about, in words."""
+        """Return the iterations that `late` covers, as text."""
         return self.span(len(self) - max(1, len(self) // 3), len(self) - 1)
 
     def stretch(self, mask: np.ndarray, share: float = 0.1) -> tuple[int, int] | None:
@@ -83,7 +83,7 @@ class Record:
         return (first, last) if last - first + 1 >= max(SMOOTH, share * len(self)) else None
 
     def span(self, first: int, last: int) -> str:
-        """Return the iterations from index `first` to `last`, in words."""
+        """Return the iterations from index `first` to `last`, as text."""
         number = self["iteration"]
         return f"iterations {number[first]:.0f} to {number[last]:.0f}"
 
@@ -106,11 +106,11 @@ def load(run: Path) -> Record:
 
 
 def read_log(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the columns of a log, NaN in its gaps, and for each column where the gaps are.
+    """Return the columns of a log with NaN in its gaps, and a mask of the gaps for each column.
 
-    A last line that was cut off while it was written is left out.
+    A last line that was not written completely is left out.
 
-    Raises `InputError` that names the line for everything else that is not a log.
+    Raises `InputError`, with the line, if the file is not a log.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

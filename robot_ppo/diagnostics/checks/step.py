@@ -1,7 +1,7 @@
-"""Signs that the policy's steps are too long or too short.
+"""Checks of the length of the policy's steps.
 
 Each function takes the record of a run and returns a finding or None; its name is the finding's.
-What is normal was read off runs of the shipped task: KL at 0.5 to 1.5 of its target, 10 to 30 % of
+The thresholds come from runs of the shipped task: KL at 0.5 to 1.5 of its target, 10 to 30 % of
 the ratios clipped.
 """
 
@@ -14,15 +14,15 @@ from robot_ppo.ppo.schedules import MAX_LEARNING_RATE, MIN_LEARNING_RATE
 from robot_ppo.ppo.trpo import TRIES
 
 TOO_FAR = 3.0
-"""Times the target: the KL schedule brakes at 2."""
+"""Multiple of the KL target; the schedule lowers the learning rate at 2."""
 LOOSE = 0.05
-"""What stands for the target where none is set."""
+"""KL target that is assumed where none is set."""
 LASTING = 0.25
-"""Share of a run for which a figure may stand at its bound."""
+"""Fraction of a run for which a value may stay at its bound."""
 
 
 def kl_by_target(record: Record) -> tuple[str, np.ndarray] | None:
-    """Return the column that has a target, and that target (iterations,); None: no such target."""
+    """Return the name of the column that has a target, and the target (iterations,), or None."""
     ppo = record.settings.ppo
     if ppo.objective in ("kl_adaptive", "kl_dual") and record.has("kl_after"):
         return "kl_after", np.full(len(record), ppo.kl_bound)
@@ -35,7 +35,7 @@ def kl_by_target(record: Record) -> tuple[str, np.ndarray] | None:
 
 @needs("kl")
 def kl_runaway(record: Record) -> Finding | None:
-    """The policy moves much further in an update than was asked for."""
+    """Find that an update changes the policy much more than its target allows."""
     name, target = kl_by_target(record) or ("kl", np.full(len(record), LOOSE))
     found = record.stretch(record.smooth(name) > TOO_FAR * target)
     if found is None:
@@ -59,7 +59,7 @@ def kl_runaway(record: Record) -> Finding | None:
 
 
 def shorter_steps(record: Record) -> tuple[tuple[str, ...], str]:
-    """Return settings that shorten the actor's steps, and what they do."""
+    """Return settings that shorten the actor's steps, and a sentence about them."""
     ppo = record.settings.ppo
     if ppo.objective == "unclipped":
         return ("ppo.objective=clip",), "Bound the step: this objective is the control that fails."
@@ -76,13 +76,13 @@ def shorter_steps(record: Record) -> tuple[tuple[str, ...], str]:
 
 
 def faster(rate: float) -> float:
-    """Return a learning rate to try after one that was too small."""
+    """Return the learning rate to try after one that was too small."""
     return 1e-3 if rate < 1e-3 else rounded(3 * rate)
 
 
 @needs("kl", "learning_rate")
 def kl_too_small(record: Record) -> Finding | None:
-    """The policy hardly moves, and the learning rate cannot help it."""
+    """Find that the policy hardly changes in an update, for a stretch of the run."""
     ppo, rate = record.settings.ppo, record["learning_rate"]
     aimed = kl_by_target(record)
     if aimed is None:
@@ -111,7 +111,7 @@ def kl_too_small(record: Record) -> Finding | None:
 
 @needs("kl", "learning_rate")
 def learning_rate_at_floor(record: Record) -> Finding | None:
-    """The KL is above its target although the learning rate cannot fall any more."""
+    """Find that the KL exceeds its target although the learning rate is at its lower bound."""
     aimed = kl_by_target(record)
     if record.settings.ppo.learning_rate_schedule != "kl" or aimed is None:
         return None
@@ -135,7 +135,7 @@ def learning_rate_at_floor(record: Record) -> Finding | None:
 
 @needs("clip_fraction")
 def clip_always(record: Record) -> Finding | None:
-    """Most of the batch is clipped: it teaches nothing any more."""
+    """Find that most ratios are clipped, so that most samples have no gradient."""
     ppo, late = record.settings.ppo, record.late("clip_fraction")
     if ppo.objective != "clip" or not late > 0.5:
         return None
@@ -152,7 +152,7 @@ def clip_always(record: Record) -> Finding | None:
 
 @needs("clip_fraction", "learning_rate")
 def clip_never(record: Record) -> Finding | None:
-    """The clip never acts: steps are far smaller than it allows."""
+    """Find that hardly any ratio is clipped: steps are far smaller than the clip allows."""
     ppo = record.settings.ppo
     typical = float(np.median(record["clip_fraction"]))
     if ppo.objective != "clip" or not typical < 1e-3:
@@ -170,7 +170,7 @@ def clip_never(record: Record) -> Finding | None:
 
 @needs("beta")
 def beta_pinned(record: Record) -> Finding | None:
-    """The price of KL stands at a bound: it no longer decides anything."""
+    """Find that beta, the price of KL, stays at a bound and no longer controls the step."""
     ppo = record.settings.ppo
     low, high = record["beta"] <= 1.01 * MIN_BETA, record["beta"] >= 0.99 * MAX_BETA
     found = record.stretch(low | high, LASTING)
@@ -194,7 +194,7 @@ def beta_pinned(record: Record) -> Finding | None:
 
 @needs("backtracks")
 def no_step_found(record: Record) -> Finding | None:
-    """TRPO's line search ends without a step."""
+    """Find that TRPO's line search often ends without a step."""
     share = float((record["backtracks"] >= TRIES).mean())
     if share < 0.3:
         return None
@@ -210,7 +210,7 @@ def no_step_found(record: Record) -> Finding | None:
 
 @needs("actor_steps")
 def stops_at_once(record: Record) -> Finding | None:
-    """`stop_kl` ends nearly every update after a few gradient steps."""
+    """Find that `stop_kl` ends nearly every update after a few gradient steps."""
     ppo, late = record.settings.ppo, record.late("actor_steps")
     possible = ppo.epochs * ppo.minibatches
     if not late <= max(1.0, 0.1 * possible):

@@ -1,4 +1,4 @@
-"""Signs that the world or its rewards are ill, and what the run's time went into.
+"""Checks of the simulation, the rewards, the episodes, and the use of time.
 
 Each function takes the record of a run and returns a finding or None; its name is the finding's.
 """
@@ -14,13 +14,13 @@ FINITE = (
     "kl", "surrogate", "entropy", "std", "ratio_max", "value_loss", "explained_variance",
     "actor_grad_norm", "critic_grad_norm",
 )  # fmt: skip
-"""What is a number in every update of a healthy run."""
+"""Columns that are finite in every update of a healthy run."""
 MANY_DIVERGED = 5
 PHYSICS_SHARE = 0.3
 
 
 def not_finite(record: Record) -> Finding | None:
-    """A figure of learning is no number any more."""
+    """Find that a metric of learning is no longer finite."""
     known = [name for name in FINITE if record.has(name)]
     wrong = {name: ~np.isfinite(record[name]) & ~record.gaps.get(name, False) for name in known}
     names = [name for name, where in wrong.items() if where.any()]
@@ -44,7 +44,7 @@ def not_finite(record: Record) -> Finding | None:
 
 @needs("diverged")
 def simulations_diverge(record: Record) -> Finding | None:
-    """Simulations leave the finite numbers."""
+    """Find that simulations diverge."""
     count, task = record["diverged"], record.task
     if task is None or count[-1] < MANY_DIVERGED:
         return None
@@ -65,26 +65,26 @@ def simulations_diverge(record: Record) -> Finding | None:
 
 
 def reward_terms(record: Record) -> dict[str, float]:
-    """Return each reward's late sum over an episode, by name."""
+    """Return reward name -> its sum over an episode, late in the run."""
     names = [name.removeprefix("reward_") for name in record.columns if name.startswith("reward_")]
     return {name: record.late(f"reward_{name}") for name in names}
 
 
 def reward_drowns(record: Record) -> Finding | None:
-    """One reward is so large that the others do not count."""
+    """Find that one reward is so large that the others do not count."""
     terms, task = reward_terms(record), record.task
     total = sum(abs(value) for value in terms.values())
     if task is None or len(terms) < 2 or not total > 0:
         return None
     name = max(terms, key=lambda one: abs(terms[one]))
     share = abs(terms[name]) / total
-    # A penalty is there to shape; what a task is about may well be most of its return.
+    # A penalty should only shape; a positive reward may well be most of the return.
     if share < (0.5 if terms[name] < 0 else 0.85):
         return None
     rest = total * (1 - share)
     weight = task.rewards.get(name, {}).get("weight")
     settings = ()
-    if weight is not None:  # so that it would have been a tenth of the whole
+    if weight is not None:  # such that the term would have been a tenth of the whole
         lower = rounded(weight * rest / (9 * abs(terms[name])))
         settings = (f"task.rewards.{name}.weight={lower:g}",)
     return Finding(
@@ -99,7 +99,7 @@ def reward_drowns(record: Record) -> Finding | None:
 
 @needs("length", "failed", "return")
 def episodes_end_at_once(record: Record) -> Finding | None:
-    """Robots fail before they have done anything, and it does not get better."""
+    """Find that episodes end in failures right after the start, and grow no longer."""
     task, length = record.task, record.late("length")
     if task is None:
         return None
@@ -138,7 +138,7 @@ def episodes_end_at_once(record: Record) -> Finding | None:
 
 @needs("return", "velocity_error", "length")
 def earns_without_following(record: Record) -> Finding | None:
-    """The return rises and the robot does not follow its commands."""
+    """Find that the return rises while the robot does not follow its commands."""
     task = record.task
     if task is None or not record.late("length") > 0.25 * task.episode_length:
         return None  # or it still learns to stand
@@ -167,7 +167,7 @@ def earns_without_following(record: Record) -> Finding | None:
 
 @needs("return")
 def stopped_improving(record: Record) -> Finding | None:
-    """The best return lies in the first half of the run."""
+    """Find that the best return was in the first half of the run."""
     known = np.isfinite(record["return"])
     known[: len(record) // 10] = False  # the first episodes to end are the short ones
     if known.sum() < 50:
@@ -205,7 +205,7 @@ def stopped_improving(record: Record) -> Finding | None:
 
 @needs("time_physics", "time_policy", "time_environment", "time_learn")
 def time_outside_physics(record: Record) -> Finding | None:
-    """Most of the time goes elsewhere than into simulating."""
+    """Find that physics takes less than a third of the time."""
     parts = {n: record.late(f"time_{n}") for n in ("physics", "policy", "environment", "learn")}
     total = sum(parts.values())
     if not parts["physics"] < PHYSICS_SHARE * total:
