@@ -51,7 +51,7 @@ a first walk, in a few minutes on two cores:
   robot-ppo export runs/go2 -o go2_walk.onnx
   robot-ppo play go2_walk.onnx --video go2_walk.mp4
 
-exit codes: 0 done; 2 wrong input; 3 a policy file refused, or a check that failed
+exit codes: 0 done; 2 wrong input; 3 a policy file refused, a check that failed, or a robot that fell in `play`
 """
 
 
@@ -288,7 +288,7 @@ def _add_play(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
 
 
-def _play(args: argparse.Namespace) -> None:
+def _play(args: argparse.Namespace) -> int:
     import tempfile
 
     from robot_ppo import export
@@ -299,7 +299,7 @@ def _play(args: argparse.Namespace) -> None:
         if path.is_dir():
             path = Path(folder) / "policy.onnx"
             export.export(args.policy, path)
-        play(
+        summary = play(
             path,
             video=args.video,
             plot=args.plot,
@@ -307,6 +307,7 @@ def _play(args: argparse.Namespace) -> None:
             command=args.command,
             script=args.script,
         )
+    return RefusedError.exit_code if summary.failed else 0
 
 
 # -- sim, log -----------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
     play(Path("go2_walk.onnx"), video=Path("walk.mp4"), plot=Path("walk.png"))
 
-The robot lies down at first, the node stands it up, and is armed at once: in a simulation nobody
-gets hurt. From then on the commands follow a script.
+The robot starts as robot.yaml says: lying, sitting, held on its feet, or on a gantry that lowers it
+once its motors hold it. The node stands it up, and is armed at once: in a simulation nobody gets
+hurt. From then on the commands follow a script.
 """
 
 import os
@@ -34,6 +35,8 @@ SIZE = (1280, 720)
 FPS = 25
 """Frames per second of the video, or the nearest that is a whole number of ticks: without a GPU a
 frame takes longer than a second's fiftieth many times over."""
+AT_LATEST = 60.0
+"""[s] By then the policy runs, or the playback ends."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
 
 
@@ -58,7 +61,8 @@ def play(
         script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
         say: called with each line of text.
 
-    With neither `video` nor `plot`, a window opens and shows it in real time.
+    With neither `video` nor `plot`, a window opens and shows it in real time. Where the policy
+    never ran there is no plot, and no video of a robot that never moved: the summary says why.
     """
     _check_outputs(video, plot)
     segments, seconds = choose(command, script, seconds)
@@ -75,10 +79,10 @@ def play(
             session.run(show)
     summary = session.summary()
     say(str(summary))
-    if video:
+    if video and video.exists():
         factor = session.robot.time / (time.perf_counter() - began)
         say(f"Video: {video} ({factor:.2f} times real time to make)")
-    if plot:
+    if plot and session.track.time:
         session.track.plot(plot)
         say(f"Plot: {plot}")
     return summary
@@ -135,6 +139,10 @@ class _Session:
     def _record(self) -> None:
         """Record this tick if the policy ran in it; end the run after its duration."""
         now = self.robot.time
+        if now > AT_LATEST and self.commands.start is None and not self.broken:
+            last = self.node.events[-1][1]
+            self.broken = f"the policy did not start within {AT_LATEST:g} s: {last}"
+            self.node.end()
         if self.node.state is State.POLICY:
             if self.commands.start is None:
                 self.commands.begin(now)
@@ -158,7 +166,7 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
     from robot_ppo.playback.video import FollowCamera, Picture, Video
 
     robot, node = session.robot, session.node
-    camera = FollowCamera(robot.model, robot.spec.base.body)
+    camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
     every = max(1, round(1 / (FPS * node.period)))
     rate = round(1 / (every * node.period))
     with Picture(robot.model, *SIZE) as picture, Video(path, rate, *SIZE) as video:
@@ -166,7 +174,7 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
         def show() -> bool:
             camera.follow(robot.data)
             due = node.ticks % every == 0
-            # Before it stands up and after the end the robot lies there, which is nothing to see.
+            # Before it stands up and after the end the robot does nothing, which is not to be seen.
             if due and node.machine.sends and (node.state is not State.DAMP or node.fault):
                 video.add(picture.render(robot.data, camera.camera, *_caption(session)))
             return True

@@ -62,15 +62,24 @@ class Summary:
     broken: str | None = None
     """Message of a simulation that diverged, which counts as a fall, or None."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the node gave up, or the simulation ended before it should."""
+        return bool(self.fault or self.broken)
+
     def __str__(self) -> str:
         """Return the summary as text."""
         fired = ", ".join(f"{name} {count}" for name, count in self.guards.items())
-        lines = [
-            f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",
-            f"Mean error, changes of command included: {self.velocity_error:.3f} m/s, "
-            f"{self.yaw_error:.3f} rad/s.",
-            f"Safety envelope fired: {fired or 'never'}.",
-        ]
+        lines = (
+            ["The policy did not run."]
+            if not self.seconds
+            else [
+                f"Walked {self.distance:.1f} m in {self.seconds:.1f} s, {self.falls} falls.",
+                f"Mean error, changes of command included: {self.velocity_error:.3f} m/s, "
+                f"{self.yaw_error:.3f} rad/s.",
+                f"Safety envelope fired: {fired or 'never'}.",
+            ]
+        )
         lines += [f"The node gave up: {self.fault}"] if self.fault else []
         return "\n".join(lines + ([f"Ended early: {self.broken}"] if self.broken else []))
 

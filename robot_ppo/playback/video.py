@@ -1,6 +1,6 @@
 r"""Render a simulation without a display: a following camera, an h264 file, and a plot.
 
-    camera = FollowCamera(model, "base_link")
+    camera = FollowCamera(model, "base_link", qpos=robot.standing_qpos())
     size = 1280, 720
     with Picture(model, *size) as picture, Video(Path("out.mp4"), 50, *size) as video:
         camera.follow(data)
@@ -10,6 +10,7 @@ Rendering is off-screen through EGL, with or without a display, unless MUJOCO_GL
 """
 
 import io
+import itertools
 import os
 import sys
 import tempfile
@@ -29,6 +30,8 @@ NO_GL = (
     "`apt-get install libegl1 libgl1-mesa-dri`) or leave out --video; --plot works without"
 )
 _COMMAND, _MEASURED = "#3b4252", "#e8731a"
+DISTANCE, NEAREST = 1.7, 0.8
+"""Distance of the camera in diagonals of the robot, and at least [m]."""
 _CRF = "21"
 """Quality of x264, lower is better: 12 s stay well below 6 MB."""
 
@@ -36,10 +39,26 @@ _CRF = "21"
 class FollowCamera:
     """A camera that follows the robot smoothly, from beside, in front and above."""
 
-    def __init__(self, model: mujoco.MjModel, body: str, time_constant: float = 0.35) -> None:
-        """Look at `body`, and follow it with a lag of `time_constant` [s]."""
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        body: str,
+        time_constant: float = 0.35,
+        qpos: np.ndarray | None = None,
+    ) -> None:
+        """Look at `body`, and follow it with a lag of `time_constant` [s].
+
+        Args:
+            model: the world.
+            body: the robot's base.
+            time_constant: [s]
+            qpos: (nq,) in which the robot is as large as it becomes, by default the model's own.
+        """
+        size = extent(model, body, model.qpos0 if qpos is None else qpos)
         self.camera = mujoco.MjvCamera()
-        self.camera.azimuth, self.camera.elevation, self.camera.distance = 140, -16, 1.5
+        self.camera.azimuth, self.camera.elevation = 140, -16
+        self.camera.distance = max(DISTANCE * float(np.linalg.norm(size)), NEAREST)
+        self._height = float(size[2]) / 2
         self._body = model.body(body).id
         self._constant = time_constant
         self._time: float | None = None
@@ -47,13 +66,30 @@ class FollowCamera:
     def follow(self, data: mujoco.MjData) -> None:
         """Move on to the time of `data`; a first-order low-pass filter removes steps and sway."""
         wanted = data.xpos[self._body].copy()
-        wanted[2] = 0.22  # the trunk's bobbing must stay visible
+        wanted[2] = self._height  # the trunk's bobbing must stay visible
         if self._time is None:
             self.camera.lookat[:] = wanted
         else:
             share = -np.expm1(-(data.time - self._time) / self._constant)
             self.camera.lookat[:] += share * (wanted - self.camera.lookat)
         self._time = data.time
+
+
+def extent(model: mujoco.MjModel, body: str, qpos: np.ndarray) -> np.ndarray:
+    """Return the sides (3,) [m] of the box around a body and all that hangs on it."""
+    data = mujoco.MjData(model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    root = model.body_rootid[model.body(body).id]
+    geoms = np.flatnonzero(model.body_rootid[model.geom_bodyid] == root)
+    if not len(geoms):
+        return np.zeros(3)
+    signs = np.array(list(itertools.product((-1, 1), repeat=3)))
+    boxes = model.geom_aabb.reshape(-1, 2, 3)[geoms]
+    corners = boxes[:, :1] + signs * boxes[:, 1:]
+    world = np.einsum("gij,gcj->gci", data.geom_xmat[geoms].reshape(-1, 3, 3), corners)
+    world += data.geom_xpos[geoms, None]
+    return np.ptp(world.reshape(-1, 3), axis=0)
 
 
 class Picture:
@@ -115,7 +151,10 @@ class Picture:
 
 
 class Video:
-    """An h264 mp4 that gets its name only when it is complete; use it in a `with` block."""
+    """An h264 mp4 that gets its name only when it is complete; use it in a `with` block.
+
+    Without a single frame there is no file.
+    """
 
     def __init__(self, path: Path, fps: int, width: int, height: int) -> None:
         """Open a temporary file beside `path`, or raise `InputError`."""
@@ -132,9 +171,11 @@ class Video:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": _CRF, "preset": "veryfast"}
         self._stream = stream
+        self._frames = 0
 
     def add(self, picture: np.ndarray) -> None:
         """Append one frame (height, width, 3) uint8."""
+        self._frames += 1
         self._file.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
 
     def __enter__(self) -> "Video":
@@ -147,11 +188,12 @@ class Video:
         trace: TracebackType | None,
     ) -> None:
         """Finish the file and give it its name; after an error, leave nothing behind."""
+        whole = kind is None and self._frames > 0
         try:
-            if kind is None:
+            if whole:
                 self._file.mux(self._stream.encode())
             self._file.close()
-            if kind is None:
+            if whole:
                 os.replace(self._whole, self.path)
         except OSError as failure:
             raise InputError(f"{self.path}: cannot be written ({failure.strerror})") from None

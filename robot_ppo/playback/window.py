@@ -20,7 +20,7 @@ def window(robot: SimulatedRobot, period: float) -> Iterator[Callable[[], bool]]
 
     It returns whether the window is still open.
     """
-    camera = FollowCamera(robot.model, robot.spec.base.body)
+    camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
     with (
         _ended_threads(),
         mujoco.viewer.launch_passive(

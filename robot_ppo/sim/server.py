@@ -36,6 +36,13 @@ PERIOD = 0.002
 """[s] Between two states, as of the real robot's low-level interface."""
 SLIP = 0.1
 """[s] So far behind real time, the process lets the lost time go and says so."""
+STARTS = {
+    "lying": "lying on the ground",
+    "sitting": "sitting on the ground",
+    "standing": "held on its feet until its motors do",
+    "hanging": "on a gantry, which lowers it once its motors hold the default pose",
+}
+"""`life_cycle.start` -> what the robot does at first."""
 FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
 """Noise of the process [rad/s] [m/s^2]: a real IMU never gives the same bits twice."""
 
@@ -157,8 +164,8 @@ def serve(
         with _stopped_by_signals(stop):
             say(
                 f"{spec.description}: simulated in real time, {1 / EVAL_TIMESTEP:.0f} steps/s, "
-                f"lying on the ground.\n{where}. Connect with: robot-ppo-node run FILE.onnx "
-                f"{options} --arm\nCtrl-C ends it."
+                f"{STARTS[spec.life_cycle.start]}.\n{where}. Connect with: robot-ppo-node run "
+                f"FILE.onnx {options} --arm\nCtrl-C ends it."
             )
             lost = live(robot, end, seconds, say, stop)
     finally:

@@ -24,6 +24,7 @@ import numpy as np
 from robot_ppo import project
 from robot_ppo.robot_model.variants import EVAL_TIMESTEP, eval_model
 from robot_ppo.sim.engine import FASTEST
+from robot_ppo.sim.gantry import CLEARANCE, Gantry
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
@@ -33,6 +34,9 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.drivers import capabilities
 from robot_ppo_node.drivers.base import JointMap, MotorCommand, Sample, StateMap
+
+SETTLING = 2.0
+"""Time [s] in which limp legs come to rest before the robot is handed out."""
 
 
 class LeftPhysicsError(RefusedError):
@@ -52,7 +56,7 @@ class SimulatedRobot:
         sensor_delay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Build the model and lie down.
+        """Build the model and start as robot.yaml's life cycle says.
 
         Args:
             robot: names, gains and limits.
@@ -78,14 +82,25 @@ class SimulatedRobot:
         self._range = robot.vector("range").T
         self._rng = np.random.default_rng(seed)
         self._past: deque[np.ndarray] = deque(maxlen=1 + round(sensor_delay / EVAL_TIMESTEP))
+        self._gantry: Gantry | None = None
         self.reset()
 
-    def reset(self, pose: str = "rest") -> None:
-        """Put the robot on the ground at time 0, "rest" (lying) or "home" (standing), limp."""
-        poses = {"rest": self.spec.rest(), "home": self.spec.vector("default")}
-        mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[self._qpos] = poses[pose]
-        self._put_on_the_ground()
+    def reset(self, pose: str = "start") -> None:
+        """Start at time 0, limp.
+
+        Args:
+            pose: "start" as the life cycle says, on a gantry where the robot cannot lie down;
+                "rest" or "home" (the default pose) on the ground, with nothing that holds it.
+        """
+        cycle = self.spec.life_cycle
+        held = pose == "start" and not cycle.has_rest
+        self._gantry = None
+        self._place(self.spec.vector("default") if pose == "home" else self.spec.rest())
+        if held:
+            self._gantry = Gantry(self.model, self.spec)
+            self._gantry.hold(self.data)
+        if cycle.start == "hanging" and self._gantry:
+            self._hang_up(self._gantry)
         self.steps = 0
         self._past.clear()
         self._past.append(self.data.sensordata.copy())
@@ -99,10 +114,14 @@ class SimulatedRobot:
         """
         self.target = np.clip(np.asarray(target, np.float64), *self._range)
         self.motors.kp[0], self.motors.kd[0] = kp, kd
+        if self._gantry:
+            self._gantry.command(self.target, self.motors.kp[0], self.time)
 
     def damp(self) -> None:
         """Only brake, with the damping of robot.yaml: what motors do whom nobody commands."""
         self.motors.kp[0], self.motors.kd[0] = 0.0, self.spec.damping.kd
+        if self._gantry:
+            self._gantry.command(self.target, self.motors.kp[0], self.time)
 
     @property
     def time(self) -> float:
@@ -152,6 +171,8 @@ class SimulatedRobot:
     def _step(self) -> None:
         data = self.data
         pos, vel = data.qpos[self._qpos], data.qvel[self._qvel]
+        if self._gantry:
+            self._gantry.apply(data, self.time)
         data.ctrl[:] = self.motors.torque(self.target, pos, vel)[0]
         mujoco.mj_step(self.model, data)
         self.steps += 1
@@ -162,6 +183,34 @@ class SimulatedRobot:
                 f"finite, or faster than {FASTEST:g} m/s or rad/s"
             )
         self._past.append(data.sensordata.copy())
+
+    def standing_qpos(self) -> np.ndarray:
+        """Return the position (nq,) of the default pose, somewhere above the ground."""
+        qpos = self.model.qpos0.copy()
+        qpos[self._qpos] = self.spec.vector("default")
+        return qpos
+
+    def _place(self, pose: np.ndarray) -> None:
+        """Put the robot on the ground with its joints at `pose` (joints,) [rad], at rest."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self._qpos] = pose
+        self._put_on_the_ground()
+
+    def _hang_up(self, gantry: Gantry) -> None:
+        """Hang the limp robot up, with air under its feet once its legs are at rest."""
+        self.data.qpos[self._base_qpos + 2] += 1.0
+        self.target = self.data.qpos[self._qpos].copy()
+        self.steps = 0
+        self.damp()
+        gantry.hold(self.data)
+        while self.time < SETTLING:
+            self._step()
+        self._put_on_the_ground()
+        self.data.qpos[self._base_qpos + 2] += CLEARANCE
+        self.data.qvel[:] = 0
+        self.data.time = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        gantry.hold(self.data)
 
     def _put_on_the_ground(self) -> None:
         """Set the height at which the lowest point just touches the floor.
