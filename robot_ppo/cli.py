@@ -51,7 +51,7 @@ a first walk, in a few minutes on two cores:
   robot-ppo export runs/go2 -o go2_walk.onnx
   robot-ppo play go2_walk.onnx --video go2_walk.mp4
 
-exit codes: 0 done; 2 wrong input; 3 a policy file refused, a check that failed, or a robot that fell in `play`
+exit codes: 0 done; 2 wrong input; 3 a policy file refused, a check that failed, or a fall in `play`
 """
 
 

@@ -7,8 +7,9 @@
 
 A rope carries the base and only pulls; as much as it carries, it also keeps the base upright and
 above one place, as two straps at the shoulders do. The operator sees no more of the node than its
-commands: once the motors hold the default pose, the robot is lowered until its feet carry it; once they leave that pose, the policy runs, and the rope is let go. Where no
-position gain was commanded for `TAKE_AFTER`, the robot is pulled up again.
+commands: once the motors hold the default pose, the robot is lowered until its feet carry it; once
+they leave that pose, the policy runs, and the rope is let go. Where no position gain was commanded
+for `TAKE_AFTER`, the robot is pulled up again.
 """
 
 import math
