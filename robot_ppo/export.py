@@ -17,6 +17,7 @@ from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
+from robot_ppo_export.contract import command
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout
@@ -57,7 +58,8 @@ def build(config: Config, checkpoint: Checkpoint) -> bytes:
     actor = load_actor(config, checkpoint)
     contract = build_contract(config, checkpoint, actor)
     contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
-    return to_onnx.build(arrays(config, actor), contract, _golden(config, actor))
+    traces = _golden(config, actor, contract.input_names())
+    return to_onnx.build(arrays(config, actor), contract, traces)
 
 
 def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
@@ -82,9 +84,7 @@ def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Cont
         action=task.action,
         control_period=task.control_period,
         gait_frequency=task.gait.frequency,
-        commands=contracts.CommandRanges(
-            vx=task.commands.vx, vy=task.commands.vy, yaw_rate=task.commands.yaw_rate
-        ),
+        command=command.twist(task.commands.vx, task.commands.vy, task.commands.yaw_rate),
         normalizer=contracts.Normalizer(
             mean=tuple(normalizer.mean.float().tolist()),
             std=tuple(normalizer.std().tolist()),
@@ -142,8 +142,11 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
 
 
 @torch.inference_mode()
-def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
-    """Return one episode's first ticks, by the training environment and the training network."""
+def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.GoldenTraces:
+    """Return one episode's first ticks, by the training environment and the training network.
+
+    `names` are the inputs that are recorded: those that the policy reads.
+    """
     task = robot_task(config, "a policy file")
     robot = project.load_robot(task.robot)
     # Even a policy that falls gives one unbroken trace.
@@ -160,7 +163,7 @@ def _golden(config: Config, actor: Actor) -> golden.GoldenTraces:
         action = actor(torch.from_numpy(observation)).numpy()
         actions.append(action[0])
         observation = env.step(action)[0]
-    recorded = golden.record(inputs, env.layout.signals)
+    recorded = golden.record(inputs, names)
     rows = {name: values[:, 0] for name, values in recorded.items()}
     stacked = np.stack(actions)
     return golden.GoldenTraces(rows, np.stack(observations), stacked, env.actions.target(stacked))

@@ -13,6 +13,7 @@ from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract import spec, strict
 from robot_ppo_export.contract.action import ActionSpec
+from robot_ppo_export.contract.command import twist
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import RobotState
@@ -129,7 +130,7 @@ def contract(actor: to_onnx.Actor, terms=TERMS) -> Contract:
         action=ActionSpec(scale=0.5, clip=4.0),
         control_period=PERIOD,
         gait_frequency=FREQUENCY,
-        commands=contracts.CommandRanges(vx=(-1.0, 1.0), vy=(-0.4, 0.4), yaw_rate=(-1.0, 1.0)),
+        command=twist((-1.0, 1.0), (-0.4, 0.4), (-1.0, 1.0)),
         normalizer=contracts.Normalizer(
             mean=tuple(actor.mean.tolist()), std=tuple(actor.std.tolist()), clip=actor.obs_clip
         ),
@@ -146,6 +147,8 @@ def contract(actor: to_onnx.Actor, terms=TERMS) -> Contract:
             versions={"robot-ppo": "0.1.0"},
             git_commit="0" * 40,
         ),
+        evaluation={"episode": 10.0, "commands": [[0.5, 0.0, 0.0]]},
+        model_fingerprint="f" * 64,
     )
 
 
@@ -163,7 +166,7 @@ def traces(actor: to_onnx.Actor, c: Contract, ticks=golden.MIN_TICKS) -> golden.
         observations.append(observation)
         actions.append(action)
     stacked = np.stack(actions)
-    recorded = golden.record(rows, c.resolve().signals)
+    recorded = golden.record(rows, c.input_names())
     target = action_map.target(stacked)
     return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 

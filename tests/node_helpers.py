@@ -13,8 +13,8 @@ import numpy as np
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import spec as robot_spec
 from robot_ppo_export.contract.action import ActionSpec
+from robot_ppo_export.contract.command import twist
 from robot_ppo_export.contract.contract import (
-    CommandRanges,
     Contract,
     Network,
     Normalizer,
@@ -65,7 +65,7 @@ def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
         action=ActionSpec(scale=0.5, clip=4.0),
         control_period=PERIOD,
         gait_frequency=2.0,
-        commands=CommandRanges(vx=(-0.8, 0.8), vy=(-0.3, 0.3), yaw_rate=(-0.7, 0.7)),
+        command=twist((-0.8, 0.8), (-0.3, 0.3), (-0.7, 0.7)),
         normalizer=Normalizer(mean=(0.0,) * layout.size, std=(1.0,) * layout.size, clip=10.0),
         network=Network(hidden=(128, 128, 128), activation="elu"),
         training=Training(
@@ -123,7 +123,7 @@ def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
         action = forward(network, observations[-1])
         actions.append(action)
     stacked = np.stack(actions)
-    recorded = golden.record(inputs, c.resolve().signals)
+    recorded = golden.record(inputs, c.input_names())
     target = action_map.target(stacked)
     return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 

@@ -65,10 +65,14 @@ def _impossible(data: dict[str, Any], rng: random.Random) -> None:
 
 def _ranges(data: dict[str, Any], rng: random.Random) -> None:
     """A range that is empty or upside down."""
-    where, key = rng.choice(
-        [(rng.choice(data["robot"]["joints"]), "range"), (data["commands"], "vx")]
-    )
-    where[key] = where[key][::-1]
+    if rng.random() < 0.5:
+        joint = rng.choice(data["robot"]["joints"])
+        joint["range"] = joint["range"][::-1]
+    elif "commands" in data:  # format 2
+        data["commands"]["vx"] = data["commands"]["vx"][::-1]
+    else:
+        entry = rng.choice(data["command"]["entries"])
+        entry["low"], entry["high"] = entry["high"], entry["low"]
 
 
 def _normalizer(data: dict[str, Any], rng: random.Random) -> None:

@@ -106,7 +106,7 @@ class Mutator:
     def wrong_kind(self, rng: random.Random) -> Changed:
         """A value of another kind: a text for a number, a list for a structure."""
         data = copy.deepcopy(self.contract)
-        path = rng.choice([p for p in _paths(data) if not _free(p[:-1])])
+        path = rng.choice([p for p in _paths(data) if not _free(p[:-1]) and p not in OPAQUE])
         wrong = ["x", 7, [], {}, [1, 2, 3], {"a": 1}, True]
         _put(data, path, rng.choice([w for w in wrong if _kind(w) != _kind(_at(data, path))]))
         return self.with_contract(data)
@@ -241,10 +241,12 @@ FREE = (
     *(("training", "noise"), ("training", "versions")),
 )
 """Places whose keys are anybody's: another one there is another consistent contract."""
+OPAQUE = (("evaluation",), ("model_fingerprint",))
+"""Fields that say nothing to the node."""
 
 
 def _free(path: tuple) -> bool:
-    return path[:2] in FREE
+    return path[:2] in FREE or path[:1] in OPAQUE
 
 
 def _optional(path: tuple) -> bool:

@@ -97,3 +97,28 @@ def test_a_number_that_is_none_comes_out_as_none():
 def test_a_scale_or_clip_that_is_not_above_zero_is_refused(key, value):
     with pytest.raises(InputError, match=rf"action\.{key}: .* must be above 0"):
         action_map(**{key: value})
+
+
+def test_a_scale_per_joint_moves_each_joint_by_its_own():
+    names = robot().joint_names
+    scale = {name: 0.1 + 0.05 * i for i, name in enumerate(reversed(names))}
+    action = np.full(JOINTS, 0.5, np.float32)
+    moved = action_map(scale).target(action)
+    each = [action_map(scale[name]).target(action)[i] for i, name in enumerate(names)]
+    assert same_bits(moved, np.array(each, np.float32))
+    same = action_map(dict.fromkeys(names, SCALE))
+    assert same_bits(same.target(action), action_map().target(action))
+    assert same.action(same.target(action)) == pytest.approx(action, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"tail": 0.5}, "name each joint once; differs by tail"),
+        ({"FR_hip_joint": 0.0}, "action.scale.FR_hip_joint: 0.0 must be above 0"),
+        ({"FR_hip_joint": float("nan")}, "action.scale.FR_hip_joint: nan must be above 0"),
+    ],
+)
+def test_a_scale_per_joint_that_does_not_fit_is_refused(change, text):
+    with pytest.raises(InputError, match=text):
+        action_map(dict.fromkeys(robot().joint_names, 0.5) | change)

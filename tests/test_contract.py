@@ -6,13 +6,15 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from contract_helpers import TERMS, contract, robot, small_actor
+from contract_helpers import TERMS, contract, random_actor, robot, small_actor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_ppo_export.contract import contract as contracts
+from robot_ppo_export.contract.command import NO_COMMAND, CommandEntry, CommandSpec
 from robot_ppo_export.contract.contract import FORMAT_VERSION
-from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.contract.layout import Layout, TermSpec
+from robot_ppo_export.errors import InputError, RefusedError
 
 AWKWARD = (0.1 + 0.2, 1 / 3, -0.0, 5e-324, 1.7976931348623157e308, 2**53 + 2.0, math.pi, 1e-5)
 
@@ -97,8 +99,8 @@ def test_the_contract_holds_what_the_robot_needs():
     assert back.action_map().target(np.zeros(12, np.float32)).tolist() == (
         robot().vector("default").astype(np.float32).tolist()
     )
-    assert back.commands.bounds().tolist() == np.float32([[-1, 1], [-0.4, 0.4], [-1, 1]]).tolist()
-    assert all("[" in name for name in back.command_names)  # with their units
+    assert back.command.bounds().tolist() == np.float32([[-1, 1], [-0.4, 0.4], [-1, 1]]).tolist()
+    assert str(back.command) == "twist: vx [m/s], vy [m/s], yaw_rate [rad/s]"
 
 
 # What is refused
@@ -112,10 +114,14 @@ def test_every_key_is_required_even_one_with_a_default(path):
     for key in parents:
         entry = entry[key]
     del entry[last]
-    free = {"randomization", "noise", "versions", "units"}  # names of the author's choosing
-    if last == "life_cycle":  # younger than the format: what older files mean
-        assert contracts.from_json(msgspec.json.encode(data).decode()) == whole()
-    elif set(parents) & free:
+    free = {
+        "randomization",
+        "noise",
+        "versions",
+        "units",
+        "evaluation",
+    }  # names of the author's choosing
+    if set(parents) & free:
         assert contracts.from_json(msgspec.json.encode(data).decode()) != whole()
     else:
         refused(data, "format version None" if last == "format_version" else str(last))
@@ -126,11 +132,12 @@ def test_an_unknown_key_is_refused(path):
     refused(with_value((*path, "surprise"), 1), "unknown field `surprise`")
 
 
-@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 0, -1, "1", None, 1.5])
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 1, 0, -1, "3", None, 1.5, True])
 def test_another_format_version_is_refused_with_what_to_do(version):
     refused(
         with_value(("format_version",), version),
-        f"format version {version!r} and this node reads {FORMAT_VERSION}",
+        f"format version {version!r} and this node reads 2 to {FORMAT_VERSION}",
+        "install a newer release" if version == FORMAT_VERSION + 1 else "export the run again",
         "install the robot-ppo release that wrote the file",
     )
 
@@ -190,7 +197,107 @@ def test_a_control_period_that_no_robot_runs_at_is_refused(period):
 
 
 def test_command_ranges_that_are_turned_round_are_refused():
-    refused(with_value(("commands", "vy"), [0.5, -0.5]), "are not ranges [low, high]")
+    turned = with_value(("command", "entries", 1, "low"), 0.5)
+    refused(turned, "command: vy: [0.5, 0.4] is not a range [low, high]")
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"kind": "none"}, "kind 'none' has 3 entries"),
+        ({"kind": "heading", "entries": []}, "kind 'heading' has 0 entries"),
+        ({"kind": "joint_pos"}, "the robot has no joint vx, vy, yaw_rate"),
+        ({"entries": [{"name": "vx", "unit": "m/s", "low": 0, "high": 1}]}, "a twist has the"),
+        (
+            {"kind": "x", "entries": [{"name": "a", "unit": "m", "low": 0, "high": 1}] * 2},
+            "two entries share a name: a, a",
+        ),
+    ],
+)
+def test_a_command_that_contradicts_itself_is_refused(change, text):
+    data = plain()
+    data["command"] |= change
+    refused(data, text)
+
+
+@pytest.mark.parametrize(
+    "frequency, text",
+    [(None, "reads gait_clock, and gait_frequency is null"), (0.0, "above 0"), (-2.0, "above 0")],
+)
+def test_a_gait_clock_without_a_gait_is_refused(frequency, text):
+    refused(with_value(("gait_frequency",), frequency), text)
+
+
+def test_a_gait_clock_that_no_twist_stops_is_refused():
+    data = plain()
+    data["command"]["kind"] = "heading"
+    (row,) = (row for row in data["layout"] if row["name"] == "command")
+    row["frame"] = "task"
+    refused(
+        data, "gait_clock, which a twist starts and stops, and the command is of kind 'heading'"
+    )
+
+
+def without_gait_clock(**changes):
+    """A contract whose observation reads neither command nor gait."""
+    kept = tuple(spec for spec in TERMS if spec.name not in ("gait_clock", "command"))
+    size = Layout(kept, 12).size
+    actor = random_actor((size, 8, 12))
+    return msgspec.structs.replace(contract(actor, kept), distribution=None, **changes)
+
+
+def test_a_task_without_command_and_gait_is_whole():
+    c = without_gait_clock(gait_frequency=None, command=NO_COMMAND)
+    back = contracts.from_json(contracts.to_json(c))
+    assert back == c and back.command.bounds().shape == (0, 2)
+    assert back.input_names() == (
+        "joint_pos",
+        "joint_vel",
+        "base_quat",
+        "base_ang_vel",
+        "last_action",
+    )
+
+
+def test_a_term_that_shows_no_command_is_refused():
+    spec = TermSpec(name="command")
+    with pytest.raises(InputError, match="'command' is empty: the task has no command"):
+        Layout((spec,), 12, NO_COMMAND)
+
+
+def test_a_command_of_another_kind_is_as_wide_as_its_entries():
+    entries = tuple(
+        CommandEntry(name=name, unit="rad", low=-1.0, high=1.0) for name in robot().joint_names
+    )
+    command = CommandSpec(kind="joint_pos", entries=entries)
+    layout = Layout((TermSpec(name="command"),), 12, command)
+    (row,) = layout.describe()
+    assert (row["size"], row["unit"], row["frame"]) == (12, "rad", "joint")
+    assert [entry.part for entry in layout.entries(("a",))] == list(robot().joint_names)
+
+
+def test_sizes_of_signals_that_nobody_reads_are_refused():
+    refused(with_value(("signal_sizes", "height_scan"), 187), "signal_sizes.height_scan: 187")
+
+
+def test_the_section_on_evaluation_is_carried_as_it_is():
+    back = contracts.from_json(contracts.to_json(whole()))
+    assert back.evaluation == {"episode": 10.0, "commands": [[0.5, 0.0, 0.0]]}
+    assert back.model_fingerprint == "f" * 64
+
+
+def test_what_format_2_said_is_read_as_format_3():
+    data = plain()
+    for key in ("evaluation", "model_fingerprint", "signal_sizes", "command"):
+        del data[key]
+    ranges = {"vx": [-1.0, 1.0], "vy": [-0.4, 0.4], "yaw_rate": [-1.0, 1.0]}
+    old = data | {"format_version": 2, "commands": ranges}
+    back = contracts.from_json(msgspec.json.encode(old).decode())
+    assert (back.command, back.format_version) == (whole().command, 2)
+    assert contracts.from_json(contracts.to_json(back)).format_version == FORMAT_VERSION
+    refused(old | {"command": plain()["command"]}, "format 2 has no field `command`")
+    refused(old | {"commands": {"vx": 3}}, "commands: Expected `array`")
+    refused(data | {"format_version": 2}, "lacks commands")
 
 
 @pytest.mark.parametrize("key", ["scale", "clip"])

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 
 import pytest
+from contract_helpers import policy_bytes
 from fuzz_helpers import mutate
 from node_helpers import ROOT
 from policy_mutations import Mutator
@@ -18,12 +19,18 @@ from robot_ppo_export.policy import Policy
 
 MARK = checksum.KEY.encode() + b"\x12\x40"
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
+FORMAT_2 = SHIPPED.with_name("go2_walk_format2.onnx")
 COUNTS = [200, pytest.param(10_000, marks=pytest.mark.slow)]
 
 
-@pytest.fixture(scope="module")
-def mutator():
-    return Mutator(SHIPPED.read_bytes())
+@pytest.fixture(scope="module", params=["shipped", "format 2", "format 3"])
+def mutator(request):
+    data = {
+        "shipped": SHIPPED.read_bytes,
+        "format 2": FORMAT_2.read_bytes,
+        "format 3": policy_bytes,
+    }
+    return Mutator(data[request.param]())
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_ppo_export.contract import terms
+from robot_ppo_export.contract.command import TWIST
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import InputError
@@ -57,7 +58,7 @@ def test_terms_stand_in_order_without_gap_or_overlap(specs, joints):
     for spec in specs:
         place = layout.slices[spec.name]
         size = terms.TERMS[spec.name].size
-        width = joints if size == "joints" else int(size)
+        width = {"joints": joints, "command": 3}.get(size) or int(size)
         assert (place.start, place.stop) == (end, end + width * spec.history)
         end = place.stop
     assert layout.size == end
@@ -75,7 +76,7 @@ def test_the_description_says_the_same_as_the_slices(specs):
             place.stop - place.start,
         )
         assert (row["scale"], row["clip"], row["history"]) == (spec.scale, spec.clip, spec.history)
-        entry = terms.TERMS[spec.name]
+        entry = TWIST if spec.name == "command" else terms.TERMS[spec.name]
         assert (row["unit"], row["frame"]) == (entry.unit, entry.frame)
 
 

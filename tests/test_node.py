@@ -426,7 +426,7 @@ def test_a_command_source_that_fails_is_a_zero_command_not_a_fault():
 
 def test_keys_move_the_command_inside_the_trained_range():
     asked = []
-    bounds = policy().contract.commands.bounds()
+    bounds = policy().contract.command.bounds()
     actions = {"p": lambda: asked.append("go on"), "x": lambda: asked.append("damp")}
     keys = Keyboard(bounds, (0, 0, 0), actions, file=0)
     for key in "w" * 50 + "e" + "?":

@@ -5,13 +5,14 @@ import gzip
 import pytest
 from node_helpers import ROOT
 
-from robot_ppo_export.policy import TOLERANCE, Policy
+from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 from robot_ppo_node.app import report
 from robot_ppo_node.log import log_file
 from robot_ppo_node.log.replay import replay
 
 GOLDEN = ROOT / "tests" / "golden"
 POLICY = GOLDEN / "go2_walk_format2.onnx"
+WORST = Difference(0.0, "observation", 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,10 @@ def log(tmp_path_factory):
 
 def test_a_policy_file_of_format_2_passes_its_golden_traces(policy):
     assert policy.check_golden().value <= TOLERANCE
-    assert "vx [m/s, body]" in report.describe_page(policy)
+    page = report.describe_page(policy)
+    assert "twist, frame body" in page and "gait clock 2 Hz" in page
+    assert "no fingerprint" in page
+    assert policy.contract.format_version == 2 and "format 2" in report.check_page(policy, WORST)
 
 
 def test_a_log_of_the_first_edition_replays_bit_for_bit(policy, log):

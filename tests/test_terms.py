@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.command import STANDING_BELOW, TWIST, is_moving
 from robot_ppo_export.contract.state import (
     BASIC,
     SIGNALS,
@@ -19,11 +20,9 @@ from robot_ppo_export.contract.state import (
     zeros,
 )
 from robot_ppo_export.contract.terms import (
-    STANDING_BELOW,
     TERMS,
     Inputs,
     gait_phase,
-    is_moving,
 )
 
 NAMES = tuple(TERMS)
@@ -48,7 +47,8 @@ def compute(name, inputs):
 
 
 def width(name, joints=JOINTS):
-    return joints if TERMS[name].size == "joints" else int(TERMS[name].size)
+    sizes = {"joints": joints, "command": TWIST.size}
+    return sizes.get(TERMS[name].size) or int(TERMS[name].size)
 
 
 def unknown_but(inputs: Inputs, known) -> Inputs:

@@ -24,7 +24,8 @@ class GoldenTraces:
     """`T` ticks of one robot, float32, from a reset on."""
 
     inputs: dict[str, np.ndarray]
-    """The signals that the policy reads, `command`, `last_action` (T, ...) and `phase` (T,)."""
+    """What an observation is computed from: signals (T, ...), `last_action` (T, joints), where the
+    task has a command `command` (T, k), where it has a gait `phase` (T,)."""
     observation: np.ndarray
     """(T, size)"""
     action: np.ndarray
@@ -37,21 +38,21 @@ class GoldenTraces:
         # [t, ...] keeps `phase` an array; a scalar has no array namespace in numpy 2.0.
         row = {name: values[t, ...] for name, values in self.inputs.items()}
         state = RobotState(**{name: row[name] for name in row if name in SIGNALS})
-        return Inputs(state, row["command"], row["last_action"], row["phase"], default_pose)
+        command = row.get("command", np.zeros(0, np.float32))
+        phase = row.get("phase", np.zeros((), np.float32))
+        return Inputs(state, command, row["last_action"], phase, default_pose)
 
     def __len__(self) -> int:
         """Return the number of ticks."""
         return len(self.action)
 
 
-def record(inputs: list[Inputs], signals: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return consecutive inputs as one dict of arrays (T, ...), of the state only `signals`."""
-    rows: dict[str, list[np.ndarray]] = {}
-    for item in inputs:
-        for name in signals:
-            rows.setdefault(name, []).append(item.state[name])
-        for name in ("command", "last_action", "phase"):
-            rows.setdefault(name, []).append(getattr(item, name))
+def record(inputs: list[Inputs], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return consecutive inputs as arrays (T, ...): those in `Contract.input_names`."""
+    rows = {
+        name: [item.state[name] if name in SIGNALS else getattr(item, name) for item in inputs]
+        for name in names
+    }
     return {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
 
 

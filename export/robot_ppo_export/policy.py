@@ -16,14 +16,14 @@ from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Observer
-from robot_ppo_export.contract.state import SIGNALS, RobotState, width
+from robot_ppo_export.contract.state import BASIC, SIGNALS, RobotState
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import RefusedError
 
 TOLERANCE = 1e-5
 """Largest difference to a golden trace that is accepted."""
-
-
+OUTPUTS = ("observation", "action", "target")
+"""What is recomputed of a golden trace, in the order of computation."""
 PHASES_AHEAD = 512
 """Gait phases that are computed at a time: of one tick alone it takes as long as of all of them."""
 
@@ -80,6 +80,11 @@ class Policy:
 
     def inputs(self, state: RobotState, command: Array) -> Inputs:
         """Return what the observation of this tick is computed from."""
+        phase = self._phase()
+        return Inputs(state, command, self.last_action, phase, self.action_map.default_pose)
+
+    def _phase(self) -> np.ndarray:
+        """Return the gait phase of this tick, ()."""
         i = self.ticks - self._phases_from
         if not 0 <= i < len(self._phases):
             i = 0
@@ -88,8 +93,7 @@ class Policy:
             c = self.contract
             self._phases = gait_phase(ahead, c.control_period, c.gait_frequency)
         # [i, ...] keeps it an array; a scalar has no array namespace in numpy 2.0.
-        phase = self._phases[i, ...]
-        return Inputs(state, command, self.last_action, phase, self.action_map.default_pose)
+        return self._phases[i, ...]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Return the raw action (joints,) of one observation (size,)."""
@@ -166,18 +170,21 @@ class Policy:
         self._check_golden_shapes(joints)
 
     def _check_golden_shapes(self, joints: int) -> None:
-        feet, inputs = len(self.contract.robot.feet), self.golden.inputs
-        read = self.layout.signals
-        lacking = sorted({*read, "command", "last_action", "phase"} - inputs.keys())
-        if lacking:
-            raise RefusedError(f"{self.path}: the golden traces lack {', '.join(lacking)}")
-        signals = [name for name in SIGNALS if name in inputs or name in read]
-        shapes = {name: (width(name, joints, feet),) for name in signals}
-        shapes |= {"command": (3,), "last_action": (joints,), "phase": ()}
+        contract, inputs = self.contract, self.golden.inputs
+        needed = set(contract.input_names())
+        if contract.format_version == 2:  # it holds every signal, read or not
+            needed |= {*BASIC, "phase"}
+        for what, names in (("lack", needed - inputs.keys()), ("hold", inputs.keys() - needed)):
+            if names:
+                expected = "" if what == "lack" else ", which this policy does not read"
+                text = f"{', '.join(sorted(names))}{expected}"
+                raise RefusedError(f"{self.path}: the golden traces {what} {text}")
+        shapes = {name: (contract.signal_width(name),) for name in needed if name in SIGNALS}
+        shapes |= {"command": (contract.command.size,), "last_action": (joints,), "phase": ()}
         shapes |= {"observation": (self.layout.size,), "action": (joints,), "target": (joints,)}
         for name, shape in shapes.items():
-            values = self.golden.inputs.get(name)
-            got = (getattr(self.golden, name) if values is None else values).shape[1:]
+            values = inputs.get(name) if name not in OUTPUTS else getattr(self.golden, name)
+            got = shape if values is None else values.shape[1:]
             if got != shape:
                 raise RefusedError(f"{self.path}: each golden {name} has shape {got}, not {shape}")
 

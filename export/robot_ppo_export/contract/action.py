@@ -1,6 +1,8 @@
 """Network output <-> joint target [rad].
 
 target = clip(default_pose + scale * clip(action, -clip, clip), range inside its margin)
+
+`scale` is one number, or one per joint.
 """
 
 import msgspec
@@ -14,8 +16,8 @@ from robot_ppo_export.errors import InputError
 class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the network's output becomes joint targets."""
 
-    scale: float = 0.5
-    """[rad] per unit of action, the same for all joints."""
+    scale: float | dict[str, float] = 0.5
+    """[rad] per unit of action: for all joints, or for each joint by name."""
     clip: float = 4.0
     """Bound on the absolute value of the raw action."""
 
@@ -25,16 +27,15 @@ class ActionMap:
 
     def __init__(self, action: ActionSpec, robot: RobotSpec) -> None:
         """Precompute the float32 vectors."""
-        for key in ("scale", "clip"):
-            value = getattr(action, key)
-            if not value > 0:
-                raise InputError(f"action.{key}: {value} must be above 0")
+        if not action.clip > 0:
+            raise InputError(f"action.clip: {action.clip} must be above 0")
         low_high = robot.vector("range")
         margin = robot.safety.joint_range_margin
         self.default_pose = robot.vector("default").astype(np.float32)
         self.low = (low_high[:, 0] + margin).astype(np.float32)
         self.high = (low_high[:, 1] - margin).astype(np.float32)
-        self.scale = np.float32(action.scale)
+        self.scale = _scale(action.scale, robot.joint_names)
+        """[rad] per unit of action: one number, or (joints,)."""
         self.bound = np.full_like(self.default_pose, action.clip)
 
     def target(self, action: Array) -> Array:
@@ -48,3 +49,21 @@ class ActionMap:
     def action(self, target: Array) -> Array:
         """Return the raw action whose target, before limits, is `target`."""
         return (target - self.default_pose) / self.scale
+
+
+def _scale(scale: float | dict[str, float], joints: tuple[str, ...]) -> np.float32 | np.ndarray:
+    """Return the checked scale, float32; `InputError` names a joint that is missing or unknown."""
+    if not isinstance(scale, dict):
+        if not scale > 0:
+            raise InputError(f"action.scale: {scale} must be above 0")
+        return np.float32(scale)
+    differing = sorted(set(scale) ^ set(joints))
+    if differing:
+        raise InputError(
+            f"action.scale: must be one number, or name each joint once; differs by "
+            f"{', '.join(differing)}"
+        )
+    for name, value in scale.items():
+        if not value > 0:
+            raise InputError(f"action.scale.{name}: {value} must be above 0")
+    return np.array([scale[name] for name in joints], np.float32)

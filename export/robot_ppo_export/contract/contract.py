@@ -10,33 +10,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from robot_ppo_export.contract import command as commands
 from robot_ppo_export.contract import spec as robot_spec
 from robot_ppo_export.contract.action import ActionMap, ActionSpec
+from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.layout import Layout, TermSpec
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.terms import COMMAND
+from robot_ppo_export.contract.state import ANY, SIGNALS, width
 from robot_ppo_export.errors import RefusedError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+OLDEST_FORMAT = 2
+MOST_NUMBERS = 4096
+"""In one signal."""
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
-
-
-class CommandRanges(_Struct, frozen=True):
-    """Uniform ranges that commands were drawn from; an operator's stick is scaled to them."""
-
-    vx: tuple[float, float]
-    """[m/s] forward"""
-    vy: tuple[float, float]
-    """[m/s] left"""
-    yaw_rate: tuple[float, float]
-    """[rad/s] turning left"""
-
-    def bounds(self) -> np.ndarray:
-        """Return (3, 2) float32: low and high of vx, vy, yaw rate."""
-        return np.array((self.vx, self.vy, self.yaw_rate), np.float32)
 
 
 class Normalizer(_Struct, frozen=True):
@@ -103,6 +93,7 @@ class Contract(_Struct, frozen=True, kw_only=True):
     """What a policy assumes."""
 
     format_version: int = FORMAT_VERSION
+    """Of the file that it was read from; it is written in the newest."""
     task: str
     robot: RobotSpec
     observation: tuple[TermSpec, ...]
@@ -111,61 +102,113 @@ class Contract(_Struct, frozen=True, kw_only=True):
     action: ActionSpec
     control_period: float
     """[s] between two runs of the network."""
-    gait_frequency: float
-    """Cycles per second of the gait clock [Hz]."""
-    commands: CommandRanges
+    gait_frequency: float | None = None
+    """Cycles per second of the gait clock [Hz]; None where the task has no gait."""
+    command: CommandSpec
+    """What an operator can ask for; sticks are scaled to its ranges."""
+    signal_sizes: dict[str, int] = {}
+    """Width of each signal of size `ANY` that the observation reads."""
     normalizer: Normalizer
     distribution: Distribution | None = None
     """None in a contract that was never rolled out, such as that of a run under evaluation."""
     network: Network
     training: Training
+    evaluation: dict[str, Any] | None = None
+    """The task's section on evaluation, as plain data; nothing here reads it."""
+    model_fingerprint: str | None = None
+    """Of the robot's model files that the policy was trained with."""
 
     def resolve(self) -> Layout:
         """Return the observation's layout."""
-        return Layout(self.observation, len(self.robot.joints))
+        joints = len(self.robot.joints)
+        return Layout(self.observation, joints, self.command, self.signal_sizes)
 
     def action_map(self) -> ActionMap:
         """Return the action's arithmetic."""
         return ActionMap(self.action, self.robot)
 
-    @property
-    def command_names(self) -> tuple[str, ...]:
-        """What the three numbers of a command mean, with units."""
-        return COMMAND
+    def signal_width(self, name: str) -> int:
+        """Return how many numbers signal `name` has on this robot."""
+        joints, feet = len(self.robot.joints), len(self.robot.feet)
+        return width(name, joints, feet, self.signal_sizes)
+
+    def input_names(self) -> tuple[str, ...]:
+        """Return what an observation is computed from: signals, and what the node itself knows."""
+        read = self.resolve().signals
+        signals = [name for name in SIGNALS if name in read]
+        known = {"command": self.command.size, "last_action": True, "phase": self.gait_frequency}
+        return (*signals, *(name for name, there in known.items() if there))
 
 
 ADDED = ("robot.life_cycle",)
-"""Keys that files of older releases lack; they mean their default."""
+"""Keys of the robot that came with format 3; in older files they mean their default."""
 
 
 def to_json(contract: Contract) -> str:
     """Return the contract as JSON; floats are written so that reading gives the same bits."""
-    return msgspec.json.encode(contract, order="deterministic").decode()
+    newest = msgspec.structs.replace(contract, format_version=FORMAT_VERSION)
+    return msgspec.json.encode(newest, order="deterministic").decode()
 
 
 def from_json(text: str) -> Contract:
     """Return the contract in `text`, or raise `RefusedError` with what is wrong and where."""
     try:
-        version = msgspec.json.decode(text, type=dict[str, Any]).get("format_version")
+        data = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise RefusedError(f"the contract is not valid JSON: {error}") from None
-    if version != FORMAT_VERSION:
-        raise RefusedError(
-            f"the contract has format version {version!r} and this node reads {FORMAT_VERSION}: "
-            "export the run again with this release, or install the robot-ppo release that wrote "
-            "the file"
-        )
+    _check_version(data.get("format_version"))
     try:
-        contract = msgspec.json.decode(text, type=Contract)
-    except msgspec.DecodeError as error:
+        data = _upgraded(data)
+        contract = msgspec.convert(data, Contract)
+    except msgspec.ValidationError as error:
         raise RefusedError(f"the contract is incomplete or malformed: {error}") from None
     # A structure fills in defaults; a file that leaves one out was not written by us.
-    lacking = _lacking(msgspec.json.decode(to_json(contract)), msgspec.json.decode(text), "")
-    lacking = [path for path in lacking if path not in ADDED]
+    lacking = _lacking(msgspec.json.decode(to_json(contract)), data, "")
+    if contract.format_version == 2:
+        lacking = [path for path in lacking if path not in ADDED]
     if lacking:
         raise RefusedError(f"the contract lacks {', '.join(lacking)}")
     _check(contract)
     return contract
+
+
+def _check_version(version: Any) -> None:
+    """Raise `RefusedError` for a format that this release does not read."""
+    if type(version) is int and OLDEST_FORMAT <= version <= FORMAT_VERSION:
+        return
+    newer = type(version) is int and version > FORMAT_VERSION
+    remedy = "install a newer release" if newer else "export the run again with this release"
+    raise RefusedError(
+        f"the contract has format version {version!r} and this node reads {OLDEST_FORMAT} to "
+        f"{FORMAT_VERSION}: {remedy}, or install the robot-ppo release that wrote the file"
+    )
+
+
+class _TwistRanges(_Struct, frozen=True):
+    """The field `commands` of format 2."""
+
+    vx: commands.Range
+    vy: commands.Range
+    yaw_rate: commands.Range
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """Return contract data of any format that is read in the newest; malformed keys stay so."""
+    if data["format_version"] == FORMAT_VERSION:
+        return data
+    added = {"signal_sizes": {}, "evaluation": None, "model_fingerprint": None}
+    unknown = sorted({"command", *added} & data.keys())
+    if unknown:
+        raise RefusedError(f"the contract is malformed: format 2 has no field `{unknown[0]}`")
+    if "commands" not in data:
+        raise RefusedError("the contract lacks commands")
+    rest = {key: value for key, value in data.items() if key != "commands"}
+    try:
+        ranges = msgspec.convert(data["commands"], _TwistRanges)
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"the contract is malformed: commands: {error}") from None
+    twist = commands.twist(ranges.vx, ranges.vy, ranges.yaw_rate)
+    return rest | added | {"command": msgspec.to_builtins(twist)}
 
 
 def _lacking(whole: Any, part: Any, path: str) -> list[str]:
@@ -185,6 +228,7 @@ def _check(contract: Contract) -> None:
     """Raise `RefusedError` where the contract contradicts itself."""
     try:
         robot_spec.check(contract.robot, "contract")
+        commands.check(contract.command, contract.robot.joint_names)
         layout = contract.resolve()
         contract.action_map()
     except Exception as error:
@@ -206,13 +250,39 @@ def _check(contract: Contract) -> None:
     _check_distribution(contract.distribution, layout.size)
     if not 0 < contract.control_period < 1:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
-    bounds = contract.commands.bounds()
-    if not (np.isfinite(bounds).all() and (bounds[:, 0] <= bounds[:, 1]).all()):
-        raise RefusedError(f"commands {bounds.tolist()} are not ranges [low, high]")
+    _check_gait(contract)
+    _check_signals(contract)
 
 
 def _as_json(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
+
+
+def _check_gait(contract: Contract) -> None:
+    """Raise `RefusedError` unless what reads the gait has one, and a twist to stand still by."""
+    frequency, kind = contract.gait_frequency, contract.command.kind
+    if frequency is not None and not (frequency > 0 and np.isfinite(frequency)):
+        raise RefusedError(f"gait_frequency {frequency} Hz must be above 0, or null for no gait")
+    if not any(spec.name == "gait_clock" for spec in contract.observation):
+        return
+    if frequency is None:
+        raise RefusedError("the observation reads gait_clock, and gait_frequency is null: no gait")
+    if kind != "twist":
+        raise RefusedError(
+            f"the observation reads gait_clock, which a twist starts and stops, and the command is "
+            f"of kind {kind!r}"
+        )
+
+
+def _check_signals(contract: Contract) -> None:
+    """Raise `RefusedError` unless just those signals have a size stated that have none."""
+    free = {name for name in contract.resolve().signals if SIGNALS[name].size == ANY}
+    for name, size in contract.signal_sizes.items():
+        if name not in free or not 0 < size <= MOST_NUMBERS:
+            raise RefusedError(
+                f"signal_sizes.{name}: {size} is not 1 to {MOST_NUMBERS}, or the observation reads "
+                "no such signal"
+            )
 
 
 def _check_distribution(stated: Distribution | None, size: int) -> None:

@@ -9,14 +9,16 @@ the first value. The vector is the terms in order, each contiguous.
     observation = observer.observe(inputs)            # (1024, layout.size) float32
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.state import ANY, NO_WIDTHS, SIGNALS
 from robot_ppo_export.contract.terms import TERMS, Inputs
 from robot_ppo_export.errors import InputError
 
@@ -52,9 +54,23 @@ class Entry(NamedTuple):
 class Layout:
     """Where each term stands in the observation vector."""
 
-    def __init__(self, specs: tuple[TermSpec, ...], joints: int) -> None:
-        """Resolve the terms by name; an unknown one is an `InputError` with the list."""
-        self.specs = specs
+    def __init__(
+        self,
+        specs: tuple[TermSpec, ...],
+        joints: int,
+        command: CommandSpec = TWIST,
+        signal_sizes: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
+        """Resolve the terms by name; an unknown one is an `InputError` with the list.
+
+        Args:
+            specs: the terms, in order.
+            joints: how many the robot has.
+            command: what term `command` is.
+            signal_sizes: widths of the signals of size `ANY`.
+        """
+        self.specs, self.command = specs, command
+        self._sizes = {**signal_sizes, "joints": joints, "command": command.size}
         self.slices: dict[str, slice] = {}
         self.plan: list[tuple[Callable[[Inputs], Array], TermSpec, bool, slice]] = []
         """Of each term its function, its spec, whether that asks for more than the bare value, and
@@ -71,8 +87,7 @@ class Layout:
                 raise InputError(f"observation: {spec.name}.history must be at least 1")
             if spec.clip is not None and not spec.clip > 0:
                 raise InputError(f"observation: {spec.name}.clip {spec.clip} must be above 0")
-            size = TERMS[spec.name].size
-            self.widths[spec.name] = width = joints if size == "joints" else int(size)
+            self.widths[spec.name] = width = self._width(spec.name)
             self.slices[spec.name] = place = slice(offset, offset + width * spec.history)
             worked = spec.clip is not None or spec.scale != 1.0 or spec.history > 1
             self.plan.append((TERMS[spec.name].function, spec, worked, place))
@@ -84,15 +99,41 @@ class Layout:
         """The measured signals that the observation needs."""
         return tuple(sorted({s for spec in self.specs for s in TERMS[spec.name].reads}))
 
+    def _width(self, name: str) -> int:
+        """Return the width of one value of term `name`, or `InputError` where nobody states it."""
+        term = TERMS[name]
+        lacking = [s for s in term.reads if SIGNALS[s].size == ANY and s not in self._sizes]
+        if lacking:
+            raise InputError(f"observation: {name} reads {lacking[0]}, whose size is not stated")
+        width = self._sizes[term.size] if term.size in self._sizes else int(term.size)
+        if width == 0:
+            raise InputError(f"observation: term {name!r} is empty: the task has no command")
+        return width
+
+    def _parts(self, name: str, joints: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the entries of term `name`."""
+        term = TERMS[name]
+        if term.size == "command":
+            return self.command.names
+        if term.size == "joints":
+            return joints
+        return term.parts or tuple(str(i) for i in range(self.widths[name]))
+
+    def _unit_and_frame(self, name: str) -> tuple[str, str]:
+        term = TERMS[name]
+        if term.size == "command":
+            return self.command.unit, self.command.frame
+        return term.unit, term.frame
+
     def entries(self, joints: tuple[str, ...]) -> tuple[Entry, ...]:
         """Return what each number of the vector is; `joints` are the joints' names."""
         entries = []
         for spec in self.specs:
-            term = TERMS[spec.name]
-            parts = term.parts or joints
-            units = term.unit.split(", ")
+            parts = self._parts(spec.name, joints)
+            unit, _ = self._unit_and_frame(spec.name)
+            units = unit.split(", ")
             if len(units) != len(parts):
-                units = [term.unit] * len(parts)
+                units = [unit] * len(parts)
             for age in range(spec.history - 1, -1, -1):
                 pairs = zip(parts, units, strict=True)
                 entries += [Entry(spec.name, part, age, unit, spec.scale) for part, unit in pairs]
@@ -105,8 +146,8 @@ class Layout:
                 "name": spec.name,
                 "offset": self.slices[spec.name].start,
                 "size": self.widths[spec.name] * spec.history,
-                "unit": TERMS[spec.name].unit,
-                "frame": TERMS[spec.name].frame,
+                "unit": self._unit_and_frame(spec.name)[0],
+                "frame": self._unit_and_frame(spec.name)[1],
                 "scale": spec.scale,
                 "clip": spec.clip,
                 "history": spec.history,

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.command import is_moving
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.state import RobotState
 
-COMMAND = ("vx [m/s, body]", "vy [m/s, body]", "yaw_rate [rad/s]")
 AXES = ("x", "y", "z")
-STANDING_BELOW = 0.05
-"""A command whose norm is below this means: stand still."""
 
 
 @dataclass(slots=True)
@@ -24,11 +22,11 @@ class Inputs:
 
     state: RobotState
     command: Array
-    """(..., 3) vx [m/s], vy [m/s], yaw rate [rad/s]"""
+    """(..., k) in the units of the task's `CommandSpec`"""
     last_action: Array
     """(..., joints) the network's previous raw output"""
     phase: Array
-    """(...,) position in the gait cycle, in [0, 1)"""
+    """(...,) position in the gait cycle, in [0, 1); 0 where the task has no gait"""
     default_pose: Array
     """(joints,) [rad]"""
 
@@ -49,7 +47,7 @@ class Term:
 
     function: Callable[[Inputs], Array]
     size: str
-    """A number, or "joints"."""
+    """A number, "joints", "command", or the name of a signal of size `ANY`, whose width it has."""
     unit: str
     frame: str
     reads: tuple[str, ...]
@@ -83,9 +81,9 @@ def projected_gravity(inputs: Inputs) -> Array:
     return frames.projected_gravity(inputs.state.base_quat)
 
 
-@_term("3", "m/s, m/s, rad/s", "body", parts=("vx", "vy", "yaw_rate"))
+@_term("command", "", "")
 def command(inputs: Inputs) -> Array:
-    """Wanted velocity: forward, left, turning left."""
+    """What the operator asks for; its unit, frame and parts are those of the `CommandSpec`."""
     return inputs.command
 
 
@@ -109,7 +107,7 @@ def last_action(inputs: Inputs) -> Array:
 
 @_term("2", "1", "none", parts=("sin", "cos"))
 def gait_clock(inputs: Inputs) -> Array:
-    """Sine and cosine of the gait phase; both 0 when the command says to stand still."""
+    """Sine and cosine of the gait phase; both 0 when the twist says to stand still."""
     xp = inputs.phase.__array_namespace__()
     angle = inputs.phase * 6.283185307179586
     # asarray: of one robot these are scalars, which numpy 2.0's astype does not take.
@@ -117,15 +115,14 @@ def gait_clock(inputs: Inputs) -> Array:
     return frames.join(xp, on * xp.sin(angle), on * xp.cos(angle))
 
 
-def is_moving(command: Array) -> Array:
-    """Return whether commands (..., 3) ask for motion, (...,) bool."""
-    x, y, z = command[..., 0], command[..., 1], command[..., 2]
-    return x * x + y * y + z * z >= STANDING_BELOW * STANDING_BELOW
+def gait_phase(tick: Array, control_period: float, frequency: float | None) -> Array:
+    """Return the phase in [0, 1), float32, after `tick` control periods (integers, (...,)).
 
-
-def gait_phase(tick: Array, control_period: float, frequency: float) -> Array:
-    """Return the phase in [0, 1), float32, after `tick` control periods (integers, (...,))."""
+    It stays at 0 where there is no gait: `frequency` [Hz] is None.
+    """
     xp = tick.__array_namespace__()
+    if frequency is None:
+        return xp.zeros(tick.shape, dtype=xp.float32)
     cycles = xp.astype(tick, xp.float64) * (control_period * frequency)
     phase = xp.astype(xp.asarray(cycles - xp.floor(cycles)), xp.float32)
     # Just below a whole cycle, float32 rounds up to it.

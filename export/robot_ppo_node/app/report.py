@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from robot_ppo_export.contract.contract import LEVELS, Contract
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 from robot_ppo_node.drivers.base import needed_signals
@@ -85,7 +87,7 @@ def describe_page(policy: Policy) -> str:
         _identity(policy),
         ("Observation", _observation(contract)),
         ("Action and joints", _joints(contract)),
-        ("Commands it was trained with", _commands(contract)),
+        ("Command it was trained with", _command(contract)),
         ("Safety limits", _limits(contract)),
         ("Training", _training(contract)),
         ("What it saw in training", _seen(contract)),
@@ -97,15 +99,18 @@ def _identity(policy: Policy) -> tuple[str, str]:
     contract = policy.contract
     robot = contract.robot
     network = " x ".join(str(n) for n in contract.network.hidden)
-    period, gait = contract.control_period, contract.gait_frequency
+    period = contract.control_period
+    gait = contract.gait_frequency
+    clock = "no gait" if gait is None else f"gait clock {gait:g} Hz"
     lines = [
         ("robot", f"{robot.name}: {robot.description}"),
         ("task", contract.task),
         ("file", policy.path),
         ("sha256", policy.sha256),
-        ("rate", f"{1 / period:g} Hz (every {period * 1e3:g} ms), gait clock {gait:g} Hz"),
+        ("rate", f"{1 / period:g} Hz (every {period * 1e3:g} ms), {clock}"),
         ("network", f"{network} {contract.network.activation}, after a normalizer"),
         ("needs", ", ".join(needed_signals(contract))),
+        ("model", contract.model_fingerprint or "no fingerprint of the robot's model files"),
     ]
     return f"{contract.task} on {robot.name}", "\n".join(f"{k:<8} {v}" for k, v in lines)
 
@@ -117,25 +122,27 @@ def _observation(contract: Contract) -> str:
 
 def _joints(contract: Contract) -> str:
     robot, action = contract.robot, contract.action
+    scales = contract.action_map().scale * np.ones(len(robot.joints), np.float32)
     rows = [
-        (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd)
-        for j in robot.joints
+        (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd, float(scale))
+        for j, scale in zip(robot.joints, scales, strict=True)
     ]
-    header = ("joint", "default", "low", "high", "rad/s", "N m", "kp", "kd")
+    header = ("joint", "default", "low", "high", "rad/s", "N m", "kp", "kd", "scale")
     return (
-        f"target [rad] = default + {action.scale:g} * action, action within "
+        "target [rad] = default + scale * action, action within "
         f"+-{action.clip:g}; torque = kp (target - q) - kd dq\n"
         f"standing up: kp {robot.stand.kp:g}, kd {robot.stand.kd:g}, {robot.stand.duration:g} s; "
         f"damping: kd {robot.damping.kd:g}\n\n" + table(header, rows)
     )
 
 
-def _commands(contract: Contract) -> str:
-    bounds = contract.commands.bounds().tolist()
-    names = contract.command_names
-    return "\n".join(
-        f"{name:<18} {low:g} .. {high:g}" for name, (low, high) in zip(names, bounds, strict=True)
-    )
+def _command(contract: Contract) -> str:
+    command = contract.command
+    if not command.entries:
+        return "none: the policy is not told anything"
+    rows = [(entry.name, entry.unit, entry.low, entry.high) for entry in command.entries]
+    page = table(("entry", "unit", "low", "high"), rows)
+    return f"{command.kind}, frame {command.frame}\n\n{page}"
 
 
 def _limits(contract: Contract) -> str:
@@ -159,6 +166,8 @@ def _training(contract: Contract) -> str:
         *(f"randomized {k}: {v}" for k, v in sorted(training.randomization.items())),
         *(f"noise on {k}: +-{v:g}" for k, v in sorted(training.noise.items())),
     ]
+    if contract.evaluation is not None:
+        lines.append(f"scored by: {', '.join(sorted(contract.evaluation)) or 'nothing'}")
     return "\n".join(lines)
 
 

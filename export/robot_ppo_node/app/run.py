@@ -133,7 +133,7 @@ class Operator:
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
-        bounds = self.policy.contract.commands.bounds()
+        bounds = self.policy.contract.command.bounds()
         hands = Hands(
             damp=lambda why: self.node.damp(why),
             go=lambda: self.node.arm(),
@@ -259,7 +259,7 @@ def look_on(options: argparse.Namespace) -> int:
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
-    bounds = policy.contract.commands.bounds()
+    bounds = policy.contract.command.bounds()
     hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
     source = choose(options, bounds, hands, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)

@@ -92,7 +92,7 @@ class Shadow:
         ticks = math.ceil(LONGEST / self.period)
         self._targets = np.zeros((ticks, len(policy.contract.robot.joints)), np.float32)
         self._positions = np.zeros_like(self._targets)
-        self._bounds = policy.contract.commands.bounds().tolist()
+        self._bounds = policy.contract.command.bounds().tolist()
         self.ticks = self.fresh = self.missed = 0
         self.stopped = False
 

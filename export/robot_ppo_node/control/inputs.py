@@ -33,7 +33,7 @@ class Senses:
         """What the policy is asked for: vx, vy [m/s], yaw rate [rad/s]."""
         self.wanted = (np.zeros(3, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
-        self._bounds = contract.commands.bounds().tolist()
+        self._bounds = contract.command.bounds().tolist()
         self._spans = tuple(self.measured.span(*part) for part in (IMU, JOINTS))
         ticks = max(round(SAG / contract.control_period), 1)
         self._volts = collections.deque([math.inf] * ticks, ticks)

@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import SIGNALS, RobotState, blank, width
+from robot_ppo_export.contract.state import SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.safety.watchdog import Handover
@@ -349,5 +349,4 @@ def held_signals(contract: Contract) -> dict[str, int]:
     names = {*needed_signals(contract), *WATCHED_SIGNALS}
     if contract.robot.life_cycle.start == "hanging":
         names.add("foot_force")  # it tells that the robot was lowered
-    joints, feet = len(contract.robot.joints), len(contract.robot.feet)
-    return {name: width(name, joints, feet) for name in SIGNALS if name in names}
+    return {name: contract.signal_width(name) for name in SIGNALS if name in names}
