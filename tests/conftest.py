@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from real_time import pytest_runtest_protocol  # noqa: F401  (a hook)
 
 # Before numpy and torch start theirs. The workers of a suite keep every processor busy: a pool of
 # threads that waits for its last one there doubles the time of a small product of matrices.

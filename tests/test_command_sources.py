@@ -33,6 +33,8 @@ from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote, RemoteCommands
 
+pytestmark = pytest.mark.real_time
+
 BOUNDS = np.array([[-0.5, 1.0], [-0.3, 0.4], [-0.7, 0.7]], np.float32)
 KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_700_000_000 * 10**9

@@ -11,6 +11,8 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_node.drivers.dds import dds_config
 from robot_ppo_node.drivers.dds.dds_config import configuration, is_loopback
 
+pytestmark = pytest.mark.real_time
+
 TOPIC = "rt/lowcmd"
 
 

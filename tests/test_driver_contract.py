@@ -27,6 +27,8 @@ from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
 from robot_ppo_node.startup.compatibility import negotiate
 
+pytestmark = pytest.mark.real_time
+
 NAMES = robot().joint_names
 FEET = robot().feet
 SHUFFLED = tuple(np.random.default_rng(3).permutation(NAMES).tolist())

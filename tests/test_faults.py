@@ -23,6 +23,8 @@ from robot_ppo_node.commands import base
 from robot_ppo_node.drivers.udp import udp_protocol
 from robot_ppo_node.safety import guards, self_test
 
+pytestmark = pytest.mark.real_time
+
 SHIPPED = ROOT / "tests" / "golden" / "go2_walk.onnx"
 PAGE = ROOT / "docs" / "safety_results.md"
 FAST = (*robot.FAULTS, *packets.FAULTS, *files.FAULTS)

@@ -15,6 +15,8 @@ from test_train import contents, log, refused, result
 from robot_ppo import lock
 from robot_ppo_export.errors import InputError
 
+pytestmark = pytest.mark.real_time
+
 ENDLESS = 10**9
 
 

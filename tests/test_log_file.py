@@ -23,6 +23,8 @@ from robot_ppo_node.log.log_writer import LogWriter
 from robot_ppo_node.log.recorder import for_policy
 from robot_ppo_node.log.replay import replay
 
+pytestmark = pytest.mark.real_time
+
 
 def filled(ticks=20, seconds=1.0, recorder=None, begin=0):
     """A recorder after so many ticks, every column of which says which tick it is."""

@@ -18,6 +18,8 @@ from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers import create
 from robot_ppo_node.drivers.base import Connection, MotorCommand
 
+pytestmark = pytest.mark.real_time
+
 KEYS = (
     *("tick_p50_ms", "tick_p99_ms", "start_to_ready_s", "resident_mb", "cpu_percent"),
     *("missed_deadlines", "wake_p99_ms_500hz", "wake_p99_ms_500hz_fifo"),

@@ -22,7 +22,6 @@ from process_helpers import (
     is_damping,
     run_arguments,
     start,
-    undisturbed,
     wait_for,
     walked,
 )
@@ -30,6 +29,8 @@ from process_helpers import (
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_node.app import cli
 from robot_ppo_node.commands.udp_commands import CommandSender
+
+pytestmark = pytest.mark.real_time
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
@@ -412,9 +413,7 @@ def test_the_robot_of_the_documentation_works():
     try:
         port = re.search(r"port (\d+)", robot_side.stdout.readline())[1]
         options = ("--driver", "udp", "--port", port, "--no-watchdog")
-        code, out, err = undisturbed(
-            lambda: walked("run", policy_file(standing_up=QUICK), *options)
-        )
+        code, out, err = walked("run", policy_file(standing_up=QUICK), *options)
         assert (code, err) == (0, "")
         assert "POLICY: running the policy" in out
     finally:

@@ -16,6 +16,8 @@ from robot_ppo.playback.play import play
 from robot_ppo_export import to_onnx
 from robot_ppo_export.errors import InputError
 
+pytestmark = pytest.mark.real_time
+
 
 def silent(line):
     pass

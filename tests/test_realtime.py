@@ -19,6 +19,8 @@ from robot_ppo_node.control.states import State
 from robot_ppo_node.host import host_doctor, realtime
 from robot_ppo_node.safety.watchdog import REAL_TIME_PRIORITY
 
+pytestmark = pytest.mark.real_time
+
 
 class Stamped(SteppedClock):
     """A stepped clock, and the times of what a driver was told."""

@@ -9,6 +9,8 @@ from dds_helpers import within
 
 from robot_ppo_node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
 
+pytestmark = pytest.mark.real_time
+
 
 class Line:
     """Keeps what was sent, with its time."""

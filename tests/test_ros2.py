@@ -21,6 +21,8 @@ from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, Malformed
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu, JointState, Stamp
 from robot_ppo_node.startup.compatibility import negotiate
 
+pytestmark = pytest.mark.real_time
+
 NAMES, FEET = robot().joint_names, robot().feet
 STAMP = Stamp(12, 345)
 VECTORS = np.random.default_rng(0).normal(size=(3, 12))

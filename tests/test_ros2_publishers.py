@@ -22,6 +22,8 @@ from robot_ppo_node.drivers.ros2.ros2_messages import Imu, JointState, Stamp
 from robot_ppo_node.drivers.ros2.stamp_order import IN_A_ROW, StampOrder
 from robot_ppo_node.startup.compatibility import negotiate
 
+pytestmark = pytest.mark.real_time
+
 NAMES, FEET = robot().joint_names, robot().feet
 NONE = np.zeros(0)
 NOW = Stamp(0, 0)

@@ -16,6 +16,8 @@ from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.fake import FakeDriver
 
+pytestmark = pytest.mark.real_time
+
 COMMAND = (0.3, 0.0, 0.1)
 NAMES = robot().joint_names
 SIGNALS = held_signals(contract())

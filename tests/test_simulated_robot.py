@@ -30,6 +30,8 @@ from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT, NodeEndpoint
 from robot_ppo_node.node import Node
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(scope="module")
 def spec():
@@ -331,15 +333,18 @@ def test_the_server_answers_hello_streams_states_and_damps_in_silence(served, sp
 
 def test_states_arrive_whole_periods_apart(served):
     _, node = served
-    times, ends = [], time.monotonic() + 5
-    while len(times) < 100 and time.monotonic() < ends:
-        message = node.receive()
-        times += [message.time] if message else []
-    assert len(times) == 100
+    times = []
+
+    def hundred():
+        message = newest(node)
+        times.extend([message.time] if message else [])
+        return len(times) >= 100
+
+    assert within(60, hundred)
     # Whole periods apart; some are skipped where the test was slower than the robot.
     periods = np.diff(times) / server.PERIOD
     assert np.allclose(periods, np.rint(periods), atol=1e-6)
-    assert np.median(periods) < 10
+    assert (periods > 0.5).all()
 
 
 def test_a_port_in_use_is_said_in_a_sentence(served):

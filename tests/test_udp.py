@@ -32,6 +32,8 @@ from robot_ppo_node.drivers.udp.udp_protocol import (
     RobotEndpoint,
 )
 
+pytestmark = pytest.mark.real_time
+
 NAMES, FEET = robot().joint_names, robot().feet
 OFFER = msgspec.structs.replace(of_robot(robot()), state_rate=500.0, delay=(0.0, 0.01))
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET, OFFER)

@@ -32,6 +32,8 @@ from robot_ppo_node.drivers.unitree.unitree_robot import TEMPERATURE, VOLTAGE, U
 from robot_ppo_node.safety import guards
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
 
+pytestmark = pytest.mark.real_time
+
 GO2 = robot()
 SIGNALS = held_signals(contract())
 E_STOP = Remote(frozenset({"L2", "B"}), 0, 0, 0, 0)

@@ -32,6 +32,8 @@ from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT
 from robot_ppo_node.safety import watchdog
 from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Handover, Watchdog
 
+pytestmark = pytest.mark.real_time
+
 FINE = 0.001
 """[s] The robot looks for commands so often: the gaps are measured to this."""
 
@@ -247,9 +249,10 @@ def test_a_watchdog_that_is_killed_sits_the_robot_down():
 
 def test_the_watchdog_ends_with_the_node():
     with Robot() as r:
-        process = start(*run_arguments(r, "--stand", "--seconds", 1.5, watchdog=True))
+        process = start(*run_arguments(r, "--stand", "--seconds", 30, watchdog=True))
         wait_for(process, "STAND")
         pid = child_of(process.pid)
+        process.terminate()
         code, _, err = finish(process)
     assert (code, err) == (0, "")
     with pytest.raises(ProcessLookupError):
