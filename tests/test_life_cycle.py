@@ -1,6 +1,7 @@
 """Robots that cannot lie down, in the simulation: gantry, playback, exit codes, camera."""
 
 import biped_helpers as biped
+import mujoco
 import node_helpers as helpers
 import numpy as np
 import pytest
@@ -177,3 +178,13 @@ def test_the_camera_sees_the_whole_robot(walker, name):
     top = size[2] - camera.camera.lookat[2]
     assert 1.2 * top < half < 5 * top
     assert camera.camera.lookat[2] == pytest.approx(size[2] / 2)
+
+
+def test_a_robot_that_has_collision_geoms_alone_is_drawn_with_them(walker):
+    option = mujoco.MjvOption()
+    assert not option.geomgroup[3]
+    video.show_robot(SimulatedRobot(walker("standing")[0]).model, option)
+    assert option.geomgroup[3]
+    option = mujoco.MjvOption()
+    video.show_robot(SimulatedRobot(project.load_robot("go2"), looks=True).model, option)
+    assert not option.geomgroup[3]  # negative control: it has a body of its own to look at

@@ -180,7 +180,7 @@ def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeyp
     syncs, closed = [], threading.Event()
 
     class Window:
-        cam = mujoco.MjvCamera()
+        cam, opt = mujoco.MjvCamera(), mujoco.MjvOption()
         thread = threading.Thread(target=lambda: closed.wait(10) and time.sleep(0.1), daemon=True)
 
         def __enter__(self):

@@ -92,6 +92,14 @@ def extent(model: mujoco.MjModel, body: str, qpos: np.ndarray) -> np.ndarray:
     return np.ptp(world.reshape(-1, 3), axis=0)
 
 
+def show_robot(model: mujoco.MjModel, option: mujoco.MjvOption) -> None:
+    """Draw the collision geoms of a robot that has no others, and no sites, in place."""
+    geoms = model.geom_group[model.geom_bodyid > 0]
+    if not option.geomgroup[geoms].any():
+        option.geomgroup[geoms] = 1
+    option.sitegroup[:] = 0
+
+
 class Picture:
     """An off-screen OpenGL context for one model; use it in a `with` block."""
 
@@ -111,6 +119,7 @@ class Picture:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
+        show_robot(model, self._option)
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import mujoco.viewer
 
-from robot_ppo.playback.video import FollowCamera
+from robot_ppo.playback.video import FollowCamera, show_robot
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_node.clock import MonotonicClock, Pacer
 
@@ -27,6 +27,7 @@ def window(robot: SimulatedRobot, period: float) -> Iterator[Callable[[], bool]]
             robot.model, robot.data, show_left_ui=False, show_right_ui=False
         ) as viewer,
     ):
+        show_robot(robot.model, viewer.opt)
         viewer.cam.azimuth = camera.camera.azimuth
         viewer.cam.elevation = camera.camera.elevation
         viewer.cam.distance = camera.camera.distance
