@@ -105,6 +105,19 @@ def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
     assert is_damping(r.commands[-1])
 
 
+def test_what_fails_its_checks_before_anything_moves_exits_3_with_the_check():
+    with Robot() as r:
+        r.fall_after = -1  # from the first state on
+        more = ("--arm", "--fail-after", 0.5, "--seconds", 20)
+        began = time.monotonic()
+        code, out, err = finish(start(*run_arguments(r, *more)))
+        assert time.monotonic() - began < 15
+    assert code == 3
+    assert re.search(r"giving up: tilt: 3.14\S* rad, limit 1 rad; failing for 0.5 s", out)
+    assert err.startswith("robot-ppo-node: the run ended in a fault: tilt")
+    assert not r.commands
+
+
 def test_a_fault_without_an_end_damps_until_somebody_ends_it(tmp_path):
     log = tmp_path / "walk.rlog"
     with Robot() as r:
