@@ -28,10 +28,11 @@ from robot_ppo_node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
 from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.command_frames import BODY, DroppedError, Order
 from robot_ppo_node.commands.gamepad import Gamepad, open_device
+from robot_ppo_node.commands.remote_commands import RemoteCommands
 from robot_ppo_node.commands.udp_commands import CommandSender, UdpCommands, address
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
-from robot_ppo_node.drivers.unitree.unitree_remote import Remote, RemoteCommands
+from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 
 pytestmark = pytest.mark.real_time
 

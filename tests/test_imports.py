@@ -44,12 +44,13 @@ EXPORT_LAYERS = (
 )
 NODE_LAYERS = (
     ("__init__", "clock"),
+    ("host",),
     ("drivers",),
     ("commands",),
     ("safety",),
     ("startup",),
     ("control",),
-    ("log", "host"),
+    ("log",),
     ("node",),
     ("app",),
 )
@@ -72,18 +73,6 @@ LAYERS = {
 }
 # Imports against the order that are still there. Remove a line with the import; add none.
 AGAINST_THE_ORDER = {
-    NODE: {
-        (f"{NODE}.drivers.base", f"{NODE}.safety.watchdog"),
-        (f"{NODE}.drivers.dds.dds_damping", f"{NODE}.safety.watchdog"),
-        (f"{NODE}.drivers.ros2.ros2_driver", f"{NODE}.safety.watchdog"),
-        (f"{NODE}.drivers.udp.udp_driver", f"{NODE}.safety.watchdog"),
-        (f"{NODE}.drivers.unitree.unitree_driver", f"{NODE}.safety.watchdog"),
-        (f"{NODE}.drivers.unitree.unitree_remote", f"{NODE}.commands.base"),
-        (f"{NODE}.host.signals", f"{NODE}.node"),
-        (f"{NODE}.log.replay", f"{NODE}.node"),
-        (f"{NODE}.safety.watchdog", f"{NODE}.app.console"),
-        (f"{NODE}.startup.compatibility", f"{NODE}.app.report"),
-    },
     TRAINING: {
         (f"{TRAINING}.sim.engine", f"{TRAINING}.envs.robot.randomization"),
     },

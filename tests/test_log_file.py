@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from node_helpers import PERIOD, ROOT, policy, policy_file, rig
 
 from robot_ppo_export.errors import InputError
+from robot_ppo_node.app.replay import replay
 from robot_ppo_node.log import log_file, log_folder, log_writer
 from robot_ppo_node.log.log_file import COLUMNS
 from robot_ppo_node.log.log_writer import LogWriter
 from robot_ppo_node.log.recorder import for_policy
-from robot_ppo_node.log.replay import replay
 
 pytestmark = pytest.mark.real_time
 

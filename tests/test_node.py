@@ -7,6 +7,7 @@ import pytest
 from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_safety
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import COMMAND_TIMEOUT, Keyboard, parse
 from robot_ppo_node.control.command_writer import UNSENT_FOR
@@ -14,7 +15,6 @@ from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.state_machine import DAMP_SECONDS, POSE_GATE
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.sends import Unsent
-from robot_ppo_node.log.replay import replay
 
 
 def is_damping(command) -> bool:

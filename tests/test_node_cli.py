@@ -155,7 +155,7 @@ def test_a_refusal_that_nobody_can_read_keeps_its_exit_code():
 
 def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
     code = (
-        "import os; from robot_ppo_node.app import console\n"
+        "import os; from robot_ppo_node.host import console\n"
         "os.close(2); os.close(0); console.hold_standard_files()\n"
         "assert os.open('/dev/zero', os.O_RDONLY) > 2"
     )
@@ -164,7 +164,7 @@ def test_a_closed_standard_file_is_held_so_that_no_other_file_gets_its_number():
 
 def test_a_library_that_writes_to_a_full_stderr_is_not_held_up():
     """Negative control: without `unblock` the process hangs."""
-    code = "import os, sys; from robot_ppo_node.app import console\n"
+    code = "import os, sys; from robot_ppo_node.host import console\n"
     write = "try: os.write(2, bytes(10**6))\nexcept BlockingIOError: sys.exit(7)"
     out, into = deaf_pipe(full=True)
     for unblock in ("console.unblock(2)\n", ""):
@@ -404,7 +404,7 @@ def test_help_needs_nothing_heavy(arguments):
 def test_the_node_imports_neither_training_nor_onnx():
     code = (
         "import sys; from robot_ppo_node.app import report, run\n"
-        "from robot_ppo_node.log import replay\n"
+        "from robot_ppo_node.app import replay\n"
         "wrong = {'torch', 'mujoco', 'robot_ppo', 'onnx'} & set(sys.modules)\n"
         "assert not wrong, wrong"
     )

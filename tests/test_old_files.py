@@ -7,8 +7,8 @@ from node_helpers import ROOT
 
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 from robot_ppo_node.app import report
+from robot_ppo_node.app.replay import replay
 from robot_ppo_node.log import log_file
-from robot_ppo_node.log.replay import replay
 
 GOLDEN = ROOT / "tests" / "golden"
 POLICY = GOLDEN / "go2_walk_format2.onnx"

@@ -8,13 +8,13 @@ import pytest
 from node_helpers import PERIOD, TERMS, policy, policy_file, rig, robot
 
 from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_node.app.replay import STAGES, replay
 from robot_ppo_node.control.state_machine import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Health
 from robot_ppo_node.log import recorder
 from robot_ppo_node.log.log_file import COLUMNS
 from robot_ppo_node.log.recorder import EVENTS, UNCOMPARED, for_policy
-from robot_ppo_node.log.replay import STAGES, replay
 
 BLANK = {name: b"" if kind.startswith("S") else 0 for name, (kind, _) in COLUMNS.items()}
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robot_ppo_node.commands.base import from_sticks
+from robot_ppo_node.commands.remote_commands import RemoteCommands
 from robot_ppo_node.drivers.unitree.unitree_remote import (
     BUTTONS,
     Remote,
-    RemoteCommands,
     decode,
     encode,
 )
@@ -57,7 +58,7 @@ def test_no_remote_and_broken_sticks():
 def test_a_broken_stick_does_not_take_the_stop_away(name, broken):
     heard = decode(encode(remote(buttons=frozenset({"L2", "B"}), **{name: float(broken)})))
     assert heard is not None and heard.e_stop
-    assert not heard.command(BOUNDS).any()
+    assert not from_sticks(heard.sticks, BOUNDS).any()
 
 
 @pytest.mark.parametrize("held", [{"L2"}, {"B"}, {"L1", "B"}, {"R2", "B"}])
@@ -81,7 +82,7 @@ def test_half_a_chord_is_no_stop(held):
     ],
 )
 def test_sticks_are_scaled_to_the_trained_ranges(sticks, command):
-    assert remote(**sticks).command(BOUNDS) == pytest.approx(command)
+    assert from_sticks(remote(**sticks).sticks, BOUNDS) == pytest.approx(command)
 
 
 class Hears:

@@ -27,10 +27,11 @@ from process_helpers import (
 
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.udp import udp_damping
 from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT
 from robot_ppo_node.safety import watchdog
-from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Handover, Watchdog
+from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
 
 pytestmark = pytest.mark.real_time
 

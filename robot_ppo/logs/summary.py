@@ -5,7 +5,7 @@ import time as clock
 import numpy as np
 
 from robot_ppo.logs.log import Log
-from robot_ppo_node.app.report import table
+from robot_ppo_node.host.text_table import table
 
 LAST_EVENTS = 20
 """Number of events in the summary; the log may hold more."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError, RefusedError
-from robot_ppo_node.app import console
 from robot_ppo_node.app.run_options import add_place, add_run, port, positive
+from robot_ppo_node.host import console
 
 EXIT_CODES = """exit codes:
   0  done
@@ -184,7 +184,8 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from robot_ppo_export.policy import Policy
-    from robot_ppo_node.log import log_file, replay
+    from robot_ppo_node.app import replay
+    from robot_ppo_node.log import log_file
 
     rows, meta = log_file.load(options.log)
     ticks = replay.replay(Policy(options.file), rows, meta)

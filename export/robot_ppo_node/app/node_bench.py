@@ -26,7 +26,7 @@ from typing import Any
 import robot_ppo_export
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.app.report import table
+from robot_ppo_node.host.text_table import table
 
 COMMAND = (0.3, 0.0, 0.0)
 """[m/s, m/s, rad/s] The robot walks while it is measured."""

@@ -1,32 +1,14 @@
 """A policy file for human eyes: the page of `describe` and the table of `check`."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from robot_ppo_export.contract.contract import LEVELS, Contract
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 from robot_ppo_node.drivers.base import needed_signals
+from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.self_test import Result
-
-
-def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """Return aligned columns; numbers are written short."""
-    cells = [header, *(tuple(_cell(value) for value in row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "-" if value is None else str(value)
 
 
 def check_page(policy: Policy, worst: Difference) -> str:

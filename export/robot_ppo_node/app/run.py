@@ -14,8 +14,8 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node import commands, drivers
-from robot_ppo_node.app.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_node.app.shadow import ReadOnly, Shadow
+from robot_ppo_node.app.signals import Signals
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.commands.base import Hands
 from robot_ppo_node.commands.choose import choose
@@ -24,7 +24,7 @@ from robot_ppo_node.control.state_machine import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, HandsOver
 from robot_ppo_node.host import realtime
-from robot_ppo_node.host.signals import Signals
+from robot_ppo_node.host.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_node.log import log_file
 from robot_ppo_node.log.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_node.log.log_writer import LogWriter

@@ -19,11 +19,11 @@ import numpy as np
 
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.app.report import table
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands.base import CommandSource, bounded
 from robot_ppo_node.drivers.base import Driver, Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.capabilities import Offer
+from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.monitor import Monitor
 from robot_ppo_node.startup.compatibility import negotiate
 

@@ -64,7 +64,7 @@ def _source(
 
         return Gamepad(open_device(options.gamepad), bounds, hands)
     if name == "remote":
-        from robot_ppo_node.drivers.unitree.unitree_remote import RemoteCommands
+        from robot_ppo_node.commands.remote_commands import RemoteCommands
 
         if not hasattr(driver, "remote_heard"):
             raise InputError(f"--source remote: driver {options.driver} hears no remote control")

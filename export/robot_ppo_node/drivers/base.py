@@ -23,7 +23,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
-from robot_ppo_node.safety.watchdog import Handover
+from robot_ppo_node.drivers.handover import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""

@@ -29,10 +29,11 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_node.app.console import ERR, tell, unblock
+from robot_ppo_node.drivers.handover import Handover, Sender
+from robot_ppo_node.host.console import ERR, tell, unblock
 
 FROZEN_AFTER = 3.0
 """Control periods without a beat that mean: the node stands still."""
@@ -50,33 +51,6 @@ BEAT, SENDS, TAKEOVERS, RELEASES, ENDED, WATCHING = range(6)
 and `RELEASES` and `ENDED` are the node's, `TAKEOVERS` and `WATCHING` the watchdog's. The robot is
 the watchdog's while there are more takeovers than releases."""
 PAGE = mmap.PAGESIZE
-
-
-class Handover(NamedTuple):
-    """How another process sends damping to a driver's robot."""
-
-    module: str
-    """Has `sender(arguments, files) -> Sender`; imports as little as it can."""
-    arguments: dict[str, Any]
-    """Plain data."""
-    files: tuple[int, ...] = ()
-    """Open files that it needs, such as the driver's socket."""
-
-
-class Sender(Protocol):
-    """What `Handover.module` makes, as soon as the watchdog starts; silent until it takes over."""
-
-    def begin(self, takeover: int) -> None:
-        """Be the one whom the robot listens to, for the `takeover`-th time. Does not block."""
-        ...
-
-    def send(self) -> None:
-        """Send damping to every motor, once."""
-        ...
-
-    def close(self) -> None:
-        """Leave: the watchdog ends."""
-        ...
 
 
 class Watchdog:

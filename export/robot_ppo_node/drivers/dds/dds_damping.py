@@ -14,7 +14,7 @@ from typing import Any
 
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.dds.dds_watch import WATCHDOG
-from robot_ppo_node.safety.watchdog import Handover
+from robot_ppo_node.drivers.handover import Handover
 
 SETTLE = 0.5
 """[s] A robot that is there is found within."""

@@ -37,6 +37,7 @@ from robot_ppo_node.drivers.capabilities import NOTHING, Offer
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
+from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.ros2 import ros2_messages, ros2_urdf
 from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
@@ -44,7 +45,6 @@ from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.sends import Sends, Unsent
-from robot_ppo_node.safety.watchdog import Handover
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
 DESCRIPTION = "rt/robot_description"

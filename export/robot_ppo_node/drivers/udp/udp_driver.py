@@ -12,6 +12,7 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING
+from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.udp import udp_damping
 from robot_ppo_node.drivers.udp.udp_frames import encode_command
@@ -22,7 +23,6 @@ from robot_ppo_node.drivers.udp.udp_protocol import (
     Hello,
     NodeEndpoint,
 )
-from robot_ppo_node.safety.watchdog import Handover
 
 ASK_EVERY = 0.05
 """[s] between two requests for a HELLO while the robot does not answer."""

@@ -29,6 +29,7 @@ from robot_ppo_node.drivers.base import (
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
+from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.unitree import unitree_remote
@@ -39,7 +40,6 @@ from robot_ppo_node.drivers.unitree.unitree_messages import (
     decode,
 )
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
-from robot_ppo_node.safety.watchdog import Handover
 
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")

@@ -4,14 +4,10 @@ Bytes 2 and 3 are the buttons, a little-endian number with one bit each; the sti
 [-1, 1] at 4 (lx), 8 (rx), 12 (ry) and 20 (ly). 40 zeros: no remote has been heard.
 """
 
-import math
 import struct
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-
-from robot_ppo_node.commands.base import from_sticks
 
 BUTTONS = (
     *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
@@ -42,13 +38,10 @@ class Remote:
         """Whether the operator wants the robot to damp, now."""
         return self.buttons >= E_STOP
 
-    def command(self, bounds: np.ndarray) -> np.ndarray:
-        """Return the command (3,): vx, vy [m/s], yaw rate [rad/s], body frame.
-
-        Args:
-            bounds: the trained ranges, (3, 2).
-        """
-        return from_sticks(np.array([self.ly, -self.lx, -self.rx]), bounds)
+    @property
+    def sticks(self) -> np.ndarray:
+        """The sticks' part of a command, (3,) in [-1, 1]: forward, left, turning left."""
+        return np.array([self.ly, -self.lx, -self.rx])
 
 
 def decode(data: bytes) -> Remote | None:
@@ -72,27 +65,3 @@ def encode(remote: Remote) -> bytes:
     data = bytearray(_STICKS.pack(remote.lx, remote.rx, remote.ry, remote.ly))
     data[2:4] = sum(1 << BUTTONS.index(name) for name in remote.buttons).to_bytes(2, "little")
     return bytes(data)
-
-
-class HearsRemote(Protocol):
-    """A driver whose robot passes the remote control on."""
-
-    remote: Remote | None
-    remote_heard: float
-
-
-class RemoteCommands:
-    """The sticks as a `CommandSource`: left forward and sideways, right to turn."""
-
-    name = "remote"
-
-    def __init__(self, driver: HearsRemote, bounds: np.ndarray) -> None:
-        """Read what `driver` hears; `bounds` (3, 2) are the trained ranges."""
-        self.driver, self.bounds = driver, bounds
-
-    def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the command (3,) and its age [s], infinite where no remote has been heard."""
-        remote = self.driver.remote
-        if remote is None:
-            return np.zeros(3, np.float32), math.inf
-        return remote.command(self.bounds), now - self.driver.remote_heard
