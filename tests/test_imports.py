@@ -30,7 +30,7 @@ DRIVERS = f"{NODE}.drivers"
 # earlier layers; rooms of one layer do not know each other.
 CONTRACT_LAYERS = (
     ("frames", "strict"),
-    ("spec",),
+    ("spec", "command"),
     ("state",),
     ("terms",),
     ("layout", "action"),
