@@ -160,7 +160,7 @@ def _traces(contract, network):
         action = helpers.forward(network, observations[-1])
         actions.append(action)
     stacked = np.stack(actions)
-    recorded = golden.record(inputs, contract.resolve().signals)
+    recorded = golden.record(inputs, contract.input_names())
     return golden.GoldenTraces(
         recorded, np.stack(observations), stacked, action_map.target(stacked)
     )
