@@ -13,7 +13,7 @@ NODE_READY := .venv-node/.installed
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play test test-all test-node test-the-node lint bench clean
+.PHONY: help setup demo play test test-all test-kernels test-node test-the-node lint bench clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -54,6 +54,12 @@ play: $(READY) ## film the shipped policy, without training
 # What is compiled is kept, whatever the shell says: the tests start two hundred processes.
 test: $(READY) ## the fast tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# OpenBLAS sums a product of matrices in another order on another processor, and so does torch. Both
+# of these kernels run on any x86-64 of the last ten years.
+test-kernels: $(READY) ## the tests of equal bits by other kernels of numpy's and torch's libraries
+	OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest -q -m "numeric and not slow"
+	OPENBLAS_CORETYPE=Sandybridge ATEN_CPU_CAPABILITY=default $(BIN)/pytest -q -m "numeric and not slow"
 
 # One process: the slow tests learn and measure time, and want the machine to themselves.
 test-all: $(READY) ## all tests, the slow ones too

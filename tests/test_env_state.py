@@ -71,6 +71,7 @@ def continued(state, threads=1):
     return stepped(env, random_actions(AFTER, N, seed=1))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_environment_goes_on_bit_for_bit_through_resets_pushes_and_commands(threads):
     state, expected = middle()

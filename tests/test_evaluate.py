@@ -203,6 +203,7 @@ def restless(observation):
     return np.tanh(mixed).astype(np.float32)
 
 
+@pytest.mark.numeric
 def test_a_seed_gives_equal_bits_at_any_number_of_threads(contract, commands):
     commands((0.4, 0.0, 0.0), STAND, seconds=1.0, unscored=0.5)
 
@@ -286,6 +287,7 @@ def test_a_push_adds_its_speed_to_the_base_every_three_seconds(contract, command
         assert np.linalg.norm(change[1]) == pytest.approx(0.5 if pushed else 0.0)
 
 
+@pytest.mark.numeric
 def test_every_condition_makes_a_difference(contract, commands):
     commands((0.4, 0.0, 0.7), seconds=4.0, unscored=0.0)
     # Without noise, which every simulation draws for itself, conditions are all that differs.

@@ -60,6 +60,7 @@ def equal_rows(arrays, a, b):
     return all(np.array_equal(x[:, a], x[:, b]) for x in arrays)
 
 
+@pytest.mark.numeric
 def test_copies_with_equal_actions_stay_equal_and_the_others_do_not_notice():
     env, untouched = walked(), walked()
     env.copy_rows(SOURCE, TARGET)

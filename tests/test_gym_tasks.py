@@ -126,6 +126,7 @@ def test_actions_beyond_the_space_are_clipped():
         assert np.array_equal(mine, other)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("task", ["HalfCheetah-v5", "Ant-v5"])
 def test_any_number_of_threads_gives_the_same_bits(task):
     one, two = (MujocoVectorEnv(task, 5, threads=t, seed=1) for t in (1, 2))
@@ -148,6 +149,7 @@ def test_a_simulation_that_diverges_fails_alone_and_starts_anew(caplog):
     assert "simulations [1] diverged" in caplog.text
 
 
+@pytest.mark.numeric
 @every_task
 def test_a_saved_state_goes_on_with_the_same_bits(task):
     env = MujocoVectorEnv(task, 3, seed=1)

@@ -82,6 +82,7 @@ def test_a_preset_of_the_tasks_name_is_its_preset_and_says_all_of_the_common_one
     assert own == config.load(task, "gym", overrides=differs)
 
 
+@pytest.mark.numeric
 def test_one_seed_gives_one_policy(tmp_path):
     def weights(name, *more):
         assert cli.main(arguments(NATIVE, tmp_path / name, *more)) == 0
@@ -92,6 +93,7 @@ def test_one_seed_gives_one_policy(tmp_path):
     assert not torch.equal(first, weights("c", "--seed", "4"))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("task", [NATIVE, "Ant-v5", FOREIGN])
 def test_a_resumed_run_is_the_unbroken_one_where_episodes_can_be_saved(task, tmp_path, caplog):
     """To the last bit for native tasks; for foreign ones new episodes start, and that is said."""

@@ -186,6 +186,7 @@ def test_an_observer_goes_on_from_the_arrays_of_another_bit_for_bit(random):
 # One robot and n simulations
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("n", [1, 7, 4096])
 def test_one_robot_and_n_simulations_give_equal_bits(n, random):
     layout = Layout(TERMS, JOINTS)
@@ -196,6 +197,7 @@ def test_one_robot_and_n_simulations_give_equal_bits(n, random):
         assert all(same_bits(a, b[i]) for a, b in zip(one, many, strict=True))
 
 
+@pytest.mark.numeric
 def test_all_of_4096_first_observations_equal_those_of_one_robot(random):
     layout, inputs = Layout(TERMS, JOINTS), random_inputs(random, (4096,))
     many = Observer(layout, (4096,)).observe(inputs)

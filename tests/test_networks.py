@@ -222,6 +222,7 @@ def test_activations_stand_between_layers_and_not_after_the_last(activation):
     assert all(isinstance(m, ACTIVATIONS[activation]) for m in layers[1::2])
 
 
+@pytest.mark.numeric
 def test_one_seed_gives_one_network():
     actors = []
     for _ in range(2):

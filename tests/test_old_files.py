@@ -36,6 +36,7 @@ def test_a_policy_file_of_format_2_passes_its_golden_traces(policy):
     assert policy.contract.format_version == 2 and "format 2" in report.check_page(policy, WORST)
 
 
+@pytest.mark.numeric
 def test_a_log_of_the_first_edition_replays_bit_for_bit(policy, log):
     rows, meta = log
     assert replay(policy, rows, meta) == len(rows["time"]) == 450

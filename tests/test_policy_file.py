@@ -164,6 +164,7 @@ def test_the_contract_comes_back_equal(load):
     assert load(policy_bytes()).contract == contract(small_actor())
 
 
+@pytest.mark.numeric
 def test_the_golden_traces_come_back_with_the_same_bits():
     actor = small_actor()
     recorded = traces(actor, contract(actor))
@@ -188,6 +189,7 @@ def test_ticking_is_what_the_golden_traces_record(load):
     assert policy.ticks == len(trace)
 
 
+@pytest.mark.numeric
 def test_after_a_reset_a_policy_repeats_itself_bit_for_bit(load):
     policy = load(policy_bytes())
     random = np.random.default_rng(0)

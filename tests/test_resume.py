@@ -116,6 +116,7 @@ def broken(tmp_path_factory):
     return train
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_killed_and_resumed_training_is_the_unbroken_one(objective, unbroken, broken, tmp_path):
     """Weights, optimizers, random streams, simulations and the log's figures."""

@@ -53,6 +53,7 @@ def only_reward(**entries):
 # -- determinism --------------------------------------------------------------------------------
 
 
+@pytest.mark.numeric
 def test_a_seed_gives_equal_bits_at_any_number_of_threads():
     task = loud(episode_length=0.3)
     actions = random_actions(40, N)

@@ -189,6 +189,7 @@ def lockstep_run(spec, seconds):
     return node, np.array(states)
 
 
+@pytest.mark.numeric
 def test_the_unchanged_node_runs_in_lockstep_and_a_run_is_the_same_every_time(spec):
     node, first = lockstep_run(spec, 4.0)
     _, second = lockstep_run(spec, 4.0)

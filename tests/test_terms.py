@@ -113,6 +113,7 @@ def test_a_term_reads_the_signals_that_it_declares_and_no_others(name, random):
         assert np.isnan(compute(name, unknown_but(inputs, others))).any()
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [1, 7, 4096])
 def test_one_robot_and_n_simulations_give_equal_bits(name, n, random):
@@ -122,6 +123,7 @@ def test_one_robot_and_n_simulations_give_equal_bits(name, n, random):
         assert same_bits(compute(name, inputs.rows(i)), many[i])
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", NAMES)
 def test_bits_do_not_depend_on_how_the_memory_lies(name, random):
     inputs = random_inputs(random, (64,))
@@ -211,6 +213,7 @@ def test_a_phase_just_below_one_is_not_rounded_up_to_it():
     assert gait_phase(np.asarray(250), 0.02, 1.4) == 0
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("n", [1, 7, 4096])
 def test_one_clock_and_n_clocks_give_equal_bits(n, random):
     ticks = random.integers(0, 100_000, n)

@@ -105,6 +105,7 @@ def test_it_says_what_to_do_next(tmp_path, capsys):
     assert f"robot-ppo eval {out}" in said and f"robot-ppo export {out} -o go2_walk.onnx" in said
 
 
+@pytest.mark.numeric
 def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
     first = Checkpoints(trained).newest()
     assert same_weights(first, result(tmp_path / "again"))
@@ -112,6 +113,7 @@ def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
     assert not same_weights(first, result(tmp_path / "seed", "--seed", "2"))
 
 
+@pytest.mark.numeric
 def test_the_first_weights_are_the_same_on_any_machine(tmp_path):
     """Torch takes as many threads as there are CPUs, and its QR rounds differently with them."""
     settings, first = config.load("InvertedPendulum-v5", "ppo_paper"), []
