@@ -21,7 +21,7 @@ from robot_ppo_export.contract.contract import (
     Training,
 )
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
-from robot_ppo_export.contract.state import BASIC, RobotState, zeros
+from robot_ppo_export.contract.state import RobotState, blank
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import SteppedClock
@@ -51,12 +51,15 @@ def robot() -> robot_spec.RobotSpec:
     return robot_spec.load(ROOT / "robots" / "go2" / "robot.yaml")
 
 
-def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
+def contract(terms=TERMS, standing_up: float | None = None, **changes) -> Contract:
+    """The test policy's contract; `changes` are fields that the layout depends on."""
     spec = robot()
     if standing_up is not None:
         stand = msgspec.structs.replace(spec.stand, duration=standing_up)
         spec = msgspec.structs.replace(spec, stand=stand)
-    layout = Layout(terms, len(robot().joints))
+    command = changes.pop("command", twist((-0.8, 0.8), (-0.3, 0.3), (-0.7, 0.7)))
+    sizes = changes.pop("signal_sizes", {})
+    layout = Layout(terms, len(robot().joints), command, sizes)
     return Contract(
         task="go2_walk",
         robot=spec,
@@ -64,8 +67,9 @@ def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
         layout=tuple(layout.describe()),
         action=ActionSpec(scale=0.5, clip=4.0),
         control_period=PERIOD,
-        gait_frequency=2.0,
-        command=twist((-0.8, 0.8), (-0.3, 0.3), (-0.7, 0.7)),
+        gait_frequency=changes.pop("gait_frequency", 2.0),
+        command=command,
+        signal_sizes=sizes,
         normalizer=Normalizer(mean=(0.0,) * layout.size, std=(1.0,) * layout.size, clip=10.0),
         network=Network(hidden=(128, 128, 128), activation="elu"),
         training=Training(
@@ -77,6 +81,7 @@ def contract(terms=TERMS, standing_up: float | None = None) -> Contract:
             versions={"robot-ppo": "0.1.0"},
             git_commit="",
         ),
+        **changes,
     )
 
 
@@ -101,24 +106,25 @@ def forward(network: to_onnx.Actor, observation: np.ndarray) -> np.ndarray:
     return x.astype("f4")
 
 
-def random_state(random: np.random.Generator) -> RobotState:
-    joints, feet = len(robot().joints), len(robot().feet)
-    state = zeros((), joints, feet)
-    for name in BASIC:
-        getattr(state, name)[...] += random.normal(0, 0.2, getattr(state, name).shape)
+def random_state(random: np.random.Generator, c: Contract) -> RobotState:
+    """What the policy of `c` reads, and the orientation."""
+    state = blank({name: c.signal_width(name) for name in (*c.resolve().signals, "base_quat")})
+    for values in state.values():
+        values[...] += random.normal(0, 0.2, values.shape)
     state.base_quat /= np.linalg.norm(state.base_quat)
     return state
 
 
-def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
-    c, random = contract(terms), np.random.default_rng(1)
+def traces(c: Contract, network: to_onnx.Actor) -> golden.GoldenTraces:
+    random = np.random.default_rng(1)
     observer, action_map = Observer(c.resolve(), ()), c.action_map()
     inputs, observations, actions = [], [], []
     action = np.zeros(len(robot().joints), "f4")
     for t in range(golden.MIN_TICKS):
         phase = gait_phase(np.asarray(t), PERIOD, c.gait_frequency)
-        command = random.uniform(-0.3, 0.3, 3).astype("f4")
-        inputs.append(Inputs(random_state(random), command, action, phase, action_map.default_pose))
+        command = random.uniform(-0.3, 0.3, c.command.size).astype("f4")
+        state = random_state(random, c)
+        inputs.append(Inputs(state, command, action, phase, action_map.default_pose))
         observations.append(observer.observe(inputs[-1]))
         action = forward(network, observations[-1])
         actions.append(action)
@@ -130,10 +136,14 @@ def traces(terms, network: to_onnx.Actor) -> golden.GoldenTraces:
 
 @functools.cache
 def policy_file(terms=TERMS, standing_up: float | None = None) -> Path:
-    c = contract(terms, standing_up)
+    return write_policy(contract(terms, standing_up))
+
+
+def write_policy(c: Contract) -> Path:
+    """A policy file with this contract and random weights."""
     network = actor(c.resolve().size, len(robot().joints))
     path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
-    to_onnx.write(path, network, c, traces(terms, network))
+    to_onnx.write(path, network, c, traces(c, network))
     return path
 
 

@@ -12,10 +12,10 @@ import zlib
 import numpy as np
 import pytest
 from fuzz_helpers import check_command, check_robot, mutate
-from node_helpers import policy, random_state, rest_pose, robot
+from node_helpers import policy, rest_pose, robot
 
 from robot_ppo.sim.simulated_robot import SimulatedRobot
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import SIGNALS, zeros
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control.states import State
@@ -138,7 +138,7 @@ def test_mutated_states_over_udp(count):
         node = walking(driver, clock)
         sent = []
         driver.endpoint.send_command = lambda *rows: sent.append([r.copy() for r in rows])
-        state = random_state(np.random.default_rng(0))
+        state = zeros((), len(NAMES), len(FEET))
         state.joint_pos[:] = node.machine.motion.default
         state.base_quat[:] = [1, 0, 0, 0]
         good = frames.encode_state(0.0, state)

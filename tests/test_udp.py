@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node_helpers import random_state, robot
+from node_helpers import robot
 
-from robot_ppo_export.contract.state import BASIC, SIGNALS
+from robot_ppo_export.contract.state import BASIC, SIGNALS, zeros
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.drivers.base import MotorCommand
@@ -41,7 +41,10 @@ COMMAND = np.linspace(-1, 1, 12, dtype="f4"), np.full(12, 35, "f4"), np.full(12,
 
 
 def state():
-    return random_state(np.random.default_rng(0))
+    random, measured = np.random.default_rng(0), zeros((), len(NAMES), len(FEET))
+    for values in measured.values():
+        values += random.normal(0, 0.2, values.shape).astype("f4")
+    return measured
 
 
 @pytest.fixture

@@ -173,10 +173,11 @@ class Node:
         contract = self.policy.contract
         self.worst = self.policy.check_golden()
         self_test.prove(self.policy, self.limits)
-        self.driver.open(contract.robot.joint_names, contract.robot.feet)
+        robot, measured = contract.robot, self.situation.measured
+        self.driver.open(robot.joint_names, robot.feet, measured.widths)
         self.compared = negotiate(contract, self.driver, self.output.rate)
         self.machine.watch.signals = self.driver.signals
-        self.situation.measured.expect(self.driver.signals)
+        measured.expect(self.driver.signals)
         self._warm_up()
         self.prepared = True
 

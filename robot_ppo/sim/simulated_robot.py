@@ -29,7 +29,7 @@ from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import BASIC, RobotState
+from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.drivers import capabilities
@@ -247,7 +247,12 @@ class LockstepDriver:
         self.offer = capabilities.of_robot(robot.spec)
         self._sequence = -1
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Map to the contract's joints and feet by name; `RefusedError` where they differ."""
         self._map = JointMap(joints, self.joint_names, self.name)
         self._states = StateMap(self._map, feet, self.feet, self.signals)

@@ -7,6 +7,7 @@ the middle; it is taken up where the histories are full and no fade is under way
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.spec import Limits
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.setpoints import FADE
@@ -77,7 +78,12 @@ class _Tape:
     def sleep_until(self, deadline: float) -> None:
         """Do nothing: the log says what time it is."""
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Do nothing: the log is in the contract's order."""
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.state_machine import DAMP_SECONDS
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Connection, HandsOver
+from robot_ppo_node.drivers.base import Connection, HandsOver, held_signals
 from robot_ppo_node.host import realtime
 from robot_ppo_node.host.console import ERR, PATIENCE, Console, tell, unblock
 from robot_ppo_node.log import log_file
@@ -285,7 +285,8 @@ def compare(policy: Policy, options: argparse.Namespace) -> None:
         drivers.create(options.driver, MonotonicClock(), _connection(options, contract))
     )
     try:
-        driver.open(contract.robot.joint_names, contract.robot.feet)
+        robot = contract.robot
+        driver.open(robot.joint_names, robot.feet, held_signals(contract))
         rows = compatibility.compare(contract, driver)
         print(f"\n{compatibility.whole_page(rows)}", flush=True)
         compatibility.require(rows, driver.name)

@@ -13,10 +13,11 @@ joint order: legs that do alike are told apart by moving one joint at a time.
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from robot_ppo_export.contract.state import NO_WIDTHS
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
@@ -58,9 +59,14 @@ class ReadOnly:
             return getattr(self._driver, name)
         raise AttributeError(f"a read-only driver has no {name}")
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Connect, and map by name."""
-        self._driver.open(joints, feet)
+        self._driver.open(joints, feet, signals)
 
     def read(self) -> Sample | None:
         """Return the newest sample, or None."""
@@ -100,7 +106,7 @@ class Shadow:
         """Recompute the golden traces, open the driver, negotiate; or `RefusedError`."""
         self.policy.check_golden()
         robot = self.policy.contract.robot
-        self.driver.open(robot.joint_names, robot.feet)
+        self.driver.open(robot.joint_names, robot.feet, self.measured.widths)
         self.compared = negotiate(self.policy.contract, self.driver)
         self.measured.expect(self.driver.signals)
         self.policy.reset()

@@ -5,7 +5,7 @@ and what else it knows of it (offer.py); the node refuses a robot that differs f
 policy was trained for (negotiation.py). Vectors that cross this boundary are in the order of the
 contract's joints: a driver maps by name, with `JointMap`.
 
-    driver.open(contract.robot.joint_names)      # connects; refuses joints that differ by name
+    driver.open(robot.joint_names, robot.feet)   # connects; refuses joints that differ by name
     sample = driver.read()                       # newest, or None; never blocks
     driver.write(MotorCommand(target, kp, kd))   # never blocks
     driver.damp()                                # only brake, whatever was sent before
@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import SIGNALS, RobotState, blank
+from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.drivers.handover import Handover
@@ -167,8 +167,17 @@ class Driver(Protocol):
     offer: Offer
     """What else it knows of the robot; known after `open`."""
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
-        """Connect, and map to these joints and feet by name; `RefusedError` where it cannot."""
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
+        """Connect, and map to these joints and feet by name; `RefusedError` where it cannot.
+
+        `signals` are those that the node will hold, with their widths: an optional signal is
+        measured and sent only where it is among them.
+        """
         ...
 
     def read(self) -> Sample | None:

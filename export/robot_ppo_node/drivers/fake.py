@@ -7,11 +7,11 @@ before the node does, and read what the node sent from `written`.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from robot_ppo_export.contract.state import BASIC, RobotState, zeros
+from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, SIGNALS, RobotState, blank, zeros
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, Health, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING, Offer
@@ -66,13 +66,22 @@ class FakeDriver:
         self.reads = 0
         self.opened = False
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Map by name; `RefusedError` where the joints differ."""
         self.joint_names = self.joint_names or joints
         self.feet = self.feet or feet
         self.map = JointMap(joints, self.joint_names, self.name)
-        self._states = StateMap(self.map, feet, self.feet, self.signals)
-        self.state = zeros((), len(joints), len(feet))
+        widths = {name: n for name, n in signals.items() if SIGNALS[name].optional}
+        offered = {name: n for name, n in widths.items() if name in self.signals}
+        basic = zeros((), len(joints), len(feet))
+        self.state = RobotState(**basic, **blank(offered))
+        measured = self.signals & self.state.keys()
+        self._states = StateMap(self.map, feet, self.feet, measured)
         if self.pose is not None:
             self.state.joint_pos[:] = self.pose
         self.opened = True

@@ -6,11 +6,12 @@ the log is over there are no more samples, and the node damps for a stale state.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
@@ -53,11 +54,17 @@ class ReplayDriver:
         self._next = 0
         self._start = 0.0
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Map by name and begin to play; `RefusedError` where the log's robot is another."""
         self.map = JointMap(joints, self.joint_names, self.name)
         for name, columns in self._columns.items():
-            wanted = {"joints": len(joints), "feet": len(feet)}.get(SIGNALS[name].size)
+            counts = {"joints": len(joints), "feet": len(feet)}
+            wanted = signals.get(name, counts.get(SIGNALS[name].size))
             if wanted not in (None, len(columns)):
                 raise RefusedError(
                     f"driver replay: the log holds {len(columns)} numbers of {name} per tick, and "

@@ -17,12 +17,12 @@ that was set back is a fault while a command is out, and else the new time after
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import (
@@ -91,7 +91,12 @@ class Ros2Driver:
         self._settled = False  # whether joints and signals are those of `open`
         self._commanding = False  # whether the newest command is more than damping
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Wait for both topics and map by name; `RefusedError` where that fails."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 

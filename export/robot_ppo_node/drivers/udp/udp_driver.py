@@ -5,9 +5,11 @@ cable of its own.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
+from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
@@ -75,16 +77,34 @@ class UdpDriver:
         """What became of the datagrams."""
         return self.endpoint.counters if self.endpoint else Counters()
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Wait for the robot's HELLO and map by name; `RefusedError` where that fails."""
-        self.endpoint = NodeEndpoint(self.host, self.port)
-        self.adopt(self._wait_for_hello(self.endpoint), joints, feet)
+        asked = [name for name in signals if SIGNALS[name].optional]
+        self.endpoint = NodeEndpoint(self.host, self.port, asked)
+        self.adopt(self._wait_for_hello(self.endpoint), joints, feet, signals)
         self._heard = self.clock.now()
 
-    def adopt(self, hello: Hello, joints: tuple[str, ...], feet: tuple[str, ...]) -> None:
+    def adopt(
+        self,
+        hello: Hello,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...],
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
         self.joint_names, self.feet, self.offer = hello.joints, hello.feet, hello.offer
-        self.signals = frozenset(hello.signals)
+        self.signals = frozenset((*hello.signals, *hello.optional))
+        for name, size in hello.optional.items():
+            if size != signals.get(name, size):
+                raise RefusedError(
+                    f"driver udp: the robot's {name} has {size} numbers, the policy reads "
+                    f"{signals[name]}: let the robot send the scan that the policy was trained with"
+                )
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
         self._states = StateMap(self.map, feet, self.feet, self.signals)
 

@@ -7,12 +7,13 @@ and counted by reason. The robot goes to damping by itself when no command came 
 """
 
 import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.state import BASIC, SIGNALS, RobotState, width
+from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, SIGNALS, RobotState, width
 from robot_ppo_node.drivers import capabilities as offers
 from robot_ppo_node.drivers.capabilities import NOTHING, Offer
 from robot_ppo_node.drivers.udp.udp_header import (
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 DEFAULT_PORT = 47100
+MOST_NUMBERS = 4096
+"""In one optional signal."""
 COMMAND_TIMEOUT = 0.1
 """Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
 MAX_FRAME = 65535
@@ -47,26 +50,34 @@ _STATE_HEAD = struct.Struct("<dBBH")
 _COMMAND_HEAD = struct.Struct("<B3x")
 
 
-class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a robot says of itself."""
 
     robot: str
     joints: tuple[str, ...]
     """Names, in the order of every joint vector on the wire."""
     signals: tuple[str, ...]
-    """Names in `contract.state.SIGNALS` that it measures."""
+    """Names in `contract.state.BASIC` that it measures."""
     feet: tuple[str, ...] = ()
     """Names, in the order of `foot_force`."""
     offer: Offer = NOTHING
     """Its figures, those that it states."""
+    optional: dict[str, int] = {}
+    """Optional signals that it can measure, and how many numbers each has. On the wire, those of
+    them that the node asked for: they stand behind the others in every STATE, in this order."""
 
     def problem(self) -> str | None:
         """Return what is wrong with it, or None."""
         if not 0 < len(self.joints) < 256 or len(self.feet) > 255:
             return f"{len(self.joints)} joints and {len(self.feet)} feet are not 1 to 255, 0 to 255"
-        unknown = sorted(set(self.signals) - {*SIGNALS})
+        unknown = sorted(set(self.signals) - {*BASIC})
         if unknown:
-            return f"{unknown[0]!r} is not a signal; there are {', '.join(SIGNALS)}"
+            return f"{unknown[0]!r} is not a signal; there are {', '.join(BASIC)}"
+        for name, size in self.optional.items():
+            if name not in SIGNALS or not SIGNALS[name].optional:
+                return f"{name!r} is not an optional signal"
+            if not 0 < size <= MOST_NUMBERS:
+                return f"{name} has {size} numbers, and not 1 to {MOST_NUMBERS}"
         wrong = offers.problem(self.offer, len(self.joints))
         return f"offer: {wrong}" if wrong else None
 
@@ -129,27 +140,46 @@ def decode_hello(payload: bytes) -> Hello:
     return hello
 
 
-def encode_state(time: float, state: RobotState) -> bytes:
-    """Return the payload of STATE."""
-    vectors = [np.asarray(state[name], "<f4") for name in BASIC]
+def encode_request(optional: Iterable[str]) -> bytes:
+    """Return the payload of HELLO_REQUEST: JSON names of optional signals, or nothing for none."""
+    names = tuple(optional)
+    return msgspec.json.encode(names) if names else b""
+
+
+def decode_request(payload: bytes) -> tuple[str, ...]:
+    """Return the optional signals that a HELLO_REQUEST asks for, or raise `MalformedError`."""
+    if not payload:
+        return ()
+    try:
+        return msgspec.json.decode(payload, type=tuple[str, ...])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("hello request", str(error)) from None
+
+
+def encode_state(time: float, state: RobotState, optional: Iterable[str] = ()) -> bytes:
+    """Return the payload of STATE: the basic signals and the `optional` ones behind them."""
+    vectors = [np.asarray(state[name], "<f4") for name in (*BASIC, *optional)]
     head = _STATE_HEAD.pack(time, len(state.joint_pos), len(state.foot_force), 0)
     return head + np.concatenate(vectors).tobytes()
 
 
-def decode_state(payload: bytes, joints: int, feet: int) -> StateMessage:
+def decode_state(
+    payload: bytes, joints: int, feet: int, optional: Mapping[str, int] = NO_WIDTHS
+) -> StateMessage:
     """Return the STATE in a payload of a robot of that size, or raise `MalformedError`.
 
+    `optional` are the signals behind the basic ones, and their widths.
     Numbers that are not finite pass: a broken sensor is for the safety envelope to name.
     """
-    if len(payload) != _STATE_HEAD.size + 4 * (3 * joints + 10 + feet):
+    widths = {name: width(name, joints, feet) for name in BASIC} | {**optional}
+    if len(payload) != _STATE_HEAD.size + 4 * sum(widths.values()):
         raise MalformedError("state size")
     time, stated_joints, stated_feet, _ = _STATE_HEAD.unpack_from(payload)
     if (stated_joints, stated_feet) != (joints, feet):
         raise MalformedError("state size")
     flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
-    ends = np.cumsum([width(name, joints, feet) for name in BASIC])
-    parts = np.split(flat, ends[:-1])
-    return StateMessage(time, RobotState(**dict(zip(BASIC, parts, strict=True))))
+    parts = np.split(flat, np.cumsum(list(widths.values()))[:-1])
+    return StateMessage(time, RobotState(**dict(zip(widths, parts, strict=True))))
 
 
 def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:

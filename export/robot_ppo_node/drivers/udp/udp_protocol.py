@@ -11,11 +11,13 @@ A robot of one's own needs only the first (docs/drivers.md has a whole example):
 """
 
 import socket
+from collections.abc import Iterable
 from types import TracebackType
 
+import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.state import RobotState, zeros
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.drivers.udp import udp_frames as frames
@@ -81,6 +83,9 @@ class RobotEndpoint:
         """The node that states go to: the one that asked hello last."""
         self._newest = Newest(self.counters)
         self._commanded = -np.inf
+        self._blank = zeros((), len(hello.joints), len(hello.feet))
+        self._asked: tuple[str, ...] = ()
+        """Optional signals that the node asked for and the robot measures."""
 
     @property
     def counters(self) -> Counters:
@@ -105,9 +110,14 @@ class RobotEndpoint:
         return now - self._commanded > COMMAND_TIMEOUT
 
     def send_state(self, now: float, state: RobotState) -> None:
-        """Send one measurement to the node, if there is one; vectors in the robot's order."""
+        """Send one measurement to the node, if there is one; vectors in the robot's order.
+
+        A basic signal that the state does not hold is sent as zeros.
+        """
         if self.peer:
-            self.wire.send(frames.STATE, frames.encode_state(now, state), self.peer)
+            whole = RobotState(**{**self._blank, **state})
+            payload = frames.encode_state(now, whole, self._asked)
+            self.wire.send(frames.STATE, payload, self.peer)
 
     def close(self) -> None:
         """Close the socket."""
@@ -139,7 +149,11 @@ class RobotEndpoint:
         if not self._newest.accept(frame.sequence):
             return None
         if frame.kind == frames.HELLO_REQUEST and self.peer:
-            self.wire.send(frames.HELLO, frames.encode_hello(self.hello), self.peer)
+            asked = frames.decode_request(frame.payload)
+            optional = {name: n for name, n in self.hello.optional.items() if name in asked}
+            self._asked = tuple(optional)
+            hello = msgspec.structs.replace(self.hello, optional=optional)
+            self.wire.send(frames.HELLO, frames.encode_hello(hello), self.peer)
         elif frame.kind == frames.COMMAND:
             command = frames.decode_command(frame.payload, len(self.hello.joints))
             self._commanded = now
@@ -151,8 +165,14 @@ class RobotEndpoint:
 class NodeEndpoint:
     """The node's side: asks hello, reads states, sends commands."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
-        """Talk to the robot at `host`:`port`; datagrams of others are counted and dropped."""
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = DEFAULT_PORT, optional: Iterable[str] = ()
+    ) -> None:
+        """Talk to the robot at `host`:`port`; datagrams of others are counted and dropped.
+
+        `optional` are the optional signals that the robot is asked for.
+        """
+        self._request = frames.encode_request(optional)
         self.wire = Wire()
         try:
             self.address = _resolved(host, port)
@@ -180,7 +200,7 @@ class NodeEndpoint:
     def request_hello(self) -> None:
         """Ask the robot who it is, and to send its states here; its numbers may begin anew."""
         self._newest.sequence = None
-        self.wire.send(frames.HELLO_REQUEST, b"", self.address)
+        self.wire.send(frames.HELLO_REQUEST, self._request, self.address)
 
     def receive(self) -> StateMessage | None:
         """Return the newest state since the last call, or None; a HELLO is kept in `hello`."""
@@ -246,7 +266,8 @@ class NodeEndpoint:
         if self.hello is None:
             return None
         try:
-            state = frames.decode_state(frame.payload, len(self.hello.joints), len(self.hello.feet))
+            joints, feet = len(self.hello.joints), len(self.hello.feet)
+            state = frames.decode_state(frame.payload, joints, feet, self.hello.optional)
         except MalformedError as reason:
             self.counters.reject(str(reason))
             return None

@@ -12,10 +12,12 @@ on the remote control damp. Commands are repeated at 500 Hz, but not for longer 
 periods.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import (
@@ -93,7 +95,12 @@ class UnitreeDriver:
         self._lost = np.zeros(len(self.joint_names), np.int64)
         self._losing = np.zeros(len(self.joint_names), np.int64)
 
-    def open(self, joints: tuple[str, ...], feet: tuple[str, ...] = ()) -> None:
+    def open(
+        self,
+        joints: tuple[str, ...],
+        feet: tuple[str, ...] = (),
+        signals: Mapping[str, int] = NO_WIDTHS,
+    ) -> None:
         """Find the robot, alone in command of it, and map by name; `RefusedError` otherwise."""
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({self.body.name})")
         self._motors = self.body.places(self.joint_names)
