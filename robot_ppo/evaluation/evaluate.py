@@ -19,6 +19,7 @@ from mujoco.batch import SimulationError
 
 from robot_ppo import project
 from robot_ppo.robot_model import variants
+from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.sim import batches, sensors
 from robot_ppo.sim.engine import FASTEST
 from robot_ppo.sim.motors import PdMotors
@@ -182,7 +183,7 @@ class _Run:
 
     def _apply_conditions(self) -> None:
         friction, mass = self.batch.expand("geom_friction"), self.batch.expand("body_mass")
-        feet = np.array([self.model.geom(f).id for f in self.contract.robot.feet])
+        feet = FootGeometry(self.model, self.contract.robot).geoms
         wanted = self._of("friction")
         given = ~np.isnan(wanted)
         friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]

@@ -18,6 +18,7 @@ import numpy as np
 from mujoco.batch import SimulationError
 
 from robot_ppo.envs.robot.randomization import MEASUREMENT_FIELDS, Rows
+from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.sim import batches
 from robot_ppo.sim.sensors import SensorMap
 from robot_ppo_export.contract import frames
@@ -45,8 +46,8 @@ class Engine:
         self._sensordata = self.batch.bind("sensordata")
         self._geom_xpos = self.batch.bind("geom_xpos")
         self._history = self.batch.bind("history")
-        self._feet = np.array([model.geom(name).id for name in robot.feet])
-        self._foot_radius = model.geom_size[self._feet, 0]
+        self._feet = FootGeometry(model, robot)
+        self._geom_xmat = self.batch.bind("geom_xmat") if self._feet.needs_rotation else None
         self._imu = model.site(robot.imu.site).id
         self._filled, self._fillers = self._history_columns()
         self.joint_qpos = _columns([model.joint(j).qposadr[0] for j in robot.joint_names])
@@ -176,9 +177,9 @@ class Engine:
         state.base_quat = frames.normalize(state.base_quat)
 
     def foot_heights(self, ids: Any = ...) -> np.ndarray:
-        """Return the clearance of each foot's underside (m, feet) [m], float32."""
-        centres = self._geom_xpos[ids][:, self._feet, 2]
-        return (centres - self._foot_radius).astype(np.float32)
+        """Return the clearance of each foot's lowest point (m, feet) [m], float32."""
+        turned = None if self._geom_xmat is None else self._geom_xmat[ids]
+        return self._feet.clearance(self._geom_xpos[ids], turned)
 
     def foot_velocities_w(self, ids: Any = ...) -> np.ndarray:
         """Return the feet's velocities (m, feet, 3) [m/s], world frame, float32."""

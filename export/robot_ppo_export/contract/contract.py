@@ -140,7 +140,7 @@ class Contract(_Struct, frozen=True, kw_only=True):
         return (*signals, *(name for name, there in known.items() if there))
 
 
-ADDED = ("robot.life_cycle",)
+ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 

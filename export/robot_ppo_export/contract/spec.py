@@ -6,7 +6,7 @@ Units: angles [rad], torque [N m], velocity [rad/s], kp [N m/rad], kd [N m s/rad
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -49,8 +49,17 @@ class Imu(_Struct, frozen=True):
     """The inertial measurement unit."""
 
     site: str
+    mounting: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    """Quaternion wxyz that turns vectors of the IMU's frame into the base's frame."""
     quaternion: Literal["wxyz"] = "wxyz"
     """Order of the orientation's components; the only one that the project speaks."""
+
+
+class _Foot(_Struct, frozen=True):
+    """A foot of several geoms, as robot.yaml writes it."""
+
+    name: str
+    geoms: tuple[str, ...]
 
 
 class Stand(_Struct, frozen=True):
@@ -141,20 +150,24 @@ class RobotSpec(_Struct, frozen=True):
     description: str
     model: str
     """File name of the MJCF, beside robot.yaml."""
-    units: dict[str, str]
     base: Base
     imu: Imu
     feet: tuple[str, ...]
-    """Geom names; the order of every foot vector."""
+    """Names of the feet; the order of every foot vector. In the MJCF each is the name of a geom, or
+    of a body, unless `foot_geoms` has it."""
     joints: tuple[Joint, ...]
     stand: Stand
     damping: Damping
     safety: Limits
+    foot_geoms: dict[str, tuple[str, ...]] = {}
+    """Foot -> names of its geoms, all on one body; robot.yaml says `{name: ..., geoms: [...]}` in
+    the list of feet."""
     rest_pose: dict[str, float] = {}
     """Joint angles [rad] of the robot lying down, or sitting; a robot that starts standing or
     hanging needs none."""
     life_cycle: LifeCycle = LifeCycle()
     unitree: Unitree | None = None
+    units: dict[str, str] = {}
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -177,9 +190,32 @@ class RobotSpec(_Struct, frozen=True):
 
 def load(path: Path) -> RobotSpec:
     """Return the checked robot that `robot.yaml` at `path` describes."""
-    spec = strict.load_yaml(RobotSpec, path)
-    check(spec, str(path))
+    return from_data(strict.read_yaml(path), str(path))
+
+
+def from_data(data: Any, source: str) -> RobotSpec:
+    """Return the checked robot that the plain data of a robot.yaml describe.
+
+    `units` and `imu.quaternion` may state what the project assumes: they are compared, not kept.
+    """
+    spec = strict.convert(RobotSpec, _written_out(data, source), source)
+    check(spec, source)
+    _require(bool(spec.feet), source, "feet", "is empty: name what stands on the ground")
     return spec
+
+
+def _written_out(data: Any, source: str) -> Any:
+    """Return the data of a robot.yaml with its shorter forms written out."""
+    if not isinstance(data, dict) or not isinstance(data.get("feet"), list):
+        return data
+    names, geoms = [], {}
+    for i, foot in enumerate(data["feet"]):
+        if isinstance(foot, dict):
+            foot = strict.convert(_Foot, foot, f"{source}: `feet[{i}]`")
+            geoms[foot.name] = foot.geoms
+            foot = foot.name
+        names.append(foot)
+    return data | {"feet": names} | ({"foot_geoms": geoms} if geoms else {})
 
 
 def check(spec: RobotSpec, source: str) -> None:
@@ -188,6 +224,10 @@ def check(spec: RobotSpec, source: str) -> None:
     for key, names in (("joints", spec.joint_names), ("feet", spec.feet)):
         twice = sorted({n for n in names if names.count(n) > 1})
         _require(not twice, source, key, f"two {key} share a name: {', '.join(twice)}")
+    for foot, geoms in spec.foot_geoms.items():
+        where = f"foot_geoms.{foot}"
+        _require(foot in spec.feet, source, where, f"is none of the feet {list(spec.feet)}")
+        _require(bool(geoms), source, where, "is empty: name the geoms of this foot")
     _check_rest_pose(spec, source)
     for joint in spec.joints:
         _check_joint(joint, spec, source)

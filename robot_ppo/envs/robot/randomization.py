@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo_export.contract import frames, strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
@@ -35,6 +36,7 @@ class Ids:
     """Where the randomized objects are in the model's arrays."""
 
     feet: np.ndarray
+    """Geoms of all feet."""
     base: int
     links: np.ndarray
     """Bodies that move, base included."""
@@ -49,7 +51,7 @@ class Ids:
     def of(cls, model: mujoco.MjModel, robot: RobotSpec) -> "Ids":
         """Find them by name."""
         return cls(
-            feet=np.array([model.geom(name).id for name in robot.feet]),
+            feet=FootGeometry(model, robot).geoms,
             base=model.body(robot.base.body).id,
             links=np.arange(1, model.nbody),
             dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),

@@ -1,0 +1,81 @@
+"""A robot's MJCF as it is written: the editable spec, the compiled model, and who is what in both.
+
+    source = read(Path("robots/go2/go2.xml"))
+    source.model.body_mass              # what the file says, before a variant changes anything
+
+The ids of the spec's elements are those of `model`. Whatever of the file lies in the world and
+cannot move (floors, lights, decoration) is *static*: the variants bring a ground of their own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from robot_ppo_export.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One MJCF, read and compiled."""
+
+    path: Path
+    spec: mujoco.MjSpec
+    model: mujoco.MjModel
+
+    @property
+    def name(self) -> str:
+        """File name, for messages."""
+        return self.path.name
+
+
+def read(path: Path) -> Source:
+    """Return the MJCF at `path`; `InputError` where MuJoCo cannot read or compile it."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such MJCF; robot.yaml's `model` names it")
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+    except ValueError as error:
+        raise InputError(f"{path}: MuJoCo cannot read it: {_line(error)}") from None
+    # Bodies keep the frames and the number that the file gives them.
+    spec.compiler.fusestatic = spec.compiler.discardvisual = spec.compiler.alignfree = False
+    for joint in spec.joints:
+        joint.align = mujoco.mjtAlignFree.mjALIGNFREE_FALSE
+    return Source(path, spec, compile_model(spec, path))
+
+
+def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
+    """Return the compiled model; `InputError` with MuJoCo's reason where it refuses."""
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise InputError(f"{path}: MuJoCo rejects it: {_line(error)}") from None
+
+
+def static_geoms(model: mujoco.MjModel) -> np.ndarray:
+    """Return which geoms are fixed to the world, (ngeom,) bool."""
+    return model.body_weldid[model.geom_bodyid] == 0
+
+
+def colliding_geoms(model: mujoco.MjModel) -> np.ndarray:
+    """Return which geoms can touch something, by their masks or in a `<pair>`, (ngeom,) bool."""
+    colliding = (model.geom_contype | model.geom_conaffinity) != 0
+    colliding[model.pair_geom1] = colliding[model.pair_geom2] = True
+    return colliding
+
+
+def find(model: mujoco.MjModel, kind: str, name: str) -> int:
+    """Return the id of the object `name` of a kind ("geom", "body", ...), or -1."""
+    return mujoco.mj_name2id(model, getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"), name)
+
+
+def names(model: mujoco.MjModel, kind: str, ids: Iterable[int]) -> list[str]:
+    """Return the names of objects, "#3" for the third that has none."""
+    of = getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}")
+    return [mujoco.mj_id2name(model, of, int(i)) or f"#{int(i)}" for i in ids]
+
+
+def _line(error: ValueError) -> str:
+    return " ".join(str(error).split())
