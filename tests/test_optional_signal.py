@@ -16,6 +16,7 @@ from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.contract.state import ANY, BASIC, SIGNALS, Signal, blank, zeros
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import TOLERANCE, Policy
+from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control.states import State
@@ -25,7 +26,6 @@ from robot_ppo_node.drivers.udp import udp_frames as frames
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
 from robot_ppo_node.log import recorder
-from robot_ppo_node.log.replay import replay
 from robot_ppo_node.node import Node
 
 POINTS = 17
