@@ -37,7 +37,7 @@ PAGES = (*FRONT, *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
 
 MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_node.app.cli"}
-BENCHMARKS = ("faults", "peers", "ppo_paper", "speed")
+BENCHMARKS = ("faults", "peers", "peers.recipes", "ppo_paper", "speed")
 TINY = {
     "train": ["--steps", "4096", "--set", "num_envs=64"],
     "eval": ["--quick"],
@@ -156,9 +156,9 @@ def test_every_command_of_a_benchmark_parses():
     for text in said:
         name, *arguments = words(text.removeprefix("python -m benchmarks."))
         assert name in BENCHMARKS, text
-        command = importlib.import_module(f"benchmarks.{name}.command")
-        command.parser().parse_args(arguments)
-    assert {words(text)[2].split(".")[1] for text in said} == set(BENCHMARKS)
+        module = name if "." in name else f"{name}.command"
+        importlib.import_module(f"benchmarks.{module}").parser().parse_args(arguments)
+    assert {words(text)[2].removeprefix("benchmarks.") for text in said} == set(BENCHMARKS)
 
 
 def test_every_make_target_exists():

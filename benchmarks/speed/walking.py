@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def bench_walk(seeds: int = 3) -> dict[str, Any]:
     runs = []
     before = raw_steps_per_second()
     for seed in range(1, seeds + 1):
-        run = _time_to_walking(RUNS / f"walk_seed{seed}", seed)
+        run = time_to_walking(RUNS / f"walk_seed{seed}", seed)
         after = raw_steps_per_second()
         runs.append(run | raw_equivalent(run["seconds_to_walking"], before, after))
         before = after
@@ -61,10 +62,17 @@ def _slowest(runs: list[dict[str, Any]], name: str) -> float | None:
     return None if None in values else max(values)
 
 
-def _time_to_walking(out: Path, seed: int) -> dict[str, Any]:
+def time_to_walking(out: Path, seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train from nothing, then find the first checkpoint that walks.
+
+    Args:
+        out: run folder; what is there is deleted.
+        seed: of the training.
+        overrides: changes to the task and the default preset, as for `--set`.
+    """
     command = [sys.executable, "-m", "robot_ppo.cli", "train", TASK, "--out", str(out)]
     command += ["--seed", str(seed), "--set", "save_every=6", "--set", "keep=0"]
-    command += ["--overwrite"]
+    command += ["--overwrite", *(word for text in overrides for word in ("--set", text))]
     began = time.time()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
