@@ -13,7 +13,7 @@ from robot_ppo.envs.robot.randomization import TABLE
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import World
 from robot_ppo.robot_model import variants
-from robot_ppo.sim.engine import Engine
+from robot_ppo.sim.robot_engine import RobotEngine
 
 TASK = "go2_walk"
 
@@ -110,13 +110,13 @@ def train_model(timestep: float = 0.01, max_delay: float = 0.04):
     return variants.train_model(robot(), xml(), timestep, max_delay)
 
 
-def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs) -> Engine:
-    built = Engine(train_model(**kwargs), robot(), n, threads, substeps)
+def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs) -> RobotEngine:
+    built = RobotEngine(train_model(**kwargs), robot(), n, threads, substeps)
     built.vary(tuple(fields))
     return built
 
 
-def start(engine: Engine, ids, rows=None, height: float = 0.0, lean: float = 0.0):
+def start(engine: RobotEngine, ids, rows=None, height: float = 0.0, lean: float = 0.0):
     """Reset `ids` to the default pose, `lean` [rad] more on every joint, `height` [m] up."""
     ids = np.asarray(ids)
     qpos = np.tile(engine.model.key("home").qpos, (len(ids), 1))

@@ -69,7 +69,7 @@ def test_stepping_equals_a_plain_loop_bit_for_bit(threads):
         plain.step(targets)
         assert np.array_equal(engine.qpos, plain.stack("qpos"))
         assert np.array_equal(engine.qvel, plain.stack("qvel"))
-        assert np.array_equal(engine._sensordata, plain.stack("sensordata"))
+        assert np.array_equal(engine.sensordata, plain.stack("sensordata"))
         assert np.array_equal(engine._geom_xpos, plain.stack("geom_xpos"))
 
 
@@ -127,7 +127,7 @@ def test_a_reset_simulation_has_no_memory():
         for e in (used, new):
             e.step(targets)
     assert np.array_equal(used.batch.state, new.batch.state)
-    assert np.array_equal(used._sensordata, new._sensordata)
+    assert np.array_equal(used.sensordata, new.sensordata)
 
 
 # -- age of what is measured --------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_sensors_are_one_physics_step_old():
         plain.step(targets)
         old = np.stack(plain.before_last)[:, engine.joint_qpos]
         columns = sensor_columns(engine.model, "pos")
-        assert np.array_equal(engine._sensordata[:, columns], old)
+        assert np.array_equal(engine.sensordata[:, columns], old)
         assert np.array_equal(engine.measure().joint_pos, old.astype(np.float32))
         assert not np.array_equal(old, engine.qpos[:, engine.joint_qpos])
 
@@ -216,7 +216,7 @@ def test_without_filling_the_history_the_first_measurement_is_zero(delayed_engin
     monkeypatch.setattr(engine, "_fill_history", lambda ids: None)
     helpers.start(engine, EVERYONE, rows, height=0.1, lean=0.07)
     columns = sensor_columns(engine.model, "pos")
-    assert np.array_equal(engine._sensordata[:, columns], np.zeros((N, helpers.JOINTS)))
+    assert np.array_equal(engine.sensordata[:, columns], np.zeros((N, helpers.JOINTS)))
 
 
 # -- age of what is commanded -------------------------------------------------------------------
@@ -288,8 +288,8 @@ def test_a_diverged_simulation_is_named_and_the_others_go_on(field, threads, tmp
     healthy.step(second)
     others = [0, 1, 3]
     assert np.array_equal(sick.qpos[others], healthy.qpos[others])
-    assert np.array_equal(sick._sensordata[others], healthy._sensordata[others])
-    assert np.isfinite(sick.qpos).all() and np.isfinite(sick._sensordata).all()
+    assert np.array_equal(sick.sensordata[others], healthy.sensordata[others])
+    assert np.isfinite(sick.qpos).all() and np.isfinite(sick.sensordata).all()
 
 
 def test_a_state_that_is_finite_but_no_physics_has_diverged_too():

@@ -6,7 +6,8 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo.envs.robot.randomization import MEASUREMENT_FIELDS, TABLE, Ids, Randomizer
+from robot_ppo.envs.robot.randomization import TABLE, Randomizer
+from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Ids
 from robot_ppo_export.contract import frames
 from robot_ppo_export.errors import InputError
 
@@ -154,7 +155,7 @@ HOLD = 0.2
 def held_torque(engine, rows, lean=0.0):
     """Torques [N m] of the first physics step at the default pose + `lean`, told to hold it."""
     helpers.start(engine, [0, 1], rows, height=HOLD, lean=lean)
-    engine._ctrl[:] = engine.model.key("home").qpos[7:]
+    engine.ctrl[:] = engine.model.key("home").qpos[7:]
     engine.batch.step()
     return engine.measure()
 
@@ -202,7 +203,7 @@ def test_a_gain_scales_its_part_of_the_pd_law(name, gain, engine, ids):
     gains[gain] = factor * gains[gain]
     helpers.start(engine, [0, 1], with_value(name, factor, engine, ids, m=2), height=HOLD)
     engine.qvel[:, 6:] = 0.5
-    engine._ctrl[:] = engine.qpos[:, 7:] + 0.1
+    engine.ctrl[:] = engine.qpos[:, 7:] + 0.1
     engine.batch.step()
     expected = 0.1 * gains["kp"] - 0.5 * gains["kd"]
     assert np.allclose(engine.measure().joint_torque, expected, rtol=0, atol=1e-5)

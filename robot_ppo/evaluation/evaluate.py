@@ -5,7 +5,7 @@ sensor noise on, deterministic action. 45 commands, 8 s each, of which the first
 scored; nominal, with pushes, and at the corners of what a robot may meet. The policy under test is
 the policy file itself, or the arrays of a checkpoint, behind the same observation function.
 
-A simulation that leaves physics has fallen, and each of its figures is `LOST` from then on: nothing
+A simulation that diverges has fallen, and each of its figures is `LOST` from then on: nothing
 that it does afterwards is to its credit.
 """
 
@@ -15,14 +15,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from mujoco.batch import SimulationError
 
 from robot_ppo import project
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
-from robot_ppo.sim import batches, sensors
-from robot_ppo.sim.engine import FASTEST
+from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
+from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
@@ -157,13 +156,8 @@ class _Run:
         xml = project.robot_folder(robot.name) / robot.model
         self.model = variants.eval_model(robot, xml)
         self.n = n = len(conditions) * len(COMMANDS)
-        self.batch = batches.create(self.model, n, threads)
-        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
-        self.ctrl, self.data = self.batch.bind("ctrl"), self.batch.bind("sensordata")
-        self.sensors = sensors.SensorMap(self.model, robot)
-        self.joint_qpos = np.array([self.model.joint(j).qposadr[0] for j in robot.joint_names])
-        self.joint_qvel = np.array([self.model.joint(j).dofadr[0] for j in robot.joint_names])
         self.motors = PdMotors(robot, n, self.model.opt.timestep)
+        self.engine = RobotEngine(self.model, robot, n, threads, motors=self.motors)
         self.rng = np.random.default_rng(seed)
         self.actions = contract.action_map()
         self.observer = Observer(contract.resolve(), (n,))
@@ -174,7 +168,7 @@ class _Run:
         self.sums = {name: np.zeros(n) for name in FIGURES}
         self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
         self._apply_conditions()
-        self._start()
+        self.engine.restart(np.arange(n), self.engine.home)
 
     def _of(self, attribute: str) -> np.ndarray:
         """Return an attribute of each simulation's condition, (n,)."""
@@ -182,21 +176,19 @@ class _Run:
         return np.repeat(np.array(values, np.float64), len(COMMANDS))
 
     def _apply_conditions(self) -> None:
-        friction, mass = self.batch.expand("geom_friction"), self.batch.expand("body_mass")
+        batch = self.engine.batch
+        friction = batch.expand("geom_friction")
+        mass = batch.expand("body_mass")
         feet = FootGeometry(self.model, self.contract.robot).geoms
         wanted = self._of("friction")
         given = ~np.isnan(wanted)
         friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]
         mass[:, self.model.body(self.contract.robot.base.body).id] += self._of("payload")
-        self.batch.set_const()
+        batch.set_const()
         self.motors.strength[:] = self._of("strength")[:, None]
         self.motors.set_delay(self._of("delay"))
         self.weight = mass.sum(axis=1) * abs(float(self.model.opt.gravity[2]))
         self.push_speed = self._of("push")
-
-    def _start(self) -> None:
-        self.batch.reset(keyframe=self.model.key("home").id)
-        self.target = self.actions.target(self.last_action)
 
     def tick(self, act: Callable[[np.ndarray], np.ndarray], scored: bool) -> None:
         """Advance one control period."""
@@ -204,62 +196,43 @@ class _Run:
         action = act(observation)
         rate = np.abs(action - self.last_action).mean(axis=1) / self.contract.control_period
         self.last_action = action
-        self.target = self.actions.target(action)
         self._push()
-        power, saturated = self._physics()
+        power, saturated = self._physics(self.actions.target(action))
         self.ticks += 1
         self._judge()
         if scored:
             self._score(power, saturated, rate)
 
     def _inputs(self) -> Inputs:
-        state = self.sensors.read(self.data)
+        state = self.engine.measure()
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
         phase = gait_phase(np.full(self.n, self.ticks), c.control_period, c.gait_frequency)
         return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
 
-    def _physics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean mechanical power [W] and the fraction of saturated torques, (n,) each."""
-        power, saturated = np.zeros(self.n), np.zeros(self.n)
-        target = self.target.astype(np.float64)
+    def _physics(self, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean mechanical power [W] and the fraction of saturated torques, (n,) each.
+
+        What diverges is lost, for good.
+        """
         # Rounded from the start on, so that a period of any length has its rate.
         until = round((self.ticks + 1) * self.contract.control_period / self.model.opt.timestep)
         substeps, self.steps = until - self.steps, until
-        for _ in range(substeps):
-            vel = self.qvel[:, self.joint_qvel]
-            torque = self.motors.torque(target, self.qpos[:, self.joint_qpos], vel)
-            self.ctrl[:] = torque
-            self._step()
-            # A torque that is no number is none: MuJoCo takes it for 0.
-            power += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
-            saturated += self.motors.saturated(torque)
-        return power / substeps, saturated / substeps
-
-    def _step(self) -> None:
-        """Advance by one physics step; what left physics in it is lost, for good."""
-        gone = np.zeros(self.n, bool)
-        try:
-            self.batch.step()
-        except SimulationError as error:
-            gone[error.ids] = True
-        # Compared so that NaN, too, is not within.
-        gone |= ~(np.abs(self.qvel).max(axis=1) <= FASTEST)
-        gone |= ~np.isfinite(self.qpos.sum(axis=1))
-        if gone.any():
-            self.lost |= gone
-            self.batch.reset(np.flatnonzero(gone), keyframe=self.model.key("home").id)
+        self.motors.clear_sums()
+        self.lost[self.engine.step(target, substeps)] = True
+        return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
 
     def _push(self) -> None:
         every = round(PUSH_EVERY / self.contract.control_period)
         if self.ticks and self.ticks % every == 0:
             angle = self.rng.uniform(-np.pi, np.pi, self.n)
             direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-            self.qvel[:, :2] += self.push_speed[:, None] * direction
+            self.engine.push(np.arange(self.n), self.push_speed[:, None] * direction)
 
     def _judge(self) -> None:
         """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""
-        quat, height = self.qpos[:, 3:7], self.qpos[:, 2]
+        engine = self.engine
+        quat, height = engine.qpos[:, engine.base_quat], engine.qpos[:, engine.base_pos.stop - 1]
         fallen = (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
         fallen |= self.lost
         self.sums["falls"][self.alive & fallen] = 1
@@ -267,11 +240,13 @@ class _Run:
 
     def _score(self, power: np.ndarray, saturated: np.ndarray, rate: np.ndarray) -> None:
         """Add one tick; a fallen robot does not follow its command, and that counts."""
-        velocity = frames.to_body(self.qpos[:, 3:7], self.qvel[:, :3])[:, :2]
+        engine = self.engine
+        velocity_w = engine.qvel[:, engine.base_lin_vel_w]
+        velocity = frames.to_body(engine.qpos[:, engine.base_quat], velocity_w)[:, :2]
         error = np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1))
-        yaw = np.abs(self.qvel[:, 5] - self.command[:, 2])
-        foot = self.sensors.foot_velocities_w(self.data)[:, :, :2]
-        down = self.data[:, self.sensors.foot_force] > sensors.CONTACT_FORCE
+        yaw = np.abs(engine.qvel[:, engine.base_ang_vel.stop - 1] - self.command[:, 2])
+        foot = engine.foot_velocities_w()[:, :, :2]
+        down = engine.sensordata[:, engine.sensors.foot_force] > sensors.CONTACT_FORCE
         speed = np.sqrt(np.square(foot).sum(axis=2))
         slip = (speed * down).sum(axis=1) / np.maximum(down.sum(axis=1), 1)
         ticked = {
@@ -284,7 +259,7 @@ class _Run:
         for name, value in ticked.items():
             self.sums[name] += np.where(self.lost, LOST, np.nan_to_num(value, nan=LOST))
         self.power += power
-        self.distance += np.sqrt(np.square(self.qvel[:, :2]).sum(axis=1))
+        self.distance += np.sqrt(np.square(velocity_w[:, :2]).sum(axis=1))
         self.scored += 1
 
     def scorecard(self) -> Scorecard:

@@ -29,17 +29,29 @@ class PdMotors:
         self.strength = np.ones((n, 1))
         self.offset = np.zeros((n, len(robot.joints)))
         self.timestep = timestep
-        self._steps = np.zeros(n, np.int64)
+        self._delay_steps = np.zeros(n, np.int64)
         self._targets = np.tile(robot.vector("default"), (1, n, 1))
         self._rows = np.arange(n)
         self._now = 0
+        self.steps = 0
+        """Physics steps since `clear_sums`."""
+        self.power_sum = np.zeros(n)
+        """Sum over these steps of the positive mechanical power [W]."""
+        self.saturation_sum = np.zeros(n)
+        """Sum over these steps of the fraction of joints at their torque limit."""
         self.set_delay(delay)
+
+    def clear_sums(self) -> None:
+        """Begin the sums anew."""
+        self.steps = 0
+        self.power_sum[:] = 0.0
+        self.saturation_sum[:] = 0.0
 
     def set_delay(self, delay: float | np.ndarray) -> None:
         """Set the delay [s] of every robot, or of each, (n,); past targets are forgotten."""
-        self._steps[:] = np.rint(np.asarray(delay) / self.timestep)
+        self._delay_steps[:] = np.rint(np.asarray(delay) / self.timestep)
         current = self._targets[self._now]
-        self._targets = np.tile(current, (int(self._steps.max()) + 1, 1, 1))
+        self._targets = np.tile(current, (int(self._delay_steps.max()) + 1, 1, 1))
         self._now = 0
 
     def torque(self, target: np.ndarray, pos: np.ndarray, vel: np.ndarray) -> np.ndarray:
@@ -52,9 +64,14 @@ class PdMotors:
         """
         self._now = (self._now + 1) % len(self._targets)
         self._targets[self._now] = target
-        delayed = self._targets[(self._now - self._steps) % len(self._targets), self._rows]
+        delayed = self._targets[(self._now - self._delay_steps) % len(self._targets), self._rows]
         wanted = self.kp * (delayed - pos - self.offset) - self.kd * vel
-        return self.strength * np.clip(wanted, -self.limit, self.limit)
+        torque = self.strength * np.clip(wanted, -self.limit, self.limit)
+        # A torque that is no number is none: MuJoCo takes it for 0.
+        self.power_sum += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
+        self.saturation_sum += self.saturated(torque)
+        self.steps += 1
+        return torque
 
     def saturated(self, torque: np.ndarray) -> np.ndarray:
         """Return the fraction of joints at their torque limit, (n,)."""

@@ -21,13 +21,12 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from mujoco.batch import SimulationError
 
 from robot_ppo.envs import serialization
 from robot_ppo.envs.gymnasium import contact_pairs
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS, State
 from robot_ppo.envs.robot.metrics import EpisodeMetrics
-from robot_ppo.sim import batches
+from robot_ppo.sim.batch_engine import BatchEngine
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +48,9 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self.model, self.num_envs, self.task = model, num_envs, TASKS[task](model)
         # Contact forces are computed from what a step leaves behind in an MjData.
         persistent = self.task.contact_forces
-        self.batch = batches.create(model, num_envs, threads, persistent)
+        self.engine = BatchEngine(model, num_envs, threads, persistent)
+        self.batch = self.engine.batch
         self._blank = self.batch.state[0].copy()
-        self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
-        self._ctrl = self.batch.bind("ctrl")
         self._limits = np.ascontiguousarray(model.actuator_ctrlrange.T.astype(np.float32))
         """Lowest and highest action, (2, k)."""
         self._derived = {name: self.batch.bind(name) for name in self.task.derived}
@@ -62,8 +60,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self.metrics = EpisodeMetrics(num_envs, self.task.terms, ("episode_steps", 1.0))
         self.ticks = np.zeros(num_envs, np.int64)
         self._position = np.zeros(num_envs)
-        self.physics_seconds = 0.0
-        """Wall-clock time spent in physics so far [s]."""
+        self._forces_seconds = 0.0
         self.diverged = 0
         """Simulations that left the finite numbers, since the start."""
         self._rng = np.random.default_rng(seed)
@@ -92,7 +89,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         """Advance by one action each, (n, k)."""
         task, before = self.task, self._position.copy()
         action = np.clip(np.asarray(actions, np.float32), *self._limits)
-        self._ctrl[:] = action
+        self.engine.ctrl[:] = action
         diverged = self._advance()
         if diverged.size:
             self._quarantine(diverged)
@@ -119,6 +116,11 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
             observation[ended] = task.observe(self._state(ended))
         info["observations"] = {"actor": observation}
         return observation, reward, failed, truncated, info
+
+    @property
+    def physics_seconds(self) -> float:
+        """Wall-clock time spent in physics so far [s]."""
+        return self.engine.seconds + self._forces_seconds
 
     def state_dict(self) -> serialization.State:
         """Return a copy of all that the next steps depend on."""
@@ -164,19 +166,13 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
     # -- simulations --------------------------------------------------------------------------
 
     def _advance(self) -> np.ndarray:
-        """Run the physics of one action; return the ids of simulations that are not finite."""
-        begin, broken = time.perf_counter(), np.zeros(0, np.int64)
-        try:
-            self.batch.step(nstep=self.task.frame_skip)
-        except SimulationError as error:
-            broken = np.asarray(error.ids, np.int64)
+        """Run the physics of one action; return the ids of simulations that have diverged."""
+        diverged = self.engine.advance(self.task.frame_skip)
         if self.task.contact_forces:
+            begin = time.perf_counter()
             self._read_contact_forces()
-        self.physics_seconds += time.perf_counter() - begin
-        if np.isfinite(self._qpos.sum() + self._qvel.sum()) and not broken.size:
-            return broken
-        finite = np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1)
-        return np.union1d(broken, np.flatnonzero(~finite))
+            self._forces_seconds += time.perf_counter() - begin
+        return diverged
 
     def _read_contact_forces(self) -> None:
         """Compute `cfrc_ext` as Gymnasium does after a step: from the last substep's contacts.
@@ -194,13 +190,13 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
     def _state(self, ids: Any = ...) -> State:
         """Return the rows `ids`; all of them are views that the next step overwrites."""
         derived = {name: values[ids] for name, values in self._derived.items()}
-        return State(self._qpos[ids], self._qvel[ids], derived)
+        return State(self.engine.qpos[ids], self.engine.qvel[ids], derived)
 
     def _start(self, ids: np.ndarray) -> None:
         """Start episodes anew."""
         qpos, qvel = self.task.start(len(ids), self._rng)
         self.batch.state[ids] = self._blank
-        self._qpos[ids], self._qvel[ids] = qpos, qvel
+        self.engine.qpos[ids], self.engine.qvel[ids] = qpos, qvel
         self.place(ids)
 
     def place(self, ids: np.ndarray) -> None:

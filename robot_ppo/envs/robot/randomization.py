@@ -9,56 +9,17 @@ A delay is MuJoCo's: between 0 and one physics step it would act as one whole st
 newest sample in a buffer is one step old; beyond that samples are interpolated. So that small
 delays are not all made large, a draw below one step goes to 0 or to one step, whichever is nearer.
 
-Fields of `Measurement` are not MuJoCo's: they are what our own sensor arithmetic adds.
+Fields that are not MuJoCo's are what our own sensor arithmetic adds (sim/fields.py).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
-from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo.sim.fields import Ids, Rows
 from robot_ppo_export.contract import frames, strict
-from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
-
-Rows = dict[str, np.ndarray]
-"""Field name -> values of the simulations being reset, (m, ...)."""
-
-MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
-"""What our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias (n, 3)
-[rad/s], and the share of the present in what is measured (n, 1); see `sensor_delay`."""
-
-
-@dataclass(frozen=True)
-class Ids:
-    """Where the randomized objects are in the model's arrays."""
-
-    feet: np.ndarray
-    """Geoms of all feet."""
-    base: int
-    links: np.ndarray
-    """Bodies that move, base included."""
-    dofs: np.ndarray
-    imu: int
-    timestep: float
-    """Physics step [s]."""
-    delayed: np.ndarray
-    """Sensors with a history buffer."""
-
-    @classmethod
-    def of(cls, model: mujoco.MjModel, robot: RobotSpec) -> "Ids":
-        """Find them by name."""
-        return cls(
-            feet=FootGeometry(model, robot).geoms,
-            base=model.body(robot.base.body).id,
-            links=np.arange(1, model.nbody),
-            dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),
-            imu=model.site(robot.imu.site).id,
-            timestep=float(model.opt.timestep),
-            delayed=np.flatnonzero(model.sensor_history[:, 0]),
-        )
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,13 @@ from robot_ppo.envs.robot import privileged, rewards, terminations
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.metrics import RobotMetrics
-from robot_ppo.envs.robot.randomization import Ids, Randomizer
+from robot_ppo.envs.robot.randomization import Randomizer
 from robot_ppo.envs.robot.resets import StartStates
 from robot_ppo.envs.robot.world import World
 from robot_ppo.robot_model import variants
 from robot_ppo.sim import sensors
-from robot_ppo.sim.engine import Engine
+from robot_ppo.sim.fields import Ids
+from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Layout, Observer
@@ -209,7 +210,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         """Return the truth about the simulations `ids`, and what their sensors say of it."""
         engine = self.engine
         qpos, qvel = engine.positions(ids)
-        quat = qpos[:, 3:7]
+        quat = qpos[:, engine.base_quat]
+        ang_vel = qvel[:, engine.base_ang_vel]
         joint_vel = qvel[:, engine.joint_qvel]
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
@@ -217,10 +219,10 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
         moving, phase = is_moving(command), self._phase(ids)
         world = World(
-            base_height=qpos[:, 2],
+            base_height=qpos[:, engine.base_pos.stop - 1],
             base_quat=quat,
-            base_lin_vel=frames.to_body(quat, qvel[:, :3]),
-            base_ang_vel=qvel[:, 3:6],
+            base_lin_vel=frames.to_body(quat, qvel[:, engine.base_lin_vel_w]),
+            base_ang_vel=ang_vel,
             projected_gravity=frames.projected_gravity(quat),
             joint_pos=qpos[:, engine.joint_qpos],
             joint_vel=joint_vel,
@@ -334,7 +336,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
     # -- construction -----------------------------------------------------------------------
 
-    def _build_engine(self, threads: int) -> Engine:
+    def _build_engine(self, threads: int) -> RobotEngine:
         task = self.task
         longest = max(
             task.randomization.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay")
@@ -346,7 +348,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             max_delay=longest * 1e-3,
         )
         substeps = round(task.control_period / task.physics_timestep)
-        return Engine(compiled, self.robot, self.num_envs, threads, substeps)
+        return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
 
     def _allocate(self, n: int, joints: int) -> None:
         # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.

@@ -1,0 +1,49 @@
+"""Model fields that may differ between simulations, and where a robot's objects are in them.
+
+Fields of `MEASUREMENT_FIELDS` are not MuJoCo's: they are what our own sensor arithmetic adds.
+"""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo_export.contract.spec import RobotSpec
+
+Rows = dict[str, np.ndarray]
+"""Field name -> values of some simulations, (m, ...)."""
+
+MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
+"""What our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias (n, 3)
+[rad/s], and the fraction of the present in what is measured (n, 1)."""
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Where a robot's objects are in the model's arrays."""
+
+    feet: np.ndarray
+    """Geoms of all feet."""
+    base: int
+    links: np.ndarray
+    """Bodies that move, base included."""
+    dofs: np.ndarray
+    imu: int
+    timestep: float
+    """Physics step [s]."""
+    delayed: np.ndarray
+    """Sensors with a history buffer."""
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel, robot: RobotSpec) -> "Ids":
+        """Find them by name."""
+        return cls(
+            feet=FootGeometry(model, robot).geoms,
+            base=model.body(robot.base.body).id,
+            links=np.arange(1, model.nbody),
+            dofs=np.array([model.joint(name).dofadr[0] for name in robot.joint_names]),
+            imu=model.site(robot.imu.site).id,
+            timestep=float(model.opt.timestep),
+            delayed=np.flatnonzero(model.sensor_history[:, 0]),
+        )
