@@ -78,7 +78,7 @@ def test_a_robot_that_leaves_physics_has_fallen_and_what_was_seen_is_kept(tmp_pa
     plot = tmp_path / "walk.png"
     summary = play(helpers.policy_file(), plot=plot, seconds=1.0, say=said.append)
     assert summary.falls == 1 and summary.seconds == pytest.approx(0.5)
-    assert "Ended early: the simulated robot left physics after" in said[0]
+    assert "Ended early: the simulated robot diverged after" in said[0]
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 

@@ -16,7 +16,7 @@ from test_driver_contract import FEET, POSE, DriverContract
 from robot_ppo import cli, project
 from robot_ppo.sim import server
 from robot_ppo.sim.simulated_robot import (
-    LeftPhysicsError,
+    DivergedRobotError,
     LockstepClock,
     LockstepDriver,
     SimulatedRobot,
@@ -90,11 +90,9 @@ def test_a_robot_that_leaves_physics_is_not_put_on_its_feet(robot, field, value,
     stand(robot)
     robot.advance(0.1)
     getattr(robot.data, field)[8] = value
-    with pytest.raises(
-        LeftPhysicsError, match=r"left physics after 0\.102 s: its state is not fin"
-    ):
+    with pytest.raises(DivergedRobotError, match=r"diverged after 0\.102 s: its state is not fin"):
         robot.advance(0.1)
-    with pytest.raises(LeftPhysicsError):  # for good
+    with pytest.raises(DivergedRobotError):  # for good
         robot.advance(0.1)
     robot.reset()
     robot.advance(0.1)
@@ -109,7 +107,7 @@ def test_a_process_whose_robot_leaves_physics_ends_with_a_sentence(away, monkeyp
     step = SimulatedRobot._step
     monkeypatch.setattr(SimulatedRobot, "_step", broken)
     assert cli.main(["sim", "go2", "--port", "0", "--seconds", "5"]) == 3
-    assert "robot-ppo: the simulated robot left physics after 0.002 s" in capsys.readouterr().err
+    assert "robot-ppo: the simulated robot diverged after 0.002 s" in capsys.readouterr().err
 
 
 def test_home_is_the_keyframe_of_the_model(robot, spec):

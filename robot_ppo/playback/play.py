@@ -19,7 +19,7 @@ from robot_ppo import project
 from robot_ppo.playback.record import Summary, Track, measured_velocity
 from robot_ppo.playback.script import ScriptedCommands, Segment, choose
 from robot_ppo.sim.simulated_robot import (
-    LeftPhysicsError,
+    DivergedRobotError,
     LockstepClock,
     LockstepDriver,
     SimulatedRobot,
@@ -116,7 +116,7 @@ class _Session:
 
         try:
             self.node.run(on_tick=on_tick)
-        except LeftPhysicsError as error:
+        except DivergedRobotError as error:
             self.falls, self.broken = 1, str(error)
 
     def summary(self) -> Summary:

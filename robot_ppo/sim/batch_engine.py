@@ -17,10 +17,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
-FASTEST = 1e3
-"""Highest speed [m/s] or [rad/s] of anything that moves: a simulation beyond it has diverged, and
-one such number in a running mean would stay there."""
-NOBODY = np.zeros(0, np.int64)
+from robot_ppo.sim.engine import diverged
 
 
 class BatchEngine:
@@ -54,19 +51,15 @@ class BatchEngine:
 
     def advance(self, substeps: int = 1) -> np.ndarray:
         """Run physics steps; return the sorted ids of simulations that have diverged."""
-        broken = NOBODY
+        broken: list[int] = []
         begin = time.perf_counter()
         try:
             self.batch.step(nstep=substeps)
         except SimulationError as error:
-            broken = np.asarray(error.ids, np.int64)
+            broken = list(error.ids)
         self.seconds += time.perf_counter() - begin
-        # Compared so that NaN, too, is not within.
-        if np.abs(self.qvel).max() <= FASTEST and np.isfinite(self.qpos.sum()) and not broken.size:
-            return broken
-        sane = np.abs(self.qvel).max(axis=1) <= FASTEST
-        sane &= np.isfinite(self.qpos).all(axis=1)
-        return np.union1d(broken, np.flatnonzero(~sane))
+        ids = diverged(self.qpos, self.qvel)
+        return np.union1d(ids, np.asarray(broken, np.int64)) if broken else ids
 
     def restart(self, ids: np.ndarray, keyframe: int = -1) -> None:
         """Put simulations `ids` back to a keyframe, or to the model's default state (-1)."""

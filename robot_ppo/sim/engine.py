@@ -3,11 +3,31 @@
 Training environment, Gymnasium's tasks, scorecard, simulated robot and playback stand on this
 protocol. `batch_engine.BatchEngine` implements it on `mujoco.batch` (CPU), and
 `robot_engine.RobotEngine` adds what a robot has: joints, motors, sensors, feet.
+`single_engine.SingleEngine` implements it on one `MjData`, which a renderer can look at.
 """
 
 from typing import Any, Protocol
 
 import numpy as np
+
+FASTEST = 1e3
+"""Highest speed [m/s] or [rad/s] of anything that moves: a simulation beyond it has diverged, and
+one such number in a running mean would stay there."""
+
+
+def diverged(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    """Return the sorted ids of simulations whose state is not finite, or faster than `FASTEST`.
+
+    Args:
+        qpos: (n, nq).
+        qvel: (n, nv).
+    """
+    # Compared so that NaN, too, is not within; and all at once first, as nearly always none is.
+    if np.abs(qvel).max() <= FASTEST and np.isfinite(qpos.sum()):
+        return np.zeros(0, np.int64)
+    sane = np.abs(qvel).max(axis=1) <= FASTEST
+    sane &= np.isfinite(qpos).all(axis=1)
+    return np.flatnonzero(~sane)
 
 
 class Engine(Protocol):
@@ -26,8 +46,8 @@ class Engine(Protocol):
     def advance(self, substeps: int = 1) -> np.ndarray:
         """Run physics steps; return the sorted ids of simulations that have diverged.
 
-        Diverged is a state that is not finite, or faster than `batch_engine.FASTEST`. It stays so
-        until `restart` or a write to its rows.
+        What has diverged (`diverged`, or an error of MuJoCo) stays so until `restart` or a write
+        to its rows.
         """
         ...
 

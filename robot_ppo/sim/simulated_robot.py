@@ -10,11 +10,10 @@ run is the same, bit for bit, every time:
 As a process of its own it is `robot-ppo sim go2` (robot_server.py).
 
 `state()` describes the state before the last physics step, as MuJoCo's sensors do; the truth
-(`velocity_b` and so on) is the present one. A robot that leaves physics is not put on its feet, as
-MuJoCo would: it is a `LeftPhysicsError`, until `reset`.
+(`velocity_b` and so on) is the present one. A robot that diverges is not put on its feet, as
+MuJoCo would: it is a `DivergedRobotError`, until `reset`.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping
 
@@ -27,6 +26,7 @@ from robot_ppo.sim.engine import FASTEST
 from robot_ppo.sim.gantry import CLEARANCE, Gantry
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
+from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, RobotState
@@ -39,7 +39,7 @@ SETTLING = 2.0
 """Time [s] in which limp legs come to rest before the robot is handed out."""
 
 
-class LeftPhysicsError(RefusedError):
+class DivergedRobotError(RefusedError):
     """The simulated robot's state is not finite, or moves faster than anything does."""
 
 
@@ -68,8 +68,8 @@ class SimulatedRobot:
         """
         self.spec = robot
         self.model = eval_model(robot, project.robot_folder(robot.name) / robot.model, looks)
-        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        self.data = mujoco.MjData(self.model)
+        self.engine = SingleEngine(self.model)
+        self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
         self.noise = dict(noise or {})
         check_noise(self.noise)
@@ -136,7 +136,7 @@ class SimulatedRobot:
         """Simulate until `time` [s], rounded to physics steps; the past is left as it is.
 
         Raises:
-            LeftPhysicsError: the robot did.
+            DivergedRobotError: its state is no longer one of physics.
         """
         while self.steps < round(time / EVAL_TIMESTEP):
             self._step()
@@ -174,13 +174,12 @@ class SimulatedRobot:
         if self._gantry:
             self._gantry.apply(data, self.time)
         data.ctrl[:] = self.motors.torque(self.target, pos, vel)[0]
-        mujoco.mj_step(self.model, data)
+        lost = self.engine.advance()
         self.steps += 1
-        # Compared so that NaN, too, is not within.
-        if not (data.qvel @ data.qvel <= FASTEST**2 and math.isfinite(data.qpos @ data.qpos)):
-            raise LeftPhysicsError(
-                f"the simulated robot left physics after {self.time:.3f} s: its state is not "
-                f"finite, or faster than {FASTEST:g} m/s or rad/s"
+        if lost.size:
+            raise DivergedRobotError(
+                f"the simulated robot diverged after {self.time:.3f} s: its state is not finite, "
+                f"or faster than {FASTEST:g} m/s or rad/s"
             )
         self._past.append(data.sensordata.copy())
 
@@ -192,7 +191,7 @@ class SimulatedRobot:
 
     def _place(self, pose: np.ndarray) -> None:
         """Put the robot on the ground with its joints at `pose` (joints,) [rad], at rest."""
-        mujoco.mj_resetData(self.model, self.data)
+        self.engine.restart(np.zeros(1, np.int64))
         self.data.qpos[self._qpos] = pose
         self._put_on_the_ground()
 
