@@ -32,7 +32,7 @@ CONTRACT_LAYERS = (
     ("frames", "strict"),
     ("spec", "command"),
     ("state",),
-    ("terms",),
+    ("terms", "mounting"),
     ("layout", "action"),
     ("contract",),
 )

@@ -27,7 +27,14 @@ from robot_ppo_node.control.inputs import Senses
 from robot_ppo_node.control.requests import NOTHING
 from robot_ppo_node.control.state_machine import FAIL_AFTER, SILENT_AFTER, Machine
 from robot_ppo_node.control.states import RUNNING, State
-from robot_ppo_node.drivers.base import Driver, DriverFault, MotorCommand, Skims, held_signals
+from robot_ppo_node.drivers.base import (
+    Driver,
+    DriverFault,
+    MotorCommand,
+    Skims,
+    held_signals,
+    mounting_of,
+)
 from robot_ppo_node.host.realtime import quiet_gc
 from robot_ppo_node.log import recorder as record
 from robot_ppo_node.log.recorder import Recorder
@@ -177,7 +184,7 @@ class Node:
         self.driver.open(robot.joint_names, robot.feet, measured.widths)
         self.compared = negotiate(contract, self.driver, self.output.rate)
         self.machine.watch.signals = self.driver.signals
-        measured.expect(self.driver.signals)
+        measured.expect(self.driver.signals, mounting_of(contract.robot, self.driver))
         self._warm_up()
         self.prepared = True
 

@@ -240,6 +240,17 @@ def _base(model: mujoco.MjModel, robot: RobotSpec) -> int:
     return int(model.jnt_qposadr[model.body_jntadr[model.body(robot.base.body).id]])
 
 
+def imu_carrier(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray | None:
+    """Return the orientation (4,) in the base of the body that carries the IMU; None: the base."""
+    site = model.site(robot.imu.site)
+    if int(model.site_bodyid[site.id]) == model.body(robot.base.body).id:
+        return None
+    back, carrier = np.empty(4), np.empty(4)
+    mujoco.mju_negQuat(back, model.site_quat[site.id])
+    mujoco.mju_mulQuat(carrier, imu_mounting(model, robot), back)
+    return carrier.astype(np.float32)
+
+
 def imu_mounting(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray:
     """Return the quaternion (4,) that turns vectors of the IMU's site into the base's frame.
 

@@ -195,7 +195,8 @@ class RobotEngine(BatchEngine):
             return
         mounting = self._fields.get("site_quat")
         mounting = self.model.site_quat if mounting is None else mounting[ids]
-        imu = mounting[..., self._imu, :].astype(np.float32, order="F")
+        site_quat = mounting[..., self._imu, :].astype(np.float32, order="F")
+        imu = self.sensors.imu_error(site_quat)
         now = {
             "joint_pos": qpos[:, self.joint_qpos],
             "joint_vel": qvel[:, self.joint_qvel],

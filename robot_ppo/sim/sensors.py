@@ -7,7 +7,9 @@ physics step old, plus the sensor's own delay where one is set.
 import mujoco
 import numpy as np
 
+from robot_ppo.robot_model import geometry
 from robot_ppo_export.contract import frames, strict
+from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState
 from robot_ppo_export.errors import InputError
@@ -22,6 +24,9 @@ class SensorMap:
     def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
         """Find the sensors; a missing one is an `InputError` that names it."""
         joints, feet = robot.joint_names, robot.feet
+        self._imu_carrier = geometry.imu_carrier(model, robot)
+        self.mounting = Mounting.of(robot)
+        """How the IMU's signals are turned into the base's frame; None where they are in it."""
         self.joint_pos = _place(model, [f"{name}_pos" for name in joints])
         self.joint_vel = _place(model, [f"{name}_vel" for name in joints])
         self.joint_torque = _place(model, [f"{name}_torque" for name in joints])
@@ -32,7 +37,12 @@ class SensorMap:
         self.foot_velocity = _place(model, [f"{name}_velocity" for name in feet])
 
     def read(self, sensordata: np.ndarray) -> RobotState:
-        """Return the measurements in `sensordata` (..., nsensordata) as float32 copies.
+        """Return the measurements in `sensordata` (..., nsensordata), in the base's frame."""
+        state = self.read_mounted(sensordata)
+        return state if self.mounting is None else self.mounting.to_base(state)
+
+    def read_mounted(self, sensordata: np.ndarray) -> RobotState:
+        """Return the measurements as the robot's IMU makes them where it is; float32 copies.
 
         Column by column in memory: arithmetic over signals of few numbers is faster so.
         """
@@ -51,6 +61,19 @@ class SensorMap:
             base_lin_acc=take(self.base_lin_acc),
             foot_force=take(self.foot_force),
         )
+
+    def imu_error(self, site_quat: np.ndarray) -> np.ndarray:
+        """Return how the IMU is turned against its stated mounting, in the base's frame (..., 4).
+
+        Args:
+            site_quat: orientation of its site in the body that carries it (..., 4), randomized
+                or not.
+        """
+        if self._imu_carrier is not None:
+            site_quat = frames.multiply(self._imu_carrier, site_quat)
+        if self.mounting is None:
+            return site_quat
+        return frames.multiply(site_quat, self.mounting.to_imu_quat)
 
     def foot_velocities_w(self, sensordata: np.ndarray) -> np.ndarray:
         """Return the feet's velocities in the world (..., feet, 3) [m/s], float32."""

@@ -143,7 +143,7 @@ class SimulatedRobot:
 
     def state(self) -> RobotState:
         """Return what the robot measures now, delayed and noisy; noise is drawn at every call."""
-        state = self._sensors.read(self._past[0])
+        state = self._sensors.read_mounted(self._past[0])
         add_noise(state, self.noise, self._rng)
         return state
 

@@ -69,6 +69,12 @@ def multiply(p: Array, q: Array) -> Array:
     )
 
 
+def conjugate(quat: Array) -> Array:
+    """Return the inverse rotation of unit quaternions (..., 4)."""
+    xp = quat.__array_namespace__()
+    return join(xp, quat[..., 0], -quat[..., 1], -quat[..., 2], -quat[..., 3])
+
+
 def normalize(quat: Array) -> Array:
     """Return quat (..., 4) at length one."""
     xp = quat.__array_namespace__()

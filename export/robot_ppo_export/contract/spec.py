@@ -45,11 +45,15 @@ class Base(_Struct, frozen=True):
     """Height of the body frame above flat ground in the default pose [m]."""
 
 
+LEVEL = (1.0, 0.0, 0.0, 0.0)
+"""The mounting of an IMU whose axes are those of the base."""
+
+
 class Imu(_Struct, frozen=True):
     """The inertial measurement unit."""
 
     site: str
-    mounting: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    mounting: tuple[float, float, float, float] = LEVEL
     """Quaternion wxyz that turns vectors of the IMU's frame into the base's frame."""
     quaternion: Literal["wxyz"] = "wxyz"
     """Order of the orientation's components; the only one that the project speaks."""
@@ -240,6 +244,9 @@ def check(spec: RobotSpec, source: str) -> None:
     }
     for key, value in positive.items():
         _require(value > 0, source, key, f"{value} must be above 0")
+    length = float(np.linalg.norm(spec.imu.mounting))
+    text = f"{list(spec.imu.mounting)} has length {length:.6g} and not 1; it is a quaternion wxyz"
+    _require(abs(length - 1) < 1e-3, source, "imu.mounting", text)
     for field, value in msgspec.structs.asdict(spec.safety).items():
         _require(value >= 0, source, f"safety.{field}", f"{value} must not be negative")
 

@@ -22,7 +22,14 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, Measured, MotorCommand, Sample, held_signals
+from robot_ppo_node.drivers.base import (
+    Driver,
+    Measured,
+    MotorCommand,
+    Sample,
+    held_signals,
+    mounting_of,
+)
 from robot_ppo_node.drivers.capabilities import Offer
 from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.monitor import Monitor
@@ -55,7 +62,16 @@ class ReadOnly:
 
     def __getattr__(self, name: str) -> object:
         """Return what the driver says of its robot; what is not listed here does not exist."""
-        if name in ("name", "joint_names", "signals", "feet", "offer", "remote", "remote_heard"):
+        if name in (
+            "name",
+            "joint_names",
+            "signals",
+            "feet",
+            "offer",
+            "remote",
+            "remote_heard",
+            "in_base_frame",
+        ):
             return getattr(self._driver, name)
         raise AttributeError(f"a read-only driver has no {name}")
 
@@ -108,7 +124,7 @@ class Shadow:
         robot = self.policy.contract.robot
         self.driver.open(robot.joint_names, robot.feet, self.measured.widths)
         self.compared = negotiate(self.policy.contract, self.driver)
-        self.measured.expect(self.driver.signals)
+        self.measured.expect(self.driver.signals, mounting_of(robot, self.driver))
         self.policy.reset()
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
@@ -237,6 +238,15 @@ class HandsOver(Protocol):
         ...
 
 
+def mounting_of(robot: RobotSpec, driver: "Driver") -> Mounting | None:
+    """Return how to turn what the IMU of a driver's robot measures into the base's frame.
+
+    None where nothing turns it, and where the driver plays back what was turned when it was
+    recorded (`in_base_frame`).
+    """
+    return None if getattr(driver, "in_base_frame", False) else Mounting.of(robot)
+
+
 class JointMap:
     """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
 
@@ -308,10 +318,18 @@ class Measured:
         self.places = tuple(f"{name}[{i}]" for name, n in widths.items() for i in range(n))
         """What each number of `flat` is."""
         self._updated = tuple(enumerate(widths))
+        self._mounting: Mounting | None = None
 
-    def expect(self, offered: Collection[str]) -> None:
-        """Let the signals that are not `offered` stay as they are; `update` needs all others."""
+    def expect(self, offered: Collection[str], mounting: Mounting | None = None) -> None:
+        """Prepare for a driver's samples.
+
+        Args:
+            offered: signals that the driver gives; those that are not among them stay as they are,
+                and `update` needs all others.
+            mounting: turns its IMU's signals into the base's frame.
+        """
         self._updated = tuple((i, name) for i, name in enumerate(self.state) if name in offered)
+        self._mounting = mounting
 
     def span(self, first: str, last: str) -> slice:
         """Return where the signals from `first` to `last` are in `flat`."""
@@ -325,6 +343,8 @@ class Measured:
             MissingSignalError: it lacks a signal that is expected.
             ValueError: a size differs.
         """
+        if self._mounting is not None:
+            state = self._mounting.to_base(state)
         parts = self._parts.copy()
         for i, name in self._updated:
             parts[i] = getattr(state, name)

@@ -24,6 +24,9 @@ ROUNDING = 1e-6
 class ReplayDriver:
     """The robot of a log."""
 
+    in_base_frame = True
+    """A log holds the IMU's signals as the policy saw them."""
+
     def __init__(self, clock: Clock, rows: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
         """Play `rows` of a log with `meta`, or raise `InputError` where there is nothing to play.
 
