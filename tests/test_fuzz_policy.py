@@ -61,7 +61,7 @@ def test_no_mutated_policy_file_loads(count, mutator, opens):
     print(f"{count} mutated policy files, {len(loaded)} loaded: {dict(sorted(tried.items()))}")
     assert loaded == []
     assert tried.keys() == mutator.kinds.keys()
-    assert min(tried.values()) > count / 100  # each of the twelve ways counts
+    assert min(tried.values()) >= count / 100  # each of the twelve ways counts
 
 
 @pytest.mark.parametrize("count", COUNTS)

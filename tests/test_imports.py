@@ -439,6 +439,7 @@ HEAVY = {
 
 def test_what_is_heavy_is_seen_when_it_is_loaded():
     """Negative control."""
+    pytest.importorskip("mujoco")
     assert "mujoco" in loaded_by("import robot_ppo.robot_model.variants")
 
 

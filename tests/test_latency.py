@@ -7,6 +7,8 @@ pytest.importorskip("cyclonedds")
 
 from robot_ppo_node.drivers.dds.latency import unitree_one_way
 
+pytestmark = pytest.mark.real_time
+
 
 def test_commands_take_a_positive_and_short_time():
     measured = unitree_one_way(robot(), samples=50, rate=200)

@@ -45,13 +45,13 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
 def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
     log = tmp_path / "walk.rlog"
     with Robot() as r:
-        more = ("--arm", "--command", "0.5,0,0", "--seconds", 2.0, "--record", log)
+        more = ("--arm", "--command", "0.5,0,0", "--seconds", 4.0, "--record", log)
         code, out, err = finish(start(*run_arguments(r, *more)))
     assert (code, err) == (0, "")
     events = [line[12:] for line in out.splitlines() if " s  " in line[:13]]
     order = [text.partition(":")[0] for text in events if "waiting" not in text]
     assert order == ["PREFLIGHT", "STAND", "READY", "POLICY", "HALT", "SIT", "DAMP"]
-    assert "HALT: the 2 s are over" in out
+    assert "HALT: the 4 s are over" in out
     assert 0.7 <= r.damped_for() <= 1.1  # a second, of which 0.2 s fade
     assert r.wire.counters.malformed == {}
     code, out, _ = call(capsys, "replay", log, policy_file(standing_up=QUICK))

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tomllib
 from node_helpers import ROOT
 
 from benchmarks.speed import command, engine_ratio, walking
@@ -82,6 +81,7 @@ def test_the_yardstick_makes_the_same_steps_from_the_same_states():
 
 
 def test_the_wheel_holds_no_benchmarks():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert "robot_ppo" in build["targets"]["wheel"]["only-include"]
     assert "benchmarks" not in build["targets"]["wheel"]["only-include"]
