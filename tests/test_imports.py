@@ -385,7 +385,7 @@ def test_torch_stays_where_learning_is():
 
 def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import mujoco and simulate or draw nothing."""
-    allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs", "robot_ppo.evaluation")
+    allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs")
     allowed += ("robot_ppo.playback.video", "robot_ppo.playback.window")
     return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
@@ -394,6 +394,24 @@ def test_mujoco_stays_where_simulation_is():
     assert not mujoco_elsewhere()
     broken = with_import("robot_ppo.training.train", "mujoco")
     assert mujoco_elsewhere(broken) == {"robot_ppo.training.train"}
+
+
+STEPS = {"mj_step", "mj_step1", "mj_step2", "mj_RungeKutta"}
+
+
+def steps_physics(source: str) -> bool:
+    """Whether a module advances MuJoCo, by a batch or by one of its functions."""
+    names = imports_of(source, "m")
+    used = {n.attr for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Attribute)}
+    return bool(used & STEPS) or any(inside(n, "mujoco.batch", "mujoco.rollout") for n in names)
+
+
+def test_physics_is_stepped_in_sim_alone():
+    stepping = {m for m, path in FILES.items() if steps_physics(path.read_text())}
+    assert stepping and all(inside(m, "robot_ppo.sim") for m in stepping), stepping
+    assert steps_physics("from mujoco.batch import Batch")
+    assert steps_physics("import mujoco\nmujoco.mj_step(model, data)")
+    assert not steps_physics("import mujoco\nmujoco.mj_forward(model, data)")
 
 
 def heavy_settings(imports: Imports = IMPORTS) -> set[str]:
