@@ -328,7 +328,7 @@ def test_a_head_that_is_not_ours_is_dropped_although_it_is_authentic(at, value):
         command_frames.decode(bytes(body) + command_frames._tag(bytes(body), KEY), KEY)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.integers(0, 59), st.integers(1, 255))
 def test_no_changed_byte_is_authentic(at, change):
     data = bytearray(command_frames.encode(order(), KEY))
@@ -337,7 +337,7 @@ def test_no_changed_byte_is_authentic(at, change):
         command_frames.decode(bytes(data), KEY)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_an_order_or_dropped(data):
     for key in (None, KEY):

@@ -207,7 +207,7 @@ def test_mutated_low_level_commands(count):
         if i % 1000 == 0:
             simulated.reset()
     print(f"{count} commands: {accepted} accepted, malformed {counters.malformed}")
-    reasons = {"checksum", "command value", "encoding", "head", "mode", "size"}
+    reasons = {"checksum", "command value", "encoding", "feed-forward", "head", "mode", "size"}
     assert set(counters.malformed) == reasons
     assert accepted
 

@@ -342,7 +342,7 @@ def test_every_byte_of_a_slot_is_under_its_checksum():
 WHOLE = whole_file(4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=8
@@ -360,7 +360,7 @@ def test_a_mutated_log_loads_or_is_refused_and_nothing_else(changes, length):
     assert len(rows["time"]) + meta["damaged"] <= 5
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_any_meta_data_behind_a_good_head_are_refused(meta, events, ticks):
     with pytest.raises((ValueError, TypeError, KeyError, log_file.msgspec.MsgspecError)):

@@ -164,7 +164,7 @@ number = st.floats(allow_nan=False, width=64)
 stamps = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(text, unique=True, max_size=9), stamps, text, st.booleans(), st.data())
 def test_any_joint_state_is_read_as_an_independent_codec_wrote_it(
     names, stamp, frame, little, data
@@ -187,7 +187,7 @@ def test_any_joint_state_is_read_as_an_independent_codec_wrote_it(
         assert np.array_equal(sent, got)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(number, min_size=10, max_size=10), stamps, text, st.booleans())
 def test_any_imu_and_twist_are_read_as_another_codec_wrote_them(values, stamp, frame, little):
     x, y, z, w = values[:4]
@@ -215,7 +215,7 @@ def test_any_imu_and_twist_are_read_as_another_codec_wrote_them(values, stamp, f
     assert np.array_equal(messages.decode_twist(payload, stamped=False), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(text, max_size=5), st.lists(number, max_size=9), st.booleans())
 def test_any_array_is_read_as_another_codec_wrote_it(labels, values, little):
     typestore_ = STORE or typestore()

@@ -276,7 +276,7 @@ def implied(s: Situation) -> np.ndarray:
     return s.kp * (s.target - state.joint_pos) - s.kd * state.joint_vel
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(gains, anywhere, vectors, vectors)
 def test_torque_and_range_hold_together_wherever_the_joint_is_and_however_fast(kpd, q, dq, target):
     s = calm()
@@ -294,7 +294,7 @@ def test_torque_and_range_hold_together_wherever_the_joint_is_and_however_fast(k
         assert (new >= 0).all() and (new <= old).all()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(gains, vectors, vectors, vectors)
 def test_the_torque_guard_never_moves_a_target_past_the_joint(kpd, pos, vel, target):
     """Else a joint that contact stops within the tick is pushed the way it came from moving."""
@@ -324,7 +324,7 @@ def test_a_fast_joint_is_braked_with_all_the_motor_has_and_not_pushed():
     assert implied(s)[0] == pytest.approx(0.0, abs=1e-4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(vectors, vectors)
 def test_a_target_inside_every_limit_is_not_touched(pos, target):
     """At 0.3 rad from the default pose and at rest no guard has a reason, so no bit changes."""
@@ -336,7 +336,7 @@ def test_a_target_inside_every_limit_is_not_touched(pos, target):
     assert s.target.tobytes() == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(vectors)
 def test_range_and_step_hold_for_any_target(target):
     s = calm()
@@ -394,7 +394,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.tuples(st.integers(0, sum(SIGNALS.values()) - 1), numbers), max_size=3))
 def test_the_quick_comparison_clears_exactly_what_its_guards_pass(changes):
     s = calm()
@@ -422,7 +422,7 @@ scalars = {
 }
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.data())
 def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
     limits = msgspec.structs.replace(LIMITS, min_voltage=21.0)
@@ -446,7 +446,7 @@ def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
 entries = st.sampled_from(["observation", "action", "target", "previous", "kp", "kd", "q", "dq"])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.lists(st.tuples(entries, st.integers(0, J - 1), numbers), max_size=3),
     st.sampled_from([0, LIMITS.hold_after_missed]),

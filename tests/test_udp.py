@@ -186,7 +186,7 @@ def test_a_malformed_hello_is_rejected(payload):
         frames.decode_hello(payload)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 7))
 def test_no_flipped_bit_survives(at, bit):
     data = bytearray(GOOD)
@@ -195,7 +195,7 @@ def test_no_flipped_bit_survives(at, bit):
         frames.decode(bytes(data))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(1, 4), st.binary(max_size=400))
 def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
     """Frames with a right checksum and a wild payload: the second line of defence."""
@@ -211,7 +211,7 @@ def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
             continue
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=300))
 def test_noise_is_rejected(data):
     with pytest.raises(MalformedError):

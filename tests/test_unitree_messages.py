@@ -79,7 +79,7 @@ def bitwise(structure):
     return crc
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.binary(min_size=8, max_size=400).filter(lambda b: len(b) % 4 == 0))
 def test_the_checksum_is_its_definition(structure):
     assert crc32(structure) == bitwise(structure)
@@ -209,7 +209,7 @@ def test_wrong_bytes_are_refused_by_reason(family, name):
             decode(bad, family, name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(4, 4 + 808 - 1), st.integers(0, 7))
 def test_a_flipped_bit_breaks_the_checksum(at, bit):
     payload = bytearray(filled("unitree_go", "LowCmd_", 4).encode())
