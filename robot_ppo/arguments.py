@@ -32,14 +32,3 @@ def port(text: str) -> int:
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"{text} is not a port between 0 and 65535")
     return value
-
-
-def triple(text: str) -> tuple[float, float, float]:
-    """Return the three numbers in "VX,VY,YAW"."""
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-        if math.isfinite(x + y + z):
-            return x, y, z
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not VX,VY,YAW, e.g. 0.5,0,0")

@@ -283,7 +283,7 @@ def _add_play(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--plot", type=Path, metavar="FILE.png", help="draw commands and velocities")
     p.add_argument("--seconds", type=float, metavar="S", help="(default: 12, or the script's)")
     p.add_argument(
-        "--command", type=arguments.triple, metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]"
+        "--command", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s], or the entries of another kind"
     )
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
 

@@ -207,8 +207,6 @@ def test_a_file_that_is_no_policy_is_refused_with_exit_code_3(command, capsys, t
         (["train", "go2_walk", "--resume", "--overwrite"], "not allowed with argument"),
         (["train", "go2_walk", "--steps", "many"], "invalid int value: 'many'"),
         (["export", "run"], "required: -o"),
-        (["play", "x.onnx", "--command", "1,2"], "'1,2' is not VX,VY,YAW, e.g. 0.5,0,0"),
-        (["play", "x.onnx", "--command", "nan,0,0"], "'nan,0,0' is not VX,VY,YAW"),
         (["eval", "run", "--seed", "-1"], "--seed: -1 must be at least 0"),
         (["eval", "run", "--threads", "-1"], "--threads: -1 must be at least 0"),
         (["sim", "go2", "--port", "65536"], "65536 is not a port between 0 and 65535"),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_helpers import PERIOD, ROOT, rig
 
+from robot_ppo_export.contract.command import twist
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.app import cli
 from robot_ppo_node.commands import (
@@ -36,7 +37,8 @@ from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 
 pytestmark = pytest.mark.real_time
 
-BOUNDS = np.array([[-0.5, 1.0], [-0.3, 0.4], [-0.7, 0.7]], np.float32)
+COMMAND = twist((-0.5, 1.0), (-0.3, 0.4), (-0.7, 0.7))
+BOUNDS = COMMAND.bounds()
 KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_700_000_000 * 10**9
 
@@ -603,24 +605,24 @@ def options(**changes):
 )
 def test_a_source_that_cannot_be_is_wrong_input(source, text):
     with pytest.raises(InputError, match=text):
-        choose(options(source=source), BOUNDS, Hands(), object(), Connection(), None)
+        choose(options(source=source), COMMAND, Hands(), object(), Connection(), None)
 
 
 def test_what_the_robot_hears_is_a_source():
     hears = SimpleNamespace(remote=None, remote_heard=-np.inf)
-    source = choose(options(source="remote"), BOUNDS, Hands(), hears, Connection(), None)
+    source = choose(options(source="remote"), COMMAND, Hands(), hears, Connection(), None)
     assert source.name == "remote" and source.read(1.0)[1] == np.inf
-    topic = choose(options(source="cmd_vel"), BOUNDS, Hands(), hears, Connection(domain=97), None)
+    topic = choose(options(source="cmd_vel"), COMMAND, Hands(), hears, Connection(domain=97), None)
     assert topic.name == "cmd_vel" and topic.read(1.0)[1] == np.inf
     topic.close()
 
 
 def test_the_keyboard_stays_beside_another_source():
     keyboard = FixedCommand((9, 9, 9))
-    source = choose(options(source="fixed"), BOUNDS, Hands(), object(), Connection(), keyboard)
+    source = choose(options(source="fixed"), COMMAND, Hands(), object(), Connection(), keyboard)
     assert source.name == "fixed" and source.read(0.0)[0][0] == pytest.approx(0.1)
-    assert choose(options(), BOUNDS, Hands(), object(), Connection(), keyboard) is keyboard
-    assert choose(options(), BOUNDS, Hands(), object(), Connection(), None).name == "fixed"
+    assert choose(options(), COMMAND, Hands(), object(), Connection(), keyboard) is keyboard
+    assert choose(options(), COMMAND, Hands(), object(), Connection(), None).name == "fixed"
 
 
 def test_the_command_lines_dead_mans_time_is_the_codes():

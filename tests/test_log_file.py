@@ -69,7 +69,7 @@ def test_the_layout_is_the_documented_one():
     """Read by hand, from the table in the module's docstring alone."""
     data = whole_file(3)
     magic, version, n, events, ticks, closed = struct.unpack_from("<8s5I", data)
-    assert (magic, version, events, ticks, closed) == (b"RPPOLOG\n", 3, 1, 3, 1)
+    assert (magic, version, events, ticks, closed) == (b"RPPOLOG\n", 4, 1, 3, 1)
     event = 32 + n
     assert struct.unpack_from("<Qd", data, event) == (1, 1.0)
     assert data[event + 16 :].startswith(b"POLICY: running the policy\0")
@@ -79,7 +79,7 @@ def test_the_layout_is_the_documented_one():
         number, stamp = struct.unpack_from("<Qd", data, slot + t * size)
         assert (number, stamp) == (t + 1, t)
     assert size == 8 + sum(
-        np.dtype(kind).itemsize * {"": 1, "command": 3, **filled(0).meta["widths"]}[width]
+        np.dtype(kind).itemsize * {"": 1, **filled(0).meta["widths"]}[width]
         for kind, width in COLUMNS.values()
     ) + 4  # fmt: skip
 
@@ -296,13 +296,19 @@ def test_a_missing_log_is_an_input_error(tmp_path):
         log_file.load(tmp_path / "x.rlog")
 
 
+WIDTHS = {"measured": 46, "health": 25, "command": 3, "observation": 71, "joints": 12}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("widths", {"measured": 50, "health": 25, "observation": 71, "joints": 10**9}, "widths"),
+        ("widths", WIDTHS | {"joints": 10**9}, "widths"),
         ("widths", {"measured": 50, "joints": 12}, "widths"),
-        ("widths", {"measured": 50, "health": 25, "observation": 0, "joints": 12}, "widths"),
+        ("widths", WIDTHS | {"observation": 0}, "widths"),
+        ("widths", WIDTHS | {"command": -1}, "widths"),
+        ("widths", WIDTHS | {"command": 2}, "names more or fewer"),
         ("joints", ["a"], "names more or fewer"),
+        ("command", ["a"], "names more or fewer"),
         ("control_period", 0.0, "control period"),
         ("control_period", "fast", "Expected `float`"),
         ("policy", None, "Expected `str`"),
@@ -372,7 +378,7 @@ def test_the_table_of_the_documentation_is_the_layout():
     names = {"<f8": "f64", "<f4": "f32", "u1": "u8", "<u2": "u16", "<u4": "u32", "<i8": "i64"}
     rows = []
     for name, (kind, width) in COLUMNS.items():
-        number = {"": "", "command": " x 3"}.get(width, f" x {width}")
+        number = {"": ""}.get(width, f" x {width}")
         rows.append(f"| `{name}` | {names.get(kind, '12 bytes')}{number} | ")
     found = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(found) == len(rows)

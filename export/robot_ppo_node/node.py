@@ -148,7 +148,7 @@ class Node:
 
     @property
     def command(self) -> np.ndarray:
-        """What the policy is asked for, (3,): vx, vy [m/s], yaw rate [rad/s]."""
+        """What the policy is asked for, (k,) in the units of the contract's command."""
         return self.senses.command
 
     def arm(self) -> None:

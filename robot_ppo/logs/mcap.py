@@ -76,7 +76,7 @@ def _messages(log: Log) -> Iterator[Message]:
         for name in log.signals:
             if name not in SHOWN:
                 yield f"/signals/{name}", time, {"values": seen[name]}
-        yield "/command", time, _command(row, sources[t])
+        yield "/command", time, _command(log.meta["command"], row, sources[t])
         yield "/node", time, _node(log, row)
     for time, text in log.meta["events"]:
         if math.isfinite(time):
@@ -111,8 +111,7 @@ def _transform(log: Log, time: float, seen: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _command(row: dict[str, Any], source: str) -> dict[str, Any]:
-    parts = ("vx", "vy", "yaw_rate")
+def _command(parts: list[str], row: dict[str, Any], source: str) -> dict[str, Any]:
     return {
         "source": source,
         "wanted": dict(zip(parts, row["wanted"], strict=True)),

@@ -12,6 +12,9 @@ from robot_ppo_export.files import write_atomically
 
 JOINTS = 3
 """Number of joints that are drawn: those with the largest errors."""
+COMMANDS = 3
+"""How many entries of the command are drawn."""
+TWIST = {"vx": "forward [m/s]", "vy": "left [m/s]", "yaw_rate": "turn left [rad/s]"}
 SHADES = {"POLICY": "0.93", "DAMP": "#f6dada"}
 """State -> background colour."""
 
@@ -27,10 +30,12 @@ def write(log: Log, path: Path) -> None:
     except ImportError:
         raise InputError("--plot needs matplotlib: pip install 'robot-ppo[train]'") from None
     worst = _worst(log)
-    figure = Figure(figsize=(11, 3.2 + 1.5 * (5 + len(worst))), dpi=110, layout="constrained")
-    axes = figure.subplots(5 + len(worst), sharex=True)
-    _commands(axes[:3], log)
-    for axis, joint in zip(axes[3:], worst, strict=False):
+    commands = len(log.meta["command"][:COMMANDS])
+    rows = commands + len(worst) + 2
+    figure = Figure(figsize=(11, 3.2 + 1.5 * rows), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, sharex=True)
+    _commands(axes[:commands], log)
+    for axis, joint in zip(axes[commands:], worst, strict=False):
         _joint(axis, log, joint)
     _timing(axes[-2], log)
     _guards(axes[-1], log)
@@ -54,14 +59,17 @@ def _worst(log: Log) -> list[int]:
 def _commands(axes: Any, log: Log) -> None:
     """Draw the commands, and the measured yaw rate: a robot measures no linear velocity."""
     time, command, wanted = log.time, log.rows["command"], log.rows["wanted"]
-    for i, label in enumerate(("forward [m/s]", "left [m/s]", "turn left [rad/s]")):
+    names = log.meta["command"]
+    for i in range(len(axes)):
         axes[i].step(time, wanted[:, i], where="post", color="0.6", label="asked for")
         axes[i].step(time, command[:, i], where="post", color="C1", label="commanded")
-        axes[i].set_ylabel(label)
+        axes[i].set_ylabel(TWIST.get(names[i], names[i]))
         low, high = axes[i].get_ylim()
         axes[i].set_ylim(min(low, -0.5), max(high, 0.6))  # a small command must look small
-    axes[2].plot(time, log.measured("base_ang_vel")[:, 2], "C0", linewidth=0.8, label="measured")
-    axes[2].legend(loc="upper right", ncols=3, frameon=False)
+        if names[i] == "yaw_rate":
+            turning = log.measured("base_ang_vel")[:, 2]
+            axes[i].plot(time, turning, "C0", linewidth=0.8, label="measured")
+            axes[i].legend(loc="upper right", ncols=3, frameon=False)
 
 
 def _joint(axis: Any, log: Log, joint: int) -> None:

@@ -46,7 +46,7 @@ def play(
     video: Path | None = None,
     plot: Path | None = None,
     seconds: float | None = None,
-    command: str | tuple[float, float, float] | None = None,
+    command: str | tuple[float, ...] | None = None,
     script: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Summary:
@@ -57,7 +57,7 @@ def play(
         video: where to write an mp4 (h264, true speed); no display is needed.
         plot: where to write a PNG of commanded against measured velocity.
         seconds: how long the policy runs; by default 12 s, or as long as the script.
-        command: one command for the whole time, or "VX,VY,YAW"; [m/s, m/s, rad/s].
+        command: one command for the whole time, or as on the command line, e.g. "0.5,0,0".
         script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
         say: called with each line of text.
 
@@ -65,8 +65,8 @@ def play(
     never ran there is no plot, and no video of a robot that never moved: the summary says why.
     """
     _check_outputs(video, plot)
-    segments, seconds = choose(command, script, seconds)
     policy = Policy(path)
+    segments, seconds = choose(command, script, seconds, policy.contract.command)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
     watch = _filmed(session, video) if video else None if plot else _shown(session)
     if video:
@@ -102,6 +102,7 @@ class _Session:
         clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
         self.node = Node(policy, driver, clock, self.commands, arm=True)
         self.track = Track(contract.robot.feet)
+        self._twist = contract.command.kind == "twist"
         self.falls = 0
         self.broken: str | None = None
         self._fault_seen = False
@@ -122,7 +123,9 @@ class _Session:
     def summary(self) -> Summary:
         """Return the summary of the record."""
         track, node = self.track, self.node
-        error = np.reshape(track.velocity, (-1, 3)) - np.reshape(track.command, (-1, 3))
+        error = np.zeros((0, 3))  # of what follows no twist, nothing is scored
+        if self._twist:
+            error = np.reshape(track.velocity, (-1, 3)) - np.reshape(track.command, (-1, 3))
         steps = np.diff(np.reshape(track.position, (-1, 3))[:, :2], axis=0)
         mean = np.abs(error[:, 2]).mean() if len(error) else np.nan
         return Summary(
@@ -147,7 +150,8 @@ class _Session:
             if self.commands.start is None:
                 self.commands.begin(now)
             elapsed = now - (self.commands.start or 0.0)
-            self.track.add(elapsed, self.node.command, self.robot)
+            twist = self.node.command if self._twist else np.zeros(3)
+            self.track.add(elapsed, twist, self.robot)
             if elapsed >= self.seconds - self.node.period * 1.5:
                 self.node.end()
         if self.node.state is State.POLICY or (self.node.fault and not self._fault_seen):

@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
@@ -58,7 +60,8 @@ class Operator:
         self.clock = MonotonicClock()
         self.policy = Policy(options.file)
         self.interactive = sys.stdin.isatty()
-        self.start = commands.parse(options.command)
+        self.command = self.policy.contract.command
+        self.start = commands.parse(options.command, self.command)
         self.keyboard: commands.Keyboard | None = None
         self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
         self.log: LogWriter | None = None
@@ -133,7 +136,6 @@ class Operator:
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
-        bounds = self.policy.contract.command.bounds()
         hands = Hands(
             damp=lambda why: self.node.damp(why),
             go=lambda: self.node.arm(),
@@ -146,10 +148,15 @@ class Operator:
             "r": lambda: self.node.reset(),
         }
         if self.interactive:
+            bounds, start = self.command.bounds(), self.start
+            if self.command.kind != "twist":  # its keys still stop, sit and damp
+                bounds, start = np.zeros((3, 2)), (0.0, 0.0, 0.0)
             self.keyboard = commands.Keyboard(
-                bounds, self.start, keys, dead_man=self.options.dead_man, say=self.console.say
+                bounds, start, keys, dead_man=self.options.dead_man, say=self.console.say
             )
-        return choose(self.options, bounds, hands, self.driver, self.connection, self.keyboard)
+        return choose(
+            self.options, self.command, hands, self.driver, self.connection, self.keyboard
+        )
 
     def _start_watchdog(self) -> None:
         """Start the process that damps when this one cannot, where the driver lets it."""
@@ -213,16 +220,22 @@ class Operator:
     def _status(self) -> str:
         node = self.node
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
-        vx, vy, yaw = node.command
         keys = self.source
         left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
         lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
-            f"{node.state.name:<7} vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}  {lapses}"
+            f"{node.state.name:<7} {self._command()}  {lapses}"
             f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
             f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
         )
+
+    def _command(self) -> str:
+        """Return what the policy is asked for, short enough for the status line."""
+        if self.command.kind != "twist":
+            return f"command {self.command.kind}"
+        vx, vy, yaw = self.node.command
+        return f"vx {vx:+.2f} vy {vy:+.2f} yaw {yaw:+.2f}"
 
     def _finish(self) -> None:
         """Say how it went and close the log."""
@@ -259,9 +272,8 @@ def look_on(options: argparse.Namespace) -> int:
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
-    bounds = policy.contract.command.bounds()
     hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
-    source = choose(options, bounds, hands, driver, connection, None)
+    source = choose(options, policy.contract.command, hands, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}

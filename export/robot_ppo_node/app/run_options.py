@@ -86,7 +86,8 @@ def add_run(sub: argparse.ArgumentParser) -> None:
 
 def _add_sources(add: Callable[..., Any]) -> None:
     sources = "of commands: fixed, keyboard, gamepad, udp, remote (unitree) or cmd_vel (ROS 2)"
-    add("--command", default="0,0,0", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s]")
+    text = "of a twist [m/s, m/s, rad/s] (default: 0,0,0); one number per entry of other kinds"
+    add("--command", metavar="VX,VY,YAW", help=text)
     add("--source", metavar="NAME", help=sources)
     add(
         "--dead-man",

@@ -151,7 +151,7 @@ class Shadow:
             self.measured.update(sample.state)
         if not self.fresh:
             return []  # nothing has arrived yet
-        now, command, age = self.clock.now(), np.zeros(3, np.float32), math.inf
+        now, command, age = self.clock.now(), np.zeros(len(self._bounds), np.float32), math.inf
         with contextlib.suppress(Exception):  # a gamepad that is gone
             command, age = self.commands.read(now)
         i = self.ticks % len(self._targets)

@@ -1,4 +1,7 @@
-"""What a command source is: vx [m/s], vy [m/s], yaw rate [rad/s] in the body frame, and their age.
+"""What a command source is: the numbers of the policy's command, and their age.
+
+A twist is vx [m/s], vy [m/s], yaw rate [rad/s] in the body frame. Keyboard, gamepad and the other
+sources send twists; a command of another kind is constant for the whole run (`FixedCommand`).
 
 A source is asked once per tick and must not block. It says how old its command is; the node turns
 a command that is older than `COMMAND_TIMEOUT` into zero, and clips the rest to the ranges that the
@@ -12,6 +15,7 @@ from typing import Protocol, TypedDict
 
 import numpy as np
 
+from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.errors import InputError
 
 COMMAND_TIMEOUT = 0.5
@@ -30,7 +34,7 @@ class CommandSource(Protocol):
     """For the log, at most 12 letters."""
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the newest command (3,) and its age [s] at the time `now` [s]."""
+        """Return the newest command (k,) and its age [s] at the time `now` [s]."""
         ...
 
 
@@ -46,20 +50,19 @@ class Hands(TypedDict):
 
 
 def bounded(wanted: np.ndarray, age: float, bounds: list[list[float]]) -> np.ndarray:
-    """Return what the policy is asked for, (3,): clipped, and zero where it is old or no number.
+    """Return what the policy is asked for, (k,): clipped, and zero where it is old or no number.
 
     Args:
-        wanted: as the source gave it, (3,).
+        wanted: as the source gave it, (k,).
         age: of it [s].
-        bounds: the trained ranges, low and high of each.
+        bounds: the trained ranges, low and high of each entry.
     """
-    x, y, turn = wanted.tolist()
-    # The sum is finite only if all three are.
-    if not age <= COMMAND_TIMEOUT or not math.isfinite(x + y + turn):
-        return np.zeros(3, np.float32)
-    (x0, x1), (y0, y1), (turn0, turn1) = bounds
-    x, y, turn = min(max(x, x0), x1), min(max(y, y0), y1), min(max(turn, turn0), turn1)
-    return np.array((x, y, turn), np.float32)
+    values = wanted.tolist()
+    # The sum is finite only if all of them are.
+    if not age <= COMMAND_TIMEOUT or not math.isfinite(sum(values)):
+        return np.zeros(len(bounds), np.float32)
+    pairs = zip(values, bounds, strict=True)
+    return np.array([min(max(value, low), high) for value, (low, high) in pairs], np.float32)
 
 
 class FixedCommand:
@@ -67,7 +70,7 @@ class FixedCommand:
 
     name = "fixed"
 
-    def __init__(self, command: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+    def __init__(self, command: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
         self.command = np.array(command, np.float32)
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
@@ -83,7 +86,7 @@ class Chosen:
         self.name = source.name
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
-        """Return the command of the chosen source (3,) and its age [s]."""
+        """Return the command of the chosen source (k,) and its age [s]."""
         for other in self.others:
             with contextlib.suppress(Exception):  # a broken keyboard must not stop the gamepad
                 other.read(now)
@@ -105,14 +108,28 @@ def from_sticks(sticks: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return (np.maximum(way, 0) * ends).astype(np.float32)
 
 
-def parse(text: str) -> tuple[float, float, float]:
-    """Return the command that "VX,VY,YAW" says, or raise `InputError`."""
+def parse(text: str | None, command: CommandSpec = TWIST) -> tuple[float, ...]:
+    """Return the numbers that "A,B,..." gives to the entries of `command`, or raise `InputError`.
+
+    None is a twist of zero, and is all that a policy without a command takes.
+    """
+    if text is None and command.kind in ("twist", "none"):
+        return (0.0,) * command.size
+    wanted = ",".join(entry.name.upper() for entry in command.entries)
+    units = ", ".join(entry.unit for entry in command.entries)
+    if text is None:
+        raise InputError(
+            f"the policy's command is of kind {command.kind!r}, which no source sends: give it as "
+            f"a constant, --command {wanted} [{units}]"
+        )
+    if command.kind == "none":
+        raise InputError(f"--command {text!r}: the policy takes no command; leave it out")
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 3 or not np.isfinite(values).all():
-        raise InputError(
-            f"--command {text!r} is not three numbers VX,VY,YAW [m/s, m/s, rad/s]: try 0.5,0,0"
-        )
+    if len(values) != command.size or not np.isfinite(values).all():
+        hint = ": try 0.5,0,0" if command.kind == "twist" else ""
+        count = "three" if command.size == 3 else str(command.size)
+        raise InputError(f"--command {text!r} is not {count} numbers {wanted} [{units}]{hint}")
     return values

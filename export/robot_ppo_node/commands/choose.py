@@ -4,9 +4,8 @@ import argparse
 import math
 from typing import Any
 
-import numpy as np
-
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import Clock, MonotonicClock, Pacer
 from robot_ppo_node.commands import command_frames, udp_commands
@@ -21,7 +20,7 @@ SEND_EVERY = 0.05
 
 def choose(
     options: argparse.Namespace,
-    bounds: np.ndarray,
+    command: CommandSpec,
     hands: Hands,
     driver: Any,
     connection: Connection,
@@ -31,31 +30,38 @@ def choose(
 
     Args:
         options: source, command, gamepad, listen, key.
-        bounds: the trained ranges, (3, 2).
+        command: what the policy takes; sources other than a constant send twists.
         hands: what buttons do.
         driver: the robot, which may hear a remote control.
         connection: where it is, and so a ROS 2 topic.
         keyboard: on a terminal; its keys work beside every source.
     """
-    name = options.source or ("keyboard" if keyboard else "fixed")
+    twist = command.kind == "twist"
+    name = options.source or ("keyboard" if keyboard and twist else "fixed")
+    if name != "fixed" and not twist:
+        raise InputError(
+            f"--source {name} sends a twist, and the policy's command is of kind {command.kind!r}: "
+            "leave it out"
+        )
     if name == "keyboard":
         if keyboard is None:
             raise InputError("--source keyboard needs a terminal: standard input is not one")
         return keyboard
-    source = _source(name, options, bounds, hands, driver, connection)
+    source = _source(name, options, command, hands, driver, connection)
     return Chosen(source, keyboard) if keyboard else source
 
 
 def _source(
     name: str,
     options: argparse.Namespace,
-    bounds: np.ndarray,
+    command: CommandSpec,
     hands: Hands,
     driver: Any,
     connection: Connection,
 ) -> CommandSource:
+    bounds = command.bounds()
     if name == "fixed":
-        return FixedCommand(parse(options.command))
+        return FixedCommand(parse(options.command, command))
     if name == "udp":
         key = command_frames.read_key(options.key) if options.key else None
         return udp_commands.UdpCommands(hands, *udp_commands.address(options.listen), key=key)
@@ -81,7 +87,7 @@ def send(options: argparse.Namespace, clock: Clock | None = None) -> None:
     if options.new_key:
         command_frames.new_key(options.new_key)
         return
-    command = parse(options.values)
+    vx, vy, yaw_rate = parse(options.values)
     key = command_frames.read_key(options.key) if options.key else None
     with udp_commands.CommandSender(*udp_commands.address(options.to), key=key) as sender:
         if options.stop:
@@ -90,5 +96,5 @@ def send(options: argparse.Namespace, clock: Clock | None = None) -> None:
             return
         pacer = Pacer(clock or MonotonicClock(), SEND_EVERY)
         for _ in range(math.ceil(options.seconds / SEND_EVERY)):
-            sender.send(command)
+            sender.send((vx, vy, yaw_rate))
             pacer.wait()

@@ -36,7 +36,7 @@ class Keyboard:
     def __init__(
         self,
         bounds: np.ndarray,
-        start: tuple[float, float, float],
+        start: tuple[float, ...],
         keys: dict[str, Callable[[], None]],
         file: int | None = None,
         dead_man: float = DEAD_MAN,

@@ -29,9 +29,9 @@ class Senses:
         self._situation = situation
         self._writers = driver if isinstance(driver, SeesWriters) else None
         self.sequence = 0
-        self.command = np.zeros(3, np.float32)
-        """What the policy is asked for: vx, vy [m/s], yaw rate [rad/s]."""
-        self.wanted = (np.zeros(3, np.float32), 0.0)
+        self.command = np.zeros(contract.command.size, np.float32)
+        """What the policy is asked for, (k,) in the units of `contract.command`."""
+        self.wanted = (np.zeros_like(self.command), 0.0)
         """The command as its source gave it, and its age [s]."""
         self._bounds = contract.command.bounds().tolist()
         self._spans = tuple(self.measured.span(*part) for part in (IMU, JOINTS))
@@ -77,5 +77,5 @@ class Senses:
         try:
             self.wanted = wanted, age = self.commands.read(now)
         except Exception:  # an operator's device that is gone must not bring the robot down
-            self.wanted = wanted, age = np.zeros(3, np.float32), math.inf
+            self.wanted = wanted, age = np.zeros_like(self.command), math.inf
         self.command = bounded(wanted, age, self._bounds)

@@ -164,7 +164,7 @@ class Machine:
     def decide(self, now: float, command: np.ndarray) -> None:
         """Fill the situation with what this state sends, inside the envelope.
 
-        In HALT the `command` (3,) becomes zero, in place.
+        In HALT a `command` (k,) that is a twist becomes zero, in place.
         """
         s, state, elapsed = self.situation, self.state, now - self._entered_at
         self.ran = False
@@ -178,7 +178,7 @@ class Machine:
             return
         if not self.sends:
             return
-        if state is State.HALT:
+        if state is State.HALT and self.policy.contract.command.kind == "twist":
             command[:] = 0
         if state in RUNNING:
             target = self.policy.tick(s.measured.state, command)

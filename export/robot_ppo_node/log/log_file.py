@@ -26,11 +26,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from robot_ppo_export.contract.command import TWIST
 from robot_ppo_export.errors import InputError
 
 MAGIC = b"RPPOLOG\n"
-LOG_VERSION = 3
-"""Versions before were .npz archives, written when the run was over."""
+LOG_VERSION = 4
+OLDEST_LOG = 3
+"""Where a command is a twist and nothing says so. Versions before were .npz archives."""
 HEADER = struct.Struct("<8s5I")
 CRC = struct.Struct("<I")
 START = HEADER.size + CRC.size
@@ -83,7 +85,9 @@ class Meta(msgspec.Struct, kw_only=True):
     states: tuple[str, ...]
     """Name of each number of the column `node_state`."""
     widths: dict[str, int]
-    """Of the columns: numbers of "measured", "health", "observation", "joints"."""
+    """Of the columns: numbers of "measured", "health", "command", "observation", "joints"."""
+    command: tuple[str, ...] = ()
+    """Name of each number of the columns `wanted` and `command`."""
     control_period: float
     """[s]"""
     started: float = 0.0
@@ -92,7 +96,7 @@ class Meta(msgspec.Struct, kw_only=True):
 
 def tick_type(widths: dict[str, int]) -> np.dtype:
     """Return the type of a tick's slot."""
-    shapes = {"": (), "command": (3,)} | {name: (n,) for name, n in widths.items()}
+    shapes = {"": ()} | {name: (n,) for name, n in widths.items()}
     columns = [(name, kind, shapes[width]) for name, (kind, width) in COLUMNS.items()]
     return np.dtype([("number", "<u8"), *columns, ("crc", "<u4")])
 
@@ -136,14 +140,15 @@ def parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if len(data) < START or data[:8] != MAGIC or len(data) > MAX_FILE:
         raise ValueError("it does not begin like one")
     _, version, size, events, ticks, closed = HEADER.unpack_from(data)
-    if version != LOG_VERSION:
-        raise ValueError(f"its layout has version {version}, this node reads {LOG_VERSION}")
+    if not OLDEST_LOG <= version <= LOG_VERSION:
+        known = f"this node reads {OLDEST_LOG} to {LOG_VERSION}"
+        raise ValueError(f"its layout has version {version}, {known}")
     if size > MAX_META or len(data) < START + size:
         raise ValueError("it ends within its meta data")
     text = data[START : START + size]
     if CRC.unpack_from(data, HEADER.size)[0] != zlib.crc32(text, zlib.crc32(data[: HEADER.size])):
         raise ValueError("the checksum of its head is wrong")
-    meta = _meta(text)
+    meta = _meta(text, version)
     kind = tick_type(meta["widths"])
     begin = START + size + events * EVENT.itemsize
     if len(data) != begin + ticks * kind.itemsize:
@@ -156,15 +161,20 @@ def parse(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return {name: rows[name] for name in COLUMNS}, meta
 
 
-def _meta(text: bytes) -> dict[str, Any]:
-    """Return the checked meta data."""
+def _meta(text: bytes, version: int) -> dict[str, Any]:
+    """Return the checked meta data, as of the newest version."""
     data = msgspec.json.decode(text, type=dict[str, Any])
+    if version == OLDEST_LOG and isinstance(data.get("widths"), dict):
+        data["widths"]["command"] = len(TWIST.names)
+        data["command"] = TWIST.names
     meta = msgspec.convert(data, Meta)
-    names = {width for _, width in COLUMNS.values()} - {"", "command"}
-    if set(meta.widths) != names or not all(0 < n <= MAX_WIDTH for n in meta.widths.values()):
+    names = {width for _, width in COLUMNS.values()} - {""}
+    fit = all((name != "command") <= n <= MAX_WIDTH for name, n in meta.widths.items())
+    if set(meta.widths) != names or not fit:
         raise ValueError(f"its widths {meta.widths} are not those of {sorted(names)}")
-    if len(meta.joints) != meta.widths["joints"] or len(meta.measured) != meta.widths["measured"]:
-        raise ValueError("it names more or fewer joints or signals than it has")
+    named = {name: len(getattr(meta, name)) for name in ("joints", "measured", "command")}
+    if any(meta.widths[name] != n for name, n in named.items()):
+        raise ValueError("it names more or fewer joints, signals or commands than it has")
     if not 0 < meta.control_period < 1:
         raise ValueError(f"its control period {meta.control_period} s is not between 0 and 1")
     return data

@@ -43,7 +43,8 @@ class Recorder:
         """Take memory for `ticks` ticks.
 
         Args:
-            widths: numbers in the columns "measured", "health", "observation" and "joints".
+            widths: numbers in the columns "measured", "health", "command", "observation" and
+                "joints".
             ticks: how many to hold.
         """
         self.slots = np.zeros(ticks, log_file.tick_type(widths))
@@ -129,6 +130,7 @@ def for_policy(
     widths = {
         "measured": len(measured.flat),
         "health": len(Health(len(contract.robot.joints)).flat),
+        "command": contract.command.size,
         "observation": policy.layout.size,
         "joints": len(contract.robot.joints),
     }
@@ -139,6 +141,7 @@ def for_policy(
         "robot": contract.robot.name,
         "joints": contract.robot.joint_names,
         "measured": measured.places,
+        "command": contract.command.names,
         "guards": tuple(guard.name for guard in GUARDS),
         "states": tuple(state.name for state in State),
         "control_period": contract.control_period,
