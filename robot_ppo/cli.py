@@ -270,7 +270,7 @@ def _export(args: argparse.Namespace) -> None:
     from robot_ppo import export
 
     out, ticks = args.out, export.GOLDEN_TICKS
-    worst = export.export(args.run_folder, out)
+    worst = export.export(args.run_folder, out, tell=True)
     size = out.stat().st_size / 1024
     print(f"{out}: {size:.0f} kB; {ticks} golden ticks recomputed, worst difference {worst}")
 

@@ -15,6 +15,7 @@ from robot_ppo import project
 from robot_ppo.config import Config, Terminations, robot_task
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import Actor
+from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import command
@@ -30,19 +31,25 @@ ROLLOUT_ROBOTS, ROLLOUT_TICKS = 64, 500
 or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
 
-def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Difference:
+def export(
+    run: Path, out: Path, checkpoint: Checkpoint | None = None, tell: bool = False
+) -> Difference:
     """Write the policy of a run, read it back and prove it; return the worst difference.
 
     Args:
         run: folder of a training run.
         out: the policy file.
         checkpoint: which one; by default the newest.
+        tell: warn where the robot was edited since the run was trained.
     """
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
     checkpoints = Checkpoints(run)
     checkpoint = checkpoint or checkpoints.newest()
-    data = build(checkpoints.settings(checkpoint), checkpoint)
+    settings, trained_with = checkpoints.settings(checkpoint), fingerprint.newest(run)
+    if tell:
+        fingerprint.warn_if_edited(trained_with, robot_task(settings, "a policy file").robot, run)
+    data = build(settings, checkpoint, trained_with)
     temporary = out.with_name(f".{out.name}.unproven")
     to_onnx.write_atomically(temporary, data)
     try:
@@ -53,10 +60,13 @@ def export(run: Path, out: Path, checkpoint: Checkpoint | None = None) -> Differ
     return worst
 
 
-def build(config: Config, checkpoint: Checkpoint) -> bytes:
-    """Return the bytes of the policy file; the same checkpoint gives the same bytes."""
+def build(config: Config, checkpoint: Checkpoint, trained_with: str | None = None) -> bytes:
+    """Return the bytes of the policy file; the same checkpoint gives the same bytes.
+
+    `trained_with` is the fingerprint of the robot's model, by default that of its files now.
+    """
     actor = load_actor(config, checkpoint)
-    contract = build_contract(config, checkpoint, actor)
+    contract = build_contract(config, checkpoint, actor, trained_with)
     contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
     traces = _golden(config, actor, contract.input_names())
     return to_onnx.build(arrays(config, actor), contract, traces)
@@ -70,7 +80,9 @@ def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
     return actor.eval()
 
 
-def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Contract:
+def build_contract(
+    config: Config, checkpoint: Checkpoint, actor: Actor, trained_with: str | None = None
+) -> Contract:
     """Return what the policy assumes, without the distribution of its observations."""
     task = robot_task(config, "a policy file")
     _check_groups(config)
@@ -90,6 +102,7 @@ def build_contract(config: Config, checkpoint: Checkpoint, actor: Actor) -> Cont
             std=tuple(normalizer.std().tolist()),
             clip=normalizer.clip,
         ),
+        model_fingerprint=trained_with or fingerprint.of_robot(task.robot),
         network=contracts.Network(
             hidden=config.networks.actor, activation=config.networks.activation
         ),

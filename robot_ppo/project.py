@@ -60,8 +60,15 @@ def preset_path(name: str) -> Path:
 
 
 def load_robot(name: str) -> RobotSpec:
-    """Return robot `name` from its robot.yaml."""
-    return spec.load(robot_folder(name) / "robot.yaml")
+    """Return robot `name` from its robot.yaml, which must call it so, too."""
+    path = robot_folder(name) / "robot.yaml"
+    robot = spec.load(path)
+    if robot.name != path.parent.name:
+        raise InputError(
+            f"{path}: `name`: is {robot.name!r} in the folder {path.parent.name!r}; a robot is "
+            "found by its folder, so call both the same"
+        )
+    return robot
 
 
 def _find(kind: str, name: str, names: list[str], path: Path) -> Path:

@@ -15,6 +15,7 @@ from robot_ppo import config as configs
 from robot_ppo import export
 from robot_ppo.evaluation import evaluate
 from robot_ppo.evaluation.evaluate import Scorecard
+from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
@@ -34,6 +35,7 @@ def run(
 ) -> Scorecard:
     """Score `source`, print the table, write what was asked for."""
     contract, act = load(source)
+    fingerprint.warn_if_edited(contract.model_fingerprint, contract.robot.name, source)
     conditions = evaluate.CONDITIONS[:1] if quick else evaluate.CONDITIONS
     console = Console()
     with Progress(console=console, transient=True) as bar:
@@ -58,7 +60,8 @@ def load(source: Path) -> tuple[Contract, Act]:
     if source.is_dir():
         checkpoints = Checkpoints(source)
         checkpoint = checkpoints.newest()
-        return from_checkpoint(checkpoints.settings(checkpoint), checkpoint)
+        settings = checkpoints.settings(checkpoint)
+        return from_checkpoint(settings, checkpoint, fingerprint.newest(source))
     if not source.is_file():
         raise InputError(f"{source}: no such run folder or policy file")
     policy = Policy(source)
@@ -67,9 +70,9 @@ def load(source: Path) -> tuple[Contract, Act]:
 
 
 def from_checkpoint(
-    settings: configs.Config, checkpoint: export.Checkpoint
+    settings: configs.Config, checkpoint: export.Checkpoint, trained_with: str | None = None
 ) -> tuple[Contract, Act]:
-    """Return contract and deterministic action of one checkpoint."""
+    """Return contract and deterministic action of one checkpoint; see `export.build`."""
     actor = export.load_actor(settings, checkpoint)
     torch.set_num_threads(1)
 
@@ -77,7 +80,7 @@ def from_checkpoint(
         with torch.inference_mode():
             return actor(torch.from_numpy(observation)).numpy()
 
-    return export.build_contract(settings, checkpoint, actor), act
+    return export.build_contract(settings, checkpoint, actor, trained_with), act
 
 
 def show(card: Scorecard, console: Console) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from robot_ppo import project
 from robot_ppo.playback.record import Summary, Track, measured_velocity
 from robot_ppo.playback.script import ScriptedCommands, Segment, choose
+from robot_ppo.robot_model import fingerprint
 from robot_ppo.sim.simulated_robot import (
     DivergedRobotError,
     LockstepClock,
@@ -96,6 +97,7 @@ class _Session:
     ) -> None:
         contract = policy.contract
         spec = _same_robot(contract.robot)
+        fingerprint.warn_if_edited(contract.model_fingerprint, spec.name, "the policy")
         self.seconds = seconds
         self.robot = SimulatedRobot(spec, looks=looks, noise=contract.training.noise)
         self.commands = ScriptedCommands(script)

@@ -41,6 +41,7 @@ def train(
     with contextlib.ExitStack() as held:
         if resume:
             held.enter_context(_alone(out))
+            _tell_of_an_edited_robot(out, settings)
         trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
         if not resume:
             held.enter_context(_alone(out))
@@ -50,6 +51,7 @@ def train(
         else:
             go_on(out, settings, settings, 0)
             print("no checkpoint yet: the run starts from its beginning")
+        _record_the_robot(out, settings)
         again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
         try:
             with Logger(out, trainer if resume else None) as logger:
@@ -65,6 +67,21 @@ def train(
         print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
     else:
         print(f"next: robot-ppo eval {out}")
+
+
+def _tell_of_an_edited_robot(out: Path, settings: Config) -> None:
+    from robot_ppo.robot_model import fingerprint
+
+    if isinstance(settings.task, config.Task):
+        fingerprint.warn_if_edited(fingerprint.newest(out), settings.task.robot, out)
+
+
+def _record_the_robot(out: Path, settings: Config) -> None:
+    """Let the folder say with which model the run goes on."""
+    from robot_ppo.robot_model import fingerprint
+
+    if isinstance(settings.task, config.Task):
+        fingerprint.record(out, settings.task.robot)
 
 
 def _resumed(

@@ -1,0 +1,132 @@
+"""The fingerprint of a robot: which model and which robot.yaml a policy was trained with.
+
+    fingerprint.of(robot, xml)                     # 64 hexadecimal digits
+    fingerprint.record(run, "go2")                 # a run keeps it
+    fingerprint.warn_if_edited(contract.model_fingerprint, "go2", "policy.onnx")
+
+It covers what moves a robot: the MJCF as MuJoCo compiles it, includes and meshes with it, without
+colours, lights and geoms that only eyes need, and every figure of robot.yaml. Formatting, comments
+and looks may change.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import msgspec
+import mujoco
+import numpy as np
+
+from robot_ppo import project
+from robot_ppo.robot_model import source
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+RUN_FILE = "model_fingerprints.txt"
+"""In a run's folder: a line for every model that it was trained with, the newest last."""
+
+_FIELDS = {
+    "body": ("parentid", "pos", "quat", "mass", "inertia", "ipos", "iquat", "gravcomp"),
+    "jnt": ("type", "bodyid", "pos", "axis", "range", "limited", "stiffness", "solref", "solimp"),
+    "dof": ("armature", "damping", "frictionloss"),
+    "site": ("bodyid", "pos", "quat"),
+    "eq": ("type", "obj1id", "obj2id", "data", "solref", "solimp"),
+    "tendon": ("range", "limited", "stiffness", "damping", "lengthspring"),
+    "wrap": ("type", "objid", "prm"),
+    "pair": ("geom1", "geom2", "friction", "solref", "solimp", "margin", "gap"),
+    "exclude": ("signature",),
+}
+"""Arrays of the compiled model that the variants are made of, by kind of object."""
+_GEOM_FIELDS = (
+    *("type", "bodyid", "pos", "quat", "size", "contype", "conaffinity", "condim", "priority"),
+    *("friction", "solref", "solimp", "solmix", "margin", "gap"),
+)
+
+
+def of(robot: RobotSpec, xml: Path) -> str:
+    """Return the fingerprint of a robot.yaml with its MJCF at `xml`."""
+    model = source.read(xml).model
+    digest = hashlib.sha256(_stated(robot))
+    for kind, fields in _FIELDS.items():
+        for field in fields:
+            _add(digest, f"{kind}_{field}", getattr(model, f"{kind}_{field}"))
+    colliding = source.colliding_geoms(model)
+    for field in _GEOM_FIELDS:
+        _add(digest, f"geom_{field}", getattr(model, f"geom_{field}")[colliding])
+    _add(digest, "mesh_vert", _vertices(model, colliding))
+    for kind, count in (("body", model.nbody), ("joint", model.njnt), ("geom", model.ngeom)):
+        ids = np.flatnonzero(colliding).tolist() if kind == "geom" else range(count)
+        digest.update("\0".join(source.names(model, kind, ids)).encode())
+    return digest.hexdigest()
+
+
+def of_robot(name: str) -> str:
+    """Return the fingerprint of the robot `name` as its files are now."""
+    robot = project.load_robot(name)
+    return of(robot, project.robot_folder(name) / robot.model)
+
+
+def record(run: Path, name: str) -> None:
+    """Write into the folder of a run with which model it goes on."""
+    known, now = recorded(run), of_robot(name)
+    if not known or known[-1] != now:
+        write_atomically(run / RUN_FILE, "".join(f"{line}\n" for line in (*known, now)).encode())
+
+
+def recorded(run: Path) -> list[str]:
+    """Return the fingerprints in the folder of a run, the newest last; [] of an older run."""
+    path = run / RUN_FILE
+    return path.read_text().split() if path.is_file() else []
+
+
+def newest(run: Path) -> str | None:
+    """Return the fingerprint of the model that a run was trained with last, or None."""
+    known = recorded(run)
+    return known[-1] if known else None
+
+
+def warn_if_edited(trained_with: str | None, name: str, what: str | Path) -> None:
+    """Warn, in one sentence, where the robot `name` is not what `what` was trained with."""
+    if trained_with is None:
+        return
+    now = of_robot(name)
+    if now != trained_with:
+        log.warning(
+            "%s was trained with another model of %s than robots/%s holds now (fingerprint %s, "
+            "now %s): what follows is about the edited robot",
+            *(what, name, name, trained_with[:12], now[:12]),
+        )
+
+
+def _stated(robot: RobotSpec) -> bytes:
+    """Return every figure of robot.yaml that is not a default, so that new keys change nothing."""
+    defaults = dict(
+        zip(
+            RobotSpec.__struct_fields__[-len(RobotSpec.__struct_defaults__) :],
+            RobotSpec.__struct_defaults__,
+            strict=True,
+        )
+    )
+    stated = {
+        key: value
+        for key, value in msgspec.structs.asdict(robot).items()
+        if key != "description" and not (key in defaults and value == defaults[key])
+    }
+    return msgspec.json.encode(stated, order="deterministic")
+
+
+def _add(digest: "hashlib._Hash", name: str, values: np.ndarray) -> None:
+    """Add an array as float32: the last bits are those of a compiler, not of a person."""
+    digest.update(f"\0{name}{values.shape}".encode())
+    digest.update(np.ascontiguousarray(values, np.float32).tobytes())
+
+
+def _vertices(model: mujoco.MjModel, geoms: np.ndarray) -> np.ndarray:
+    """Return the vertices of every mesh that can touch something."""
+    meshes = set(model.geom_dataid[geoms & (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH)])
+    spans = [
+        model.mesh_vert[model.mesh_vertadr[i] :][: model.mesh_vertnum[i]] for i in sorted(meshes)
+    ]
+    return np.concatenate(spans) if spans else np.zeros((0, 3))
