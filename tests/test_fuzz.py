@@ -31,6 +31,8 @@ from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.node import Node
 
+pytestmark = pytest.mark.real_time
+
 NAMES, FEET = robot().joint_names, robot().feet
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
 BATCH = 50

@@ -28,6 +28,8 @@ from robot_ppo_node.drivers.udp.udp_protocol import Hello, NodeEndpoint, RobotEn
 from robot_ppo_node.log import recorder
 from robot_ppo_node.node import Node
 
+pytestmark = pytest.mark.real_time
+
 POINTS = 17
 NAMES, FEET = robot().joint_names, robot().feet
 SEES = frozenset((*BASIC, "height_scan"))

@@ -12,6 +12,8 @@ from benchmarks.peers import learners
 from benchmarks.speed import gym_ratio
 from robot_ppo import config
 
+pytestmark = pytest.mark.real_time
+
 
 def tiny(task="InvertedPendulum-v5"):
     return config.load(task, overrides=helpers.TINY)

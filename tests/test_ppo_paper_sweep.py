@@ -122,6 +122,7 @@ def is_alive(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.real_time
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path, number):
     """In the background of a shell too, and in the middle of a run of 60 s."""
     script, out = tmp_path / "sweep.py", tmp_path / "out"

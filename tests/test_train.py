@@ -310,6 +310,7 @@ def test_a_second_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(run, ca
     assert same_weights(before, Checkpoints(run).newest())
 
 
+@pytest.mark.real_time
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     out = tmp_path / "run"
     process = subprocess.Popen(

@@ -18,6 +18,8 @@ from robot_ppo_node.startup import delay_fit
 from robot_ppo_node.startup.delay_fit import DELAYS, INERTIAS, DelayFit, step_response
 from robot_ppo_node.startup.joint_check import FIT, REST, STEP, trained_delay
 
+pytestmark = pytest.mark.real_time
+
 KP, KD = 20.0, 5.0 / 3
 
 
