@@ -237,8 +237,8 @@ class Mutator:
 
 MARK = "a number was here"
 FREE = (
-    *(("robot", "units"), ("training", "randomization")),
-    *(("training", "noise"), ("training", "versions")),
+    *(("robot", "units"), ("training", "randomization"), ("training", "noise")),
+    ("training", "versions"),
 )
 """Places whose keys are anybody's: another one there is another consistent contract."""
 OPAQUE = (("evaluation",), ("model_fingerprint",))

@@ -122,3 +122,18 @@ def test_a_scale_per_joint_moves_each_joint_by_its_own():
 def test_a_scale_per_joint_that_does_not_fit_is_refused(change, text):
     with pytest.raises(InputError, match=text):
         action_map(dict.fromkeys(robot().joint_names, 0.5) | change)
+
+
+def test_a_joint_of_robot_yaml_may_have_a_scale_of_its_own():
+    joints = list(robot().joints)
+    joints[2] = msgspec.structs.replace(joints[2], action_scale=0.25)
+    spec = msgspec.structs.replace(robot(), joints=tuple(joints))
+    expected = np.full(JOINTS, SCALE, np.float32)
+    expected[2] = 0.25
+    assert same_bits(ActionMap(ActionSpec(scale=SCALE), spec).scale, expected)
+    named = dict.fromkeys(spec.joint_names, 0.75)  # the task's, joint by joint, goes before it
+    assert (ActionMap(ActionSpec(scale=named), spec).scale == 0.75).all()
+    action = np.full(JOINTS, 0.1, np.float32)
+    default = robot().vector("default").astype(np.float32)
+    target = ActionMap(ActionSpec(scale=SCALE), spec).target(action)
+    assert same_bits(target, default + expected * action)

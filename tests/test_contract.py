@@ -118,7 +118,6 @@ def test_every_key_is_required_even_one_with_a_default(path):
         "randomization",
         "noise",
         "versions",
-        "units",
         "evaluation",
     }  # names of the author's choosing
     if set(parents) & free:

@@ -10,7 +10,7 @@ from contract_helpers import JOINTS, ROOT, robot, robot_with
 
 from robot_ppo import project
 from robot_ppo.robot_model import variants
-from robot_ppo_export.contract import spec, strict
+from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
 XML = ROOT / "robots" / "go2" / "go2.xml"
@@ -18,9 +18,7 @@ HIP = "FR_hip_joint"
 
 
 def load(data):
-    loaded = strict.convert(spec.RobotSpec, data, "robot.yaml")
-    spec.check(loaded, "robot.yaml")
-    return loaded
+    return spec.from_data(data, "robot.yaml")
 
 
 def replace(**changes):
@@ -115,11 +113,19 @@ REFUSED = [
             (("damping", "kd"), r"damping\.kd"),
         )
     ),
-    (("imu", "quaternion"), "xyzw", r"`imu\.quaternion`: Invalid enum value 'xyzw'.*wxyz"),
+    (("imu", "quaternion"), "xyzw", r"`imu\.quaternion`: 'xyzw' is not wxyz, the only order"),
+    (("units",), {"angle": "deg"}, r"`units\.angle`: 'deg' is not a unit.*write angle in rad"),
+    (("units",), {"angel": "rad"}, r"`units\.angel`: is unknown; did you mean 'angle'"),
+    (("units",), ["rad"], r"`units`: must map quantities to units"),
+    (("feet",), [], r"`feet`: is empty: name what stands on the ground"),
+    (("feet",), [{"name": "FR"}], r"`feet\[0\]`: .*missing required field `geoms`"),
+    (("damping", "kd"), {HIP: 3.0}, r"`damping\.kd`: must be one number, or name every joint once"),
+    (("stand", "kp"), {"tail": 3.0}, r"`stand\.kp`: must be one number, or name every joint once"),
+    (("joints", 0, "action_scale"), 0.0, rf"`joints\.{HIP}\.action_scale`: 0\.0 must be above 0"),
     (
         ("joints", 3, "kq"),
         1.0,
-        r"unknown key `joints\[3\]\.kq`; did you mean 'kp'\? Known: default",
+        r"unknown key `joints\[3\]\.kq`; did you mean 'kp'\? Known: action_scale, def",
     ),
     (("safety", "frozen_ticks"), 5.5, r"`safety\.frozen_ticks`: Expected `int`, got `float`"),
 ]
@@ -136,6 +142,23 @@ def test_a_robot_is_refused_with_the_key_and_the_reason(path, value, text):
 def test_the_unchanged_robot_is_not_refused():
     """Negative control for the table above."""
     assert load(robot_with(("joints", 0, "default"), -0.1)) == robot()
+
+
+def test_units_and_the_quaternions_order_may_be_stated_and_are_not_kept():
+    stated = robot_with(("units",), spec.UNITS)
+    stated["imu"]["quaternion"] = "wxyz"
+    assert load(stated) == robot()
+
+
+def test_gains_of_standing_and_damping_are_one_number_or_one_per_joint():
+    assert robot().damping_gains().tolist() == [robot().damping.kd] * JOINTS
+    each = {name: 1.0 + i for i, name in enumerate(reversed(robot().joint_names))}
+    changed = load(robot_with(("damping", "kd"), each))
+    assert changed.damping_gains().tolist() == [each[name] for name in robot().joint_names]
+    changed = load(robot_with(("stand", "kp"), each))
+    kp, kd = changed.stand_gains()
+    assert kp.tolist() == [each[name] for name in robot().joint_names]
+    assert kd.tolist() == [robot().stand.kd] * JOINTS
 
 
 @pytest.mark.parametrize("start", ["standing", "hanging"])

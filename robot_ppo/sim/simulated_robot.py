@@ -119,7 +119,7 @@ class SimulatedRobot:
 
     def damp(self) -> None:
         """Only brake, with the damping of robot.yaml: what motors do whom nobody commands."""
-        self.motors.kp[0], self.motors.kd[0] = 0.0, self.spec.damping.kd
+        self.motors.kp[0], self.motors.kd[0] = 0.0, self.spec.damping_gains()
         if self._gantry:
             self._gantry.command(self.target, self.motors.kp[0], self.time)
 

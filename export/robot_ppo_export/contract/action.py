@@ -2,7 +2,7 @@
 
 target = clip(default_pose + scale * clip(action, -clip, clip), range inside its margin)
 
-`scale` is one number, or one per joint.
+`scale` is one number, or one per joint: as the task says, or else as robot.yaml does.
 """
 
 import msgspec
@@ -17,7 +17,8 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How the network's output becomes joint targets."""
 
     scale: float | dict[str, float] = 0.5
-    """[rad] per unit of action: for all joints, or for each joint by name."""
+    """[rad] per unit of action: for all joints that have no `action_scale` in robot.yaml, or for
+    each joint by name, whatever robot.yaml says."""
     clip: float = 4.0
     """Bound on the absolute value of the raw action."""
 
@@ -34,7 +35,7 @@ class ActionMap:
         self.default_pose = robot.vector("default").astype(np.float32)
         self.low = (low_high[:, 0] + margin).astype(np.float32)
         self.high = (low_high[:, 1] - margin).astype(np.float32)
-        self.scale = _scale(action.scale, robot.joint_names)
+        self.scale = _scale(action.scale, robot)
         """[rad] per unit of action: one number, or (joints,)."""
         self.bound = np.full_like(self.default_pose, action.clip)
 
@@ -51,12 +52,16 @@ class ActionMap:
         return (target - self.default_pose) / self.scale
 
 
-def _scale(scale: float | dict[str, float], joints: tuple[str, ...]) -> np.float32 | np.ndarray:
+def _scale(scale: float | dict[str, float], robot: RobotSpec) -> np.float32 | np.ndarray:
     """Return the checked scale, float32; `InputError` names a joint that is missing or unknown."""
     if not isinstance(scale, dict):
         if not scale > 0:
             raise InputError(f"action.scale: {scale} must be above 0")
-        return np.float32(scale)
+        own = [joint.action_scale for joint in robot.joints]
+        if not any(own):
+            return np.float32(scale)
+        return np.array([value or scale for value in own], np.float32)
+    joints = robot.joint_names
     differing = sorted(set(scale) ^ set(joints))
     if differing:
         raise InputError(

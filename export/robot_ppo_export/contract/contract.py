@@ -203,12 +203,23 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     if "commands" not in data:
         raise RefusedError("the contract lacks commands")
     rest = {key: value for key, value in data.items() if key != "commands"}
+    if isinstance(rest.get("robot"), dict):
+        rest["robot"] = _robot_of_format_2(rest["robot"])
     try:
         ranges = msgspec.convert(data["commands"], _TwistRanges)
     except msgspec.ValidationError as error:
         raise RefusedError(f"the contract is malformed: commands: {error}") from None
     twist = commands.twist(ranges.vx, ranges.vy, ranges.yaw_rate)
     return rest | added | {"command": msgspec.to_builtins(twist)}
+
+
+def _robot_of_format_2(robot: dict[str, Any]) -> dict[str, Any]:
+    """Return a robot's data without the keys that format 2 had besides."""
+    imu = robot.get("imu")
+    order = imu.get("quaternion", "wxyz") if isinstance(imu, dict) else "wxyz"
+    if order != "wxyz":
+        raise RefusedError(f"the contract is malformed: imu.quaternion is {order!r}, not 'wxyz'")
+    return robot_spec.without_statements(robot)
 
 
 def _lacking(whole: Any, part: Any, path: str) -> list[str]:

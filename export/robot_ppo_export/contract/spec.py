@@ -19,7 +19,23 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Frozen; a key that it does not know is an error."""
 
 
-class Joint(_Struct, frozen=True):
+Gain = float | dict[str, float]
+"""One number for all joints, or one for each by its name."""
+
+UNITS = {
+    "angle": "rad",
+    "length": "m",
+    "mass": "kg",
+    "torque": "N m",
+    "velocity": "rad/s",
+    "kp": "N m/rad",
+    "kd": "N m s/rad",
+    "time": "s",
+}
+"""What the numbers of robot.yaml mean; a file may state them under `units`."""
+
+
+class Joint(_Struct, frozen=True, omit_defaults=True):
     """One actuated joint."""
 
     name: str
@@ -35,6 +51,8 @@ class Joint(_Struct, frozen=True):
     """Position gain that the policy is trained with [N m/rad]."""
     kd: float
     """Velocity gain that the policy is trained with [N m s/rad]."""
+    action_scale: float | None = None
+    """[rad] per unit of action; without it, what the task says for all joints."""
 
 
 class Base(_Struct, frozen=True):
@@ -55,8 +73,6 @@ class Imu(_Struct, frozen=True):
     site: str
     mounting: tuple[float, float, float, float] = LEVEL
     """Quaternion wxyz that turns vectors of the IMU's frame into the base's frame."""
-    quaternion: Literal["wxyz"] = "wxyz"
-    """Order of the orientation's components; the only one that the project speaks."""
 
 
 class _Foot(_Struct, frozen=True):
@@ -69,8 +85,8 @@ class _Foot(_Struct, frozen=True):
 class Stand(_Struct, frozen=True):
     """How the node stands the robot up: interpolation to the default pose."""
 
-    kp: float
-    kd: float
+    kp: Gain
+    kd: Gain
     duration: float
     """[s]"""
 
@@ -78,7 +94,7 @@ class Stand(_Struct, frozen=True):
 class Damping(_Struct, frozen=True):
     """The state to which every fault leads: zero position gain, this velocity gain."""
 
-    kd: float
+    kd: Gain
 
 
 class Limits(_Struct, frozen=True, omit_defaults=True):
@@ -171,7 +187,6 @@ class RobotSpec(_Struct, frozen=True):
     hanging needs none."""
     life_cycle: LifeCycle = LifeCycle()
     unitree: Unitree | None = None
-    units: dict[str, str] = {}
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -182,6 +197,15 @@ class RobotSpec(_Struct, frozen=True):
         """Return one field of all joints, e.g. "kp" -> (12,), or "range" -> (12, 2); float64."""
         return np.array([getattr(j, field) for j in self.joints], dtype=np.float64)
 
+    def stand_gains(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return kp [N m/rad] and kd [N m s/rad] of standing up, (joints,) each; float64."""
+        names = self.joint_names
+        return per_joint(self.stand.kp, names), per_joint(self.stand.kd, names)
+
+    def damping_gains(self) -> np.ndarray:
+        """Return kd [N m s/rad] of damping, (joints,) float64."""
+        return per_joint(self.damping.kd, self.joint_names)
+
     def rest(self) -> np.ndarray:
         """Return the pose before the first command (joints,) [rad], in joint order.
 
@@ -190,6 +214,13 @@ class RobotSpec(_Struct, frozen=True):
         if not self.rest_pose:
             return self.vector("default")
         return np.array([self.rest_pose[name] for name in self.joint_names], dtype=np.float64)
+
+
+def per_joint(gain: Gain, joints: tuple[str, ...]) -> np.ndarray:
+    """Return a gain as (joints,) float64, in the order of `joints`."""
+    if isinstance(gain, dict):
+        return np.array([gain[name] for name in joints], np.float64)
+    return np.full(len(joints), gain, np.float64)
 
 
 def load(path: Path) -> RobotSpec:
@@ -210,7 +241,11 @@ def from_data(data: Any, source: str) -> RobotSpec:
 
 def _written_out(data: Any, source: str) -> Any:
     """Return the data of a robot.yaml with its shorter forms written out."""
-    if not isinstance(data, dict) or not isinstance(data.get("feet"), list):
+    if not isinstance(data, dict):
+        return data
+    _check_statements(data, source)
+    data = without_statements(data)
+    if not isinstance(data.get("feet"), list):
         return data
     names, geoms = [], {}
     for i, foot in enumerate(data["feet"]):
@@ -220,6 +255,31 @@ def _written_out(data: Any, source: str) -> Any:
             foot = foot.name
         names.append(foot)
     return data | {"feet": names} | ({"foot_geoms": geoms} if geoms else {})
+
+
+def without_statements(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a robot's data without the keys that only state what the project assumes.
+
+    Policy files of format 2 hold them too.
+    """
+    rest = {key: value for key, value in data.items() if key != "units"}
+    if isinstance(rest.get("imu"), dict):
+        rest["imu"] = {key: v for key, v in rest["imu"].items() if key != "quaternion"}
+    return rest
+
+
+def _check_statements(data: dict[str, Any], source: str) -> None:
+    """Raise `InputError` where a robot.yaml states units or an order that are not the project's."""
+    units = data.get("units", {})
+    _require(isinstance(units, dict), source, "units", "must map quantities to units")
+    for key, unit in units.items():
+        text = f"{unit!r} is not a unit of this file: write {key} in {UNITS.get(key)}"
+        if key not in UNITS:
+            text = f"is unknown{strict.did_you_mean(str(key), UNITS)}"
+        _require(UNITS.get(key) == unit, source, f"units.{key}", text)
+    imu = data.get("imu")
+    order = imu.get("quaternion", "wxyz") if isinstance(imu, dict) else "wxyz"
+    _require(order == "wxyz", source, "imu.quaternion", f"{order!r} is not wxyz, the only order")
 
 
 def check(spec: RobotSpec, source: str) -> None:
@@ -235,13 +295,16 @@ def check(spec: RobotSpec, source: str) -> None:
     _check_rest_pose(spec, source)
     for joint in spec.joints:
         _check_joint(joint, spec, source)
-    positive = {
-        "base.height": spec.base.height,
-        "stand.kp": spec.stand.kp,
-        "stand.kd": spec.stand.kd,
-        "stand.duration": spec.stand.duration,
-        "damping.kd": spec.damping.kd,
-    }
+    positive = {"base.height": spec.base.height, "stand.duration": spec.stand.duration}
+    gains = {"stand.kp": spec.stand.kp, "stand.kd": spec.stand.kd, "damping.kd": spec.damping.kd}
+    for key, gain in gains.items():
+        if isinstance(gain, dict):
+            differing = sorted(set(gain) ^ set(spec.joint_names))
+            text = f"must be one number, or name every joint once; differs by {differing}"
+            _require(not differing, source, key, text)
+            positive |= {f"{key}.{name}": value for name, value in gain.items()}
+        else:
+            positive[key] = gain
     for key, value in positive.items():
         _require(value > 0, source, key, f"{value} must be above 0")
     length = float(np.linalg.norm(spec.imu.mounting))
@@ -273,9 +336,9 @@ def _check_joint(joint: Joint, spec: RobotSpec, source: str) -> None:
     for key, value, gap in angles:
         text = f"{value} is outside [{low}, {high}]" + (f" with its margin of {gap}" if gap else "")
         _require(low + gap <= value <= high - gap, source, key, text)
-    for field in ("velocity_limit", "torque_limit", "kp", "kd"):
+    for field in ("velocity_limit", "torque_limit", "kp", "kd", "action_scale"):
         value = getattr(joint, field)
-        _require(value > 0, source, f"{where}.{field}", f"{value} must be above 0")
+        _require(value is None or value > 0, source, f"{where}.{field}", f"{value} must be above 0")
 
 
 def _require(condition: bool, source: str, key: str, text: str) -> None:

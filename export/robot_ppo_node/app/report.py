@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import LEVELS, Contract
+from robot_ppo_export.contract.spec import Gain
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
 from robot_ppo_node.drivers.base import needed_signals
 from robot_ppo_node.host.text_table import table
@@ -113,9 +114,17 @@ def _joints(contract: Contract) -> str:
     return (
         "target [rad] = default + scale * action, action within "
         f"+-{action.clip:g}; torque = kp (target - q) - kd dq\n"
-        f"standing up: kp {robot.stand.kp:g}, kd {robot.stand.kd:g}, {robot.stand.duration:g} s; "
-        f"damping: kd {robot.damping.kd:g}\n\n" + table(header, rows)
+        f"standing up: kp {_gain(robot.stand.kp)}, kd {_gain(robot.stand.kd)}, "
+        f"{robot.stand.duration:g} s; damping: kd {_gain(robot.damping.kd)}\n\n"
+        + table(header, rows)
     )
+
+
+def _gain(gain: Gain) -> str:
+    """Return a gain as text: one number, or those of each joint."""
+    if isinstance(gain, dict):
+        return "{" + ", ".join(f"{name}: {value:g}" for name, value in gain.items()) + "}"
+    return f"{gain:g}"
 
 
 def _command(contract: Contract) -> str:

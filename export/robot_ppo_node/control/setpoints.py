@@ -21,9 +21,9 @@ class Motion:
         self.rest = robot.rest().astype(np.float32)
         self.duration = robot.stand.duration
         kp, kd = (robot.vector(name).astype(np.float32) for name in ("kp", "kd"))
-        stand = np.full_like(kp, robot.stand.kp), np.full_like(kd, robot.stand.kd)
+        stand = tuple(gains.astype(np.float32) for gains in robot.stand_gains())
         weak = stand[0] * np.float32(WEAK), stand[1] * np.float32(WEAK)
-        self.damping = np.full_like(kd, robot.damping.kd)
+        self.damping = robot.damping_gains().astype(np.float32)
         self.gains = {
             State.WIGGLE: weak,
             State.STAND: stand,

@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.mounting import Mounting
-from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.spec import Gain, RobotSpec
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.capabilities import Offer
@@ -115,8 +115,8 @@ class Connection:
     """Takes what a person should know while `open` waits."""
 
     @property
-    def damping(self) -> float:
-        """Velocity gain of damping [N m s/rad]."""
+    def damping(self) -> Gain:
+        """Velocity gain of damping [N m s/rad], for all joints or for each by name."""
         return self.robot.damping.kd if self.robot else DAMPING
 
 

@@ -147,14 +147,14 @@ def torque_limit(sides: Sides) -> Row:
 def position_gain(sides: Sides) -> Row:
     """Every motor takes the position gains that the node sends."""
     robot = sides.contract.robot
-    needed = np.maximum(robot.vector("kp"), robot.stand.kp)
+    needed = np.maximum(robot.vector("kp"), robot.stand_gains()[0])
     return _at_least(sides, "largest kp [N m/rad]", "max_kp", needed, _SOFTER)
 
 
 def velocity_gain(sides: Sides) -> Row:
     """Every motor takes the velocity gains that the node sends."""
     robot = sides.contract.robot
-    needed = np.maximum(robot.vector("kd"), max(robot.stand.kd, robot.damping.kd))
+    needed = np.max([robot.vector("kd"), robot.stand_gains()[1], robot.damping_gains()], axis=0)
     return _at_least(sides, "largest kd [N m s/rad]", "max_kd", needed, _SOFTER)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_ppo_export.contract.spec import per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
@@ -131,7 +132,7 @@ class Ros2Driver:
             self.close()
             raise
         self._encoder = CommandEncoder(self.joint_names)
-        damping = self._damping(np.full(len(joints), c.damping, np.float32))
+        damping = self._damping(per_joint(c.damping, joints).astype(np.float32))
         stale = STALE_PERIODS * c.control_period
         self._sends = writer.sends
         self.repeater = Repeater(writer.write, damping, stale, access.trouble, REPEAT_EVERY)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from robot_ppo_export.contract.spec import Gain, per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
@@ -44,7 +45,7 @@ class UdpDriver:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         wait: float = 10.0,
-        damping: float = DAMPING,
+        damping: Gain = DAMPING,
     ) -> None:
         """Talk to `host`:`port`.
 
@@ -53,7 +54,7 @@ class UdpDriver:
             host: where the robot is.
             port: where it listens.
             wait: how long `open` waits for it [s].
-            damping: velocity gain of damping [N m s/rad].
+            damping: velocity gain of damping [N m s/rad], for all joints or for each by name.
         """
         self.name = "udp"
         self.clock = clock
@@ -106,6 +107,7 @@ class UdpDriver:
                     f"{signals[name]}: let the robot send the scan that the policy was trained with"
                 )
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
+        self._damping = per_joint(self.damping, self.joint_names).astype(np.float32)
         self._states = StateMap(self.map, feet, self.feet, self.signals)
 
     def read(self) -> Sample | None:
@@ -158,7 +160,7 @@ class UdpDriver:
         """Send damping."""
         assert self.endpoint is not None, "open() comes first"
         zero = np.zeros(len(self.joint_names), np.float32)
-        self.endpoint.send_command(zero, zero, zero + np.float32(self.damping))
+        self.endpoint.send_command(zero, zero, self._damping)
 
     def close(self) -> None:
         """Send damping last, and close the socket."""

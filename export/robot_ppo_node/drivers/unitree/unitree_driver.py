@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from robot_ppo_export.contract.spec import per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
@@ -203,7 +204,7 @@ class UnitreeDriver:
         self._sends = writer.sends
         self.repeater = Repeater(
             writer.write,
-            self._damping(c.damping),
+            self._damping(per_joint(c.damping, self.joint_names)),
             STALE_PERIODS * c.control_period,
             access.trouble,
         )
@@ -243,8 +244,8 @@ class UnitreeDriver:
             command.fields["level_flag"] = LOW_LEVEL
         return command
 
-    def _damping(self, kd: float | np.ndarray) -> bytes:
-        """Return damping with `kd` [N m s/rad], for every joint or (joints,) in its own order."""
+    def _damping(self, kd: np.ndarray) -> bytes:
+        """Return damping with `kd` (joints,) [N m s/rad], in the robot's order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
         command.motors["q"] = command.motors["kp"] = 0  # what was written last is in there
         command.motors["kd"][self._motors] = kd
