@@ -192,7 +192,7 @@ def resealed(change) -> bytes:
     model = onnx.ModelProto.FromString(policy_bytes())
     entry(model, checksum.KEY).value = checksum.BLANK
     change(model)
-    return checksum.seal(model.SerializeToString(deterministic=True))
+    return checksum.insert(model.SerializeToString(deterministic=True))
 
 
 def entry(model: onnx.ModelProto, key: str) -> onnx.StringStringEntryProto:

@@ -232,7 +232,7 @@ class Mutator:
 
     def resealed(self, model: onnx.ModelProto) -> bytes:
         entry(model, checksum.KEY).value = checksum.BLANK
-        return checksum.seal(model.SerializeToString(deterministic=True))
+        return checksum.insert(model.SerializeToString(deterministic=True))
 
 
 MARK = "a number was here"

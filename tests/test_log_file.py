@@ -317,7 +317,7 @@ WIDTHS = {"measured": 46, "health": 25, "command": 3, "observation": 71, "joints
 def test_meta_data_that_do_not_fit_are_refused(key, value, text):
     recorder = filled(3)
     meta = log_file.msgspec.json.encode({**recorder.meta, key: value})
-    data = log_file.head(meta, 0, 3, True) + log_file.seal(recorder.slots[:3].copy())
+    data = log_file.head(meta, 0, 3, True) + log_file.add_checksums(recorder.slots[:3].copy())
     with pytest.raises((ValueError, log_file.msgspec.MsgspecError), match=text):
         log_file.parse(data)
 

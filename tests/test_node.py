@@ -348,18 +348,18 @@ def test_a_driver_that_skims_is_asked_before_every_tick_and_its_trouble_is_the_t
     assert len(skims) == node.ticks
 
 
-def test_the_policy_is_rehearsed_before_every_tick_that_runs_it(monkeypatch):
+def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):
     r = rig()
-    rehearsed, ran = [], []
+    warmed, ran = [], []
 
-    def rehearse(state, command):
-        rehearsed.append(r.node.ticks)
+    def warm_up(state, command):
+        warmed.append(r.node.ticks)
         raise RuntimeError("no")
 
-    monkeypatch.setattr(r.node.policy, "rehearse", rehearse)
+    monkeypatch.setattr(r.node.policy, "warm_up", warm_up)
     r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.machine.ran else None)
     assert r.node.fault is None
-    assert rehearsed == [*ran[1:], ran[-1] + 1]  # the first is decided in the tick, as is the end
+    assert warmed == [*ran[1:], ran[-1] + 1]  # the first is decided in the tick, as is the end
 
 
 def test_an_error_in_the_loop_leaves_a_damping_command_behind():

@@ -124,7 +124,7 @@ def test_the_seal_is_the_digest_of_the_file_with_a_blank_seal():
     assert entry(onnx.ModelProto.FromString(data), checksum.KEY).value == digest
     blank = data.replace(digest.encode(), checksum.BLANK.encode())
     assert hashlib.sha256(blank).hexdigest() == digest
-    assert checksum.seal(blank) == data
+    assert checksum.insert(blank) == data
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
@@ -205,22 +205,22 @@ def test_after_a_reset_a_policy_repeats_itself_bit_for_bit(load):
     assert not same_bits(policy.tick(states[0], command), first[0])  # without one it goes on
 
 
-def test_a_rehearsal_changes_nothing_of_the_ticks_after_it(load):
+def test_warming_up_changes_nothing_of_the_ticks_after_it(load):
     policy = load(policy_bytes())
     random = np.random.default_rng(0)
     states = [random_state(random) for _ in range(5)]
     command, other = (np.array(c, np.float32) for c in ([0.5, 0, 0], [0, 0.3, 0]))
 
-    def run(rehearse):
+    def run(warm_up):
         policy.reset()
         ticks = []
         for state in states:
-            rehearse(random_state(random), other)
+            warm_up(random_state(random), other)
             ticks.append(np.concatenate((policy.tick(state, command), policy.observation)))
         return np.stack(ticks)
 
     alone = run(lambda state, command: None)
-    assert same_bits(run(policy.rehearse), alone)
+    assert same_bits(run(policy.warm_up), alone)
     assert not same_bits(run(policy.tick), alone)  # a tick in its place does
 
 
@@ -283,7 +283,9 @@ def flipped(data: bytes, position: int, mask: int = 1) -> bytes:
 
 
 def assert_seal_broken(data: bytes) -> None:
-    with pytest.raises(RefusedError, match=r"the SHA-256 over its \d+ bytes is|carries no seal"):
+    with pytest.raises(
+        RefusedError, match=r"the SHA-256 over its \d+ bytes is|carries no checksum"
+    ):
         checksum.verify(data, "file")
 
 
@@ -327,13 +329,15 @@ def test_appended_or_prepended_bytes_are_refused(extra):
 
 
 def test_two_files_in_one_are_refused():
-    with pytest.raises(RefusedError, match="carries no seal"):
+    with pytest.raises(RefusedError, match="carries no checksum"):
         checksum.verify(policy_bytes() * 2, "file")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"not a model at all" * 100])
 def test_what_is_no_policy_file_is_refused_with_what_to_do(data, refused):
-    refused(data, "carries no seal (robot_ppo.sha256)", "export it again with `robot-ppo export`")
+    refused(
+        data, "carries no checksum (robot_ppo.sha256)", "export it again with `robot-ppo export`"
+    )
 
 
 def test_the_refusal_names_the_file_and_both_digests(refused):
@@ -455,7 +459,7 @@ def test_a_missing_metadata_key_is_named(key, refused):
 def test_without_the_seal_there_is_no_policy_file(refused):
     model = onnx.ModelProto.FromString(policy_bytes())
     model.metadata_props.remove(entry(model, checksum.KEY))
-    refused(model.SerializeToString(), "carries no seal")
+    refused(model.SerializeToString(), "carries no checksum")
 
 
 def test_a_graph_that_does_not_fit_its_contract_is_refused(refused):
@@ -489,7 +493,7 @@ def test_metadata_that_are_no_text_are_refused(refused):
     broken = data[:at] + b"\xff" + data[at + 1 :]
     digest = checksum.verify(data, "").encode()
     refused(
-        checksum.seal(broken.replace(digest, checksum.BLANK.encode())), "the metadata are no text"
+        checksum.insert(broken.replace(digest, checksum.BLANK.encode())), "the metadata are no text"
     )
 
 

@@ -202,6 +202,7 @@ def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
     frame = frames.decode(frames.encode(kind, 0, payload))
     for decode in (
         frames.decode_hello,
+        frames.decode_request,
         lambda p: frames.decode_state(p, 12, 4),
         lambda p: frames.decode_command(p, 12),
     ):

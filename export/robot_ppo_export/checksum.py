@@ -1,4 +1,4 @@
-"""The SHA-256 seal over a whole policy file, stored inside it.
+"""The SHA-256 checksum over a whole policy file, stored inside it.
 
 The digest is that of the file's bytes with the 64 hexadecimal digits of the digest itself
 replaced by zeros. It is checked on the raw bytes, before anything parses them.
@@ -15,15 +15,15 @@ _MARK = KEY.encode() + b"\x12\x40"
 """The protobuf bytes before the digest: the metadata key, then field 2 of length 64."""
 
 
-def seal(blank: bytes) -> bytes:
-    """Return a file that was built with `BLANK` under `KEY`, sealed."""
+def insert(blank: bytes) -> bytes:
+    """Return a file that was built with `BLANK` under `KEY`, with its digest in that place."""
     start = _digest_at(blank)
     digest = hashlib.sha256(blank).hexdigest().encode()
     return blank[:start] + digest + blank[start + 64 :]
 
 
 def read(path: Path) -> bytes:
-    """Return the file's bytes if its seal holds, else raise `RefusedError`."""
+    """Return the file's bytes if its checksum holds, else raise `RefusedError`."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -33,12 +33,12 @@ def read(path: Path) -> bytes:
 
 
 def verify(data: bytes, source: str) -> str:
-    """Return the digest of `data` if its seal holds, else raise `RefusedError`."""
+    """Return the digest of `data` if its checksum holds, else raise `RefusedError`."""
     try:
         start = _digest_at(data)
     except ValueError:
         raise RefusedError(
-            f"{source}: carries no seal ({KEY}), so it is not a robot-ppo policy file, or its "
+            f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file, or its "
             "first bytes are damaged: export it again with `robot-ppo export`"
         ) from None
     stated = data[start : start + 64]

@@ -24,7 +24,7 @@ class GoldenTraces:
     """`T` ticks of one robot, float32, from a reset on."""
 
     inputs: dict[str, np.ndarray]
-    """What an observation is computed from: signals (T, ...), `last_action` (T, joints), where the
+    """Inputs of the observation: signals (T, ...), `last_action` (T, joints), where the
     task has a command `command` (T, k), where it has a gait `phase` (T,)."""
     observation: np.ndarray
     """(T, size)"""

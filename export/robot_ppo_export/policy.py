@@ -1,6 +1,6 @@
 """A policy file, verified and ready to run. This module alone imports onnxruntime.
 
-policy = Policy(Path("go2_walk.onnx"))        # seal and contract are checked here
+policy = Policy(Path("go2_walk.onnx"))        # checksum and contract are checked here
 worst = policy.check_golden()                 # recomputed with this code, on this CPU
 policy.reset()
 target = policy.tick(state, command)          # once per control period
@@ -23,7 +23,7 @@ from robot_ppo_export.errors import RefusedError
 TOLERANCE = 1e-5
 """Largest difference to a golden trace that is accepted."""
 OUTPUTS = ("observation", "action", "target")
-"""What is recomputed of a golden trace, in the order of computation."""
+"""Stages of a golden trace that are recomputed, in the order of computation."""
 PHASES_AHEAD = 512
 """Gait phases that are computed at a time: of one tick alone it takes as long as of all of them."""
 
@@ -44,7 +44,7 @@ class Difference:
 
 
 class Policy:
-    """One robot's policy: seal checked, contract parsed, network loaded on one thread."""
+    """One robot's policy: checksum verified, contract parsed, network loaded on one thread."""
 
     def __init__(self, path: Path) -> None:
         """Load `path`, or raise `RefusedError` in a sentence that says what is wrong and where."""
@@ -64,7 +64,7 @@ class Policy:
         self.layout = self.contract.resolve()
         self._check_shapes()
         self.action_map = self.contract.action_map()
-        self.observer, self._understudy = (Observer(self.layout, ()) for _ in range(2))
+        self.observer, self._spare_observer = (Observer(self.layout, ()) for _ in range(2))
         self._input = np.zeros((1, self.layout.size), np.float32)
         self._output = np.zeros((1, len(self.contract.robot.joints)), np.float32)
         self._binding = _bind(self.session, self._input, self._output)
@@ -101,12 +101,12 @@ class Policy:
         self.session.run_with_iobinding(self._binding)
         return self._output[0].copy()
 
-    def rehearse(self, state: RobotState, command: Array) -> None:
-        """Do what `tick` will do, for the caches' sake: nothing comes of it.
+    def warm_up(self, state: RobotState, command: Array) -> None:
+        """Bring code and weights into the caches by computing a tick; the state stays as it is.
 
         After a pause of 20 ms a tick takes several times as long as right after another one.
         """
-        self._understudy.observe(self.inputs(state, command))
+        self._spare_observer.observe(self.inputs(state, command))
         self.session.run_with_iobinding(self._binding)
 
     def act_many(self, observations: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def write(path: Path, actor: Actor, contract: Contract, traces: golden.GoldenTra
 
 
 def build(actor: Actor, contract: Contract, traces: golden.GoldenTraces) -> bytes:
-    """Return the bytes of the policy file: graph, contract, golden traces, seal."""
+    """Return the bytes of the policy file: graph, contract, golden traces, checksum."""
     model = network(actor)
     metadata = {
         "robot_ppo.contract": contracts.to_json(contract),
@@ -55,7 +55,7 @@ def build(actor: Actor, contract: Contract, traces: golden.GoldenTraces) -> byte
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
-    return checksum.seal(model.SerializeToString(deterministic=True))
+    return checksum.insert(model.SerializeToString(deterministic=True))
 
 
 def network(actor: Actor) -> onnx.ModelProto:

@@ -290,7 +290,7 @@ class Node:
             if self._skims:
                 self._skims.skim()
             if self.state in RUNNING:
-                self.policy.rehearse(self.situation.measured.state, self.command)
+                self.policy.warm_up(self.situation.measured.state, self.command)
 
     def _last_words(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""

@@ -14,7 +14,7 @@ from robot_ppo_export.errors import InputError
 
 
 class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the network's output becomes joint targets."""
+    """Scale and bound of the network's output on its way to joint targets."""
 
     scale: float | dict[str, float] = 0.5
     """[rad] per unit of action: for all joints that have no `action_scale` in robot.yaml, or for

@@ -1,4 +1,4 @@
-"""What an operator asks of a policy: the kind of its command, and each number's unit and range.
+"""The command of a policy: its kind, and the unit and trained range of each number.
 
     twist((-1, 1), (-0.4, 0.4), (-1, 1))                    # vx, vy [m/s], yaw rate [rad/s]
     NO_COMMAND                                              # a task that is not told anything
@@ -44,7 +44,7 @@ class CommandSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of entries."""
         return len(self.entries)
 
     @property

@@ -38,7 +38,7 @@ class Normalizer(_Struct, frozen=True):
 
 
 class Distribution(_Struct, frozen=True):
-    """What the observation was while this policy ran in its training world.
+    """Quantiles of the observation while this policy ran in its training world.
 
     Quantiles of each entry, (size,), in the units that the network sees (scaled and clipped, not
     normalized), over a rollout of the deterministic policy with noise, randomization and pushes.
@@ -74,7 +74,7 @@ class Network(_Struct, frozen=True):
 
 
 class Training(_Struct, frozen=True):
-    """Where the policy comes from, and the world that it has seen."""
+    """Origin of the policy, and the world that it was trained in."""
 
     physics_timestep: float
     """[s]"""
@@ -90,10 +90,10 @@ class Training(_Struct, frozen=True):
 
 
 class Contract(_Struct, frozen=True, kw_only=True):
-    """What a policy assumes."""
+    """The assumptions of one policy."""
 
     format_version: int = FORMAT_VERSION
-    """Of the file that it was read from; it is written in the newest."""
+    """Format of the file that it was read from; `to_json` writes the newest."""
     task: str
     robot: RobotSpec
     observation: tuple[TermSpec, ...]
@@ -105,7 +105,7 @@ class Contract(_Struct, frozen=True, kw_only=True):
     gait_frequency: float | None = None
     """Cycles per second of the gait clock [Hz]; None where the task has no gait."""
     command: CommandSpec
-    """What an operator can ask for; sticks are scaled to its ranges."""
+    """Command that an operator gives; sticks are scaled to its ranges."""
     signal_sizes: dict[str, int] = {}
     """Width of each signal of size `ANY` that the observation reads."""
     normalizer: Normalizer
@@ -116,7 +116,7 @@ class Contract(_Struct, frozen=True, kw_only=True):
     evaluation: dict[str, Any] | None = None
     """The task's section on evaluation, as plain data; nothing here reads it."""
     model_fingerprint: str | None = None
-    """Of the robot's model files that the policy was trained with."""
+    """Fingerprint of the robot's model files that the policy was trained with."""
 
     def resolve(self) -> Layout:
         """Return the observation's layout."""

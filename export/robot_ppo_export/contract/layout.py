@@ -24,7 +24,7 @@ from robot_ppo_export.errors import InputError
 
 
 class TermSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How one term enters the observation."""
+    """Scale, clip and history of one term in the observation."""
 
     name: str
     scale: float = 1.0
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     age: int
     """Ticks ago; 0 but for the older values of a history."""
     unit: str
-    """Of the value before `scale`."""
+    """Unit of the value before `scale`."""
     scale: float
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 
 
 class Layout:
-    """Where each term stands in the observation vector."""
+    """Place of each term in the observation vector."""
 
     def __init__(
         self,
@@ -73,8 +73,7 @@ class Layout:
         self._sizes = {**signal_sizes, "joints": joints, "command": command.size}
         self.slices: dict[str, slice] = {}
         self.plan: list[tuple[Callable[[Inputs], Array], TermSpec, bool, slice]] = []
-        """Of each term its function, its spec, whether that asks for more than the bare value, and
-        its place."""
+        """For each term: function, spec, whether its value is changed on the way, place."""
         self.widths: dict[str, int] = {}
         offset = 0
         for spec in specs:

@@ -35,7 +35,7 @@ class Signal:
     unit: str
     frame: str
     source: str
-    """What measures it."""
+    """Sensor that measures it."""
     optional: bool = False
     """It is measured, sent and recorded only where a policy reads it."""
 

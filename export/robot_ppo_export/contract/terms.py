@@ -18,7 +18,7 @@ AXES = ("x", "y", "z")
 
 @dataclass(slots=True)
 class Inputs:
-    """What an observation is computed from. Leading axes are free; arrays are float32."""
+    """Inputs of an observation. Leading axes are free; arrays are float32."""
 
     state: RobotState
     command: Array
@@ -83,7 +83,7 @@ def projected_gravity(inputs: Inputs) -> Array:
 
 @_term("command", "", "")
 def command(inputs: Inputs) -> Array:
-    """What the operator asks for; its unit, frame and parts are those of the `CommandSpec`."""
+    """Command of the operator; unit, frame and parts are those of the `CommandSpec`."""
     return inputs.command
 
 

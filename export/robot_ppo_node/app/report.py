@@ -19,7 +19,7 @@ def check_page(policy: Policy, worst: Difference) -> str:
     return table(
         ("check", "result", "detail"),
         [
-            ("seal", "ok", f"SHA-256 {policy.sha256}"),
+            ("checksum", "ok", f"SHA-256 {policy.sha256}"),
             (
                 "contract",
                 "ok",

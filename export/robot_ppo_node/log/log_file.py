@@ -32,7 +32,7 @@ from robot_ppo_export.errors import InputError
 MAGIC = b"RPPOLOG\n"
 LOG_VERSION = 4
 OLDEST_LOG = 3
-"""Where a command is a twist and nothing says so. Versions before were .npz archives."""
+"""In version 3 the command is a twist, and is not named. Versions before were .npz archives."""
 HEADER = struct.Struct("<8s5I")
 CRC = struct.Struct("<I")
 START = HEADER.size + CRC.size
@@ -71,7 +71,7 @@ EVENT = np.dtype([("number", "<u8"), ("time", "<f8"), ("text", "S240"), ("crc", 
 
 
 class Meta(msgspec.Struct, kw_only=True):
-    """What every log says of itself."""
+    """Meta data that every log has."""
 
     policy: str
     """SHA-256 of the policy file."""
@@ -85,7 +85,7 @@ class Meta(msgspec.Struct, kw_only=True):
     states: tuple[str, ...]
     """Name of each number of the column `node_state`."""
     widths: dict[str, int]
-    """Of the columns: numbers of "measured", "health", "command", "observation", "joints"."""
+    """Widths of the columns "measured", "health", "command", "observation" and "joints"."""
     command: tuple[str, ...] = ()
     """Name of each number of the columns `wanted` and `command`."""
     control_period: float
@@ -107,7 +107,7 @@ def head(meta: bytes, events: int, ticks: int, closed: bool) -> bytes:
     return header + CRC.pack(zlib.crc32(meta, zlib.crc32(header))) + meta
 
 
-def seal(slots: np.ndarray) -> memoryview:
+def add_checksums(slots: np.ndarray) -> memoryview:
     """Put the checksums into contiguous `slots`; return their bytes."""
     raw = slots.view(np.uint8).data
     size = slots.dtype.itemsize

@@ -1,4 +1,4 @@
-"""Where logs go when nobody says so: every run leaves one, and the newest few are kept.
+"""The default folder of logs: every run leaves one, and the newest few are kept.
 
 The folder is `$XDG_STATE_HOME/robot-ppo/logs`, usually ~/.local/state/robot-ppo/logs; a file's name
 is the time of its start and the task. Only files of that form in that folder are ever removed.
@@ -16,9 +16,9 @@ from robot_ppo_node.log.log_writer import LogWriter
 from robot_ppo_node.log.recorder import Recorder
 
 RING_SECONDS = 600.0
-"""How much of a long run the file keeps [s]: its end."""
+"""Length of the end of a long run that the file keeps [s]."""
 MEMORY_SECONDS = 10.0
-"""How much stays in memory [s]: what a disk may be late by."""
+"""Length of the run that stays in memory [s]: a disk may be late by so much."""
 KEEP = 10
 """Logs in the folder, the new one included."""
 SUFFIX = ".rlog"

@@ -55,7 +55,7 @@ class _Ring:
         while self.done < count:
             i, to = self.done % held, self.done % self.size
             n = min(count - self.done, held - i, self.size - to)
-            data = log_file.seal(self.slots[i : i + n])
+            data = log_file.add_checksums(self.slots[i : i + n])
             place = self.offset + to * self.slots.dtype.itemsize
             if os.pwrite(file, data, place) != len(data):
                 raise OSError("only a part was written")
@@ -72,7 +72,7 @@ class LogWriter:
         """
         self.recorder, self.path, self.ticks = recorder, path, ticks
         self.trouble: str | None = None
-        """Why nothing is written any more."""
+        """Reason why writing has ended, or None."""
         self._meta = encode(recorder.meta)
         events = log_file.START + len(self._meta)
         first = events + recorder.told.nbytes

@@ -64,7 +64,7 @@ class Recorder:
 
     @property
     def ticks(self) -> int:
-        """How many ticks it holds."""
+        """Number of ticks that it can hold."""
         return len(self.slots)
 
     def append(self, **values: Any) -> None:
@@ -110,7 +110,7 @@ class Recorder:
         slots = self.slots[: self.count].copy()
         told = self.told[: self.events].copy()
         head = log_file.head(encode(self.meta), len(told), len(slots), closed=True)
-        return b"".join((head, log_file.seal(told), log_file.seal(slots)))
+        return b"".join((head, log_file.add_checksums(told), log_file.add_checksums(slots)))
 
 
 def encode(meta: dict[str, Any]) -> bytes:
