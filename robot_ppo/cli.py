@@ -250,13 +250,15 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
 
 def _eval(args: argparse.Namespace) -> None:
     from robot_ppo.evaluation import gym_evaluation, scorecard
+    from robot_ppo.training.threads import single_threaded
 
-    if gym_evaluation.is_run(args.policy):
-        if args.plot:
+    with single_threaded():
+        if not gym_evaluation.is_run(args.policy):
+            scorecard.run(args.policy, args.json, args.plot, args.quick, args.threads, args.seed)
+        elif args.plot:
             raise InputError(f"{args.policy}: a run of a Gymnasium task; --plot is for robots")
-        gym_evaluation.run(args.policy, args.json, args.quick, args.threads, args.seed)
-        return
-    scorecard.run(args.policy, args.json, args.plot, args.quick, args.threads, args.seed)
+        else:
+            gym_evaluation.run(args.policy, args.json, args.quick, args.threads, args.seed)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -268,9 +270,11 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from robot_ppo import export
+    from robot_ppo.training.threads import single_threaded
 
     out, ticks = args.out, export.GOLDEN_TICKS
-    worst = export.export(args.run_folder, out, tell=True)
+    with single_threaded():
+        worst = export.export(args.run_folder, out, tell=True)
     size = out.stat().st_size / 1024
     print(f"{out}: {size:.0f} kB; {ticks} golden ticks recomputed, worst difference {worst}")
 

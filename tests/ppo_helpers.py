@@ -1,18 +1,18 @@
 """Small learners and random experience for the tests of PPO."""
 
 import hashlib
-import typing
 
 import env_helpers as helpers
 import torch
 
 from robot_ppo.config import Networks, Ppo
+from robot_ppo.ppo import objectives
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 
 SIZE, CRITIC_SIZE, ACTIONS, STEPS, N = 5, 7, 3, 6, 20
-OBJECTIVES = typing.get_args(Ppo.__annotations__["objective"])
+OBJECTIVES = tuple(objectives.OBJECTIVES)
 NETWORKS = Networks(actor=(16, 16), critic=(16, 16), activation="tanh", init_std=0.5)
 
 
@@ -29,7 +29,7 @@ def learner(seed=0, networks=NETWORKS, **ppo):
 def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
     """Random experience under the policy of learner `of`."""
     generator = torch.Generator().manual_seed(seed)
-    state_std = of.actor.log_std_head is not None
+    state_std = getattr(of.actor, "log_std_head", None) is not None
     full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std)
     full.observations.normal_(generator=generator)
     full.critic_inputs.normal_(generator=generator)
@@ -66,18 +66,24 @@ def trained(updates=3, **kwargs):
     return one
 
 
+def bandit_step(one, seed):
+    """One update where each step is an episode: reward -|action - wanted(observation)|^2.
+
+    Returns the error of the policy that acted, and the metrics.
+    """
+    experience = rollout(one, seed=seed, steps=4, n=64)
+    wanted = 0.8 * torch.stack([experience.observations[..., k].sin() for k in range(3)], -1)
+    experience.critic_inputs[..., :SIZE] = experience.observations
+    experience.rewards[:] = -(experience.actions - wanted).square().sum(-1)
+    experience.terminated[:] = True
+    experience.truncated[:] = False
+    experience.finals = []
+    error = (experience.means - wanted).square().mean().sqrt().item()
+    return error, one.update(experience)
+
+
 def bandit(updates, **ppo):
-    """Each step is an episode: reward -|action - wanted(observation)|^2. Returns the errors."""
+    """Return the errors of so many updates of `bandit_step`, and the last metrics."""
     one = learner(**({"epochs": 5, "minibatches": 2, "critic_learning_rate": 3e-3} | ppo))
-    errors = []
-    for i in range(updates):
-        experience = rollout(one, seed=i, steps=4, n=64)
-        wanted = 0.8 * torch.stack([experience.observations[..., k].sin() for k in range(3)], -1)
-        experience.critic_inputs[..., :SIZE] = experience.observations
-        experience.rewards[:] = -(experience.actions - wanted).square().sum(-1)
-        experience.terminated[:] = True
-        experience.truncated[:] = False
-        experience.finals = []
-        errors.append((experience.means - wanted).square().mean().sqrt().item())
-        figures = one.update(experience)
-    return errors, figures
+    steps = [bandit_step(one, i) for i in range(updates)]
+    return [error for error, _ in steps], steps[-1][1]

@@ -70,3 +70,17 @@ def test_the_weights_are_read_at_every_pass():
 def test_rows_get_a_one():
     assert np.array_equal(mlp.with_one(np.array([[2.0, 3.0]])), [[2.0, 3.0, 1.0]])
     assert mlp.with_one(np.zeros((2, 3), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_pieces_add_up_to_the_gradient_of_the_whole(sizes):
+    _, ours = pair(sizes, "tanh")
+    x, gradient = inputs(20, sizes[0]), inputs(20, sizes[-1], 1)
+    ours.forward(mlp.with_one(x))
+    ours.backward(gradient.T)
+    whole = [g.copy() for g in ours.gradients]
+    for rows in (slice(0, 7), slice(7, 20)):
+        ours.forward(mlp.with_one(x[rows]))
+        ours.backward(gradient[rows].T, first=rows.start == 0)
+    for a, b in zip(ours.gradients, whole, strict=True):
+        assert np.allclose(a, b, rtol=0, atol=1e-12)

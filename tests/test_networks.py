@@ -195,23 +195,23 @@ def test_a_common_deviation_is_one_for_all_states_and_the_other_is_not():
 # -- returns ------------------------------------------------------------------------------------
 
 
-def test_counting_returns_changes_the_unit_and_no_value():
+def test_an_update_of_the_returns_changes_the_unit_and_no_value():
     torch.manual_seed(0)
     critic = Critic(SIZE, CONFIG, normalize_returns=True)
     x = observations(50)
     with torch.no_grad():
         before, output = critic(x), critic.mlp(critic.normalizer(x))
-        critic.count_returns(300 + 70 * torch.randn(1000))
+        critic.update_returns(300 + 70 * torch.randn(1000))
         assert torch.allclose(critic(x), before, rtol=1e-3, atol=1e-2)  # float32 around 300
         assert critic.returns.std() == pytest.approx(70, rel=0.1)
         expected = (output[:, 0] - critic.returns.mean.float()) / critic.returns.std()
         assert torch.allclose(critic.mlp(critic.normalizer(x))[:, 0], expected, atol=1e-4)
 
 
-def test_a_critic_without_normalized_returns_counts_nothing():
+def test_a_critic_without_normalized_returns_has_no_statistics_of_them():
     critic = Critic(SIZE, CONFIG)
     before = critic.state_dict()
-    critic.count_returns(torch.randn(10))
+    critic.update_returns(torch.randn(10))
     assert critic.returns is None and before.keys() == critic.state_dict().keys()
 
 

@@ -17,7 +17,7 @@ from ppo_helpers import (
     weights,
 )
 
-from robot_ppo.ppo import advantages, gradients, minibatches, schedules
+from robot_ppo.ppo import actor_loss, advantages, schedules
 
 
 def after(progress=0.0, updates=1, **kwargs):
@@ -132,7 +132,7 @@ def test_the_entropy_bonus_follows_its_schedule():
     assert quiet_std(1.0, entropy=0.05, entropy_end=0.0) == pytest.approx(0.5, abs=1e-6)
     assert quiet_std(1.0, entropy=0.05) > 0.55
     half = after(0.5, entropy=0.05, entropy_end=0.01)[0]
-    assert half.actor_pass.entropy_weight == pytest.approx(0.03)
+    assert half.entropy_weight == pytest.approx(0.03)
 
 
 # -- early stop ---------------------------------------------------------------------------------
@@ -163,23 +163,24 @@ def test_a_stop_holds_for_recomputed_advantages_too():
 # -- advantages ---------------------------------------------------------------------------------
 
 
-def gains(monkeypatch, **kwargs):
+def estimates(monkeypatch, **kwargs):
     """Return the advantages of every minibatch of one epoch, and the raw ones."""
-    seen, raw, clip, gae = [], [], gradients.clip, advantages.gae
+    seen, raw, gae = [], [], advantages.gae
+    differentiate = actor_loss.ActorLoss.differentiate
 
-    def spy(ratio, gain, epsilon):
-        seen.append(torch.tensor(gain))
-        return clip(ratio, gain, epsilon)
+    def spy(loss, mean, log_std, samples, whole):
+        seen.append(torch.tensor(samples.advantages))
+        return differentiate(loss, mean, log_std, samples, whole)
 
-    monkeypatch.setattr(minibatches, "CHUNK", 10**6)
-    monkeypatch.setattr(gradients, "clip", spy)
+    one = learner(epochs=1, **kwargs)
+    monkeypatch.setattr(actor_loss.ActorLoss, "differentiate", spy)
     monkeypatch.setattr(advantages, "gae", lambda *a: raw.append(gae(*a)) or raw[-1])
-    after(epochs=1, **kwargs)
+    one.update(rollout(one))
     return seen, raw[0]
 
 
 def test_advantages_normalized_per_batch_are_so_over_the_batch_only(monkeypatch):
-    seen, _ = gains(monkeypatch, normalize_advantages="batch")
+    seen, _ = estimates(monkeypatch, normalize_advantages="batch")
     assert len(seen) == 3
     assert torch.cat(seen).mean() == pytest.approx(0, abs=1e-6)
     assert torch.cat(seen).std() == pytest.approx(1, abs=1e-5)
@@ -187,14 +188,14 @@ def test_advantages_normalized_per_batch_are_so_over_the_batch_only(monkeypatch)
 
 
 def test_advantages_normalized_per_minibatch_are_so_in_every_one(monkeypatch):
-    seen, _ = gains(monkeypatch, normalize_advantages="minibatch")
+    seen, _ = estimates(monkeypatch, normalize_advantages="minibatch")
     for some in seen:
         assert some.mean() == pytest.approx(0, abs=1e-6)
         assert some.std() == pytest.approx(1, abs=1e-5)
 
 
 def test_advantages_that_are_not_normalized_are_what_was_estimated(monkeypatch):
-    seen, raw = gains(monkeypatch, normalize_advantages="none")
+    seen, raw = estimates(monkeypatch, normalize_advantages="none")
     assert torch.equal(torch.cat(seen).sort()[0], raw.flatten().sort()[0])
 
 
@@ -276,12 +277,12 @@ def test_a_bounded_value_moves_less():
     def change(value_clip):
         one = learner(value_clip=value_clip, critic_learning_rate=1e-2, epochs=10)
         experience = rollout(one)
-        normalizer = copy.deepcopy(one.critic.normalizer)  # as before the update counts
+        normalizer = copy.deepcopy(one.critic.normalizer)  # as before the update
         x = normalizer(experience.critic_inputs)
         with torch.no_grad():
-            old = one.critic.of_normalized(x)
+            old = one.critic.mlp(x)
             one.update(experience)
-            return (one.critic.of_normalized(x) - old).abs().mean()
+            return (one.critic.mlp(x) - old).abs().mean()
 
     assert change(0.01) < 0.5 * change(None)
 

@@ -3,14 +3,13 @@
 import copy
 
 import env_helpers as helpers
-import numpy as np
 import pytest
 import torch
 from ppo_helpers import ACTIONS, NETWORKS, SIZE
 
-from robot_ppo.ppo import trpo
-from robot_ppo.ppo.adam import Adam
+from robot_ppo.ppo import mlp, trpo
 from robot_ppo.ppo.networks import Actor
+from robot_ppo.ppo.optimizer import Adam
 from robot_ppo.ppo.parameters import FlatParameters
 
 
@@ -19,29 +18,33 @@ def actor(std="global"):
     return Actor(SIZE, ACTIONS, helpers.replace(NETWORKS, std=std))
 
 
-@pytest.mark.parametrize("std", ["global", "state"])
-def test_the_tensors_keep_their_values_and_share_the_vector(std):
+def parameters(model, side_by_side):
+    return FlatParameters(model, mlp.layers(model) if side_by_side else ())
+
+
+@pytest.mark.parametrize(
+    ("std", "side_by_side"), [("global", True), ("global", False), ("state", False)]
+)
+def test_the_tensors_keep_their_values_and_share_the_vector(std, side_by_side):
     one, plain = actor(std), actor(std)
-    flat = FlatParameters(one)
+    flat = parameters(one, side_by_side)
     wanted = torch.cat([p.detach().flatten() for p in plain.parameters()])
-    assert np.array_equal(flat.vector[flat.order], wanted)
-    assert np.array_equal(np.sort(flat.order), np.arange(len(wanted)))
-    flat.vector += 1
-    flat.gradient[:] = 2 * flat.vector
+    vector = flat.vector.detach()
+    assert torch.equal(flat.in_order(vector), wanted)
+    assert torch.equal(flat.from_order(wanted), vector)
+    assert torch.equal(vector, wanted) == (not side_by_side)
+    vector += 1
+    flat.gradient[:] = 2 * vector
     for p, old in zip(one.parameters(), plain.parameters(), strict=True):
         assert torch.equal(p, old + 1) and torch.equal(p.grad, 2 * (old + 1))
 
 
-@pytest.mark.parametrize("std", ["global", "state"])
-def test_a_layer_is_its_weights_and_its_bias(std):
-    one = actor(std)
-    flat = FlatParameters(one)
-    assert [x.shape for x in flat.layers[:2]] == [(16, SIZE + 1), (16, 17)]
-    assert torch.equal(torch.from_numpy(flat.layers[1][:, :-1]), one.mlp[2].weight)
-    assert torch.equal(torch.from_numpy(flat.layers[1][:, -1]), one.mlp[2].bias)
-    assert len(flat.layers[2]) == (ACTIONS if std == "global" else 2 * ACTIONS)
-    if one.log_std_head is not None:
-        assert torch.equal(torch.from_numpy(flat.layers[2][ACTIONS:, -1]), one.log_std)
+def test_a_layer_is_its_weights_and_its_bias():
+    one = actor()
+    flat = parameters(one, True)
+    assert [tuple(x.shape) for x in flat.layers] == [(16, SIZE + 1), (16, 17), (ACTIONS, 17)]
+    assert torch.equal(flat.layers[1][:, :-1], one.mlp[2].weight)
+    assert torch.equal(flat.layers[1][:, -1], one.mlp[2].bias)
 
 
 def loss(model, x):
@@ -54,17 +57,18 @@ def slopes(model, x):
     return trpo.flat(torch.autograd.grad(loss(model, x), list(model.parameters())))
 
 
-def test_adam_over_one_vector_is_adam_over_the_tensors():
-    ours, plain = actor("state"), actor("state")
-    flat = FlatParameters(ours)
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_adam_over_one_vector_is_adam_over_the_tensors(side_by_side):
+    ours, plain = actor(), actor()
+    flat = parameters(ours, side_by_side)
     adam, theirs = Adam(flat), torch.optim.Adam(plain.parameters(), 1e-2)
     for i in range(10):
         x = torch.randn(16, SIZE)
-        flat.gradient[flat.order] = slopes(ours, x)
+        flat.gradient[:] = flat.from_order(slopes(ours, x))
         theirs.zero_grad()
         loss(plain, x).backward()
         norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1 / (i + 1))
-        assert flat.limit(0.1 / (i + 1)) == pytest.approx(norm.item(), rel=1e-5)
+        assert flat.clip_grad_norm(0.1 / (i + 1)) == pytest.approx(norm.item(), rel=1e-5)
         theirs.param_groups[0]["lr"] = 1e-2 / (i + 1)
         theirs.step()
         adam.step(1e-2 / (i + 1))
@@ -72,37 +76,51 @@ def test_adam_over_one_vector_is_adam_over_the_tensors():
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_short_gradient_is_not_limited():
-    flat = FlatParameters(actor())
-    flat.gradient[:2] = 3.0, 4.0
-    assert flat.limit(5.1) == pytest.approx(5)
-    assert np.array_equal(flat.gradient[:2], np.array([3, 4], np.float32))
-    assert flat.limit(1.0) == pytest.approx(5)
-    assert np.allclose(flat.gradient[:2], [0.6, 0.8])
+def test_a_step_is_that_of_torchs_fused_adam_to_the_bit():
+    flat = parameters(actor(), True)
+    theirs = torch.nn.Parameter(flat.vector.detach().clone())
+    adam, optimizer = Adam(flat), torch.optim.Adam([theirs], fused=True)
+    for i in range(5):
+        flat.gradient.normal_()
+        theirs.grad = flat.gradient.clone()
+        optimizer.param_groups[0]["lr"] = 1e-2 / (i + 1)
+        optimizer.step()
+        adam.step(1e-2 / (i + 1))
+    assert torch.equal(flat.vector, theirs)
+
+
+def test_a_short_gradient_is_not_clipped():
+    flat = parameters(actor(), True)
+    flat.gradient[:2] = torch.tensor([3.0, 4.0])
+    assert flat.clip_grad_norm(5.1) == pytest.approx(5)
+    assert flat.gradient[:2].tolist() == [3, 4]
+    assert flat.clip_grad_norm(1.0) == pytest.approx(5)
+    assert flat.gradient[:2].tolist() == pytest.approx([0.6, 0.8])
 
 
 def test_adam_goes_on_from_its_state():
-    first, second = FlatParameters(actor()), FlatParameters(actor())
+    """Also where the parameters lie in another order."""
+    first, second = parameters(actor(), True), parameters(actor(), False)
     one, two = Adam(first), Adam(second)
 
-    def step(adam, seed):
-        rng = np.random.default_rng(seed)
-        gradient = adam.parameters.gradient
-        gradient[:] = rng.normal(size=gradient.shape)
+    def step(adam, flat, seed):
+        generator = torch.Generator().manual_seed(seed)
+        flat.gradient[:] = flat.from_order(torch.randn(len(flat.gradient), generator=generator))
         adam.step(1e-2)
 
-    step(one, 0)
+    step(one, first, 0)
     two.load_state_dict(copy.deepcopy(one.state_dict()))
-    second.vector[:] = first.vector
-    for adam in (one, two):
-        step(adam, 1)
-    assert np.array_equal(first.vector, second.vector)
+    second.vector.data[:] = second.from_order(first.in_order(first.vector.detach()))
+    for adam, flat in ((one, first), (two, second)):
+        step(adam, flat, 1)
+    vectors = [flat.in_order(flat.vector.detach()) for flat in (first, second)]
+    assert torch.allclose(*vectors, rtol=1e-6, atol=1e-7)
 
 
 def test_the_state_is_in_the_order_of_the_tensors():
     """As of any optimizer over the model: a file does not depend on the layout in memory."""
-    flat = FlatParameters(actor())
+    flat = parameters(actor(), True)
     adam, gradient = Adam(flat), slopes(actor(), torch.randn(4, SIZE))
-    flat.gradient[flat.order] = gradient
+    flat.gradient[:] = flat.from_order(gradient)
     adam.step(1e-3)
     assert torch.allclose(adam.state_dict()["exp_avg"], 0.1 * gradient, rtol=1e-5)

@@ -20,6 +20,7 @@ from node_helpers import ROOT
 from robot_ppo import cli, config, export
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo.training.logger import SHOWN, Logger
+from robot_ppo.training.threads import single_threaded
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.errors import InputError
 
@@ -117,9 +118,13 @@ def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
 def test_the_first_weights_are_the_same_on_any_machine(tmp_path):
     """Torch takes as many threads as there are CPUs, and its QR rounds differently with them."""
     settings, first = config.load("InvertedPendulum-v5", "ppo_paper"), []
+    before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        first.append(list(Trainer(settings, tmp_path).learner.actor.parameters()))
+        with single_threaded():
+            first.append(list(Trainer(settings, tmp_path).learner.actor.parameters()))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*first, strict=True))
 
 

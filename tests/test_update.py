@@ -16,9 +16,8 @@ from ppo_helpers import (
     trained,
     weights,
 )
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from robot_ppo.ppo import advantages, gaussian, minibatches, schedules, update
+from robot_ppo.ppo import advantages, gaussian, schedules, update
 
 # -- one gradient step, against a plain one -----------------------------------------------------
 
@@ -31,18 +30,18 @@ def plain_step(of, experience, monkeypatch):
     seen = {}
     gae = advantages.gae
     monkeypatch.setattr(
-        advantages, "gae", lambda *a, **k: seen.setdefault("gain", gae(*a, **k).clone())
+        advantages, "gae", lambda *a, **k: seen.setdefault("estimated", gae(*a, **k).clone())
     )
     actor, critic = copy.deepcopy(of.actor), copy.deepcopy(of.critic)
     of.update(experience)
     monkeypatch.setattr(advantages, "gae", gae)
-    gain = seen["gain"]
+    estimated = seen["estimated"]
     with torch.no_grad():
-        returns = gain + critic(experience.critic_inputs)
+        returns = estimated + critic(experience.critic_inputs)
     old = gaussian.log_prob(experience.actions, experience.means, actor.log_std.detach())
     new = gaussian.log_prob(experience.actions, actor(experience.observations), actor.log_std)
     ratio = torch.exp(new - old)
-    normalized = (gain - gain.mean()) / gain.std()
+    normalized = (estimated - estimated.mean()) / estimated.std()
     clipped = ratio.clamp(1 - ppo.clip, 1 + ppo.clip)
     objective = torch.minimum(ratio * normalized, clipped * normalized).mean()
     objective = objective + ppo.entropy * gaussian.entropy(actor.log_std)
@@ -67,8 +66,9 @@ def test_an_update_is_adam_on_the_clipped_objective_and_on_the_squared_error(mon
 
 
 def gradients(chunk, monkeypatch, **ppo):
-    monkeypatch.setattr(minibatches, "CHUNK", chunk)
     one = learner(**(WHOLE | ppo))
+    for each in (one.actor_pass, *one.critic_passes):
+        monkeypatch.setattr(each, "most_rows", chunk)
     one.update(rollout(one))
     return [p.grad.clone() for m in (one.actor, one.critic) for p in m.parameters()]
 
@@ -102,13 +102,16 @@ def test_every_sample_is_used_once_per_epoch(monkeypatch):
     """Also where the minibatches do not divide the samples."""
     one, seen = learner(epochs=2, minibatches=7), []
     experience = rollout(one)
-    forward = one.actor_pass.mlp.forward
+    forward = one.actor_pass.forward
     experience.observations[..., 0] = torch.arange(STEPS * N).reshape(STEPS, N)
     monkeypatch.setattr(one.actor.normalizer, "clip", 1e9)
     monkeypatch.setattr(
-        one.actor_pass.mlp, "forward", lambda x: seen.append(x[:, 0].copy()) or forward(x)
+        one.actor_pass, "forward", lambda x: seen.append(x[:, 0].copy()) or forward(x)
     )
-    one.update(experience)
+    one._begin(experience, 0.0)
+    samples = one._samples(experience)
+    seen.clear()
+    one._learn(*samples, 2)
     used = torch.from_numpy(np.concatenate(seen)).round().int()
     assert torch.equal(used.bincount(), torch.full((STEPS * N,), 2))
     assert not torch.equal(used[: STEPS * N], used[STEPS * N :])  # shuffled anew
@@ -120,7 +123,7 @@ def test_every_sample_is_used_once_per_epoch(monkeypatch):
 def test_while_learning_the_normalizer_is_the_one_that_acted():
     """So the first ratio is exactly the unchanged policy's: 1."""
     one = learner(**WHOLE)
-    one.count(rollout(one, seed=5))
+    one.update_normalizers(rollout(one, seed=5))
     figures = one.update(rollout(one))
     assert figures["ratio_max"] == pytest.approx(1, abs=1e-5)
     assert figures["kl"] == pytest.approx(0, abs=1e-8)
@@ -132,9 +135,9 @@ def test_a_normalizer_that_moves_before_learning_breaks_that():
     one = learner(**WHOLE)
     with torch.no_grad():
         one.actor.mlp[-1].weight.mul_(100)
-    one.count(rollout(one, seed=5))
+    one.update_normalizers(rollout(one, seed=5))
     experience = rollout(one)
-    one.count(experience)
+    one.update_normalizers(experience)
     figures = one.update(experience)
     assert figures["ratio_max"] > 1.01 and figures["kl"] > 1e-4
 
@@ -196,13 +199,6 @@ def test_side_by_side_or_one_after_the_other_gives_the_same_bits(objective, monk
         monkeypatch.setattr(update, "SIDE_BY_SIDE", rows)
         prints.add(fingerprint(trained(objective=objective)))
     assert len(prints) == 1
-
-
-def test_products_are_computed_on_one_thread():
-    with threadpool_limits(2, user_api="blas"):
-        learner()
-        counts = [x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"]
-        assert counts and set(counts) == {1}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

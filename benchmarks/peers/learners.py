@@ -18,6 +18,7 @@ import torch
 
 from robot_ppo.config import Config
 from robot_ppo.ppo.networks import mlp
+from robot_ppo.training.threads import single_threaded
 from robot_ppo.training.train import Trainer
 
 Iterate = Callable[[], float]
@@ -34,7 +35,7 @@ class _Between:
     def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
         """Hand over the time since the others were done."""
         self.others(time.perf_counter() - self.mark)
-        torch.set_num_threads(1)  # as the learner set it
+        torch.set_num_threads(1)  # ours
         self.mark = time.perf_counter()
 
 
@@ -42,7 +43,8 @@ def ours(config: Config, folder: Path, iterations: int, others: Callable[[float]
     """Train by robot-ppo; after each iteration, call `others` with the time that it took [s]."""
     batch = config.num_envs * config.rollout
     settings = msgspec.structs.replace(config, steps=iterations * batch, save_every=1e9)
-    Trainer(settings, folder).run(_Between(others))
+    with single_threaded():
+        Trainer(settings, folder).run(_Between(others))
 
 
 def useful_threads(config: Config, repeats: int = 20) -> list[int]:

@@ -15,6 +15,7 @@ from benchmarks.ppo_paper.protocol import Run
 from benchmarks.ppo_paper.results import Curve, Result, write
 from robot_ppo.config import Config
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
+from robot_ppo.training.threads import single_threaded
 from robot_ppo.training.train import DivergedError, Trainer
 
 EPISODES = 100
@@ -74,6 +75,7 @@ class Watch:
             self.curve.append((trainer.steps, score(last_returns(trainer))))
 
 
+@single_threaded()
 def train(run: Run, steps: int) -> tuple[Result, Curve]:
     """Train one run and return its row and its curve, or raise `Stopped`.
 

@@ -14,6 +14,7 @@ from mujoco.batch import Batch
 from benchmarks.common import shipped_policy
 from robot_ppo import config
 from robot_ppo.envs.robot import robot_env
+from robot_ppo.training.threads import single_threaded
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.policy import Policy
 
@@ -93,6 +94,7 @@ class _Watch:
         self.times.append((times["collect"] + times["learn"], yardstick))
 
 
+@single_threaded()
 def bench_train(iterations: int = 60) -> dict[str, Any]:
     """Return training steps/s, learning included, over raw `Batch.step`, default preset."""
     settings = config.load(TASK)

@@ -127,8 +127,8 @@ AnyTask = Task | GymTask
 class Ppo(_Struct, frozen=True):
     """The algorithm."""
 
-    objective: Literal["clip", "kl_fixed", "kl_adaptive", "kl_dual", "unclipped", "trpo"] = "clip"
-    """What the actor maximizes; formulas in ppo/objectives.py. `trpo` takes one step over the whole
+    objective: str = "clip"
+    """What the actor maximizes, a name in ppo/objectives.py. `trpo` takes one step over the whole
     batch: epochs, minibatches, learning rate and max_grad_norm then concern the critic only."""
     clip: float = 0.2
     """Bound on |ratio - 1|."""

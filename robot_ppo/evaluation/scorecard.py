@@ -74,7 +74,6 @@ def from_checkpoint(
 ) -> tuple[Contract, Act]:
     """Return contract and deterministic action of one checkpoint; see `export.build`."""
     actor = export.load_actor(settings, checkpoint)
-    torch.set_num_threads(1)
 
     def act(observation: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

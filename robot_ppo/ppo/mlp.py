@@ -1,7 +1,8 @@
-"""An MLP's forward and backward pass by hand: products into buffers that stay.
+"""Forward and backward passes of a plain MLP by hand: products into buffers that stay.
 
 For networks as small as a robot's, building and walking autograd's graph costs more than the
-arithmetic. Here a pass is one product and one activation per layer:
+arithmetic, in small minibatches above all (docs/ppo.md has the figures). Here a pass is one
+product and one activation per layer:
 
     y = act([W | b] [x; 1])        gradient of [W | b] = dz [x; 1]',  of x = W' dz,  dz = act'(z) dy
 
@@ -9,13 +10,21 @@ Inputs are rows that end with a 1 (`with_one`); what comes out is columns, (out,
 hidden layer has a row of ones below it. So a bias is one more column of its weights, and needs
 neither an addition nor a sum of its own.
 
-In numpy, whose BLAS and whose exp and tanh are faster than torch's at these sizes.
+In numpy, whose BLAS and whose exp and tanh are faster than torch's at these sizes. `ActorMlp`
+and `CriticMlp` are passes as autograd.py defines them; `layers` says of which networks.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor, nn
+
+from robot_ppo.ppo.networks import Actor, Critic, Policy, Value
+from robot_ppo.ppo.parameters import FlatParameters
+
+MOST_ROWS = 512
+"""The activations of so many rows stay in the cache, which is faster than all rows at once."""
 
 
 class Activation(NamedTuple):
@@ -87,6 +96,7 @@ class Mlp:
             activation: key of `ACTIVATIONS`, between layers.
         """
         self.layers, self.gradients = layers, gradients
+        self._scratch = [np.empty_like(gradient) for gradient in gradients]
         self._transposed = [layer[:, :-1].T for layer in layers]
         self._apply, self._slope = ACTIVATIONS[activation]
         self._buffers: dict[int, list[_Hidden]] = {}
@@ -102,18 +112,25 @@ class Mlp:
             below = with_one
         return np.matmul(self.layers[-1], below)
 
-    def backward(self, gradient: np.ndarray) -> None:
-        """Write the weights' gradients, from that of the last forward's output, (out, m)."""
+    def backward(self, gradient: np.ndarray, first: bool = True) -> None:
+        """Write the weights' gradients, from that of the last forward's output, (out, m).
+
+        Without `first` they are added to those that are there.
+        """
+        found = self.gradients if first else self._scratch
         for i in range(len(self._hidden), 0, -1):
             with_one, values, kept, zeros = self._hidden[i - 1]
-            np.matmul(gradient, with_one.T, out=self.gradients[i])
+            np.matmul(gradient, with_one.T, out=found[i])
             self._slope(values, kept, zeros)
             # From here on the layer's values are not needed: their buffer takes their gradient.
             weights = self._transposed[i]
             (np.multiply if len(gradient) == 1 else np.matmul)(weights, gradient, out=values)
             values *= kept
             gradient = values
-        np.matmul(gradient, self._inputs, out=self.gradients[0])
+        np.matmul(gradient, self._inputs, out=found[0])
+        if not first:
+            for total, part in zip(self.gradients, found, strict=True):
+                total += part
 
     def _allocate(self, m: int) -> list[_Hidden]:
         """Return the buffers for m rows; they are kept, because few different m ever come."""
@@ -131,3 +148,95 @@ def with_one(x: np.ndarray) -> np.ndarray:
     rows = np.ones((len(x), x.shape[1] + 1), x.dtype)
     rows[:, :-1] = x
     return rows
+
+
+class ActorMlp:
+    """The passes of an `Actor` whose deviation does not depend on the observation."""
+
+    most_rows: int | None = MOST_ROWS
+
+    def __init__(self, actor: Actor, parameters: FlatParameters) -> None:
+        """Work on the parameters of `actor`."""
+        self._mlp = _of_layers(parameters, actor.activation)
+        self._normalizer, self._bounds = actor.normalizer, actor.range
+        gradient = actor.log_std.grad
+        assert gradient is not None
+        self._log_std, self._log_std_gradient = actor.log_std.detach().numpy(), gradient.numpy()
+
+    def inputs(self, observations: Tensor) -> np.ndarray:
+        """Return normalized observations with a 1 at the end, (m, size + 1)."""
+        return with_one(self._normalizer(observations).numpy())
+
+    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean (m, k) and log std (k,)."""
+        mean = self._mlp.forward(inputs).T
+        log_std, self._by_raw = bounded(self._log_std, self._bounds)
+        return mean, log_std
+
+    def backward(self, *gradients: np.ndarray, first: bool = True) -> None:
+        """Write the gradient from those of mean (m, k) and log std (k,)."""
+        by_mean, by_log_std = gradients
+        self._mlp.backward(by_mean.T, first)
+        if first:
+            self._log_std_gradient[:] = 0.0
+        self._log_std_gradient += by_log_std * self._by_raw
+
+
+class CriticMlp:
+    """The passes of a `Critic`."""
+
+    most_rows: int | None = MOST_ROWS
+
+    def __init__(self, critic: Critic, parameters: FlatParameters) -> None:
+        """Work on the parameters of `critic`."""
+        self._mlp, self._normalizer = _of_layers(parameters, critic.activation), critic.normalizer
+
+    def inputs(self, observations: Tensor) -> np.ndarray:
+        """Return normalized observations with a 1 at the end, (m, size + 1)."""
+        return with_one(self._normalizer(observations).numpy())
+
+    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray]:
+        """Return normalized values (m,), which are the outputs of the network."""
+        (values,) = self._mlp.forward(inputs)
+        return (values,)
+
+    def backward(self, *gradients: np.ndarray, first: bool = True) -> None:
+        """Write the gradient from that of the normalized values (m,)."""
+        (by_value,) = gradients
+        self._mlp.backward(by_value[None], first)
+
+
+def of_actor(actor: Policy, parameters: FlatParameters) -> ActorMlp:
+    """Return the passes of an actor that has `layers`."""
+    assert isinstance(actor, Actor)
+    return ActorMlp(actor, parameters)
+
+
+def of_critic(critic: Value, parameters: FlatParameters) -> CriticMlp:
+    """Return the passes of a critic that has `layers`."""
+    assert isinstance(critic, Critic)
+    return CriticMlp(critic, parameters)
+
+
+def layers(network: Policy | Value) -> list[nn.Linear]:
+    """Return the linear layers of a network that this file can do; of others none."""
+    plain = type(network) is Critic
+    if type(network) is Actor:
+        plain = network.log_std_head is None
+    return [m for m in network.modules() if isinstance(m, nn.Linear)] if plain else []
+
+
+def bounded(
+    raw: np.ndarray, bounds: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """Return the log std that a raw number stands for (`networks.bounded`), and its derivative."""
+    if bounds is None:
+        return raw, 1.0
+    low, high = bounds
+    fraction = 1 / (1 + np.exp(-raw))
+    return low + (high - low) * fraction, (high - low) * fraction * (1 - fraction)
+
+
+def _of_layers(parameters: FlatParameters, activation: str) -> Mlp:
+    gradients = parameters.blocks(parameters.gradient)
+    return Mlp([x.numpy() for x in parameters.layers], [x.numpy() for x in gradients], activation)

@@ -1,6 +1,8 @@
-"""Actor and critic: a normalizer and an MLP each. The normalizer is part of the model.
+"""Actor and critic: what a learner asks of any module, and the shipped ones, MLPs.
 
-It moves with every checkpoint and every export, and is updated between updates only, so that the
+A network is a list of blocks: a normalizer, then linear layers with activations between them. The
+ONNX writer (robot_ppo_export/to_onnx.py) knows the same kinds of blocks. The normalizer is part of
+the model: it is saved and exported with it, and it changes between updates only, so that the
 log-probabilities of a rollout and those recomputed while learning see the same one.
 """
 
@@ -11,11 +13,43 @@ import torch
 from torch import Tensor, nn
 
 from robot_ppo.config import Networks
-from robot_ppo.ppo.parameters import Layers
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 MIN_STD = 1e-2
 """What a normalizer divides by at least."""
+
+
+class Policy(nn.Module):
+    """What a learner asks of an actor; any module that gives a distribution can learn."""
+
+    def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean (m, actions) and log of the deviation, (actions,) or (m, actions)."""
+        raise NotImplementedError
+
+    def update_normalizer(self, observations: Tensor) -> None:
+        """Update statistics of the observations (m, size); called after every update."""
+
+
+class Value(nn.Module):
+    """What a learner asks of a critic; any module that returns values can learn."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return values (m,), in the unit of rewards, of observations (m, size)."""
+        raise NotImplementedError
+
+    def normalize(self, values: Tensor) -> Tensor:
+        """Return values (m,) in the unit of the value loss."""
+        return values
+
+    def denormalize(self, values: Tensor) -> Tensor:
+        """Return values (m,) in the unit of rewards, from that of the value loss."""
+        return values
+
+    def update_normalizer(self, observations: Tensor) -> None:
+        """Update statistics of the observations (m, size); called after every update."""
+
+    def update_returns(self, returns: Tensor) -> None:
+        """Update statistics of the returns (m,); called before the critic learns them."""
 
 
 class Normalizer(nn.Module):
@@ -42,15 +76,17 @@ class Normalizer(nn.Module):
         return ((x - self.mean.float()) / self.std()).clamp(-self.clip, self.clip)
 
     def update(self, x: Tensor) -> None:
-        """Count the observations x (m, size) in (Chan's parallel mean and variance)."""
+        """Update mean and variance with observations x (m, size) (Chan's parallel algorithm)."""
         for piece in x.split(512):  # in double precision, so that they fit in the cache
             values = piece.double()
             mean = values.mean(0)
             var = (values - mean).square_().mean(0)  # Tensor.var takes ten times as long
             total = self.count + len(piece)
-            delta, share = mean - self.mean, len(piece) / total
-            self.var += share * (var - self.var) + share * (1 - share) * delta * delta
-            self.mean += share * delta
+            delta = mean - self.mean
+            fraction = len(piece) / total
+            self.var += fraction * (var - self.var)
+            self.var += fraction * (1 - fraction) * delta * delta
+            self.mean += fraction * delta
             self.count.copy_(total)
 
 
@@ -80,13 +116,7 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-def _layers(network: nn.Sequential) -> Layers:
-    names = [str(i) for i, module in enumerate(network) if isinstance(module, nn.Linear)]
-    parameter = network.get_parameter
-    return [[(parameter(f"{name}.weight"), parameter(f"{name}.bias"))] for name in names]
-
-
-class Actor(nn.Module):
+class Actor(Policy):
     """A Gaussian policy: the mean from the observation, one standard deviation per action.
 
     With `std: state` the deviation depends on the observation too: a head on the last hidden
@@ -101,7 +131,7 @@ class Actor(nn.Module):
         self.activation = config.activation
         self.mlp = mlp(sizes, config.activation, config.last_gain, config.init)
         self.range = config.log_std_range
-        raw = _unbounded(math.log(config.init_std), self.range)
+        raw = unbounded(math.log(config.init_std), self.range)
         self.log_std = nn.Parameter(torch.full((actions,), raw))
         self.log_std_head: nn.Linear | None = None
         if config.std == "state":
@@ -110,37 +140,27 @@ class Actor(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the mean action (..., actions): what is exported and what the robot runs."""
-        return self.of_normalized(self.normalizer(observation))
+        return self.mlp(self.normalizer(observation))
 
-    def of_normalized(self, observation: Tensor) -> Tensor:
-        """Return the mean action of observations that went through the normalizer already."""
-        return self.mlp(observation)
-
-    def distribution(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (..., actions) and log of the deviation, (actions,) or (..., actions)."""
-        return self.distribution_of_normalized(self.normalizer(observation))
-
-    def distribution_of_normalized(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `distribution` of observations that went through the normalizer already."""
+        normalized = self.normalizer(observations)
         if self.log_std_head is None:
-            return self.mlp(observation), self.common_log_std()
-        hidden = self.mlp[:-1](observation)
-        log_std = _bounded(self.log_std + self.log_std_head(hidden), self.range)
+            return self.mlp(normalized), bounded(self.log_std, self.range)
+        hidden = self.mlp[:-1](normalized)
+        log_std = bounded(self.log_std + self.log_std_head(hidden), self.range)
         return self.mlp[-1](hidden), log_std
 
-    def layers(self) -> Layers:
-        """Return weights and biases; the head's bias is the common log of the deviation."""
-        *below, last = _layers(self.mlp)
-        if self.log_std_head is not None:
-            last = [*last, (self.log_std_head.get_parameter("weight"), self.log_std)]
-        return [*below, last]
+    def update_normalizer(self, observations: Tensor) -> None:
+        """Update mean and deviation of the observations (m, size)."""
+        self.normalizer.update(observations)
 
-    def common_log_std(self) -> Tensor:
-        """Return the log of the deviation where it does not depend on the state, (actions,)."""
-        return _bounded(self.log_std, self.range)
+    def blocks(self) -> list[nn.Module]:
+        """Return the blocks from observation to mean action, in order."""
+        return [self.normalizer, *self.mlp]
 
 
-def _bounded(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+def bounded(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
     """Return `raw` squeezed between the bounds.
 
     Smoothly, because a clamp has no gradient outside: what went out would never come back.
@@ -151,16 +171,16 @@ def _bounded(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
     return low + (high - low) * torch.sigmoid(raw)
 
 
-def _unbounded(value: float, bounds: tuple[float, float] | None) -> float:
-    """Return the number that `_bounded` squeezes to `value`."""
+def unbounded(value: float, bounds: tuple[float, float] | None) -> float:
+    """Return the number that `bounded` squeezes to `value`."""
     if bounds is None:
         return value
     low, high = bounds
     return math.log((value - low) / (high - value))
 
 
-class Critic(nn.Module):
-    """The value of a state, from what the actor sees and what only the simulator knows.
+class Critic(Value):
+    """The value of a state, from the observation groups that the critic reads.
 
     With `normalize_returns` the network's output is in standard deviations of the returns seen
     so far, around their mean; what the critic returns is in units of reward, as without.
@@ -176,31 +196,27 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the value, (...)."""
-        return self.of_normalized(self.normalizer(x))
+        return self.denormalize(self.mlp(self.normalizer(x)).squeeze(-1))
 
-    def of_normalized(self, x: Tensor) -> Tensor:
-        """Return the value of inputs that went through the normalizer already, (...)."""
-        return self.value_of(self.mlp(x).squeeze(-1))
-
-    def value_of(self, output: Tensor) -> Tensor:
-        """Return the value that an output of the network stands for, (...)."""
+    def normalize(self, values: Tensor) -> Tensor:
+        """Return the outputs of the network that stand for values, (...)."""
         if self.returns is None:
-            return output
-        return self.returns.mean.float() + self.returns.std() * output
+            return values
+        return (values - self.returns.mean.float()) / self.returns.std()
 
-    def output_of(self, value: Tensor) -> Tensor:
-        """Return the output of the network that stands for a value, (...)."""
+    def denormalize(self, values: Tensor) -> Tensor:
+        """Return the values that outputs of the network stand for, (...)."""
         if self.returns is None:
-            return value
-        return (value - self.returns.mean.float()) / self.returns.std()
+            return values
+        return self.returns.mean.float() + self.returns.std() * values
 
-    def layers(self) -> Layers:
-        """Return weights and biases."""
-        return _layers(self.mlp)
+    def update_normalizer(self, observations: Tensor) -> None:
+        """Update mean and deviation of the observations (m, size)."""
+        self.normalizer.update(observations)
 
     @torch.no_grad()
-    def count_returns(self, returns: Tensor) -> None:
-        """Count returns (m,) in, and change the last layer so that no value changes (PopArt)."""
+    def update_returns(self, returns: Tensor) -> None:
+        """Update mean and deviation of returns (m,), with no change of any value (PopArt)."""
         if self.returns is None:
             return
         last = self.mlp[-1]

@@ -1,8 +1,9 @@
-"""One iteration's experience, (T, n, ...), float32, allocated once."""
+"""One iteration's experience, (T, n, ...), float32, allocated once; and samples to learn from."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import torch
@@ -74,14 +75,23 @@ class _Samples:
         """Return copies of the samples at the indices `rows`."""
         return type(self)(*(x.take(rows, 0) for x in self.arrays()))
 
-    def pieces(self, size: int) -> Iterator[Self]:
-        """Yield views of `size` consecutive samples; the last may be shorter."""
+    def pieces(self, size: int | None) -> Iterator[Self]:
+        """Yield views of `size` consecutive samples; the last may be shorter. None: all at once."""
+        if size is None or len(self) <= size:
+            yield self
+            return
         arrays = self.arrays()
         for start in range(0, len(self), size):
             yield type(self)(*(x[start : start + size] for x in arrays))
 
+    def minibatches(self, count: int, epochs: int, generator: torch.Generator) -> Iterator[Self]:
+        """Yield the `count` minibatches of every epoch, shuffled anew each time."""
+        for _ in range(epochs):
+            mixed = self.take(torch.randperm(len(self), generator=generator).numpy())
+            yield from mixed.pieces(math.ceil(len(self) / count))
+
     def __len__(self) -> int:
-        return len(next(iter(vars(self).values())))
+        raise NotImplementedError
 
 
 @dataclass
@@ -89,7 +99,7 @@ class ActorSamples(_Samples):
     """What the actor learns from, (m, ...), float32."""
 
     observations: np.ndarray
-    """normalized, with a 1 at the end"""
+    """what a pass makes of observations, its `inputs`"""
     actions: np.ndarray
     means: np.ndarray
     """of the policy that acted"""
@@ -99,16 +109,19 @@ class ActorSamples(_Samples):
     log_stds: np.ndarray | None = None
     """of the policy that acted, where it depends on the state"""
 
+    def __len__(self) -> int:
+        return len(self.actions)
+
 
 @dataclass
 class CriticSamples(_Samples):
     """What the critic learns from, (m, ...), float32."""
 
     inputs: np.ndarray
-    """normalized, with a 1 at the end"""
+    """what a pass makes of the critic's observations, its `inputs`"""
     values: np.ndarray
     """before the update"""
     returns: np.ndarray
 
-
-AnySamples = TypeVar("AnySamples", ActorSamples, CriticSamples)
+    def __len__(self) -> int:
+        return len(self.returns)

@@ -1,31 +1,41 @@
-"""One PPO update: samples -> epochs of minibatch gradient steps on actor and critic.
+"""One PPO update: advantages, then epochs of minibatch steps on actor and critic.
 
-objectives.py defines what is optimized, gradients.py its derivatives in closed form, mlp.py a
-network's passes, passes.py brings them together. Autograd serves TRPO's second derivatives only.
+`Learner.update` reads like the algorithm. The loss is in actor_loss.py, for any objective of
+objectives.py; how a network is differentiated is in autograd.py, and for plain MLPs in mlp.py.
 
 Actor and critic share nothing: not a weight, not a loss, not an optimizer. So they learn side by
-side, each on one thread of its own, where the minibatches are large enough to be worth it. Every
-product is computed on one thread: an update repeats to the bit at any number of threads.
+side, each in one thread, where the minibatches are large enough to be worth it. An update repeats
+to the bit as long as every product is computed by one thread, which the command that trains sees
+to (training/threads.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from robot_ppo.config import Config
-from robot_ppo.ppo import advantages, gaussian, minibatches, objectives, penalty, schedules, trpo
-from robot_ppo.ppo.adam import Adam
-from robot_ppo.ppo.mlp import with_one
-from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo import (
+    actor_loss,
+    advantages,
+    autograd,
+    gaussian,
+    mlp,
+    objectives,
+    penalty,
+    schedules,
+    trpo,
+)
+from robot_ppo.ppo.actor_loss import ActorLoss
+from robot_ppo.ppo.autograd import Pass
+from robot_ppo.ppo.metrics import Metrics, RunningMetrics
+from robot_ppo.ppo.networks import Policy, Value
+from robot_ppo.ppo.optimizer import Adam
 from robot_ppo.ppo.parameters import FlatParameters
-from robot_ppo.ppo.passes import ActorPass, CriticPass
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
-from robot_ppo.ppo.sums import Sums
 
 SIDE_BY_SIDE = 256
 """Rows per minibatch from which two threads are faster than one after the other: below, a product
@@ -37,190 +47,122 @@ class Learner:
     """Networks, optimizers and the random streams of their minibatches."""
 
     config: Config
-    actor: Actor
-    critic: Critic
+    actor: Policy
+    critic: Value
 
     def __post_init__(self) -> None:
-        """Create optimizers, random streams and the two threads."""
+        """Create passes, optimizers, random streams and the two threads."""
         ppo = self.config.ppo
-        actor, critic = FlatParameters(self.actor), FlatParameters(self.critic)
-        self.actor_parameters, self.critic_parameters = actor, critic
-        self.actor_pass = ActorPass(self.actor, actor, ppo)
-        self.critic_pass = CriticPass(self.critic, critic, ppo)
-        self._second_critic_pass = CriticPass(self.critic, critic, ppo)  # for the other thread
-        self.actor_optimizer, self.critic_optimizer = Adam(actor), Adam(critic)
+        self.objective = objectives.find(ppo.objective)
+        self.penalty = penalty.create(ppo)
+        self.objective = actor_loss.verified(ppo.objective, self.objective, self._coefficients())
+        self._create_passes()
+        self.actor_optimizer = Adam(self.actor_parameters)
+        self.critic_optimizer = Adam(self.critic_parameters)
         self.learning_rate = ppo.learning_rate
         self.critic_learning_rate = ppo.critic_learning_rate
+        self.entropy_weight = ppo.entropy
         self.has_critic = ppo.estimator != "group_relative"
         """Whether a critic learns and estimates; else it stays as it is."""
-        self.penalty = penalty.create(ppo)
         self.generators = [torch.Generator().manual_seed(self.config.seed * 2 + i) for i in (0, 1)]
-        torch.set_num_threads(1)
-        threadpool_limits(1, user_api="blas")  # numpy's: by default it takes all, for any product
-        self._threads = ThreadPoolExecutor(2, initializer=lambda: torch.set_num_threads(1))
+        self._threads = ThreadPoolExecutor(2)
 
-    def update(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
-        """Learn from one rollout, then count it into the normalizers; return the figures.
+    def _create_passes(self) -> None:
+        """Choose how the networks are differentiated: by hand where that is possible.
+
+        TRPO differentiates twice, which only autograd can.
+        """
+        by_hand = [] if self.config.ppo.objective == "trpo" else mlp.layers(self.actor)
+        self.actor_parameters = FlatParameters(self.actor, by_hand)
+        of_actor = mlp.of_actor if by_hand else autograd.of_actor
+        self.actor_pass: Pass = of_actor(self.actor, self.actor_parameters)
+        by_hand = mlp.layers(self.critic)
+        self.critic_parameters = FlatParameters(self.critic, by_hand)
+        of_critic = mlp.of_critic if by_hand else autograd.of_critic
+        self.critic_passes: Sequence[Pass] = [
+            of_critic(self.critic, self.critic_parameters) for _ in range(2)
+        ]
+        """One for each thread."""
+
+    # -- the algorithm ----------------------------------------------------------------------
+
+    def update(self, rollout: Rollout, progress: float = 0.0) -> Metrics:
+        """Learn from one rollout, then update the normalizers with it; return metrics.
 
         Args:
             rollout: one iteration's experience.
             progress: fraction of the run's steps that are done; schedules follow it.
         """
-        ppo = self.config.ppo
-        self._begin(progress)
-        again = ppo.recompute_advantages and self.has_critic  # without one they stay the same
-        rounds, epochs = (ppo.epochs, 1) if again else (1, ppo.epochs)
-        for_actor, for_critic = self._samples(rollout)
-        self._learn(for_actor, for_critic, epochs)
-        for _ in range(1, rounds):
+        self._begin(rollout, progress)
+        for epochs in self._rounds():
             for_actor, for_critic = self._samples(rollout)
             self._learn(for_actor, for_critic, epochs)
-        figures = self._end(for_actor)
-        self.count(rollout)
-        return figures
+        metrics = self._finish(for_actor)
+        self.update_normalizers(rollout)
+        return metrics
 
-    def policy(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `Actor.distribution` of observations (n, size), by the passes that learn."""
-        inputs = with_one(self.actor.normalizer(observations).numpy())
-        mean, log_std = self.actor_pass.distribution(inputs)
-        log_std = log_std.T if self.actor.log_std_head is not None else log_std[:, 0]
-        return torch.from_numpy(mean.T), torch.from_numpy(log_std)
-
-    def count(self, rollout: Rollout) -> None:
-        """Count a rollout's observations into the normalizers."""
-        self._together(
-            rollout.rewards.numel(),
-            lambda: _count(self.actor, rollout.observations.flatten(0, 1)),
-            lambda: _count(self.critic, rollout.critic_inputs.flatten(0, 1)),
-        )
-
-    def _together(self, rows: int, *jobs: Callable[[], None]) -> None:
-        """Run jobs side by side, or one after the other if each handles few rows at a time."""
-        if rows < SIDE_BY_SIDE:
-            for job in jobs:
-                job()
-        else:
-            for future in [self._threads.submit(job) for job in jobs]:
-                future.result()
-
-    # -- begin and end ----------------------------------------------------------------------
-
-    def _begin(self, progress: float) -> None:
-        """Move the schedules, remember the policy that acted, and clear the figures."""
-        self._move_schedules(progress)
-        old_log_std = self.actor.common_log_std().detach().clone()
-        self.actor_pass.old_log_std = old_log_std[:, None].numpy()
-        self.actor_pass.beta = 0.0 if self.penalty is None else self.penalty.beta
-        self._actor_sums, self._critic_sums = Sums(), Sums()
-        self._actor_steps, self._stopped = 0, False
-
-    def _move_schedules(self, progress: float) -> None:
+    def _learn_actor(self, samples: ActorSamples, epochs: int) -> None:
+        """Ascend the objective in minibatches; the learning rate follows the KL."""
         ppo = self.config.ppo
-        target = ppo.kl_target
-        self.kl_target = target and schedules.linear(target, ppo.kl_target_end, progress)
-        weight = schedules.linear(ppo.entropy, ppo.entropy_end, progress)
-        self.actor_pass.entropy_weight = weight
-        if ppo.learning_rate_schedule == "linear":
-            self.learning_rate = schedules.linear(ppo.learning_rate, 0.0, progress)
-            self.critic_learning_rate = schedules.linear(ppo.critic_learning_rate, 0.0, progress)
-
-    def _end(self, samples: ActorSamples) -> dict[str, float]:
-        """Return the update's figures; beta follows the KL that was reached."""
-        ppo = self.config.ppo
-        figures = self._actor_sums.means() | self._critic_sums.means()
-        if self.actor.log_std_head is None:
-            figures["std"] = self.actor.common_log_std().detach().exp().mean().item()
-        if ppo.objective != "trpo":
-            figures["learning_rate"] = self.learning_rate
+        for minibatch in samples.minibatches(ppo.minibatches, epochs, self.generators[0]):
+            if self._stopped:
+                return
+            if ppo.normalize_advantages == "minibatch":
+                minibatch.advantages = _normalized(minibatch.advantages)
+            metrics = self._actor_gradient(minibatch)
             if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
-                figures["kl_target"] = self.kl_target
-        if self.has_critic:
-            figures["critic_learning_rate"] = self.critic_learning_rate
-        if ppo.stop_kl is not None:
-            figures["actor_steps"] = self._actor_steps
-        if self.penalty is not None:
-            reached = self.actor_pass.evaluate(samples)["kl"]
-            figures |= {"kl_after": reached, "beta": self.penalty.beta}
-            self.penalty.follow(reached)
-        return figures
+                self.learning_rate = schedules.by_kl(
+                    self.learning_rate, metrics["kl"], self.kl_target
+                )
+            metrics["actor_grad_norm"] = self.actor_parameters.clip_grad_norm(ppo.max_grad_norm)
+            self._stopped = ppo.stop_kl is not None and metrics["kl"] > ppo.stop_kl
+            if not self._stopped:
+                self.actor_optimizer.step(self.learning_rate)
+                self._actor_steps += 1
+            self._actor_metrics.add(metrics)
 
-    # -- samples ----------------------------------------------------------------------------
+    def _actor_gradient(self, minibatch: ActorSamples) -> Metrics:
+        """Write the gradient of the actor's loss; return metrics."""
+        one, whole = self.actor_pass, len(minibatch)
+        running = RunningMetrics()
+        for piece in minibatch.pieces(one.most_rows):
+            mean, log_std = one.forward(piece.observations)
+            gradient = self.loss.differentiate(mean, log_std, piece, whole)
+            one.backward(gradient.by_mean, gradient.by_log_std, first=running.empty)
+            running.add(gradient.metrics, len(piece) / whole)
+        return running.result()
 
-    def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
-        """Compute advantages and old log-probabilities, and flatten time away."""
-        if self.has_critic:
-            gain, for_critic = self._estimates(rollout)
-            for_actor = self._actor_samples(rollout, gain)
-        else:
-            gain, scored = self._scores(rollout)
-            for_critic = None
-            for_actor = self._actor_samples(rollout, gain).take(np.flatnonzero(scored))
-        if self.config.ppo.normalize_advantages == "batch":
-            gain = torch.from_numpy(for_actor.advantages)
-            for_actor.advantages = advantages.normalize(gain).numpy()
-        return for_actor, for_critic
-
-    def _estimates(self, rollout: Rollout) -> tuple[Tensor, CriticSamples]:
-        """Return advantages (T, n), and what the critic that they come from learns next."""
+    def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
+        """Descend the value loss in minibatches."""
         ppo = self.config.ppo
-        inputs, values, next_values = self._values(rollout)
-        ends = rollout.terminated, rollout.truncated
-        if ppo.estimator == "gae":
-            gain = advantages.gae(
-                rollout.rewards, values, next_values, *ends, ppo.gamma, ppo.gae_lambda
+        values, returns = torch.from_numpy(samples.values), torch.from_numpy(samples.returns)
+        if self._explained_variance is None:
+            self._explained_variance = objectives.explained_variance(values, returns).item()
+        self.critic.update_returns(returns)
+        own = CriticSamples(
+            samples.inputs,
+            self.critic.normalize(values).numpy(),
+            self.critic.normalize(returns).numpy(),
+        )
+        for minibatch in own.minibatches(ppo.minibatches, epochs, self.generators[1]):
+            metrics = self._critic_gradient(minibatch)
+            metrics["critic_grad_norm"] = self.critic_parameters.clip_grad_norm(ppo.max_grad_norm)
+            self.critic_optimizer.step(self.critic_learning_rate)
+            self._critic_metrics.add(metrics)
+
+    def _critic_gradient(self, minibatch: CriticSamples) -> Metrics:
+        """Write the gradient of the value loss; values are normalized ones. Return metrics."""
+        one, whole = self.critic_passes[0], len(minibatch)
+        running = RunningMetrics()
+        for piece in minibatch.pieces(one.most_rows):
+            (values,) = one.forward(piece.inputs)
+            loss, by_value = objectives.value_loss_derivative(
+                values, piece.returns, piece.values, self.config.ppo.value_clip
             )
-            returns = gain + values
-        else:
-            gain = advantages.rewards_to_go(rollout.rewards, next_values, *ends, ppo.gamma)
-            returns = gain
-        return gain, CriticSamples(inputs, _rows(values), _rows(returns))
-
-    def _scores(self, rollout: Rollout) -> tuple[Tensor, np.ndarray]:
-        """Return scores within groups (T, n), and which of them count, (T n,) bool."""
-        ppo = self.config.ppo
-        returns, running = advantages.returns_since_start(
-            rollout.rewards, rollout.terminated, rollout.truncated, ppo.gamma
-        )
-        return advantages.group_relative(returns, ppo.group_size), _rows(running)
-
-    def _actor_samples(self, rollout: Rollout, gain: Tensor) -> ActorSamples:
-        """Return all steps' samples with their advantages (T, n)."""
-        old = rollout.log_stds
-        if old is None:
-            old = torch.from_numpy(self.actor_pass.old_log_std[:, 0])
-        return ActorSamples(
-            with_one(_rows(self.actor.normalizer(rollout.observations))),
-            _rows(rollout.actions),
-            _rows(rollout.means),
-            _rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
-            _rows(gain),
-            None if rollout.log_stds is None else _rows(rollout.log_stds),
-        )
-
-    def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
-        """Return the critic's inputs, (T n, size + 1), V(s_t) and V(s_t+1), (T, n)."""
-        steps, n = rollout.rewards.shape
-        raw, half = rollout.critic_inputs.flatten(0, 1), steps * n // 2
-        inputs = np.ones((steps * n, raw.shape[1] + 1), np.float32)
-        outputs = np.empty(steps * n, np.float32)
-
-        def evaluate(critic: CriticPass, begin: int, end: int) -> None:
-            inputs[begin:end, :-1] = self.critic.normalizer(raw[begin:end]).numpy()
-            outputs[begin:end] = critic.outputs(inputs[begin:end])
-
-        self._together(
-            half,
-            lambda: evaluate(self.critic_pass, 0, half),
-            lambda: evaluate(self._second_critic_pass, half, steps * n),
-        )
-        values = self.critic.value_of(torch.from_numpy(outputs)).view(steps, n)
-        with torch.no_grad():
-            next_values = torch.cat((values[1:], self.critic(rollout.last_critic_inputs)[None]))
-            for t, ids, final in rollout.finals:
-                next_values[t, ids] = self.critic(final)
-        return inputs, values, next_values
-
-    # -- learning ---------------------------------------------------------------------------
+            by_value *= 1 / whole
+            one.backward(by_value, first=running.empty)
+            running.add({"value_loss": loss}, len(piece) / whole)
+        return running.result()
 
     def _learn(
         self, for_actor: ActorSamples, for_critic: CriticSamples | None, epochs: int
@@ -230,78 +172,204 @@ class Learner:
         if for_critic is None:
             actor(for_actor, epochs)
             return
-        self._together(
+        self._side_by_side(
             len(for_critic) // self.config.ppo.minibatches,
             lambda: actor(for_actor, epochs),
             lambda: self._learn_critic(for_critic, epochs),
         )
 
-    def _learn_actor(self, samples: ActorSamples, epochs: int) -> None:
-        """Ascend the objective in minibatches; the learning rate follows the KL."""
-        ppo, sums = self.config.ppo, self._actor_sums
-        for some in minibatches.shuffled(samples, ppo.minibatches, epochs, self.generators[0]):
-            if self._stopped:
-                return
-            if ppo.normalize_advantages == "minibatch":
-                gain = torch.from_numpy(some.advantages)
-                some.advantages = advantages.normalize(gain).numpy()
-            figures = self.actor_pass.gradient(some)
-            if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
-                self.learning_rate = schedules.by_kl(
-                    self.learning_rate, figures["kl"], self.kl_target
-                )
-            norm = self.actor_parameters.limit(ppo.max_grad_norm)
-            self._stopped = ppo.stop_kl is not None and figures["kl"] > ppo.stop_kl
-            if not self._stopped:
-                self.actor_optimizer.step(self.learning_rate)
-                self._actor_steps += 1
-            sums.max(ratio_max=figures.pop("ratio_max"))
-            sums.add(**figures, actor_grad_norm=norm)
+    def _side_by_side(self, rows: int, *jobs: Callable[[], None]) -> None:
+        """Run jobs side by side, or one after the other if each handles few rows at a time."""
+        if rows < SIDE_BY_SIDE:
+            for job in jobs:
+                job()
+        else:
+            for future in [self._threads.submit(job) for job in jobs]:
+                future.result()
 
     def _ascend(self, samples: ActorSamples, _: int) -> None:
-        """Take TRPO's one step over the whole batch; its figures are those after it."""
-        parameters, one = self.actor_parameters, self.actor_pass
-        one.gradient(samples)
-        gradient = torch.from_numpy(-parameters.gradient[parameters.order])
-        vector = torch.from_numpy(parameters.vector[parameters.order])
+        """Take TRPO's one step over the whole batch; its metrics are those after it."""
+        parameters = self.actor_parameters
+        self._actor_gradient(samples)
+        gradient = -parameters.in_order(parameters.gradient)
+        vector = parameters.in_order(parameters.vector.detach())
 
         def evaluate() -> tuple[float, float]:
-            parameters.vector[parameters.order] = vector.numpy()
-            figures = one.evaluate(samples)
-            return figures["surrogate"] + one.entropy_weight * figures["entropy"], figures["kl"]
+            parameters.vector.data.copy_(parameters.from_order(vector))
+            metrics = self._evaluate(samples)
+            value = metrics["surrogate"] + self.entropy_weight * metrics["entropy"]
+            return value, metrics["kl"]
 
-        kls = [share * self._kl(some) for some, share in minibatches.pieces(samples)]
-        product = trpo.fisher_product(kls, list(self.actor.parameters()))
+        policy = self.actor.distribution(torch.from_numpy(samples.observations))
+        kl = actor_loss.compare(*policy, samples, self.loss.old_log_std).kl.mean()
+        product = trpo.fisher_product([kl], list(self.actor.parameters()))
         step = trpo.ascend(vector, gradient, product, evaluate, self.config.ppo.kl_bound)
         evaluate()  # at the vector that it settled for
-        figures = one.evaluate(samples) | step
-        self._actor_sums.add(**figures, actor_grad_norm=gradient.norm().item())
+        metrics = self._evaluate(samples) | step
+        self._actor_metrics.add(metrics | {"actor_grad_norm": gradient.norm().item()})
 
-    def _kl(self, some: ActorSamples) -> Tensor:
-        """Return KL(policy that acted || policy now), a scalar that autograd can differentiate."""
-        observations = torch.from_numpy(some.observations[:, :-1])
-        means = torch.from_numpy(some.means)
-        old = self.actor_pass.old_log_std[:, 0] if some.log_stds is None else some.log_stds
-        policy = self.actor.distribution_of_normalized(observations)
-        return gaussian.kl(means, torch.from_numpy(old), *policy).mean()
+    # -- the policy as it is ----------------------------------------------------------------
 
-    def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
-        """Descend the value loss, in the unit of the network's output."""
-        ppo, sums = self.config.ppo, self._critic_sums
-        values, returns = torch.from_numpy(samples.values), torch.from_numpy(samples.returns)
-        explained = objectives.explained_variance(values, returns).item()
-        sums.first(explained_variance=explained)
-        self.critic.count_returns(returns)
-        own = CriticSamples(
-            samples.inputs,
-            self.critic.output_of(values).numpy(),
-            self.critic.output_of(returns).numpy(),
+    @torch.no_grad()
+    def policy(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distribution of actions, by the passes that learn.
+
+        Args:
+            observations: (n, size).
+
+        Returns:
+            Mean (n, k) and log of the deviation, (k,) or (n, k).
+        """
+        mean, log_std = self.actor_pass.forward(self.actor_pass.inputs(observations))
+        return torch.from_numpy(mean), torch.from_numpy(log_std)
+
+    @torch.no_grad()
+    def _evaluate(self, samples: ActorSamples) -> Metrics:
+        """Return the metrics of the policy as it is now."""
+        running = RunningMetrics()
+        for piece in samples.pieces(self.actor_pass.most_rows):
+            mean, log_std = self.actor_pass.forward(piece.observations)
+            metrics = self.loss.differentiate(mean, log_std, piece, len(samples)).metrics
+            running.add(metrics, len(piece) / len(samples))
+        return running.result()
+
+    def update_normalizers(self, rollout: Rollout) -> None:
+        """Update the statistics of observations with those of a rollout."""
+        actor, critic = rollout.observations.flatten(0, 1), rollout.critic_inputs.flatten(0, 1)
+        self._side_by_side(
+            len(actor),
+            lambda: self.actor.update_normalizer(actor),
+            lambda: self.critic.update_normalizer(critic),
         )
-        for some in minibatches.shuffled(own, ppo.minibatches, epochs, self.generators[1]):
-            figures = self.critic_pass.gradient(some)
-            norm = self.critic_parameters.limit(ppo.max_grad_norm)
-            self.critic_optimizer.step(self.critic_learning_rate)
-            sums.add(**figures, critic_grad_norm=norm)
+
+    # -- begin and finish -------------------------------------------------------------------
+
+    def _begin(self, rollout: Rollout, progress: float) -> None:
+        """Move the schedules, remember the policy that acted, and clear the metrics."""
+        self._move_schedules(progress)
+        log_std = self.policy(rollout.observations[0, :1])[1].numpy().copy()
+        self.loss = ActorLoss(self.objective, self._coefficients(), log_std, self.entropy_weight)
+        self._actor_metrics, self._critic_metrics = RunningMetrics(), RunningMetrics()
+        self._explained_variance: float | None = None
+        self._actor_steps, self._stopped = 0, False
+
+    def _coefficients(self) -> objectives.Coefficients:
+        ppo = self.config.ppo
+        beta = ppo.beta if self.penalty is None else self.penalty.beta
+        return objectives.Coefficients(ppo.clip, beta)
+
+    def _move_schedules(self, progress: float) -> None:
+        ppo = self.config.ppo
+        target = ppo.kl_target
+        self.kl_target = target and schedules.linear(target, ppo.kl_target_end, progress)
+        self.entropy_weight = schedules.linear(ppo.entropy, ppo.entropy_end, progress)
+        if ppo.learning_rate_schedule == "linear":
+            self.learning_rate = schedules.linear(ppo.learning_rate, 0.0, progress)
+            self.critic_learning_rate = schedules.linear(ppo.critic_learning_rate, 0.0, progress)
+
+    def _rounds(self) -> Iterator[int]:
+        """Yield the epochs that learn from the same advantages."""
+        ppo = self.config.ppo
+        if ppo.recompute_advantages and self.has_critic:  # without one they stay the same
+            yield from [1] * ppo.epochs
+        else:
+            yield ppo.epochs
+
+    def _finish(self, samples: ActorSamples) -> Metrics:
+        """Return the update's metrics; beta follows the KL that was reached."""
+        ppo = self.config.ppo
+        metrics = self._actor_metrics.result() | self._critic_metrics.result()
+        if self._explained_variance is not None:
+            metrics["explained_variance"] = self._explained_variance
+        if self.loss.old_log_std.ndim == 1:
+            with torch.no_grad():
+                log_std = self.actor_pass.forward(samples.observations[:1])[1]
+            metrics["std"] = float(np.exp(log_std).mean())
+        if ppo.objective != "trpo":
+            metrics["learning_rate"] = self.learning_rate
+            if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
+                metrics["kl_target"] = self.kl_target
+        if self.has_critic:
+            metrics["critic_learning_rate"] = self.critic_learning_rate
+        if ppo.stop_kl is not None:
+            metrics["actor_steps"] = self._actor_steps
+        if self.penalty is not None:
+            reached = self._evaluate(samples)["kl"]
+            metrics |= {"kl_after": reached, "beta": self.penalty.beta}
+            self.penalty.follow(reached)
+        return metrics
+
+    # -- samples ----------------------------------------------------------------------------
+
+    def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
+        """Compute advantages and old log-probabilities, and flatten time away."""
+        if self.has_critic:
+            estimated, for_critic = self._estimates(rollout)
+            for_actor = self._actor_samples(rollout, estimated)
+        else:
+            estimated, scored = self._scores(rollout)
+            for_critic = None
+            for_actor = self._actor_samples(rollout, estimated).take(np.flatnonzero(scored))
+        if self.config.ppo.normalize_advantages == "batch":
+            for_actor.advantages = _normalized(for_actor.advantages)
+        return for_actor, for_critic
+
+    def _estimates(self, rollout: Rollout) -> tuple[Tensor, CriticSamples]:
+        """Return advantages (T, n), and what the critic that they come from learns next."""
+        ppo = self.config.ppo
+        inputs, values, next_values = self._values(rollout)
+        ends = rollout.terminated, rollout.truncated
+        if ppo.estimator == "gae":
+            estimated = advantages.gae(
+                rollout.rewards, values, next_values, *ends, ppo.gamma, ppo.gae_lambda
+            )
+            returns = estimated + values
+        else:
+            estimated = advantages.rewards_to_go(rollout.rewards, next_values, *ends, ppo.gamma)
+            returns = estimated
+        return estimated, CriticSamples(inputs, _rows(values), _rows(returns))
+
+    def _scores(self, rollout: Rollout) -> tuple[Tensor, np.ndarray]:
+        """Return scores within groups (T, n), and which of them count, (T n,) bool."""
+        ppo = self.config.ppo
+        returns, running = advantages.returns_since_start(
+            rollout.rewards, rollout.terminated, rollout.truncated, ppo.gamma
+        )
+        return advantages.group_relative(returns, ppo.group_size), _rows(running)
+
+    def _actor_samples(self, rollout: Rollout, estimated: Tensor) -> ActorSamples:
+        """Return all steps' samples with their advantages (T, n)."""
+        old = rollout.log_stds
+        if old is None:
+            old = torch.from_numpy(self.loss.old_log_std)
+        return ActorSamples(
+            self.actor_pass.inputs(rollout.observations.flatten(0, 1)),
+            _rows(rollout.actions),
+            _rows(rollout.means),
+            _rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
+            _rows(estimated),
+            None if rollout.log_stds is None else _rows(rollout.log_stds),
+        )
+
+    @torch.no_grad()
+    def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Return the critic's inputs (T n, ...), V(s_t) and V(s_t+1), (T, n)."""
+        steps, n = rollout.rewards.shape
+        half = steps * n // 2
+        pieces = rollout.critic_inputs.flatten(0, 1).split([half, steps * n - half])
+        inputs: list[np.ndarray] = [np.empty(0)] * 2
+        found: list[np.ndarray] = [np.empty(0)] * 2
+
+        def evaluate(i: int) -> None:
+            inputs[i] = self.critic_passes[i].inputs(pieces[i])
+            found[i] = _values(self.critic_passes[i], inputs[i])
+
+        self._side_by_side(half, lambda: evaluate(0), lambda: evaluate(1))
+        values = self.critic.denormalize(torch.from_numpy(np.concatenate(found))).view(steps, n)
+        next_values = torch.cat((values[1:], self.critic(rollout.last_critic_inputs)[None]))
+        for t, ids, final in rollout.finals:
+            next_values[t, ids] = self.critic(final)
+        return np.concatenate(inputs), values, next_values
 
     # -- saving -----------------------------------------------------------------------------
 
@@ -329,9 +397,15 @@ class Learner:
             generator.set_state(saved)
 
 
-def _count(model: Actor | Critic, x: Tensor) -> None:
-    with torch.no_grad():
-        model.normalizer.update(x)
+def _values(one: Pass, inputs: np.ndarray) -> np.ndarray:
+    """Return the values (m,) of a critic's inputs (m, ...)."""
+    rows = one.most_rows or len(inputs)
+    pieces = [inputs[i : i + rows] for i in range(0, len(inputs), rows)]
+    return np.concatenate([one.forward(piece)[0] for piece in pieces])
+
+
+def _normalized(raw: np.ndarray) -> np.ndarray:
+    return advantages.normalize(torch.from_numpy(raw)).numpy()
 
 
 def _rows(x: Tensor) -> np.ndarray:

@@ -36,9 +36,11 @@ def train(
         settings = config.load(task, preset, overrides, **flags)
         check(out, overwrite)
     from robot_ppo.training.logger import Logger
+    from robot_ppo.training.threads import single_threaded
     from robot_ppo.training.train import Trainer
 
     with contextlib.ExitStack() as held:
+        held.enter_context(single_threaded())
         if resume:
             held.enter_context(_alone(out))
             _tell_of_an_edited_robot(out, settings)

@@ -1,7 +1,8 @@
 """The loop on one screen: collect -> update -> log -> save.
 
 The weights after N steps depend on the settings and the seed alone: not on the clock, not on the
-number of threads, not on where a run was killed and resumed.
+number of threads of the simulations, not on where a run was killed and resumed. Nothing here
+changes a setting of the process: the command that trains does (training/threads.py).
 """
 
 import logging
@@ -50,18 +51,16 @@ class Trainer:
         A run that was killed before its first checkpoint starts from nothing, as it did then.
         """
         self.config = self.learned_with = config
-        torch.manual_seed(config.seed)
-        torch.set_num_threads(1)  # orthogonal weights differ in their last bits with it
         self.env = envs.make(config)
         networks = config.networks
         size = group_size(self.env, networks.actor_groups, "networks.actor_groups")
         critic_size = group_size(self.env, networks.critic_groups, "networks.critic_groups")
         actions = self.env.single_action_space.shape[0]
-        self.learner = Learner(
-            config,
-            Actor(size, actions, networks),
-            Critic(critic_size, networks, config.ppo.normalize_returns),
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            actor = Actor(size, actions, networks)
+            critic = Critic(critic_size, networks, config.ppo.normalize_returns)
+        self.learner = Learner(config, actor, critic)
         self.rng = np.random.default_rng([config.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
@@ -180,7 +179,7 @@ class Trainer:
         if self.steps == 0:
             times = {"physics": 0.0}
             self._collect(times)
-            self.learner.count(self.rollout)
+            self.learner.update_normalizers(self.rollout)
 
     # -- checkpoints ------------------------------------------------------------------------
 
