@@ -34,6 +34,10 @@ robot-ppo play go2_walk.onnx --video go2_walk.mp4
 robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
 robot-ppo play go2_walk.onnx                       # a window
 """
+CHECK = """
+robot-ppo check go2
+robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
+"""
 SIM = """
 robot-ppo sim go2 &
 robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0
@@ -122,6 +126,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Collection[str]]:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         _add_list,
+        _add_check,
         _add_train,
         _add_doctor,
         _add_eval,
@@ -178,6 +183,26 @@ def _list(_: argparse.Namespace) -> None:
         ("presets", project.preset_names()),
     ):
         print(f"{title}: {', '.join(names)}")
+
+
+# -- check --------------------------------------------------------------------------------------
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    text = "Check a robot's files: every problem at once, or what its two variants are."
+    p = _command(commands, _check, "check", text, CHECK, needs=("mujoco",))
+    p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from robot_ppo import project
+    from robot_ppo.robot_model import comparison
+
+    folder = project.folder_of(args.robot)
+    robot = project.load_robot_in(folder)
+    page, right = comparison.page(robot, folder / robot.model)
+    print(page)
+    return 0 if right else RefusedError.exit_code
 
 
 # -- train --------------------------------------------------------------------------------------

@@ -59,9 +59,20 @@ def preset_path(name: str) -> Path:
     return _find("preset", name, preset_names(), root() / "configs" / "train" / f"{name}.yaml")
 
 
+def folder_of(robot: str) -> Path:
+    """Return the folder of a robot that is given by name or as a folder."""
+    path = Path(robot)
+    return path.resolve() if (path / "robot.yaml").is_file() else robot_folder(robot)
+
+
 def load_robot(name: str) -> RobotSpec:
     """Return robot `name` from its robot.yaml, which must call it so, too."""
-    path = robot_folder(name) / "robot.yaml"
+    return load_robot_in(robot_folder(name))
+
+
+def load_robot_in(folder: Path) -> RobotSpec:
+    """Return the robot in `folder`, which its robot.yaml must call as the folder is called."""
+    path = folder / "robot.yaml"
     robot = spec.load(path)
     if robot.name != path.parent.name:
         raise InputError(

@@ -18,7 +18,7 @@ from robot_ppo import cli, project
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.evaluation import evaluate
 
-COMMANDS = ("list", "train", "doctor", "eval", "export", "play", "sim", "log")
+COMMANDS = ("list", "check", "train", "doctor", "eval", "export", "play", "sim", "log")
 
 
 def words(text):
@@ -160,7 +160,7 @@ def test_list_names_robots_tasks_and_presets(capsys):
         ),
         (["train", "go2_walk", "--set", "task.physics_timestep=0.007"], "must divide"),
         (["train", "go2_walk", "--steps", "0"], "`steps`: 0 must be at least 1"),
-        (["tarin", "go2_walk"], "unknown command 'tarin'; did you mean 'train'? Known: doctor, "),
+        (["tarin", "go2_walk"], "unknown command 'tarin'; did you mean 'train'? Known: check, d"),
     ],
 )
 def test_wrong_input_is_one_sentence_with_the_right_name_and_exit_code_2(

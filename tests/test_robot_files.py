@@ -3,12 +3,17 @@
 The rows change one thing of a small quadruped each. docs/robots.md lists the same properties.
 """
 
+import re
+
+import msgspec
 import mujoco
 import numpy as np
 import pytest
+import yaml
+from contract_helpers import ROOT
 from quadruped_helpers import HEIGHT, LEGS, POSE, mjcf, models, robot, write
 
-from robot_ppo import project
+from robot_ppo import cli, project
 from robot_ppo.robot_model import geometry, source, validation, variants
 from robot_ppo_export.errors import InputError
 
@@ -615,6 +620,34 @@ def test_a_property_is_refused_in_a_sentence(tmp_path, what):
 def test_feet_that_are_an_empty_list_are_refused():
     with pytest.raises(InputError, match=r"`feet`: is empty: name what stands on the ground"):
         robot(feet=[])
+
+
+def test_check_prints_both_variants_side_by_side(tmp_path, capsys):
+    """Exit code 0 and the facts, or 3 and every problem, numbered."""
+    folder = tmp_path / "dog"
+    folder.mkdir()
+    write(folder, mjcf())
+    (folder / "robot.yaml").write_text(yaml.safe_dump(msgspec.to_builtins(robot())))
+    assert cli.main(["check", str(folder)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "mass [kg] 7.8000 7.8000 7.8000" in lines
+    assert "FR_calf 0.2000 0.2000 0.2000" in lines
+    assert "FR sphere 0.0000" in lines
+    calves = ", ".join(f"{leg}_calf" for leg in LEGS)
+    assert f"standing on - {calves} {calves}" in lines
+    write(folder, mjcf(('range="-1.5 1.5"', 'range="-1.5 1.4"'), (FREE, f"{FREE}<!-- x -->")))
+    assert cli.main(["check", str(folder)]) == 3
+    said = capsys.readouterr().out
+    assert said.startswith("dog: 4 to mend\n1. FR_hip.range [rad]: robot.yaml says (-1.5, 1.5)")
+
+
+def test_the_page_lists_every_property():
+    """docs/robots.md says of each row above whether it is handled or refused."""
+    text = (ROOT / "docs" / "robots.md").read_text()
+    listed = re.findall(r"^\| ([^|]+?) \| (handled|refused) \|", text, flags=re.MULTILINE)
+    assert {name for name, how in listed if how == "handled"} == set(HANDLED)
+    assert {name for name, how in listed if how == "refused"} == set(REFUSED)
+    assert len(listed) == len(HANDLED) + len(REFUSED)
 
 
 def test_all_problems_are_found_at_once(tmp_path):
