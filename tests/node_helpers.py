@@ -218,7 +218,7 @@ class Rig:
         raise AssertionError(f"{state.name} was not reached: {self.node.events}")
 
     def events(self) -> str:
-        return "\n".join(text for _, text in self.node.events)
+        return "\n".join(str(event) for _, event in self.node.events)
 
 
 def rig(

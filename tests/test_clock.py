@@ -160,7 +160,7 @@ def test_with_publishing_in_between_a_jump_back_is_a_fault_too():
     """Each wait for a place in between is as dangerous as that for the next tick."""
     clock = Jumping()
     r = rig(clock=clock)
-    r.node.output.publish_at(500)
+    r.node.command_writer.publish_at(500)
     jumped = []
 
     def on_tick():

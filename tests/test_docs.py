@@ -283,7 +283,7 @@ def test_every_check_of_preflight_is_on_the_deployment_page():
 
 def test_the_states_on_the_safety_page_are_the_nodes():
     page = (ROOT / "SAFETY.md").read_text()
-    rows = re.findall(r"^\| ([A-Z]+(?:, [A-Z]+)*) \|", page, re.M)
+    rows = re.findall(r"^\| ([A-Z_]+(?:, [A-Z_]+)*) \|", page, re.M)
     assert {State[name] for row in rows for name in row.split(", ")} == set(State)
 
 

@@ -124,10 +124,10 @@ def walk_on(node):
     """Put the node back into POLICY after a fault, as it was before; the robot stands."""
     node.policy.reset()
     node.envelope.reset()
-    node.senses.measured.state.joint_pos[:] = node.machine.motion.default
-    node.situation.previous[:] = node.machine.motion.default
-    node.machine.fault = None
-    node.machine.take_up(State.POLICY)
+    node.inputs.measured.state.joint_pos[:] = node.state_machine.setpoints.default
+    node.tick_state.previous[:] = node.state_machine.setpoints.default
+    node.state_machine.fault = None
+    node.state_machine.take_up(State.POLICY)
 
 
 @overflows
@@ -141,7 +141,7 @@ def test_mutated_states_over_udp(count):
         sent = []
         driver.endpoint.send_command = lambda *rows: sent.append([r.copy() for r in rows])
         state = zeros((), len(NAMES), len(FEET))
-        state.joint_pos[:] = node.machine.motion.default
+        state.joint_pos[:] = node.state_machine.setpoints.default
         state.base_quat[:] = [1, 0, 0, 0]
         good = frames.encode_state(0.0, state)
         sequence, faults, counters = 1000, {}, driver.counters
@@ -155,7 +155,7 @@ def test_mutated_states_over_udp(count):
                     walk_on(node)
                 clock.sleep_until(clock.now() + node.period)
                 node.tick()
-                check_command(robot(), node.senses.measured.state, *sent[-1])
+                check_command(robot(), node.inputs.measured.state, *sent[-1])
                 if node.fault:
                     reason = node.fault.partition(":")[0].partition(" at ")[0]
                     faults[reason] = faults.get(reason, 0) + 1
@@ -250,7 +250,7 @@ def test_mutated_low_level_states(count):
     driver._connect = connect
     node = walking(driver, clock)
     good = Message("unitree_go", "LowState_")
-    good.motors["q"][:12] = node.machine.motion.default
+    good.motors["q"][:12] = node.state_machine.setpoints.default
     good.fields["imu_state"]["quaternion"][0] = 1
     payload, faults = good.encode(), {}
     for _ in range(count):
@@ -263,7 +263,7 @@ def test_mutated_low_level_states(count):
         command = unitree_messages.decode(sent[-1], "unitree_go", "LowCmd_")
         assert command.intact()
         motors = command.motors[:12]
-        state = node.senses.measured.state
+        state = node.inputs.measured.state
         check_command(robot(), state, motors["q"], motors["kp"], motors["kd"])
         if node.fault:
             reason = node.fault.partition(":")[0].partition(" at ")[0]

@@ -59,7 +59,7 @@ def test_what_is_written_comes_back_bit_for_bit(tmp_path):
     for name, values in node.node.recorder.rows().items():
         assert rows[name].tobytes() == values.tobytes()
     assert meta["policy"] == policy().sha256
-    assert meta["events"] == node.node.events
+    assert meta["events"] == [(time, str(event)) for time, event in node.node.events]
     assert (meta["first"], meta["closed"], meta["damaged"]) == (1, True, 0)
     assert len(meta["measured"]) == rows["measured"].shape[1]
     assert {*rows["source"]} == {b"fixed"}

@@ -175,14 +175,16 @@ def test_the_node_names_term_and_joint_and_goes_on(limited):
     r = rig(mutate=shaking, p=limited).until(State.POLICY).ticks(150)
     assert r.node.state is State.POLICY and r.node.fault is None
     joint = limited.contract.robot.joint_names[8]
-    (text,) = [t for _, t in r.node.events if t.startswith("outside of training")]
+    (event,) = [e for _, e in r.node.events if e.reason.code == "outside_of_training"]
+    text = str(event)
+    assert text.startswith("outside of training")
     assert f"joint_vel {joint} is" in text and "rad/s, trained -1.198 .. 1.198" in text
-    assert r.node.machine.monitor.excursions() == {f"joint_vel {joint}": 1}
+    assert r.node.state_machine.monitor.excursions() == {f"joint_vel {joint}": 1}
 
 
 def test_a_calm_robot_is_not_told_of(limited):
     r = rig(p=limited).until(State.POLICY).ticks(100)
-    assert r.node.machine.monitor.excursions() == {}
+    assert r.node.state_machine.monitor.excursions() == {}
 
 
 @pytest.mark.slow

@@ -192,8 +192,8 @@ def test_commands_that_are_sent_again_count():
 
 def rate_of(per_period):
     node = rig().node
-    node.output.publish_at(per_period / PERIOD)
-    return node.output.rate
+    node.command_writer.publish_at(per_period / PERIOD)
+    return node.command_writer.rate
 
 
 def test_a_node_refuses_before_anything_is_sent():

@@ -247,7 +247,7 @@ def counting(r):
     """Let the robot's driver count what it cannot send instead of raising it."""
     r.driver.lost = Unsent()
     r.driver.unsent = lambda: r.driver.lost
-    r.node.output._counting = r.driver
+    r.node.command_writer._counting = r.driver
     return r
 
 
@@ -324,8 +324,7 @@ def test_run_stops_by_itself_and_damps_for_the_stated_time():
 
 
 def test_a_run_that_nobody_ends_goes_on_damping():
-    r = rig(mutate=faulty(150, tipped))
-    r.node.machine.damp_after_fault = np.inf
+    r = rig(mutate=faulty(150, tipped), node={"damp_after_fault": np.inf})
     r.node.run(on_tick=lambda: r.node.end() if r.node.ticks == 2000 else None)
     assert r.node.ticks == 2001
     assert sum(is_damping(c) for c in r.driver.written) > 1800
@@ -341,7 +340,7 @@ def test_a_driver_that_skims_is_asked_before_every_tick_and_its_trouble_is_the_t
             raise OSError("no")
 
     r.driver.__class__ = Skimming
-    node = type(r.node)(policy(), r.driver, r.clock, r.node.senses.commands, arm=True)
+    node = type(r.node)(policy(), r.driver, r.clock, r.node.inputs.commands, arm=True)
     node.run(2.0)
     assert node.fault is None
     assert np.diff(skims) == pytest.approx(np.full(len(skims) - 1, PERIOD))
@@ -357,7 +356,7 @@ def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):
         raise RuntimeError("no")
 
     monkeypatch.setattr(r.node.policy, "warm_up", warm_up)
-    r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.machine.ran else None)
+    r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.state_machine.ran else None)
     assert r.node.fault is None
     assert warmed == [*ran[1:], ran[-1] + 1]  # the first is decided in the tick, as is the end
 

@@ -62,7 +62,7 @@ def test_a_timed_run_walks_damps_records_and_replays(tmp_path, capsys):
 def test_without_a_word_and_without_a_terminal_nothing_is_sent():
     with Robot() as r:
         process = start(*run_arguments(r))
-        said = wait_for(process, "PREFLIGHT: waiting: a person's word to stand up")
+        said = wait_for(process, "PREFLIGHT: waiting: the operator's approval to stand up")
         time.sleep(0.3)
         process.terminate()
         code, _, _ = finish(process)
@@ -75,7 +75,7 @@ def test_with_stand_alone_the_policy_never_runs():
     with Robot() as r:
         code, out, _ = finish(start(*run_arguments(r, "--stand", "--seconds", 2.0)))
     assert code == 0
-    assert "READY: waiting for a person's word to walk" in out
+    assert "READY: waiting for the operator's approval to walk" in out
     assert "POLICY" not in out
     assert r.commands
 
@@ -257,11 +257,11 @@ def test_on_a_terminal_keys_lead_on_and_ctrl_c_twice_ends():
     parent, child = pty.openpty()
     with Robot() as r:
         process = start(*run_arguments(r), stdin=child)
-        wait_for(process, "word to stand up: p stands the robot up")
+        wait_for(process, "approval to stand up: p stands the robot up")
         time.sleep(0.3)
         assert not r.commands
         os.write(parent, b"p")
-        wait_for(process, "word to walk: p runs the policy")
+        wait_for(process, "approval to walk: p runs the policy")
         time.sleep(0.3)
         os.write(parent, b"wp")
         wait_for(process, "POLICY")
@@ -290,12 +290,12 @@ def test_a_killed_node_without_a_watchdog_leaves_a_robot_that_damps_by_itself():
 def test_a_robot_that_reboots_while_the_node_waits_needs_no_new_node():
     with Robot() as r:
         process = start(*run_arguments(r))
-        wait_for(process, "word to stand up")
+        wait_for(process, "approval to stand up")
     port = r.wire.port
     wait_for(process, "PASSIVE: waiting: stale_state")
     with Robot(port=port) as again:
         wait_for(process, "PREFLIGHT: watching")
-        wait_for(process, "word to stand up")
+        wait_for(process, "approval to stand up")
         process.terminate()
         code, _, err = finish(process)
     assert (code, err) == (0, "")

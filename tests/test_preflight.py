@@ -60,7 +60,7 @@ def test_a_robot_with_a_fault_is_not_stood_up_and_the_fault_is_named(text):
     assert r.node.state is State.PREFLIGHT
     assert f"PREFLIGHT: waiting: {text}" in r.events()
     assert not r.driver.written
-    (bad,) = [check for check in r.node.machine.checks if not check.good]
+    (bad,) = [check for check in r.node.checks if not check.good]
     assert bad.fix in r.events()
     r.driver.mutate = None
     r.driver.state.joint_pos[:] = rest_pose()
@@ -90,7 +90,7 @@ def test_a_robot_that_is_gone_during_the_checks_begins_anew():
 def test_a_robot_without_an_accelerometer_is_not_judged_by_it():
     r = rig(signals=frozenset(SIGNALS) - {"base_lin_acc"}, mutate=change(base_lin_acc=0.0))
     r.until(State.STAND)
-    assert len(r.node.machine.checks) == len(CHECKS) - 1 - len(HANGING)
+    assert len(r.node.checks) == len(CHECKS) - 1 - len(HANGING)
 
 
 def test_the_gyroscope_is_judged_by_its_mean_and_not_by_its_noise():
@@ -108,7 +108,7 @@ def test_the_window_is_the_newest_second():
     contract = policy().contract
     for shift in range(4):
         watch = Watch(contract, 10)
-        s = rig().node.situation
+        s = rig().node.tick_state
         s.fresh = True
         for t in range(10 + shift):
             s.measured.state.joint_pos[:] = rest_pose()
@@ -120,7 +120,7 @@ def test_the_window_is_the_newest_second():
 
 
 def test_every_check_has_a_fix_and_every_check_is_tested():
-    names = {check.name for check in rig().until(State.STAND).node.machine.checks}
+    names = {check.name for check in rig().until(State.STAND).node.checks}
     assert {text.partition(":")[0] for text in FAULTS} | {"state jitter"} == names
     assert len(names) == len(CHECKS) - len(HANGING)
     assert robot().rest_pose

@@ -42,7 +42,7 @@ def test_every_command_is_sent_again_at_the_rate_and_between_the_ticks():
     clock = Stamped()
     r = rig(clock=clock)
     clock.watch(r.driver)
-    r.node.output.publish_at(500)
+    r.node.command_writer.publish_at(500)
     r.node.run(6.0)
     assert np.diff(clock.times) == pytest.approx(np.full(len(clock.times) - 1, 0.002), abs=1e-6)
     sent = list(r.driver.written)
@@ -56,7 +56,7 @@ def test_what_is_late_is_skipped_and_never_made_up():
     clock = Stamped()
     r = rig(clock=clock)
     clock.watch(r.driver)
-    r.node.output.publish_at(500)
+    r.node.command_writer.publish_at(500)
 
     def slow():
         clock.time += 0.009
@@ -71,12 +71,12 @@ def test_what_is_late_is_skipped_and_never_made_up():
 @pytest.mark.parametrize("rate", [30.0, 75.0, 10.0])
 def test_a_rate_that_is_no_multiple_is_refused(rate):
     with pytest.raises(InputError, match="not a multiple of the policy's 50 Hz"):
-        rig().node.output.publish_at(rate)
+        rig().node.command_writer.publish_at(rate)
 
 
 def test_nothing_is_published_before_the_robot_may_stand_up():
     r = rig(arm=False, node={"stand": False})
-    r.node.output.publish_at(500)
+    r.node.command_writer.publish_at(500)
     r.node.run(3.0)
     assert not r.driver.written
 
@@ -139,7 +139,7 @@ def test_gait_phases_that_are_computed_ahead_are_those_of_each_tick():
     from robot_ppo_export.contract.terms import gait_phase
 
     p = policy()
-    c, state = p.contract, rig().node.situation.measured.state
+    c, state = p.contract, rig().node.tick_state.measured.state
     for tick in [*range(0, 2000), 10**6, 3, 511, 512]:
         p.ticks = tick
         phase = p.inputs(state, np.zeros(3, "f4")).phase

@@ -88,7 +88,7 @@ def test_events_keep_their_order_and_lose_what_a_terminal_would_obey():
 
 def test_a_walk_is_replayed_bit_for_bit(walked):
     rows = rows_of(walked)
-    assert {*rows["node_state"]} == {*State} - {State.PASSIVE, State.WIGGLE, State.HOLD}
+    assert {*rows["node_state"]} == {*State} - {State.PASSIVE, State.JOINT_CHECK, State.HOLD}
     assert replay(policy(), rows, meta_of(walked)) == len(rows["time"])
 
 
@@ -129,10 +129,10 @@ def test_an_arm_and_a_stop_during_the_run_are_replayed():
     assert replay(policy(), rows, meta_of(r.node)) == len(rows["time"])
 
 
-def test_a_whole_life_with_every_word_of_a_person_is_replayed():
-    """Wiggle, stand, walk, sit, damp, reset, stand again, emergency; tightened; parts that age."""
+def test_a_whole_life_with_every_approval_is_replayed():
+    """Joint check, stand, walk, sit, damp, reset, stand, emergency; tightened; parts that age."""
     tight = msgspec.structs.replace(robot().safety, max_torque_fraction=0.9)
-    options = {"stand": False, "wiggle": True, "limits": tight}
+    options = {"stand": False, "joint_check": True, "limits": tight}
     r = rig(mutate=stumbling, ring=120.0, arm=False, node=options)
     r.driver.health = Health(12)
     r.until(State.PREFLIGHT)
@@ -155,8 +155,7 @@ def test_a_whole_life_with_every_word_of_a_person_is_replayed():
 
 @pytest.mark.parametrize("most", [np.inf, 20], ids=["all of it", "its beginning"])
 def test_a_long_damping_and_what_a_person_does_after_it_are_replayed(most):
-    r = rig(mutate=stumbling, ring=120.0, arm=False)
-    r.node.machine.damp_after_fault = np.inf
+    r = rig(mutate=stumbling, ring=120.0, arm=False, node={"damp_after_fault": np.inf})
     r.node.recorder.most_damping = most
     r.until(State.READY).node.damp("now")
     r.ticks(round(3 * DAMP_SECONDS / PERIOD)).node.reset()

@@ -56,7 +56,7 @@ def test_the_node_decides_the_same_again_and_damps_when_the_log_ends(log):
     node.prepare()
     node.run(seconds=30)
     assert "stale" in node.fault
-    assert State.POLICY.name in " ".join(text for _, text in node.events)
+    assert State.POLICY.name in " ".join(str(event) for _, event in node.events)
     assert not driver.written[-1].kp.any()
 
 

@@ -14,7 +14,7 @@ from robot_ppo_node.drivers.base import Health, held_signals
 from robot_ppo_node.safety import envelope, guards
 from robot_ppo_node.safety.envelope import BY_NUMBER, NUMBERED_TARGET, Envelope
 from robot_ppo_node.safety.guards import GUARDS
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, blank
 
 J = 12
 DEFAULT = robot().vector("default").astype("f4")
@@ -23,7 +23,7 @@ LIMITS = robot().safety
 SIGNALS = held_signals(contract())
 
 
-def calm() -> Situation:
+def calm() -> TickState:
     """A robot that stands still and is told to: nothing fires."""
     s = blank(J, SIGNALS, 71)
     s.measured.state.joint_pos[:] = s.target[:] = s.previous[:] = DEFAULT
@@ -39,7 +39,7 @@ def quat(angle: float) -> np.ndarray:
 def set_to(path: str, value):
     """Return a change of one entry of a situation, e.g. "measured.state.joint_vel[3]"."""
 
-    def change(s: Situation) -> None:
+    def change(s: TickState) -> None:
         exec(f"s.{path} = value", {"s": s, "value": value})
 
     return change
@@ -48,7 +48,7 @@ def set_to(path: str, value):
 def health(path: str, value):
     """Return a change of what the robot says of its parts."""
 
-    def change(s: Situation) -> None:
+    def change(s: TickState) -> None:
         other = Health(J)
         exec(f"other.{path} = value", {"other": other, "value": value})
         s.health.update(other)
@@ -182,9 +182,10 @@ FAULTS = {
 }
 
 
-def judge(s: Situation) -> tuple[Envelope, str | None]:
+def judge(s: TickState) -> tuple[Envelope, str | None]:
     envelope = Envelope(robot(), LIMITS, SIGNALS)
-    return envelope, envelope.check_state(s) or envelope.check_target(s)
+    reason = envelope.check_state(s) or envelope.check_target(s)
+    return envelope, str(reason) if reason else None
 
 
 def outcome(envelope: Envelope, name: str) -> Outcome:
@@ -270,7 +271,7 @@ anywhere = st.lists(st.floats(0, 1, width=32), min_size=J, max_size=J).map(
 )
 
 
-def implied(s: Situation) -> np.ndarray:
+def implied(s: TickState) -> np.ndarray:
     """[N m] What the motors are asked for."""
     state = s.measured.state
     return s.kp * (s.target - state.joint_pos) - s.kd * state.joint_vel

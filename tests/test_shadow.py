@@ -101,7 +101,7 @@ def test_a_robot_over_udp_gets_no_command(capsys):
 @pytest.mark.parametrize(
     "option",
     [
-        *(("--stand",), ("--arm",), ("--wiggle",), ("--realtime",), ("--cpu", 0)),
+        *(("--stand",), ("--arm",), ("--joint-check",), ("--realtime",), ("--cpu", 0)),
         *(("--limits", "none.yaml"), ("--publish-hz", 500), ("--record", "none.rlog")),
     ],
     ids=lambda option: option[0],

@@ -191,7 +191,7 @@ def lockstep_run(spec, seconds):
 def test_the_unchanged_node_runs_in_lockstep_and_a_run_is_the_same_every_time(spec):
     node, first = lockstep_run(spec, 4.0)
     _, second = lockstep_run(spec, 4.0)
-    texts = " ".join(text for _, text in node.events)
+    texts = " ".join(str(event) for _, event in node.events)
     assert State.POLICY.name in texts
     assert node.fault is None
     assert node.missed == 0

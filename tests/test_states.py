@@ -8,7 +8,8 @@ from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control import states
-from robot_ppo_node.control.state_machine import FAIL_AFTER, HOLD_SECONDS, SILENT_AFTER
+from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
+from robot_ppo_node.control.state_machine import HOLD_SECONDS
 from robot_ppo_node.control.states import (
     ROWS,
     RUNNING,
@@ -23,6 +24,7 @@ from robot_ppo_node.control.states import (
 )
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.node import Node
+from robot_ppo_node.safety.reason import Reason
 
 WALKED = [(start, row.old, row.event) for row in ROWS for start in row.starts]
 
@@ -33,7 +35,11 @@ def name(value) -> str:
 
 def in_state(state: State, start: str = "lying"):
     """A node that came to `state` by the table alone, with nothing allowed beyond it."""
-    r = rig(arm=False, p=with_start(start), node={"stand": False, "wiggle": state is State.WIGGLE})
+    r = rig(
+        arm=False,
+        p=with_start(start),
+        node={"stand": False, "joint_check": state is State.JOINT_CHECK},
+    )
     if state is State.PASSIVE:
         r.driver.mutate = lambda tick, measured: None
         return r.ticks(1)
@@ -43,8 +49,8 @@ def in_state(state: State, start: str = "lying"):
     if state is not State.DAMP:
         r.node.arm()
         r.until(
-            State.WIGGLE
-            if state is State.WIGGLE
+            State.JOINT_CHECK
+            if state is State.JOINT_CHECK
             else State.READY
             if state > State.STAND
             else State.STAND
@@ -67,7 +73,7 @@ def cause(r, event: Event) -> None:
         r.driver.mutate = None
     elif event in (Event.UNFIT, Event.FAULT):
         r.driver.mutate = lambda tick, measured: on_its_back(measured)
-    elif event in (Event.GO, Event.GO_WIGGLE, Event.ARMED):
+    elif event in (Event.GO, Event.GO_JOINT_CHECK, Event.ARMED):
         r.node.arm()
     elif event is Event.CARRIED:
         r.driver.state.foot_force[:] = 50.0
@@ -96,8 +102,8 @@ def on_its_back(measured):
 @pytest.mark.parametrize(("start", "state", "event"), WALKED, ids=name)
 def test_every_row_of_the_table_is_walked_by_its_cause(start, state, event):
     r = in_state(state, start)
-    if event is Event.GO_WIGGLE:
-        r = rig(arm=False, p=with_start(start), node={"stand": False, "wiggle": True})
+    if event is Event.GO_JOINT_CHECK:
+        r = rig(arm=False, p=with_start(start), node={"stand": False, "joint_check": True})
         r.until(State.PREFLIGHT)
     assert r.node.state is state
     cause(r, event)
@@ -115,14 +121,14 @@ STATES = sorted({(start, old) for start in STARTS for old, _ in TRANSITIONS[star
 
 @pytest.mark.parametrize(("start", "state"), STATES, ids=name)
 def test_every_other_event_is_refused_by_the_table(start, state):
-    machine = in_state(state, start).node.machine
+    machine = in_state(state, start).node.state_machine
     for event in (e for e in Event if (state, e) not in TRANSITIONS[start]):
         assert not leads_on(state, event, start)
         text = f"in {state.name} the node of a robot that starts {start} knows no event"
         with pytest.raises(RuntimeError, match=f"{text} {event.name}"):
             next_state(state, event, start)
         with pytest.raises(RuntimeError, match=f"{text} {event.name}"):
-            machine._fire(0.0, event, "test")
+            machine._change(0.0, event, Reason("test", "test"))
         assert machine.state is state
 
 
@@ -184,7 +190,7 @@ def test_without_a_word_nothing_is_ever_sent():
         node.tick()
     assert node.state is State.PREFLIGHT
     assert not driver.written
-    assert node.events[-1][1] == "PREFLIGHT: waiting: a person's word to stand up"
+    assert str(node.events[-1][1]) == "PREFLIGHT: waiting: the operator's approval to stand up"
 
 
 def test_each_word_is_good_for_one_step():
@@ -221,7 +227,7 @@ def test_a_word_that_a_check_denied_is_used_up():
     r.ticks(3000)
     assert r.node.state is State.PREFLIGHT
     assert not r.driver.written
-    assert r.node.events[-1][1] == "PREFLIGHT: waiting: a person's word to stand up"
+    assert str(r.node.events[-1][1]) == "PREFLIGHT: waiting: the operator's approval to stand up"
     r.node.arm()
     r.until(State.STAND, limit=2)
 
@@ -252,7 +258,7 @@ def test_a_word_to_walk_that_the_pose_denied_is_used_up():
     for times in (1, 2):  # each one is answered
         r.node.arm()
         r.ticks(5)
-        said = "1.00 rad from the default pose; then the word again"
+        said = "1.00 rad from the default pose; then approve it again"
         assert r.events().count(said) == times
     r.driver.mutate = moved_thigh(default)
     r.ticks(3000)
@@ -355,7 +361,7 @@ def test_the_fade_into_damping_ends_at_once_where_somebody_or_a_guard_says_so(wh
         ABORTS[why](r)
     r.ticks(1)
     assert r.driver.written[-1].kp.any() == (why is None)
-    assert (r.node.events[-1][1] == f"DAMP: at once: {why}") == (why is not None)
+    assert (str(r.node.events[-1][1]) == f"DAMP: at once: {why}") == (why is not None)
 
 
 def test_the_fade_into_damping_stays_inside_the_envelope():

@@ -50,7 +50,7 @@ def test_a_robot_that_is_stopped_while_it_walks_lies_down_upright(vx, tick):
     assert node.fault is None
     assert tilt < 0.3
     assert robot.position_w()[2] < 0.6 * robot.spec.base.height  # it lies
-    texts = [text for _, text in node.events]
+    texts = [str(event) for _, event in node.events]
     assert texts[-3:] == ["HALT: test", "SIT: standing still", "DAMP: lowered"]
 
 

@@ -392,7 +392,7 @@ def test_the_watchdog_is_told_before_the_robot_is():
             self.told = sends
 
     r = rig(arm=False)
-    r.node.output.watchdog = guard = Told()
+    r.node.command_writer.watchdog = guard = Told()
     write, known = r.driver.write, []
     r.driver.write = lambda command: (known.append(guard.told), write(command))
     r.until(State.STAND).ticks(1)
@@ -411,7 +411,7 @@ def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
         def beat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
-    r.node.output.watchdog = guard = Took()
+    r.node.command_writer.watchdog = guard = Took()
     guard.has_robot = True
     r.ticks(1)
     assert r.node.state is State.DAMP
@@ -433,7 +433,7 @@ def test_a_takeover_within_a_write_is_followed_by_damping_in_the_same_tick():
         def beat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
-    r.node.output.watchdog = guard = Taken()
+    r.node.command_writer.watchdog = guard = Taken()
     write = r.driver.write
 
     def stopped(command):

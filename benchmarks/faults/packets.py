@@ -93,7 +93,7 @@ class WiredWorld(World):
     def advance(self, time: float) -> None:
         """Let the robot take what has arrived, go on, and send its state."""
         wired = hasattr(self, "to_robot")
-        if wired and self.node.machine.sends and not self.to_robot.tamper:
+        if wired and self.node.sends and not self.to_robot.tamper:
             _arrived(self.end.wire)
         command = self.end.receive(self.robot.time)
         if command:

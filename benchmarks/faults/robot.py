@@ -48,7 +48,7 @@ def _measured(guard: str) -> Callable[[World], None]:
 
         def change(sample: Sample) -> Sample:
             state = sample.state
-            s = blank(len(state.joint_pos), world.node.situation.measured.widths, 0)
+            s = blank(len(state.joint_pos), world.node.tick_state.measured.widths, 0)
             s.measured.update(state)
             self_test.INJECTIONS[guard](bounds, s)
             world.driver.others = ("somebody else",) * s.others
@@ -70,7 +70,7 @@ def _stale(world: World) -> float:
 
 
 def _frozen(world: World) -> float:
-    s = world.node.situation
+    s = world.node.tick_state
     last = Measured(s.measured.widths)
     last.update(s.measured.state)
     world.driver.change = lambda sample: replace(sample, state=last.state)
@@ -110,7 +110,7 @@ def _over_torque(path: Path) -> Seen:
         world.policy.broken = lambda action: np.full_like(action, clip * (-1) ** world.node.ticks)
         world.step(5)
         node, asked = world.node, np.abs(world.driver.asked).max(axis=0)
-        said = [line for line in node.envelope.report(node.situation) if "torque" in line]
+        said = [line for line in node.envelope.report(node.tick_state) if "torque" in line]
         within = bool((asked <= node.envelope.bounds.torque + ROUNDING).all())
         i = int((asked / node.envelope.bounds.torque).argmax())
         most = f"the robot was asked for {asked[i]:.4g} N m at the most"
@@ -123,7 +123,7 @@ def _command_timeout(path: Path) -> Seen:
         world.operator.lost_at = world.walk()
         world.step(round(COMMAND_TIMEOUT / world.period) + 1)
         command, went_on = world.node.command, world.node.state is State.POLICY
-        age = world.node.senses.wanted[1]
+        age = world.node.inputs.wanted[1]
         text = f"command {age:.2f} s old, time-out {COMMAND_TIMEOUT:g} s: "
         text += f"asked for {', '.join(f'{x:g}' for x in command)}"
         return Seen(REFUSED if went_on and not command.any() else NOTHING, text)

@@ -1,7 +1,7 @@
 """The node: one state machine, one tick, one loop.
 
     node = Node(policy, driver, MonotonicClock(), FixedCommand((0.5, 0, 0)), arm=True)
-    node.prepare()                 # golden traces, guards, driver, negotiation, warm-up
+    node.prepare()                 # golden traces, guards, driver, compatibility, warm-up
     node.run(seconds=10)           # check, stand up, run the policy, sit down, damp
     node.fault                     # None, or the reason
 
@@ -14,6 +14,7 @@ they take effect at the next tick.
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,14 +23,17 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands import CommandSource
-from robot_ppo_node.control.command_writer import Output
-from robot_ppo_node.control.inputs import Senses
+from robot_ppo_node.control.command_writer import CommandWriter
+from robot_ppo_node.control.events import NodeEvent
+from robot_ppo_node.control.inputs import NodeInputs
+from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
 from robot_ppo_node.control.requests import NOTHING
-from robot_ppo_node.control.state_machine import FAIL_AFTER, SILENT_AFTER, Machine
+from robot_ppo_node.control.state_machine import DAMP_SECONDS, Settings, StateMachine
 from robot_ppo_node.control.states import RUNNING, State
 from robot_ppo_node.drivers.base import (
     Driver,
     DriverFault,
+    HandsOver,
     MotorCommand,
     Skims,
     held_signals,
@@ -40,10 +44,11 @@ from robot_ppo_node.log import recorder as record
 from robot_ppo_node.log.recorder import Recorder
 from robot_ppo_node.safety import self_test
 from robot_ppo_node.safety.envelope import Envelope
+from robot_ppo_node.safety.reason import Reason
 from robot_ppo_node.safety.tick_state import blank
+from robot_ppo_node.safety.watchdog import Handover, Watchdog
 from robot_ppo_node.startup.compatibility import negotiate
-from robot_ppo_node.startup.joint_check import Wiggle
-from robot_ppo_node.startup.preflight import SECONDS, Watch
+from robot_ppo_node.startup.preflight import SECONDS, Check, Watch
 
 WARM_UP_TICKS = 60
 """Dummy ticks before the first real one: the first runs allocate and are many times slower."""
@@ -62,12 +67,16 @@ class Node:
         *,
         stand: bool = False,
         arm: bool = False,
-        wiggle: bool = False,
+        joint_check: bool = False,
         limits: Limits | None = None,
         signals: Mapping[str, int] | None = None,
         fail_after: float = FAIL_AFTER,
         silent_after: float = SILENT_AFTER,
-        on_event: Callable[[float, str], None] | None = None,
+        damp_after_stop: float = DAMP_SECONDS,
+        damp_after_fault: float = DAMP_SECONDS,
+        publish_rate: float | None = None,
+        watchdog: Callable[[Handover], Watchdog] | None = None,
+        on_event: Callable[[float, NodeEvent], None] | None = None,
     ) -> None:
         """Be PASSIVE; nothing is opened and nothing is sent before `prepare` and `tick`.
 
@@ -80,14 +89,19 @@ class Node:
             stand: whether the robot may stand up once it has passed its checks. Only a person
                 says so.
             arm: whether it may, and the policy may start as soon as it stands.
-            wiggle: whether to try every joint before standing up; see wiggle.py.
+            joint_check: whether to try every joint before standing up; see joint_check.py.
             limits: of the envelope, by default those of the policy file; see limits.py.
             signals: what is held of a measurement and the width of each, by default what policy,
                 guards and checks read; a replay holds what its log does.
             fail_after: how long a guard or check may fail before anything moves [s]; then the run
                 ends with it as the fault.
             silent_after: the same of a robot that is not heard [s].
-            on_event: called with (time [s], text) at every transition; must not block.
+            damp_after_stop: how long damping is sent after a stop [s].
+            damp_after_fault: the same after a fault or an emergency stop [s].
+            publish_rate: commands per second [Hz], a multiple of the policy's rate, by default it.
+            watchdog: starts the process that damps when this one cannot; called by `prepare` where
+                the driver can hand its robot over.
+            on_event: called with the time [s] and the event; must not block.
         """
         robot = policy.contract.robot
         self.policy, self.driver, self.clock, self.recorder = policy, driver, clock, recorder
@@ -95,21 +109,26 @@ class Node:
         self.period = policy.contract.control_period
         self.limits = limits or robot.safety
         held = signals or held_signals(policy.contract)
-        self.situation = s = blank(len(robot.joints), held, policy.layout.size)
-        self.senses = Senses(policy.contract, driver, commands, s)
+        self.tick_state = s = blank(len(robot.joints), held, policy.layout.size)
+        self.inputs = NodeInputs(policy.contract, driver, commands, s)
+        settings = Settings(
+            limits=self.limits,
+            stand=stand or arm,
+            arm=arm,
+            joint_check=joint_check,
+            fail_after=fail_after,
+            silent_after=silent_after,
+            damp_after_stop=damp_after_stop,
+            damp_after_fault=damp_after_fault,
+        )
         watch = Watch(policy.contract, ticks=round(SECONDS / self.period))
-        bounds = (fail_after, silent_after)
-        self.machine = Machine(policy, s, self.limits, watch, self._tell, *bounds)
-        self.machine.may_stand, self.machine.armed = stand or arm, arm
-        if wiggle:
-            kp, kd = self.machine.motion.gains[State.WIGGLE]
-            self.machine.wiggle = Wiggle(policy.contract, float(kp[0]), float(kd[0]))
+        self.state_machine = StateMachine(policy, s, watch, settings, self._log)
         if recorder:
-            limits_as_data = msgspec.to_builtins(self.limits)
-            recorder.meta |= {"stand": stand or arm, "armed": arm, "wiggle": wiggle}
-            recorder.meta |= {"limits": limits_as_data}
-            recorder.meta |= {"fail_after": fail_after, "silent_after": silent_after}
-        self.output = Output(driver, clock, s, self.period)
+            recorder.meta |= _as_data(settings)
+        self.command_writer = CommandWriter(driver, clock, s, self.period)
+        if publish_rate is not None:
+            self.command_writer.publish_at(publish_rate)
+        self._start_watchdog = watchdog
         self._skims = driver if isinstance(driver, Skims) else None
         self.prepared = False
         self.ticks = 0
@@ -124,69 +143,100 @@ class Node:
     @property
     def state(self) -> State:
         """What the node is doing."""
-        return self.machine.state
+        return self.state_machine.state
 
     @property
     def fault(self) -> str | None:
         """Why a guard or an error brought the robot down, or None."""
-        return self.machine.fault
+        return str(self.state_machine.fault) if self.state_machine.fault else None
+
+    @property
+    def fault_code(self) -> str | None:
+        """Which guard, check or error that was, or None."""
+        return self.state_machine.fault.code if self.state_machine.fault else None
+
+    @property
+    def sends(self) -> bool:
+        """Whether this state sends something."""
+        return self.state_machine.sends
+
+    @property
+    def endless(self) -> bool:
+        """Whether damping, once begun, goes on until somebody ends it."""
+        return self.state_machine.endless
+
+    @property
+    def checks(self) -> list[Check]:
+        """What PREFLIGHT and the joint check found last."""
+        return self.state_machine.checks
 
     @property
     def over(self) -> bool:
         """Nothing more is to be sent."""
-        return self.machine.over
+        return self.state_machine.over
 
     @property
-    def events(self) -> list[tuple[float, str]]:
-        """(time [s], text) of every transition."""
-        return self.machine.events
+    def events(self) -> list[tuple[float, NodeEvent]]:
+        """Everything that happened, with its time [s]; `str` makes a sentence of an event."""
+        return self.state_machine.events
 
     @property
     def envelope(self) -> Envelope:
         """The guards, and what they counted."""
-        return self.machine.envelope
+        return self.state_machine.envelope
 
     @property
     def command(self) -> np.ndarray:
         """What the policy is asked for, (k,) in the units of the contract's command."""
-        return self.senses.command
+        return self.inputs.command
 
     def arm(self) -> None:
-        """Say a person's word: stand up from PREFLIGHT, or run the policy from READY."""
-        self.machine.requests.go = True
+        """Approve, as the operator: stand up from PREFLIGHT, or run the policy from READY."""
+        self.state_machine.requests.approval = True
 
     def stop(self, reason: str) -> None:
-        """Sit down, then damp; not a fault."""
-        self.machine.requests.stop = reason
+        """Sit down, or stand still and be held, then damp; not a fault. Again: let go of it."""
+        self.state_machine.requests.stop = reason
 
     def damp(self, reason: str) -> None:
         """Damp at once; not a fault."""
-        self.machine.requests.emergency = reason
+        self.state_machine.requests.emergency = reason
 
     def reset(self) -> None:
-        """Leave DAMP for PASSIVE, with every permission forgotten. Only a person says so."""
-        self.machine.requests.reset = True
+        """Leave DAMP for PASSIVE, with every approval forgotten. Only a person says so."""
+        self.state_machine.requests.reset = True
+
+    def shorten_damping(self, seconds: float) -> None:
+        """Send damping for so long [s] after a stop, whatever the constructor was told."""
+        self.state_machine.shorten_damping(seconds)
+
+    def taken_over(self, text: str) -> None:
+        """Take in that the watchdog has the robot, as `text` says."""
+        self.state_machine.requests.taken_over = text
 
     def end(self, after: float = 0.0) -> None:
-        """Damp at once, and have done with it `after` seconds from the next tick at the latest."""
-        if self.machine.sends:
+        """Damp at once, and stop damping at most `after` [s] after the next tick."""
+        if self.state_machine.sends:
             self.damp("ended")
         else:
             self.stop("ended")
-        self.machine.requests.end = after
+        self.state_machine.requests.end = after
 
     def prepare(self) -> None:
-        """Prove traces and guards, open the driver, negotiate, warm up; or `RefusedError`."""
+        """Prove traces and guards, open the driver, compare, warm up; or `RefusedError`."""
         contract = self.policy.contract
         self.worst = self.policy.check_golden()
         self_test.prove(self.policy, self.limits)
-        robot, measured = contract.robot, self.situation.measured
+        robot, measured = contract.robot, self.tick_state.measured
         self.driver.open(robot.joint_names, robot.feet, measured.widths)
-        self.compared = negotiate(contract, self.driver, self.output.rate)
-        self.machine.watch.signals = self.driver.signals
+        self.compared = negotiate(contract, self.driver, self.command_writer.rate)
+        self.state_machine.watch.signals = self.driver.signals
         measured.expect(self.driver.signals, mounting_of(contract.robot, self.driver))
         self._warm_up()
         self.prepared = True
+        if self._start_watchdog and isinstance(self.driver, HandsOver):
+            handover = self.driver.damping_sender(self.state_machine.setpoints.damping)
+            self.command_writer.watchdog = self._start_watchdog(handover)
 
     def run(self, seconds: float | None = None, on_tick: Callable[[], None] | None = None) -> None:
         """Tick at the control period until there is nothing more to send; stop after `seconds`.
@@ -203,17 +253,17 @@ class Node:
             ends = math.inf if seconds is None else self.clock.now() + seconds
             try:
                 while not self.over:
-                    missed = pacer.wait(self._make_ready)
+                    missed = pacer.wait(self._prepare_tick)
                     if self.clock.now() >= ends:
                         self.stop(f"the {seconds:g} s are over")
                         ends = math.inf
                     self.tick(missed, pacer.late)
                     if on_tick:
                         on_tick()
-                    if self.machine.sends and not self.over:
-                        self.output.publish(pacer)
+                    if self.state_machine.sends and not self.over:
+                        self.command_writer.publish(pacer)
             except BaseException:
-                self._last_words()
+                self._damp_once_more()
                 raise
 
     def tick(self, missed: int = 0, late: float = 0.0) -> None:
@@ -223,34 +273,35 @@ class Node:
             missed: deadlines missed just before.
             late: time since the deadline [s], for the log.
         """
-        now, machine = self.clock.now(), self.machine
-        self.output.heed(machine, now - (self._last or now))
+        now, machine, writer = self.clock.now(), self.state_machine, self.command_writer
+        writer.poll_watchdog(machine.requests, machine.state, now - (self._last or now))
         asked = machine.requests.take()
         if asked is not NOTHING:
             self._flags |= (
-                record.ARM * asked.go
+                record.ARM * asked.approval
                 | record.STOP * bool(asked.stop)
                 | record.EMERGENCY * bool(asked.emergency)
                 | record.RESET * asked.reset
                 | record.TAKEN_OVER * bool(asked.taken_over)
             )
-        trouble = self._sense(now, missed)
+        trouble = self._read(now, missed)
         try:
             machine.advance(now, asked, trouble)
             machine.decide(now, self.command)
         except Exception as error:  # an error of ours, too, must end in damping
-            machine.fail(now, f"internal error: {type(error).__name__}: {error}")
-            machine.motion.damp(self.situation)
+            text = f"internal error: {type(error).__name__}: {error}"
+            machine.fail(now, Reason("internal_error", text))
+            machine.setpoints.damp(self.tick_state)
         if machine.sends:
-            self.output.write()
-        if text := self.output.news():
-            machine.note(now, text)
+            writer.write()
+        if warning := writer.pending_warning():
+            machine.warn(now, warning)
         machine.finish(now)
-        self.output.beat(machine)
+        writer.heartbeat(machine.sends and not machine.over)
         duration = self.clock.now() - now
         self.durations[self.ticks % len(self.durations)] = duration
         self.ticks += 1
-        self._flags |= record.WRITE_FAILED if self.output.failed else 0
+        self._flags |= record.WRITE_FAILED if writer.failed else 0
         if self.recorder:
             self._record(self.recorder, now, missed, late, duration)
         self._flags = 0
@@ -260,28 +311,29 @@ class Node:
         count = min(self.ticks, len(self.durations))
         return float(np.quantile(self.durations[:count], q)) if count else 0.0
 
-    def _sense(self, now: float, missed: int) -> str | None:
+    def _read(self, now: float, missed: int) -> Reason | None:
         """Take in the newest measurement and the command; return what is wrong with the driver."""
-        s = self.situation
+        s = self.tick_state
         s.step = 0.0 if self._last is None else now - self._last
         self._last = now
         self.missed += missed
         s.missed = s.missed + missed if missed else 0
-        self.senses.read_command(now)
+        self.inputs.read_command(now)
         try:
-            self.senses.read_robot(now)
+            self.inputs.read_robot(now)
         except Exception as error:
             self._flags |= record.READ_FAILED
             if isinstance(error, DriverFault):
-                return f"driver {self.driver.name}: {error}"
-            return f"the driver cannot read: {type(error).__name__}: {error}"
+                return Reason("driver", f"driver {self.driver.name}: {error}")
+            text = f"the driver cannot read: {type(error).__name__}: {error}"
+            return Reason("read_failed", text)
         self._flags |= record.FRESH if s.fresh else 0
-        if self.output.failed:
-            self.output.failed = False
-            return "the driver could not send the previous command"
+        if self.command_writer.failed:
+            self.command_writer.failed = False
+            return Reason("write_failed", "the driver could not send the previous command")
         return None
 
-    def _make_ready(self) -> None:
+    def _prepare_tick(self) -> None:
         """Do before the deadline what need not wait for it; its trouble is met in the tick.
 
         The driver takes in most of what the tick will read; the policy is in the caches then.
@@ -290,20 +342,20 @@ class Node:
             if self._skims:
                 self._skims.skim()
             if self.state in RUNNING:
-                self.policy.warm_up(self.situation.measured.state, self.command)
+                self.policy.warm_up(self.tick_state.measured.state, self.command)
 
-    def _last_words(self) -> None:
+    def _damp_once_more(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""
-        if self.machine.sends:
-            self.machine.motion.damp(self.situation)
-            self.output.write()
+        if self.state_machine.sends:
+            self.state_machine.setpoints.damp(self.tick_state)
+            self.command_writer.write()
 
     def _warm_up(self) -> None:
         """Run everything a few times on a robot that stands still; then forget it."""
-        s, machine = self.situation, self.machine
+        s, machine = self.tick_state, self.state_machine
         s.age = 0.0
         state = s.measured.state
-        state.joint_pos[:] = s.previous[:] = machine.motion.default
+        state.joint_pos[:] = s.previous[:] = machine.setpoints.default
         for _ in range(WARM_UP_TICKS):
             machine.envelope.check_state(s)
             s.target[:] = self.policy.tick(state, self.command)
@@ -312,32 +364,32 @@ class Node:
         machine.envelope.reset()
         s.age = math.inf
 
-    def _tell(self, now: float, text: str) -> None:
+    def _log(self, now: float, event: NodeEvent) -> None:
         """Pass an event on: to the log, and to whoever listens."""
         if self.recorder:
-            self.recorder.event(now, text)
+            self.recorder.event(now, str(event))
         if self.on_event:
-            self.on_event(now, text)
+            self.on_event(now, event)
 
     def _record(
         self, recorder: Recorder, now: float, missed: int, late: float, duration: float
     ) -> None:
         """Append this tick to the log; `late` and `duration` [s] are for its timing columns."""
-        s, senses, machine = self.situation, self.senses, self.machine
-        sent = self.output.sent if machine.sends else self._nothing
+        s, inputs, machine = self.tick_state, self.inputs, self.state_machine
+        sent = self.command_writer.sent if machine.sends else self._nothing
         recorder.append(
             time=now,
             node_state=machine.state,
             flags=self._flags,
             missed=missed,
-            sequence=senses.sequence,
+            sequence=inputs.sequence,
             sample_time=s.sample_time,
             measured=s.measured.flat,
             health=s.health.flat,
             others=s.others,
-            source=senses.commands.name,
-            wanted=senses.wanted[0],
-            wanted_age=senses.wanted[1],
+            source=inputs.commands.name,
+            wanted=inputs.wanted[0],
+            wanted_age=inputs.wanted[1],
             command=self.command,
             policy_tick=self.policy.ticks - 1 if machine.ran else -1,
             observation=s.observation,
@@ -350,3 +402,15 @@ class Node:
             late=late,
             duration=duration,
         )
+
+
+def _as_data(settings: Settings) -> dict[str, Any]:
+    """Return what a replay must know of the settings, as plain data."""
+    return {
+        "stand": settings.stand,
+        "armed": settings.arm,
+        "joint_check": settings.joint_check,
+        "limits": msgspec.to_builtins(settings.limits),
+        "fail_after": settings.fail_after,
+        "silent_after": settings.silent_after,
+    }

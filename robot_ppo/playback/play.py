@@ -181,7 +181,7 @@ def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
             camera.follow(robot.data)
             due = node.ticks % every == 0
             # Before it stands up and after the end the robot does nothing, which is not to be seen.
-            if due and node.machine.sends and (node.state is not State.DAMP or node.fault):
+            if due and node.sends and (node.state is not State.DAMP or node.fault):
                 video.add(picture.render(robot.data, camera.camera, *_caption(session)))
             return True
 

@@ -152,13 +152,14 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
         again,
         stand=bool(meta.get("stand")),
         arm=bool(meta.get("armed")),
-        wiggle=bool(meta.get("wiggle")),
+        joint_check=bool(meta.get("joint_check", meta.get("wiggle"))),  # its name in older logs
         signals=signals,
         limits=msgspec.convert(meta.get("limits", {}), Limits),
         fail_after=meta.get("fail_after") or math.inf,  # no number in JSON, or an older log
         silent_after=meta.get("silent_after") or math.inf,
+        damp_after_stop=math.inf,
+        damp_after_fault=math.inf,
     )
-    node.machine.damp_after_stop = node.machine.damp_after_fault = math.inf
     node.prepare()
     first = _take_up(node, tape, rows) if meta["first"] > 1 else 0
     for t in range(first, count):
@@ -198,7 +199,7 @@ def _play(node: Node, tape: _Tape, t: int) -> None:
     if tape.flag(record.RESET):
         node.reset()
     if tape.flag(record.TAKEN_OVER):
-        node.machine.requests.taken_over = "as recorded"
+        node.taken_over("as recorded")
     node.tick(int(tape.rows["missed"][t]))
 
 
@@ -239,19 +240,19 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
             f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "
             "whose past can be rebuilt: record with a longer ring"
         )
-    node.machine.take_up(State(int(states[0])))
+    node.state_machine.take_up(State(int(states[0])))
     for t in range(first - history, first):
         tape.at = t
         sample = rows["measured"][t]
-        node.senses.measured.flat[:] = sample
+        node.inputs.measured.flat[:] = sample
         if node.state is State.POLICY:
             policy.ticks = int(rows["policy_tick"][t])
             policy.last_action = rows["action"][t - 1].copy()
             command = rows["command"][t]
-            policy.observer.observe(policy.inputs(node.senses.measured.state, command))
+            policy.observer.observe(policy.inputs(node.inputs.measured.state, command))
     policy.ticks = int(rows["policy_tick"][first - 1]) + 1
     policy.last_action = rows["action"][first - 1].copy()
-    node.situation.sample_time = float(rows["sample_time"][first - 1])
-    node.senses.sequence = int(rows["sequence"][first - 1])
-    node.situation.previous[:] = rows["target"][first - 1]
+    node.tick_state.sample_time = float(rows["sample_time"][first - 1])
+    node.inputs.sequence = int(rows["sequence"][first - 1])
+    node.tick_state.previous[:] = rows["target"][first - 1]
     return first

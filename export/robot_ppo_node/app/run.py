@@ -1,4 +1,4 @@
-"""`robot-ppo-node run`: a person's hands on the node. Keys, screen, files.
+"""`robot-ppo-node run`: the operator's side of a node. Keys, screen, files.
 
 What the node itself must not do is here: it prints, handles signals and touches the disk.
 """
@@ -22,6 +22,7 @@ from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.commands.base import Hands
 from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.udp_commands import UdpCommands
+from robot_ppo_node.control.events import NodeEvent
 from robot_ppo_node.control.state_machine import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, HandsOver, held_signals
@@ -33,21 +34,25 @@ from robot_ppo_node.log.log_writer import LogWriter
 from robot_ppo_node.log.recorder import for_policy
 from robot_ppo_node.node import Node
 from robot_ppo_node.safety import limits
-from robot_ppo_node.safety.watchdog import Watchdog
+from robot_ppo_node.safety.watchdog import Handover, Watchdog
 from robot_ppo_node.startup import compatibility
 
 RING_MARGIN = 15.0
 """What a run of `--seconds` takes longer, to sit down or to be held, and to damp [s]."""
 
-NOT_IN_SHADOW = (*("stand", "arm", "wiggle", "limits", "publish_hz", "record", "realtime", "cpu"),)
+NOT_IN_SHADOW = (
+    *("stand", "arm", "joint_check", "limits", "publish_hz", "record", "realtime", "cpu"),
+)
 """Options of `run` that mean nothing where somebody else moves the robot."""
 
 PROMPTS = {
     State.PREFLIGHT: "p stands the robot up",
     State.READY: "p runs the policy",
+    State.HALT: "o once more, when somebody holds the robot",
+    State.HOLD: "o once more, when somebody holds the robot",
     State.DAMP: "r goes back to PASSIVE, Ctrl-C ends",
 }
-"""What a person can do next, per state."""
+"""What the operator can do next, per state."""
 
 
 class Operator:
@@ -69,6 +74,8 @@ class Operator:
         self.connection = _connection(options, self.policy.contract, self.console.say)
         self.driver = drivers.create(options.driver, self.clock, self.connection)
         self.source = self._source()
+        # Damping lasts until somebody ends it, where somebody is there and the run has no end.
+        endless = options.seconds is None
         self.node = Node(
             self.policy,
             self.driver,
@@ -77,14 +84,16 @@ class Operator:
             self.recorder,
             stand=options.stand,
             arm=options.arm,
-            wiggle=options.wiggle,
+            joint_check=options.joint_check,
             limits=limits.load(options.limits, safety) if options.limits else safety,
             fail_after=options.fail_after,
             silent_after=options.wait,
+            damp_after_stop=math.inf if self.interactive and endless else DAMP_SECONDS,
+            damp_after_fault=math.inf if endless else DAMP_SECONDS,
+            publish_rate=options.publish_hz,
+            watchdog=self._watchdog if options.watchdog else None,
             on_event=self._event,
         )
-        if options.publish_hz:
-            self.node.output.publish_at(options.publish_hz)
         self.started = self.clock.now()
         self._status_at = 0.0
         self.signals = Signals(self.node)
@@ -97,15 +106,10 @@ class Operator:
         unblock(ERR)
         realtime.prepare_process()
         node, seconds = self.node, self.options.seconds
-        # Damping lasts until somebody ends it, where somebody is there and the run has no end.
-        attended = self.interactive and seconds is None
-        node.machine.damp_after_stop = math.inf if attended else DAMP_SECONDS
-        node.machine.damp_after_fault = DAMP_SECONDS if seconds is not None else math.inf
         with self.signals.handled(), self._leaving(), self.keyboard or contextlib.nullcontext():
             node.prepare()
             if self.log:
                 self.log.start()
-            self._start_watchdog()
             self._be_in_time()  # when every thread is there: a new one would be on the same CPU
             self._announce()
             node.run(seconds, self._on_tick)
@@ -128,8 +132,8 @@ class Operator:
 
         The loop ends in order when nothing more is to be sent.
         """
-        node, watchdog = self.node, self.node.output.watchdog
-        if watchdog and node.machine.sends and not node.over:
+        node, watchdog = self.node, self.node.command_writer.watchdog
+        if watchdog and node.sends and not node.over:
             watchdog.take_over()
         elif watchdog:
             watchdog.close()
@@ -158,17 +162,11 @@ class Operator:
             self.options, self.command, hands, self.driver, self.connection, self.keyboard
         )
 
-    def _start_watchdog(self) -> None:
-        """Start the process that damps when this one cannot, where the driver lets it."""
-        node = self.node
-        if not self.options.watchdog:
-            self.console.say("no watchdog: a node that dies leaves the robot to itself")
-        elif not isinstance(self.driver, HandsOver):
-            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
-        else:
-            handover = self.driver.damping_sender(node.machine.motion.damping)
-            seconds, real_time = node.machine.damp_after_fault, self.options.realtime
-            node.output.watchdog = Watchdog(handover, node.period, seconds, real_time)
+    def _watchdog(self, handover: Handover) -> Watchdog:
+        """Start the process that damps when this one cannot."""
+        seconds = DAMP_SECONDS if self.options.seconds is not None else math.inf
+        period = self.policy.contract.control_period
+        return Watchdog(handover, period, seconds, self.options.realtime)
 
     def _be_in_time(self) -> None:
         """Ask for what `--realtime` and `--cpu` say, and say what was granted."""
@@ -186,28 +184,31 @@ class Operator:
             f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
         )
         self.console.say(compatibility.page(self.node.compared))
+        if not self.options.watchdog:
+            self.console.say("no watchdog: a node that dies leaves the robot to itself")
+        elif not isinstance(self.driver, HandsOver):
+            self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
         if self.interactive:
             self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
             if self.source is self.keyboard:
                 seconds = f"{self.options.dead_man:g} s"
                 self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
         elif not self.options.arm:
-            word = "will stand and wait" if self.options.stand else "will not move"
-            self.console.say(f"not armed: the robot {word}; --stand stands it up, --arm runs it")
+            what = "will stand and wait" if self.options.stand else "will not move"
+            self.console.say(f"not armed: the robot {what}; --stand stands it up, --arm runs it")
 
-    def _event(self, now: float, text: str) -> None:
+    def _event(self, now: float, event: NodeEvent) -> None:
         node = self.node
-        self.console.say(f"{now - self.started:8.3f} s  {text}{self._prompt(text)}")
+        self.console.say(f"{now - self.started:8.3f} s  {event}{self._prompt(event)}")
         if node.fault and self.log:
             self.log.sync()
 
-    def _prompt(self, text: str) -> str:
-        """Return what a person can do now, where the node waits for one."""
-        state = self.node.state
+    def _prompt(self, event: NodeEvent) -> str:
+        """Return what the operator can do now, where the node waits for one."""
+        state = event.state
         if state is State.DAMP and not self.interactive:
-            return "; damping until Ctrl-C or SIGTERM" if self.node.machine.endless else ""
-        waits = "word" in text or state is State.DAMP
-        return f": {PROMPTS[state]}" if self.interactive and waits and state in PROMPTS else ""
+            return "; damping until Ctrl-C or SIGTERM" if self.node.endless else ""
+        return f": {PROMPTS[state]}" if self.interactive and event.asks else ""
 
     def _on_tick(self) -> None:
         """Once per second, say how it goes."""
@@ -242,10 +243,10 @@ class Operator:
         node = self.node
         if node.ticks:
             self.console.say(self._status())
-            for line in node.envelope.report(node.situation):
+            for line in node.envelope.report(node.tick_state):
                 self.console.say(f"guard: {line}")
-        if node.output.unsent.lost or node.output.unsent.stale:
-            self.console.say(str(node.output.unsent))
+        if node.command_writer.unsent.lost or node.command_writer.unsent.stale:
+            self.console.say(str(node.command_writer.unsent))
         if isinstance(self.source, UdpCommands):
             self.console.say(self.source.remarks())
         if self.log:

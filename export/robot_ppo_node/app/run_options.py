@@ -54,7 +54,8 @@ def add_run(sub: argparse.ArgumentParser) -> None:
     )
     add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
     add("--arm", action="store_true", help="--stand, and run the policy as soon as it stands")
-    add("--wiggle", action="store_true", help="try each joint before standing up; legs free")
+    add("--joint-check", action="store_true", help="try each joint before standing up; legs free")
+    add("--wiggle", dest="joint_check", action="store_true", help=argparse.SUPPRESS)
     add(
         "--fail-after",
         type=positive,

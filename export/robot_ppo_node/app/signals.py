@@ -58,12 +58,12 @@ class Signals:
         if node.state in ENDING:
             node.end(DAMP_SECONDS)
         else:
-            node.machine.damp_after_stop = DAMP_SECONDS
+            node.shorten_damping(DAMP_SECONDS)
             node.stop(signal.Signals(number).name)
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
         """SIGHUP, the terminal is gone: like SIGTERM, but it ends no damping that has begun."""
         if self.node.state in ENDING:
-            self.node.machine.damp_after_stop = DAMP_SECONDS
+            self.node.shorten_damping(DAMP_SECONDS)
         else:
             self._terminate(number, frame)

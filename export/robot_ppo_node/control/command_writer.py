@@ -7,11 +7,12 @@ import contextlib
 
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import Clock, Pacer
-from robot_ppo_node.control.state_machine import Machine
+from robot_ppo_node.control.requests import Requests
 from robot_ppo_node.control.states import ENDING, State
 from robot_ppo_node.drivers.base import Driver, HandsOver, MotorCommand
 from robot_ppo_node.drivers.sends import CountsSends, Unsent
-from robot_ppo_node.safety.tick_state import Situation
+from robot_ppo_node.safety.reason import Reason
+from robot_ppo_node.safety.tick_state import TickState
 from robot_ppo_node.safety.watchdog import Watchdog
 
 UNSENT_FOR = 0.1
@@ -19,12 +20,12 @@ UNSENT_FOR = 0.1
 know that it does."""
 
 
-class Output:
-    """The way from a situation to the motors."""
+class CommandWriter:
+    """The way from a tick's target to the motors."""
 
-    def __init__(self, driver: Driver, clock: Clock, situation: Situation, period: float) -> None:
-        s = situation
-        self.driver, self.clock, self.situation, self.period = driver, clock, s, period
+    def __init__(self, driver: Driver, clock: Clock, tick_state: TickState, period: float) -> None:
+        s = tick_state
+        self.driver, self.clock, self.tick_state, self.period = driver, clock, s, period
         self.sent = MotorCommand(s.target, s.kp, s.kd)
         """The command of this tick."""
         self.failed = False
@@ -32,7 +33,7 @@ class Output:
         self.unsent = Unsent()
         """What did not get out, where the driver counts it."""
         self._counting = driver if isinstance(driver, CountsSends) else None
-        self._tell_from = 1
+        self._warn_from = 1
         self.watchdog: Watchdog | None = None
         """Damps the robot when this process cannot."""
         self.per_period = 1
@@ -53,8 +54,8 @@ class Output:
         self.per_period = round(times)
 
     def write(self) -> None:
-        """Send the situation's target and gains, and remember the target."""
-        s, sent = self.situation, self.sent
+        """Send the tick's target and gains, and remember the target."""
+        s, sent = self.tick_state, self.sent
         s.previous[:] = s.target
         sent.target, sent.kp, sent.kd = s.target, s.kp, s.kd
         self._send()
@@ -69,12 +70,15 @@ class Output:
                     return
                 self._send()
 
-    def heed(self, machine: Machine, silent: float) -> None:
-        """Yield to a watchdog that has the robot; sit down when there is none any more.
+    def poll_watchdog(self, requests: Requests, state: State, silent: float) -> None:
+        """Yield to a watchdog that has the robot; stop when there is none any more.
 
-        `silent` is the time since the last tick [s].
+        Args:
+            requests: where that is asked for.
+            state: of the node.
+            silent: time since the last tick [s].
         """
-        watchdog, requests, state = self.watchdog, machine.requests, machine.state
+        watchdog = self.watchdog
         if watchdog is None:
             return
         if watchdog.has_robot:
@@ -90,22 +94,22 @@ class Output:
         elif watchdog.lost and state not in ENDING:
             requests.stop = "the watchdog is gone"
 
-    def beat(self, machine: Machine) -> None:
-        """Tell the watchdog that a tick is done."""
+    def heartbeat(self, sends: bool) -> None:
+        """Tell the watchdog that a tick is done, and whether the node commands the robot."""
         if self.watchdog:
-            self.watchdog.beat(machine.sends and not machine.over)
+            self.watchdog.beat(sends)
 
-    def news(self) -> str | None:
-        """Look at what did not get out; return a sentence whenever that has doubled."""
+    def pending_warning(self) -> Reason | None:
+        """Look at what did not get out; return a warning whenever that has doubled."""
         if self._counting:
-            with contextlib.suppress(Exception):  # a count that cannot be had is no news
+            with contextlib.suppress(Exception):  # a count that cannot be had is no warning
                 self.unsent = self._counting.unsent()
             self.failed = self.failed or self.unsent.failing > UNSENT_FOR
         count = self.unsent.lost + self.unsent.stale
-        if count < self._tell_from:
+        if count < self._warn_from:
             return None
-        self._tell_from = 2 * count
-        return str(self.unsent)
+        self._warn_from = 2 * count
+        return Reason("commands_lost", str(self.unsent))
 
     def _send(self) -> None:
         if self.watchdog:

@@ -8,7 +8,7 @@ import numpy as np
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_node.commands.base import CommandSource, bounded
 from robot_ppo_node.drivers.base import Driver, SeesWriters
-from robot_ppo_node.safety.tick_state import IMU, JOINTS, Situation
+from robot_ppo_node.safety.tick_state import IMU, JOINTS, TickState
 
 SAG = 1.0
 """[s] for which a voltage must be low."""
@@ -16,17 +16,17 @@ TOLD = 0.01
 """[rad] A target that moves by more from one sample to the next asks a joint to move."""
 
 
-class Senses:
+class NodeInputs:
     """The newest measurement and command, with their ages."""
 
     def __init__(
-        self, contract: Contract, driver: Driver, commands: CommandSource, situation: Situation
+        self, contract: Contract, driver: Driver, commands: CommandSource, tick_state: TickState
     ) -> None:
-        """Read into `situation`."""
+        """Read into `tick_state`."""
         self.driver = driver
         self.commands = commands
-        self.measured, self.health = situation.measured, situation.health
-        self._situation = situation
+        self.measured, self.health = tick_state.measured, tick_state.health
+        self._tick_state = tick_state
         self._writers = driver if isinstance(driver, SeesWriters) else None
         self.sequence = 0
         self.command = np.zeros(contract.command.size, np.float32)
@@ -39,12 +39,12 @@ class Senses:
         self._volts = collections.deque([math.inf] * ticks, ticks)
         """[V] No verdict before a second is full."""
         self._bits = (b"", b"")
-        self._told = situation.previous.copy()
+        self._told = tick_state.previous.copy()
         """The target that was sent before the sample before [rad]."""
 
     def read_robot(self, now: float) -> None:
         """Take in the newest measurement, if there is a new one, and everybody's age."""
-        s, sample = self._situation, self.driver.read()
+        s, sample = self._tick_state, self.driver.read()
         s.fresh = sample is not None
         if sample is not None:
             self.measured.update(sample.state)
@@ -58,7 +58,7 @@ class Senses:
 
     def _count_repeats(self) -> None:
         """Count the samples in a row in which the IMU, or all joints, say the very same."""
-        s, flat = self._situation, self.measured.flat
+        s, flat = self._tick_state, self.measured.flat
         imu, joints = bits = tuple(flat[span].tobytes() for span in self._spans)
         s.imu_repeats = s.imu_repeats + 1 if imu == self._bits[0] else 0
         still = joints == self._bits[1] and float(np.abs(s.previous - self._told).max()) > TOLD
@@ -70,7 +70,7 @@ class Senses:
         """Keep the highest of the last second: a battery sags in a step, and a sample may lie."""
         if not math.isnan(volts):
             self._volts.append(volts)
-            self._situation.voltage = max(self._volts)
+            self._tick_state.voltage = max(self._volts)
 
     def read_command(self, now: float) -> None:
         """Take in the command: too old or not a number is zero, the rest is clipped."""

@@ -8,7 +8,7 @@ from typing import Final
 class Requests:
     """Everything that was asked for since the last tick."""
 
-    go: bool = False
+    approval: bool = False
     """Leave PREFLIGHT or READY when its checks pass."""
     stop: str | None = None
     """Why to sit down."""
@@ -17,7 +17,7 @@ class Requests:
     reset: bool = False
     """Leave DAMP for PASSIVE."""
     end: float | None = None
-    """Have done with damping so many seconds after the next tick."""
+    """Stop damping at most this many seconds after the next tick [s]."""
     taken_over: str | None = None
     """What the watchdog says that it did."""
 
@@ -27,7 +27,7 @@ class Requests:
         Field by field, because a signal may come in between: it is then in this tick's or in the
         next one's, and never in neither.
         """
-        asked = self.go or self.reset or self.stop or self.emergency or self.taken_over
+        asked = self.approval or self.reset or self.stop or self.emergency or self.taken_over
         if not asked and self.end is None:
             return NOTHING
         taken = Requests()

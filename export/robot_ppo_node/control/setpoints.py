@@ -4,15 +4,15 @@ import numpy as np
 
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.states import State
-from robot_ppo_node.safety.tick_state import Situation
+from robot_ppo_node.safety.tick_state import TickState
 
 FADE = 0.2
 """Time [s] over which targets and gains go from those of one state to those of the next."""
 WEAK = 1 / 3
-"""Gains of WIGGLE over those of standing: a leg that is held back gives way."""
+"""Gains of JOINT_CHECK over those of standing: a leg that is held back gives way."""
 
 
-class Motion:
+class Setpoints:
     """The targets and gains of every state but the targets of `RUNNING`: they are the network's."""
 
     def __init__(self, policy: Policy) -> None:
@@ -25,7 +25,7 @@ class Motion:
         weak = stand[0] * np.float32(WEAK), stand[1] * np.float32(WEAK)
         self.damping = robot.damping_gains().astype(np.float32)
         self.gains = {
-            State.WIGGLE: weak,
+            State.JOINT_CHECK: weak,
             State.STAND: stand,
             State.READY: stand,
             State.POLICY: (kp, kd),
@@ -37,13 +37,13 @@ class Motion:
         self._from = [np.zeros_like(kp) for _ in range(3)]
         self._start = self.default
 
-    def rise_from(self, pose: np.ndarray, s: Situation) -> None:
+    def rise_from(self, pose: np.ndarray, s: TickState) -> None:
         """Begin at the measured `pose` (joints,) [rad], from damping."""
         s.previous[:] = pose
         s.kp[:] = 0
         s.kd[:] = self.damping
 
-    def begin(self, s: Situation) -> None:
+    def begin(self, s: TickState) -> None:
         """Remember what was sent last: it is where the next state starts and fades from."""
         for kept, value in zip(self._from, (s.previous, s.kp, s.kd), strict=True):
             kept[:] = value
@@ -60,7 +60,7 @@ class Motion:
         share = x * x * (3 - 2 * x)  # no jump of the velocity at either end
         return self._start + share * (end - self._start)
 
-    def fill(self, s: Situation, state: State, target: np.ndarray, elapsed: float) -> None:
+    def fill(self, s: TickState, state: State, target: np.ndarray, elapsed: float) -> None:
         """Put `target` and the state's gains into `s`, faded from those of the state before."""
         share = 1.0 if state is State.HALT else elapsed / FADE  # the same network goes on
         wanted = (target, *self.gains[state])
@@ -70,7 +70,7 @@ class Motion:
             else:
                 sent[:] = old + share * (new - old)
 
-    def damp(self, s: Situation, elapsed: float = FADE) -> None:
+    def damp(self, s: TickState, elapsed: float = FADE) -> None:
         """No position gain; the target is the last one sent, because some robots want a number.
 
         An `elapsed` below `FADE` [s] fades to it, after a controlled lowering.

@@ -17,7 +17,7 @@ class State(enum.IntEnum):
 
     PASSIVE = 0
     PREFLIGHT = 1
-    WIGGLE = 2
+    JOINT_CHECK = 2
     STAND = 3
     READY = 4
     POLICY = 5
@@ -33,7 +33,7 @@ class Event(enum.Enum):
     FIT = "measurements arrive, and every state guard passes"
     UNFIT = "a state guard says damp, or no measurements arrive"
     GO = "every check passed, and a person said go (`--stand`, `--arm`, key p)"
-    GO_WIGGLE = "the same, with `--wiggle`"
+    GO_JOINT_CHECK = "the same, with `--joint-check`"
     ANSWERED = "every joint answered with the right sign"
     STOOD = "the standing-up time of robot.yaml is over"
     ARMED = "a person armed it (`--arm`, key p), and the pose is near the default pose"
@@ -51,7 +51,8 @@ class Event(enum.Enum):
 SENDS = {
     State.PASSIVE: "nothing new; waits for a robot whose measurements pass every state guard",
     State.PREFLIGHT: "nothing new; watches the robot at rest for a second and judges it",
-    State.WIGGLE: "small steps of one joint after the other, with weak gains; only with `--wiggle`",
+    State.JOINT_CHECK: "small steps of one joint after the other, with weak gains; only with "
+    "`--joint-check`",
     State.STAND: "from the measured pose to the default pose, with the standing gains",
     State.READY: "the default pose with the standing gains, until armed; a robot that hangs is "
     "lowered meanwhile",
@@ -101,11 +102,11 @@ ROWS: tuple[Row, ...] = (
     Row(State.PASSIVE, Event.EMERGENCY, State.DAMP),
     Row(State.PREFLIGHT, Event.UNFIT, State.PASSIVE),
     Row(State.PREFLIGHT, Event.GO, State.STAND),
-    Row(State.PREFLIGHT, Event.GO_WIGGLE, State.WIGGLE),
+    Row(State.PREFLIGHT, Event.GO_JOINT_CHECK, State.JOINT_CHECK),
     Row(State.PREFLIGHT, Event.EMERGENCY, State.DAMP),
-    Row(State.WIGGLE, Event.ANSWERED, State.STAND),
-    Row(State.WIGGLE, Event.STOP, State.DAMP),
-    *_abort(State.WIGGLE),
+    Row(State.JOINT_CHECK, Event.ANSWERED, State.STAND),
+    Row(State.JOINT_CHECK, Event.STOP, State.DAMP),
+    *_abort(State.JOINT_CHECK),
     Row(State.STAND, Event.STOOD, State.READY),
     Row(State.STAND, Event.STOP, State.SIT, GROUND),
     Row(State.STAND, Event.STOP, State.HOLD, UPRIGHT),
@@ -203,11 +204,11 @@ and PREFLIGHT the node sends nothing, so a stop simply ends it there, and an err
 is a reason to wait. After DAMP and `r`, drivers that repeat commands (`unitree`, `ros2`) repeat \
 damping there, so that the robot stays braked until it stands up; over UDP it damps by itself.
 
-**Nothing moves by itself.** Leaving PREFLIGHT and leaving READY each take a person's word: key \
-`p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. A key is for the \
-checks that it asks about: where one fails, or the robot is not heard any more, `p` has to be said \
-again, while `--stand` and `--arm` wait for as long as it takes. After DAMP every word is \
-forgotten, `--arm` too: `r`, then `p` and `p` again.
+**Nothing moves by itself.** Leaving PREFLIGHT and leaving READY each take the operator's \
+approval: key `p` (on a terminal) once for each, `--stand` for the first, `--arm` for both. A key \
+is for the checks that it asks about: where one fails, or the robot is not heard any more, `p` has \
+to be pressed again, while `--stand` and `--arm` wait for as long as it takes. After DAMP every \
+approval is forgotten, `--arm` too: `r`, then `p` and `p` again.
 
 **Nothing jumps.** Targets and gains go from those of one state to those of the next over 0.2 s. \
 The exception is damping after a fault or an emergency stop, which comes with the next command, \

@@ -1,8 +1,8 @@
 """The envelope: runs the guards over what is measured and over what is to be sent, and counts.
 
     envelope = Envelope(robot, limits, held_signals(contract))
-    reason = envelope.check_state(situation)      # None, or a sentence
-    reason = envelope.check_target(situation)     # situation.target is now inside the envelope
+    reason = envelope.check_state(tick_state)      # None, or a Reason
+    reason = envelope.check_target(tick_state)     # tick_state.target is now inside the envelope
 
 The first guard that says damp ends the tick: the node goes to damping and names the guard.
 The guards themselves are in guards.py.
@@ -15,7 +15,8 @@ import numpy as np
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
 from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard, calm
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, Verdict
+from robot_ppo_node.safety.reason import Reason
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, Verdict
 
 NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
 NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
@@ -51,16 +52,16 @@ class Envelope:
         self.fired = 0
         """Bit i: guard i clamped or damped in this tick."""
 
-    def check_state(self, situation: Situation) -> str | None:
+    def check_state(self, tick_state: TickState) -> Reason | None:
         """Return why the robot must be damped, or None; begins the tick's count."""
         self.fired = 0
-        if not self._clear(situation):
-            return self._check(NUMBERED_STATE, situation)
-        return None if calm(self.bounds, situation) else self._check(CLEARED, situation)
+        if not self._clear(tick_state):
+            return self._check(NUMBERED_STATE, tick_state)
+        return None if calm(self.bounds, tick_state) else self._check(CLEARED, tick_state)
 
-    def check_target(self, situation: Situation) -> str | None:
+    def check_target(self, tick_state: TickState) -> Reason | None:
         """Bring the target inside the envelope; return why the robot must be damped, or None."""
-        return None if self._clear_target(situation) else self._check(NUMBERED_TARGET, situation)
+        return None if self._clear_target(tick_state) else self._check(NUMBERED_TARGET, tick_state)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -69,23 +70,23 @@ class Envelope:
         )
         return {name: n for name, n in fired if n}
 
-    def report(self, situation: Situation) -> list[str]:
+    def report(self, tick_state: TickState) -> list[str]:
         """Return one line per guard that clamped or damped: how often, and at worst."""
         return [
-            f"{sum(self.counts[i][Outcome.CLAMP :])} x {self._explain(guard, worst, situation)}"
+            f"{sum(self.counts[i][Outcome.CLAMP :])} x {self._explain(guard, worst, tick_state)}"
             for i, guard in enumerate(GUARDS)
             if (worst := self.worst[i])
         ]
 
-    def _clear(self, situation: Situation) -> bool:
+    def _clear(self, tick_state: TickState) -> bool:
         """Return whether the guards in `BY_NUMBER` pass; a number that is not one is not within."""
-        flat, bounds = situation.measured.flat, self.bounds
+        flat, bounds = tick_state.measured.flat, self.bounds
         np.greater_equal(flat, bounds.floor, out=self._above)
         np.less_equal(flat, bounds.ceiling, out=self._within)
         np.logical_and(self._above, self._within, out=self._within)
         return bool(np.logical_and.reduce(self._within))
 
-    def _clear_target(self, s: Situation) -> bool:
+    def _clear_target(self, s: TickState) -> bool:
         """Return whether all target guards pass, in the arithmetic that each of them does."""
         bounds, state = self.bounds, s.measured.state
         if s.missed >= bounds.limits.hold_after_missed:
@@ -104,17 +105,17 @@ class Envelope:
         np.logical_and(self._not_below, self._inside, out=self._inside)
         return bool(np.logical_and.reduce(self._inside, axis=None))
 
-    def _check(self, guards: tuple[tuple[int, Guard], ...], situation: Situation) -> str | None:
+    def _check(self, guards: tuple[tuple[int, Guard], ...], tick_state: TickState) -> Reason | None:
         bounds, last, counts = self.bounds, self.last, self.counts
         for i, guard in guards:
-            last[i] = verdict = guard.check(bounds, situation)
+            last[i] = verdict = guard.check(bounds, tick_state)
             outcome = verdict.outcome
             if outcome:
                 counts[i][outcome] += 1
                 self.fired |= 1 << i
                 self._keep_worst(i, verdict)
                 if outcome is Outcome.DAMP:
-                    return self._explain(guard, verdict, situation)
+                    return Reason(guard.name, self._explain(guard, verdict, tick_state))
         return None
 
     def _keep_worst(self, i: int, verdict: Verdict) -> None:
@@ -122,13 +123,13 @@ class Envelope:
         if worst is None or _excess(verdict) > _excess(worst):
             self.worst[i] = verdict
 
-    def _explain(self, guard: Guard, verdict: Verdict, situation: Situation) -> str:
+    def _explain(self, guard: Guard, verdict: Verdict, tick_state: TickState) -> str:
         """Return a verdict as a sentence: guard, place, value, limit."""
         place = ""
         if guard.places == "joint":
             place = f" at {self.joint_names[verdict.where]}"
         elif guard.places == "state":
-            place = f" at {situation.measured.places[verdict.where]}"
+            place = f" at {tick_state.measured.places[verdict.where]}"
         elif guard.places == "entry":
             place = f" at entry {verdict.where}"
         unit = f" {guard.unit}" if guard.unit else ""

@@ -1,6 +1,6 @@
 """Every guard of the safety envelope: one function and one line in a table for each.
 
-A guard looks at one `Situation` and says pass, clamp or damp, with the value that it judged and
+A guard looks at one `TickState` and says pass, clamp or damp, with the value that it judged and
 its limit. State guards run before the network, target guards after it; a target guard may move
 the target in place. They are arithmetic on a dozen numbers: no clock, no input or output.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, Verdict
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, Verdict
 
 QUATERNION_TOLERANCE = 0.05
 """Deviation of an orientation's norm from one. All zeros would look upright to `tilt`."""
@@ -36,7 +36,7 @@ class Guard:
     """Where its limit comes from, for the documentation."""
 
 
-_Check = Callable[[Bounds, Situation], Verdict]
+_Check = Callable[[Bounds, TickState], Verdict]
 _found: dict[str, list[Guard]] = {"state": [], "target": []}
 
 
@@ -59,20 +59,20 @@ _state, _target = _guard("state"), _guard("target")
 
 
 @_state(DAMP, "s", "", "time since the tick before, not below 0", "`max_clock_step`")
-def clock_jump(bounds: Bounds, s: Situation) -> Verdict:
+def clock_jump(bounds: Bounds, s: TickState) -> Verdict:
     """A clock that ran backwards or leapt, or a node that was stopped and goes on."""
     limit = bounds.limits.max_clock_step
     return Verdict(PASS if 0 <= s.step <= limit else DAMP, s.step, limit)
 
 
 @_state(DAMP, "", "state", "every measured number is finite", "none")
-def finite_state(bounds: Bounds, s: Situation) -> Verdict:
+def finite_state(bounds: Bounds, s: TickState) -> Verdict:
     """A measured number that is not finite is a broken sensor."""
     return _finite(s.measured.flat)
 
 
 @_state(DAMP, "s", "", "age of the newest state", "`stale_after`")
-def stale_state(bounds: Bounds, s: Situation) -> Verdict:
+def stale_state(bounds: Bounds, s: TickState) -> Verdict:
     """No new measurement for too long."""
     return _damp_above(s.age, bounds.limits.stale_after)
 
@@ -84,7 +84,7 @@ def stale_state(bounds: Bounds, s: Situation) -> Verdict:
     "new states in a row with identical bits of the IMU, or of all joints while told to move",
     "`frozen_ticks`",
 )
-def frozen_state(bounds: Bounds, s: Situation) -> Verdict:
+def frozen_state(bounds: Bounds, s: TickState) -> Verdict:
     """New measurements that carry the same bits: real sensors have noise, a hung one has none."""
     limit, joints = bounds.limits.frozen_ticks, s.joint_repeats > s.imu_repeats
     ticks = (s.joint_repeats if joints else s.imu_repeats) + 1
@@ -93,21 +93,21 @@ def frozen_state(bounds: Bounds, s: Situation) -> Verdict:
 
 
 @_state(DAMP, "", "", "deadlines missed in a row", "`max_missed_deadlines`")
-def missed_deadlines(bounds: Bounds, s: Situation) -> Verdict:
+def missed_deadlines(bounds: Bounds, s: TickState) -> Verdict:
     """The computer is too slow or too busy to hold the control period."""
     limit = bounds.limits.max_missed_deadlines
     return Verdict(DAMP if s.missed >= limit else PASS, s.missed, limit)
 
 
 @_state(DAMP, "", "", "deviation of the quaternion's norm from one", "0.05")
-def orientation(bounds: Bounds, s: Situation) -> Verdict:
+def orientation(bounds: Bounds, s: TickState) -> Verdict:
     """An orientation that is not a unit quaternion says nothing about tilt."""
     w, x, y, z = s.measured.state.base_quat.tolist()
     return _damp_above(abs(math.sqrt(w * w + x * x + y * y + z * z) - 1), QUATERNION_TOLERANCE)
 
 
 @_state(DAMP, "rad", "", "angle between body z and world z", "`max_tilt`")
-def tilt(bounds: Bounds, s: Situation) -> Verdict:
+def tilt(bounds: Bounds, s: TickState) -> Verdict:
     """The angle between body z and world z: beyond it the robot is falling, not walking."""
     _, x, y, _ = s.measured.state.base_quat.tolist()
     angle = math.acos(min(max(1 - 2 * (x * x + y * y), -1.0), 1.0))
@@ -115,7 +115,7 @@ def tilt(bounds: Bounds, s: Situation) -> Verdict:
 
 
 @_state(DAMP, "rad/s", "", "norm of the body's angular velocity", "`max_angular_rate`")
-def angular_rate(bounds: Bounds, s: Situation) -> Verdict:
+def angular_rate(bounds: Bounds, s: TickState) -> Verdict:
     """The norm of the base's angular velocity."""
     x, y, z = s.measured.state.base_ang_vel.tolist()
     return _damp_above(math.sqrt(x * x + y * y + z * z), bounds.limits.max_angular_rate)
@@ -128,7 +128,7 @@ def angular_rate(bounds: Bounds, s: Situation) -> Verdict:
     "measured joint angle",
     "the joint's `range`, and `max_joint_overrun` beyond",
 )
-def joint_position(bounds: Bounds, s: Situation) -> Verdict:
+def joint_position(bounds: Bounds, s: TickState) -> Verdict:
     """A joint outside its mechanical range: no joint gets there, so the encoder is wrong."""
     position = s.measured.state.joint_pos
     excess = np.maximum(bounds.lowest - position, position - bounds.highest)
@@ -145,7 +145,7 @@ def joint_position(bounds: Bounds, s: Situation) -> Verdict:
     "measured joint velocity",
     "`max_velocity_fraction` x the joint's `velocity_limit`",
 )
-def joint_velocity(bounds: Bounds, s: Situation) -> Verdict:
+def joint_velocity(bounds: Bounds, s: TickState) -> Verdict:
     """A joint faster than its motor could ever turn it."""
     speed = np.abs(s.measured.state.joint_vel)
     i = int((speed / bounds.velocity).argmax())
@@ -154,7 +154,7 @@ def joint_velocity(bounds: Bounds, s: Situation) -> Verdict:
 
 
 @_state(DAMP, "", "", "others that command the robot or play it, if the driver can tell", "none")
-def other_writers(bounds: Bounds, s: Situation) -> Verdict:
+def other_writers(bounds: Bounds, s: TickState) -> Verdict:
     """Two controllers on one robot fight each other, at the motors' expense."""
     return Verdict(DAMP if s.others else PASS, s.others, 0)
 
@@ -163,7 +163,7 @@ def other_writers(bounds: Bounds, s: Situation) -> Verdict:
 
 
 @_state(DAMP, "degC", "joint", "hottest motor, if the robot measures it", "`max_motor_temperature`")
-def motor_temperature(bounds: Bounds, s: Situation) -> Verdict:
+def motor_temperature(bounds: Bounds, s: TickState) -> Verdict:
     """A motor about to lose its magnets or to switch itself off."""
     limit = bounds.limits.max_motor_temperature
     i, value = s.health.hottest()
@@ -173,7 +173,7 @@ def motor_temperature(bounds: Bounds, s: Situation) -> Verdict:
 @_state(
     DAMP, "motors", "joint", "motors that are silent, if the robot says so", "`max_lost_motors`"
 )
-def lost_motors(bounds: Bounds, s: Situation) -> Verdict:
+def lost_motors(bounds: Bounds, s: TickState) -> Verdict:
     """Motors that no longer answer the robot's own controller."""
     limit = bounds.limits.max_lost_motors
     i, value = s.health.lost_motors()
@@ -187,13 +187,13 @@ def lost_motors(bounds: Bounds, s: Situation) -> Verdict:
     "battery, its highest over the last second, if the robot measures it",
     "`min_voltage`",
 )
-def voltage(bounds: Bounds, s: Situation) -> Verdict:
+def voltage(bounds: Bounds, s: TickState) -> Verdict:
     """A battery that is about to give up: the robot brakes down while there is power to brake."""
     limit = bounds.limits.min_voltage
     return Verdict(DAMP if s.voltage < limit else PASS, s.voltage, limit)
 
 
-def calm(bounds: Bounds, s: Situation) -> bool:
+def calm(bounds: Bounds, s: TickState) -> bool:
     """Return whether every guard above passes that judges the robot as a whole.
 
     It asks what they ask, in the same arithmetic, in a third of the time; a test holds it to them.
@@ -221,25 +221,25 @@ def calm(bounds: Bounds, s: Situation) -> bool:
 
 
 @_target(DAMP, "", "entry", "every number of the observation is finite", "none")
-def finite_observation(bounds: Bounds, s: Situation) -> Verdict:
+def finite_observation(bounds: Bounds, s: TickState) -> Verdict:
     """A number of the observation that is not finite, whatever the network made of it."""
     return _finite(s.observation)
 
 
 @_target(DAMP, "", "joint", "every output of the network is finite", "none")
-def finite_action(bounds: Bounds, s: Situation) -> Verdict:
+def finite_action(bounds: Bounds, s: TickState) -> Verdict:
     """A network output that is not finite: nothing sensible can be sent."""
     return _finite(s.action)
 
 
 @_target(DAMP, "", "joint", "every target is finite", "none")
-def finite_target(bounds: Bounds, s: Situation) -> Verdict:
+def finite_target(bounds: Bounds, s: TickState) -> Verdict:
     """A target that is not finite, from whatever state it comes."""
     return _finite(s.target)
 
 
 @_target(CLAMP, "missed", "", "deadlines missed in a row: the target stays", "`hold_after_missed`")
-def hold(bounds: Bounds, s: Situation) -> Verdict:
+def hold(bounds: Bounds, s: TickState) -> Verdict:
     """Deadlines are being missed: the last target stays until a tick is in time again."""
     limit = bounds.limits.hold_after_missed
     if s.missed < limit:
@@ -255,7 +255,7 @@ def hold(bounds: Bounds, s: Situation) -> Verdict:
     "target inside the range",
     "the joint's `range`, less `joint_range_margin`",
 )
-def joint_range(bounds: Bounds, s: Situation) -> Verdict:
+def joint_range(bounds: Bounds, s: TickState) -> Verdict:
     """The target stays inside the joint's range, less the margin."""
     excess = np.maximum(bounds.low - s.target, s.target - bounds.high)
     i = int(excess.argmax())
@@ -269,7 +269,7 @@ def joint_range(bounds: Bounds, s: Situation) -> Verdict:
 
 
 @_target(CLAMP, "rad", "joint", "change of the target in one tick", "`max_target_step`")
-def target_step(bounds: Bounds, s: Situation) -> Verdict:
+def target_step(bounds: Bounds, s: TickState) -> Verdict:
     """The target moves by no more than this in one tick."""
     limit = bounds.limits.max_target_step
     step = s.target - s.previous
@@ -291,7 +291,7 @@ def target_step(bounds: Bounds, s: Situation) -> Verdict:
     "size of kp (target - q) - kd dq",
     "`max_torque_fraction` x the joint's `torque_limit`",
 )
-def torque(bounds: Bounds, s: Situation) -> Verdict:
+def torque(bounds: Bounds, s: TickState) -> Verdict:
     """The target is moved so that |kp (target - q) - kd dq| stays within the motor's torque.
 
     It comes last, and keeps the range. The target goes towards the joint and never past it: one
@@ -312,7 +312,7 @@ def torque(bounds: Bounds, s: Situation) -> Verdict:
 
 
 def _hold_torque(
-    bounds: Bounds, s: Situation, damping: np.ndarray, wanted: np.ndarray, over: np.ndarray
+    bounds: Bounds, s: TickState, damping: np.ndarray, wanted: np.ndarray, over: np.ndarray
 ) -> None:
     """Bring the joints that are `over` (joints,) to the limit: kd first, then the target."""
     q, dq, most = s.measured.state.joint_pos, s.measured.state.joint_vel, bounds.torque

@@ -20,12 +20,12 @@ from robot_ppo_export.policy import Policy
 from robot_ppo_node.drivers.base import held_signals
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guards import GUARDS, QUATERNION_TOLERANCE, STATE_GUARDS, Guard
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, Situation, blank
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, blank
 
 BEYOND = 1.01
 """A fault is a hundredth beyond its limit: a guard with the wrong limit passes it."""
 
-Injection = Callable[[Bounds, Situation], None]
+Injection = Callable[[Bounds, TickState], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
     return Result(guard, verdict.value, verdict.limit, verdict.outcome)
 
 
-def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, Situation]:
+def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, TickState]:
     """Return the envelope, and a robot that stands still in the default pose."""
     robot = policy.contract.robot
     signals = held_signals(policy.contract)
@@ -94,92 +94,92 @@ def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, Situation]:
     return Envelope(robot, limits, signals), s
 
 
-def _clock_jump(bounds: Bounds, s: Situation) -> None:
+def _clock_jump(bounds: Bounds, s: TickState) -> None:
     s.step = BEYOND * bounds.limits.max_clock_step
 
 
-def _finite_state(bounds: Bounds, s: Situation) -> None:
+def _finite_state(bounds: Bounds, s: TickState) -> None:
     s.measured.state.joint_vel[0] = np.nan
 
 
-def _stale_state(bounds: Bounds, s: Situation) -> None:
+def _stale_state(bounds: Bounds, s: TickState) -> None:
     s.age = BEYOND * bounds.limits.stale_after
 
 
-def _frozen_state(bounds: Bounds, s: Situation) -> None:
+def _frozen_state(bounds: Bounds, s: TickState) -> None:
     s.imu_repeats = bounds.limits.frozen_ticks - 1
 
 
-def _missed_deadlines(bounds: Bounds, s: Situation) -> None:
+def _missed_deadlines(bounds: Bounds, s: TickState) -> None:
     s.missed = bounds.limits.max_missed_deadlines
 
 
-def _orientation(bounds: Bounds, s: Situation) -> None:
+def _orientation(bounds: Bounds, s: TickState) -> None:
     s.measured.state.base_quat[0] = 1 + BEYOND * QUATERNION_TOLERANCE
 
 
-def _tilt(bounds: Bounds, s: Situation) -> None:
+def _tilt(bounds: Bounds, s: TickState) -> None:
     angle = min(BEYOND * bounds.limits.max_tilt, math.pi)
     s.measured.state.base_quat[:] = frames.from_rotation_vector(np.array([angle, 0.0, 0.0]))
 
 
-def _angular_rate(bounds: Bounds, s: Situation) -> None:
+def _angular_rate(bounds: Bounds, s: TickState) -> None:
     s.measured.state.base_ang_vel[2] = -BEYOND * bounds.limits.max_angular_rate
 
 
-def _joint_position(bounds: Bounds, s: Situation) -> None:
+def _joint_position(bounds: Bounds, s: TickState) -> None:
     s.measured.state.joint_pos[0] = bounds.highest[0] + 0.01
 
 
-def _joint_velocity(bounds: Bounds, s: Situation) -> None:
+def _joint_velocity(bounds: Bounds, s: TickState) -> None:
     s.measured.state.joint_vel[0] = -BEYOND * bounds.velocity[0]
 
 
-def _other_writers(bounds: Bounds, s: Situation) -> None:
+def _other_writers(bounds: Bounds, s: TickState) -> None:
     s.others = 1
 
 
-def _motor_temperature(bounds: Bounds, s: Situation) -> None:
+def _motor_temperature(bounds: Bounds, s: TickState) -> None:
     s.health.motor_temperature[0] = BEYOND * bounds.limits.max_motor_temperature
     s.health.unsaid = False
 
 
-def _lost_motors(bounds: Bounds, s: Situation) -> None:
+def _lost_motors(bounds: Bounds, s: TickState) -> None:
     s.health.motor_lost[:] = 0
     s.health.motor_lost[: bounds.limits.max_lost_motors + 1] = 1
     s.health.unsaid = False
 
 
-def _voltage(bounds: Bounds, s: Situation) -> None:
+def _voltage(bounds: Bounds, s: TickState) -> None:
     s.voltage = s.health.voltage = bounds.limits.min_voltage - 0.01
     s.health.unsaid = False
 
 
-def _finite_observation(bounds: Bounds, s: Situation) -> None:
+def _finite_observation(bounds: Bounds, s: TickState) -> None:
     s.observation[0] = np.inf
 
 
-def _finite_action(bounds: Bounds, s: Situation) -> None:
+def _finite_action(bounds: Bounds, s: TickState) -> None:
     s.action[0] = np.nan
 
 
-def _finite_target(bounds: Bounds, s: Situation) -> None:
+def _finite_target(bounds: Bounds, s: TickState) -> None:
     s.target[0] = np.nan
 
 
-def _hold(bounds: Bounds, s: Situation) -> None:
+def _hold(bounds: Bounds, s: TickState) -> None:
     s.missed = bounds.limits.hold_after_missed
 
 
-def _joint_range(bounds: Bounds, s: Situation) -> None:
+def _joint_range(bounds: Bounds, s: TickState) -> None:
     s.target[0] = bounds.high[0] + 0.01
 
 
-def _target_step(bounds: Bounds, s: Situation) -> None:
+def _target_step(bounds: Bounds, s: TickState) -> None:
     s.previous[0] = s.target[0] - BEYOND * bounds.limits.max_target_step
 
 
-def _torque(bounds: Bounds, s: Situation) -> None:
+def _torque(bounds: Bounds, s: TickState) -> None:
     s.kp[0] = 1e3 * bounds.torque[0]  # a hundredth of a radian is ten times the torque
     s.measured.state.joint_pos[0] = s.target[0] + 0.01
 

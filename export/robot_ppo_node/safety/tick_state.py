@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
-class Situation:
+class TickState:
     """All that the guards look at; vectors are (joints,) float32 in the contract's order."""
 
     measured: Measured
@@ -72,8 +72,8 @@ class Situation:
     """Programs beside this node that command the robot, or play it, where the driver can tell."""
 
 
-def blank(joints: int, signals: Mapping[str, int], observation: int) -> Situation:
-    """Return a situation of zeros, with a state that is infinitely old.
+def blank(joints: int, signals: Mapping[str, int], observation: int) -> TickState:
+    """Return a tick_state of zeros, with a state that is infinitely old.
 
     Args:
         joints: how many.
@@ -84,7 +84,7 @@ def blank(joints: int, signals: Mapping[str, int], observation: int) -> Situatio
     def zeros() -> np.ndarray:
         return np.zeros(joints, np.float32)
 
-    return Situation(
+    return TickState(
         measured=Measured(signals),
         health=Health(joints),
         observation=np.zeros(observation, np.float32),

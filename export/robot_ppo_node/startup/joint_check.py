@@ -1,10 +1,10 @@
 """Each joint moves a little, alone: does the right one follow, the right way, and how late?
 
-    wiggle = Wiggle(contract, kp, kd)
-    wiggle.begin(pose)
-    target = wiggle.target(elapsed)            # (joints,), at every tick
-    wiggle.add(elapsed, now, situation)
-    wiggle.over(elapsed)                       # then wiggle.judge()
+    check = JointCheck(contract, kp, kd)
+    check.begin(pose)
+    target = check.target(elapsed)             # (joints,), at every tick
+    check.add(elapsed, now, tick_state)
+    check.over(elapsed)                        # then check.judge()
 
 A joint steps `STEP` towards the middle of its range, rests, and steps back. Its answer is that of
 I q'' = kp (target - q) - kd q' with known gains, an unknown inertia I, and the unknown delay from a
@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_node.safety.tick_state import Situation
+from robot_ppo_node.safety.tick_state import TickState
 from robot_ppo_node.startup.delay_fit import DelayFit
 from robot_ppo_node.startup.preflight import Check
 
@@ -33,11 +33,11 @@ TOLERANCE = 0.005
 """[s] The fit knows the delay no better."""
 
 
-class Wiggle:
+class JointCheck:
     """One pass over all joints."""
 
-    def __init__(self, contract: Contract, kp: float, kd: float) -> None:
-        """Wiggle with the gains `kp` [N m/rad] and `kd` [N m s/rad] on every joint."""
+    def __init__(self, contract: Contract, kp: np.ndarray, kd: np.ndarray) -> None:
+        """Move with the gains `kp` [N m/rad] and `kd` [N m s/rad], (joints,) each."""
         self.contract, self.kp, self.kd = contract, kp, kd
         self.joints = len(contract.robot.joints)
         ticks = math.ceil(2 * self.joints * REST / contract.control_period) + 2
@@ -71,7 +71,7 @@ class Wiggle:
         """Return whether every joint had its turn and is fitted."""
         return _half(elapsed) >= 2 * self.joints and len(self._delays) == self.joints
 
-    def add(self, elapsed: float, now: float, s: Situation) -> None:
+    def add(self, elapsed: float, now: float, s: TickState) -> None:
         """Take in one tick, and go on with the fit of a joint that is done."""
         if self._count < len(self._when):
             self._position[self._count] = s.measured.state.joint_pos
@@ -97,7 +97,7 @@ class Wiggle:
             fix = "it does not follow: hang the robot up so that its legs are free"
         good = bool(share[joint] >= MOVED and abs(moved[joint]) >= abs(moved[other]) / 2)
         return Check(
-            f"wiggle {names[joint]}",
+            f"joint check {names[joint]}",
             good,
             f"moved {moved[joint]:+.3f} rad of {self._steps[joint]:+.3f}",
             fix,
@@ -130,7 +130,9 @@ class Wiggle:
         joint = len(self._delays)
         if joint >= min(done, self.joints):
             return
-        self._fit = self._fit or DelayFit(*self._answers(joint), self.kp, self.kd)
+        if self._fit is None:
+            gains = (float(self.kp[joint]), float(self.kd[joint]))
+            self._fit = DelayFit(*self._answers(joint), *gains)
         self._fit.step()
         if self._fit.done:
             self._delays.append(self._fit.delay)

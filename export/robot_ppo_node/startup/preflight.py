@@ -1,7 +1,7 @@
 """What the node judges before anything moves: a robot at rest, watched for a second.
 
     watch = Watch(contract, ticks=50, signals=driver.signals)
-    watch.add(situation)           # at every tick
+    watch.add(tick_state)           # at every tick
     checks = watch.judge()         # when `watch.full`
 
 Each check is one function and says what it found, whether that is good, and what to do. They are
@@ -16,7 +16,8 @@ import numpy as np
 
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_node.safety.tick_state import Situation
+from robot_ppo_node.safety.reason import Reason
+from robot_ppo_node.safety.tick_state import TickState
 
 SECONDS = 1.0
 """How long the robot is watched [s]."""
@@ -48,6 +49,11 @@ class Check:
     value: str
     fix: str
     """What to do where it is not good."""
+
+    @property
+    def reason(self) -> Reason:
+        """What it says, under its name."""
+        return Reason(self.name, str(self))
 
     def __str__(self) -> str:
         """Return one line."""
@@ -90,7 +96,7 @@ class Watch:
         """Start to watch."""
         self.count = 0
 
-    def add(self, s: Situation) -> None:
+    def add(self, s: TickState) -> None:
         """Take in one tick."""
         i, state = self.count % self.ticks, s.measured.state
         self.quat[i], self.gyro[i] = state.base_quat, state.base_ang_vel

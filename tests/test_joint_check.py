@@ -39,11 +39,13 @@ def hung_up(motor_delay=0.0, sensor_delay=0.0) -> SimulatedRobot:
     return hung
 
 
-def wiggled(hung: SimulatedRobot, p=None) -> Node:
-    """A node that has wiggled it, or given up."""
+def checked(hung: SimulatedRobot, p=None) -> Node:
+    """A node that has checked its joints, or given up."""
     p = p or policy()
     node = Node(
-        *(p, LockstepDriver(hung), LockstepClock(hung), FixedCommand()), stand=True, wiggle=True
+        *(p, LockstepDriver(hung), LockstepClock(hung), FixedCommand()),
+        stand=True,
+        joint_check=True,
     )
     node.prepare()
     for _ in range(700):
@@ -56,13 +58,13 @@ def wiggled(hung: SimulatedRobot, p=None) -> Node:
 
 def measured_delay(node: Node) -> float:
     """In ms."""
-    (check,) = [c for c in node.machine.checks if c.name == "delay"]
+    (check,) = [c for c in node.checks if c.name == "delay"]
     return float(check.value.partition(" ms")[0])
 
 
 @pytest.mark.parametrize(("motor", "sensor"), [(0.0, 0.0), (0.01, 0.01), (0.02, 0.02)])
 def test_the_delay_of_a_robot_that_hangs_is_measured(motor, sensor):
-    node = wiggled(hung_up(motor, sensor))
+    node = checked(hung_up(motor, sensor))
     assert node.state is State.STAND, node.events
     assert measured_delay(node) == pytest.approx(1e3 * (motor + sensor), abs=6)
 
@@ -75,7 +77,7 @@ def test_a_delay_that_training_never_saw_is_a_fault():
     p = policy()
     p.contract, before = msgspec.structs.replace(contract, training=training), contract
     try:
-        node = wiggled(hung_up(0.02, 0.02), p)
+        node = checked(hung_up(0.02, 0.02), p)
     finally:
         p.contract = before
     assert node.fault.startswith("delay: 4")
@@ -83,14 +85,14 @@ def test_a_delay_that_training_never_saw_is_a_fault():
 
 
 def test_a_robot_on_the_ground_is_told_to_be_hung_up():
-    node = wiggled(SimulatedRobot(project.load_robot("go2"), noise={"base_ang_vel": 0.01}))
+    node = checked(SimulatedRobot(project.load_robot("go2"), noise={"base_ang_vel": 0.01}))
     assert node.state is State.DAMP
-    assert node.fault.startswith("wiggle")
+    assert node.fault.startswith("joint check")
 
 
 def crossed(motion):
     """A fake robot whose joints answer as `motion(target, pose)` says, from its lying pose."""
-    r = rig(arm=False, node={"wiggle": True})
+    r = rig(arm=False, node={"joint_check": True})
     r.driver._move = functools.partial(_follow, r.driver, motion)
     for _ in range(700):
         r.ticks(1)
@@ -117,7 +119,7 @@ def test_a_joint_with_the_wrong_sign_is_found():
         return answer
 
     fault = crossed(wrong).fault
-    assert fault.startswith("wiggle FL_thigh_joint: moved")
+    assert fault.startswith("joint check FL_thigh_joint: moved")
     assert "look at its sign" in fault
 
 
@@ -128,19 +130,19 @@ def test_two_joints_that_are_swapped_are_found():
         return answer
 
     fault = crossed(swapped).fault
-    assert fault.startswith("wiggle FR_hip_joint: moved")
+    assert fault.startswith("joint check FR_hip_joint: moved")
     assert "FL_hip_joint moved instead" in fault
 
 
 def test_a_joint_that_does_not_move_is_found():
     fault = crossed(lambda target, rest: np.where(np.arange(12) == 8, rest, target)).fault
-    assert fault.startswith("wiggle RR_calf_joint: moved +0.000 rad")
+    assert fault.startswith("joint check RR_calf_joint: moved +0.000 rad")
     assert "hang the robot up" in fault
 
 
 def test_only_one_joint_moves_at_a_time_and_by_no_more_than_the_step():
-    r = rig(arm=False, node={"wiggle": True}).until(State.WIGGLE)
-    while r.node.state is State.WIGGLE:
+    r = rig(arm=False, node={"joint_check": True}).until(State.JOINT_CHECK)
+    while r.node.state is State.JOINT_CHECK:
         away = np.abs(r.driver.written[-1].target - robot().rest())
         # a lying calf is 5 mrad outside the margin of its range, and is sent at the margin
         assert (away > 0.03).sum() <= 1
@@ -199,7 +201,7 @@ def test_a_fit_fits_into_the_ticks_of_one_joint_and_a_step_into_a_tick():
     assert typical < 0.002
 
 
-def test_no_tick_of_a_wiggle_tries_more_than_one_step_of_a_fit(monkeypatch):
+def test_no_tick_of_a_joint_check_tries_more_than_one_step_of_a_fit(monkeypatch):
     sizes, in_tick = [], []
     original = delay_fit.step_response
 
@@ -208,8 +210,8 @@ def test_no_tick_of_a_wiggle_tries_more_than_one_step_of_a_fit(monkeypatch):
         return original(t, inertia, kp, kd)
 
     monkeypatch.setattr(delay_fit, "step_response", counted)
-    r = rig(arm=False, node={"wiggle": True}).until(State.WIGGLE)
-    while r.node.state is State.WIGGLE:
+    r = rig(arm=False, node={"joint_check": True}).until(State.JOINT_CHECK)
+    while r.node.state is State.JOINT_CHECK:
         sizes.append(0)
         r.ticks(1)
         in_tick.append(sizes[-1])

@@ -1,0 +1,51 @@
+"""How long a robot may fail its checks, or be silent, before the run ends by itself."""
+
+from robot_ppo_node.safety.reason import Reason
+
+FAIL_AFTER, SILENT_AFTER = 5.0, 10.0
+"""[s] Where nothing else is said."""
+ROUNDING = 1e-6
+"""[s] A sum of control periods may be that much short of the whole."""
+
+
+class Patience:
+    """The times since when something is not as it must be."""
+
+    def __init__(self, fail_after: float, silent_after: float) -> None:
+        """End a run after so long [s] of failing checks, or without a state."""
+        self.fail_after, self.silent_after = fail_after, silent_after
+        self.attended = False
+        """The operator has begun anew and is there: nothing ends by itself any more."""
+        self._failing_since: float | None = None
+        self._silent_since: float | None = None
+
+    def passed(self) -> None:
+        """Take in that every check has passed."""
+        self._failing_since = None
+
+    def failed(self, now: float, reason: Reason) -> Reason | None:
+        """Take in a failure; return why to give up where none has passed for too long."""
+        if self._failing_since is None:
+            self._failing_since = now
+        long = now - self._failing_since > self.fail_after - ROUNDING
+        if self.attended or not long:
+            return None
+        return reason.adding(f"failing for {self.fail_after:g} s")
+
+    def heard(self) -> None:
+        """Take in that the robot is heard, or need not be."""
+        self._silent_since = None
+
+    def silent(self, now: float, reason: Reason) -> Reason | None:
+        """Take in that the robot is not heard; return why to give up where that lasts too long."""
+        if self._silent_since is None:
+            self._silent_since = now
+        long = now - self._silent_since > self.silent_after - ROUNDING
+        if self.attended or not long:
+            return None
+        return reason.adding(f"no state for {self.silent_after:g} s")
+
+    def begin_anew(self) -> None:
+        """Let the operator decide from now on."""
+        self.attended = True
+        self.passed()
