@@ -293,10 +293,14 @@ class StateMap:
             for name in SIGNALS
             if name in signals and (same or SIGNALS[name].size != "feet")
         )
+        self._in_order = all(index is None for _, index in self._index)
+        self._names = {name for name, _ in self._index}
 
     def from_robot(self, state: RobotState) -> RobotState:
         """Return the signals of `state` that are mapped; nothing is copied that is in order."""
         values = vars(state)
+        if self._in_order and values.keys() == self._names:
+            return state
         return RobotState(
             **{
                 name: values[name] if index is None else values[name][index]
