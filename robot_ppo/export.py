@@ -14,7 +14,7 @@ import torch
 from robot_ppo import project
 from robot_ppo.config import Config, Terminations, robot_task
 from robot_ppo.envs.robot.robot_env import RobotEnv
-from robot_ppo.ppo.networks import Actor
+from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
@@ -69,7 +69,7 @@ def build(config: Config, checkpoint: Checkpoint, trained_with: str | None = Non
     contract = build_contract(config, checkpoint, actor, trained_with)
     contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
     traces = _golden(config, actor, contract.input_names())
-    return to_onnx.build(arrays(config, actor), contract, traces)
+    return to_onnx.build(blocks(actor), contract, traces)
 
 
 def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
@@ -128,16 +128,21 @@ def _check_groups(config: Config) -> None:
         )
 
 
-def arrays(config: Config, actor: Actor) -> to_onnx.Actor:
-    """Return the actor's weights as arrays."""
-    linear = [m for m in actor.mlp if isinstance(m, torch.nn.Linear)]
-    return to_onnx.Actor(
-        mean=actor.normalizer.mean.float().numpy(),
-        std=actor.normalizer.std().numpy(),
-        obs_clip=actor.normalizer.clip,
-        layers=[(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear],
-        activation=config.networks.activation,
-    )
+def blocks(actor: Actor) -> list[to_onnx.Block]:
+    """Return the actor's blocks as the ONNX writer takes them."""
+    return [_block(module) for module in actor.blocks()]
+
+
+def _block(module: torch.nn.Module) -> to_onnx.Block:
+    """Return one block with its weights as arrays."""
+    if isinstance(module, Normalizer):
+        return to_onnx.Normalizer(module.mean.float().numpy(), module.std().numpy(), module.clip)
+    if isinstance(module, torch.nn.Linear):
+        return to_onnx.Linear(module.weight.detach().numpy(), module.bias.detach().numpy())
+    for name, kind in ACTIVATIONS.items():
+        if isinstance(module, kind):
+            return to_onnx.Activation(name)
+    raise InputError(f"the network has a block {type(module).__name__}, which no policy file holds")
 
 
 @torch.inference_mode()

@@ -140,7 +140,7 @@ def write_policy(path: Path, robot: robot_spec.RobotSpec, gain: float) -> Path:
     )
     network = helpers.actor(layout.size, len(JOINTS))
     network.layers[-1][0][:] *= gain
-    to_onnx.write(path, network, contract, _traces(contract, network))
+    to_onnx.write(path, network.blocks(), contract, _traces(contract, network))
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+from mlp_helpers import PlainMlp
 
 from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
@@ -96,7 +97,7 @@ def random_inputs(random, lead=(), joints=JOINTS) -> Inputs:
     )
 
 
-def random_actor(sizes, seed=0, activation="elu") -> to_onnx.Actor:
+def random_actor(sizes, seed=0, activation="elu") -> PlainMlp:
     """Random weights, and a normalizer far from the identity."""
     random = np.random.default_rng(seed)
     layers = [
@@ -108,10 +109,10 @@ def random_actor(sizes, seed=0, activation="elu") -> to_onnx.Actor:
     ]
     mean = random.normal(0, 0.5, sizes[0]).astype(np.float32)
     std = random.uniform(0.05, 3, sizes[0]).astype(np.float32)
-    return to_onnx.Actor(mean, std, 5.0, layers, activation)
+    return PlainMlp(mean, std, 5.0, layers, activation)
 
 
-def forward(actor: to_onnx.Actor, observation):
+def forward(actor: PlainMlp, observation):
     """An actor with ELU in numpy: another way to the same action."""
     x = np.clip((observation - actor.mean) / actor.std, -actor.obs_clip, actor.obs_clip)
     for i, (weight, bias) in enumerate(actor.layers):
@@ -121,7 +122,7 @@ def forward(actor: to_onnx.Actor, observation):
     return x.astype(np.float32)
 
 
-def contract(actor: to_onnx.Actor, terms=TERMS) -> Contract:
+def contract(actor: PlainMlp, terms=TERMS) -> Contract:
     return Contract(
         task="go2_walk",
         robot=robot(),
@@ -152,7 +153,7 @@ def contract(actor: to_onnx.Actor, terms=TERMS) -> Contract:
     )
 
 
-def traces(actor: to_onnx.Actor, c: Contract, ticks=golden.MIN_TICKS) -> golden.GoldenTraces:
+def traces(actor: PlainMlp, c: Contract, ticks=golden.MIN_TICKS) -> golden.GoldenTraces:
     random = np.random.default_rng(1)
     observer, action_map = Observer(c.resolve(), ()), c.action_map()
     rows, observations, actions = [], [], []
@@ -171,7 +172,7 @@ def traces(actor: to_onnx.Actor, c: Contract, ticks=golden.MIN_TICKS) -> golden.
     return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 
 
-def small_actor() -> to_onnx.Actor:
+def small_actor() -> PlainMlp:
     return random_actor((Layout(TERMS, JOINTS).size, 16, JOINTS))
 
 
@@ -179,7 +180,7 @@ def build(ticks=golden.MIN_TICKS) -> bytes:
     """A policy file of one small hidden layer; the same bytes at every call."""
     actor = small_actor()
     c = contract(actor)
-    return to_onnx.build(actor, c, traces(actor, c, ticks))
+    return to_onnx.build(actor.blocks(), c, traces(actor, c, ticks))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from mlp_helpers import PlainMlp
 
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import spec as robot_spec
@@ -85,7 +86,7 @@ def contract(terms=TERMS, standing_up: float | None = None, **changes) -> Contra
     )
 
 
-def actor(size: int, joints: int) -> to_onnx.Actor:
+def actor(size: int, joints: int) -> PlainMlp:
     """Random weights whose actions are small, so that the fake robot stays inside its envelope."""
     random = np.random.default_rng(0)
     widths = (size, 128, 128, 128, joints)
@@ -93,10 +94,10 @@ def actor(size: int, joints: int) -> to_onnx.Actor:
         (random.normal(0, 0.6 / math.sqrt(a), (b, a)).astype("f4"), np.zeros(b, "f4"))
         for a, b in itertools.pairwise(widths)
     ]
-    return to_onnx.Actor(np.zeros(size, "f4"), np.ones(size, "f4"), 10.0, layers, "elu")
+    return PlainMlp(np.zeros(size, "f4"), np.ones(size, "f4"), 10.0, layers, "elu")
 
 
-def forward(network: to_onnx.Actor, observation: np.ndarray) -> np.ndarray:
+def forward(network: PlainMlp, observation: np.ndarray) -> np.ndarray:
     """The network in numpy: an independent way to the same action."""
     x = np.clip((observation - network.mean) / network.std, -network.obs_clip, network.obs_clip)
     for i, (weight, bias) in enumerate(network.layers):
@@ -115,7 +116,7 @@ def random_state(random: np.random.Generator, c: Contract) -> RobotState:
     return state
 
 
-def traces(c: Contract, network: to_onnx.Actor) -> golden.GoldenTraces:
+def traces(c: Contract, network: PlainMlp) -> golden.GoldenTraces:
     random = np.random.default_rng(1)
     observer, action_map = Observer(c.resolve(), ()), c.action_map()
     inputs, observations, actions = [], [], []
@@ -143,7 +144,7 @@ def write_policy(c: Contract) -> Path:
     """A policy file with this contract and random weights."""
     network = actor(c.resolve().size, len(robot().joints))
     path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
-    to_onnx.write(path, network, c, traces(c, network))
+    to_onnx.write(path, network.blocks(), c, traces(c, network))
     return path
 
 

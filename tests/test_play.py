@@ -102,7 +102,7 @@ def quick_to_stand(path, seconds):
     robot = msgspec.structs.replace(contract.robot, stand=stand)
     network = helpers.actor(contract.resolve().size, len(robot.joints))
     changed = msgspec.structs.replace(contract, robot=robot)
-    to_onnx.write(path, network, changed, helpers.traces(changed, network))
+    to_onnx.write(path, network.blocks(), changed, helpers.traces(changed, network))
     return path
 
 

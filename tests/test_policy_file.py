@@ -146,7 +146,7 @@ def test_a_number_that_is_not_finite_in_float32_is_never_built(where, value):
         pair[where.startswith("bias")] = broken
         actor.layers[i] = tuple(pair)
     with pytest.raises(RefusedError, match=f"{where} holds a number that is not finite"):
-        to_onnx.build(actor, c, recorded)
+        to_onnx.build(actor.blocks(), c, recorded)
 
 
 # Reading
@@ -468,7 +468,7 @@ def test_a_graph_that_does_not_fit_its_contract_is_refused(refused):
     good = small_actor()
     c = contract(good)
     for actor in (wide, many):
-        data = to_onnx.build(actor, c, traces(good, c))
+        data = to_onnx.build(actor.blocks(), c, traces(good, c))
         refused(data, "the graph has [('observation', ", "the contract needs [('observation', ")
 
 
@@ -574,6 +574,7 @@ def test_golden_traces_that_are_incomplete_are_refused(change, text, refused):
 def test_the_deployed_network_is_the_trained_one(activation, load):
     """10,000 random observations, far outside the normalizer's clip too: 1e-5 at the most."""
     torch = pytest.importorskip("torch")
+    from robot_ppo import export
     from robot_ppo.config import Networks
     from robot_ppo.ppo.networks import Actor
 
@@ -586,17 +587,9 @@ def test_the_deployed_network_is_the_trained_one(activation, load):
             layer.bias.normal_(0, 0.1)
         scale = torch.rand(SIZE) * 3 + 0.01
         actor.normalizer.update(torch.randn(5000, SIZE) * scale + torch.randn(SIZE))
-    linear = [m for m in actor.mlp if isinstance(m, torch.nn.Linear)]
-    arrays = to_onnx.Actor(
-        actor.normalizer.mean.float().numpy(),
-        actor.normalizer.std().numpy(),
-        actor.normalizer.clip,
-        [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear],
-        activation,
-    )
-    c = contract(arrays)
-    # Its golden traces are another network's; only the graph is of interest here.
-    policy = load(to_onnx.build(arrays, c, traces(small_actor(), c)))
+    c = contract(small_actor())
+    # Contract and golden traces are another network's; only the graph is of interest here.
+    policy = load(to_onnx.build(export.blocks(actor), c, traces(small_actor(), c)))
     random = np.random.default_rng(0)
     observations = random.normal(0, 4, (10_000, SIZE)).astype(np.float32)
     with torch.inference_mode():
@@ -606,12 +599,33 @@ def test_the_deployed_network_is_the_trained_one(activation, load):
     assert np.abs(got - expected).max() <= TOLERANCE
 
 
+def test_a_list_of_blocks_in_any_order_is_what_the_graph_computes():
+    """Two normalizers, and an activation right behind another, as no MLP has them."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(5, 3)), random.normal(size=(2, 5))
+    blocks = [
+        to_onnx.Activation("tanh"),
+        to_onnx.Normalizer(np.full(3, 0.1), np.full(3, 0.5), 1.0),
+        to_onnx.Linear(first, np.ones(5)),
+        to_onnx.Activation("relu"),
+        to_onnx.Activation("tanh"),
+        to_onnx.Normalizer(np.full(5, 0.2), np.full(5, 2.0), 0.3),
+        to_onnx.Linear(second, np.zeros(2)),
+    ]
+    session = onnxruntime.InferenceSession(to_onnx.network(blocks).SerializeToString())
+    x = random.normal(size=(6, 3)).astype(np.float32)
+    y = np.clip((np.tanh(x) - 0.1) / 0.5, -1, 1) @ first.T + 1
+    y = np.clip((np.tanh(np.maximum(y, 0)) - 0.2) / 2, -0.3, 0.3) @ second.T
+    assert np.allclose(session.run(None, {"observation": x})[0], y, atol=1e-5)
+
+
 def test_a_wrong_activation_is_further_away_than_any_tolerance(load):
     """Negative control: the comparison with torch could have failed."""
     actor = small_actor()
     c = contract(actor)
     wrong = random_actor((SIZE, 16, JOINTS), activation="relu")
-    policy = load(to_onnx.build(wrong, c, traces(actor, c)))
+    policy = load(to_onnx.build(wrong.blocks(), c, traces(actor, c)))
     with pytest.raises(RefusedError, match=r"in action\["):
         policy.check_golden()
 

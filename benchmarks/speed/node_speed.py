@@ -58,7 +58,7 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())
     torch.nn.init.orthogonal_(actor.mlp[-1].get_parameter("weight"))
-    data = to_onnx.network(export.arrays(settings, actor)).SerializeToString()
+    data = to_onnx.network(export.blocks(actor)).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     x = observation.astype(np.float32)
     with torch.inference_mode():
