@@ -366,6 +366,36 @@ HANDLED = {  # what is in the file: (edits, changes of robot.yaml, what is measu
         {},
         check_tendon,
     ),
+    "a tendon that lies on a geom": (
+        (
+            (
+                '<site name="imu"/>',
+                '<site name="imu"/><site name="t1" pos="0 0 0.2"/><site name="t2" pos="0.1 0 0.2"/>'
+                '<geom name="pulley" type="sphere" size="0.02" pos="0.05 0 0.2"/>',
+            ),
+            (
+                END,
+                '<tendon><spatial name="t"><site site="t1"/><geom geom="pulley"/><site site="t2"/>'
+                f"</spatial></tendon>{END}",
+            ),
+        ),
+        {},
+        lambda _, __, train, evaluation: (
+            not source.colliding_geoms(train)[train.geom("pulley").id]
+            and bool(source.colliding_geoms(evaluation)[evaluation.geom("pulley").id])
+        ),
+    ),
+    "a tuple of elements": (
+        (
+            (
+                END,
+                '<custom><tuple name="x"><element objtype="geom" objname="trunk" prm="0"/></tuple>'
+                f"</custom>{END}",
+            ),
+        ),
+        {},
+        nothing,
+    ),
     "an equality that the pose satisfies": (
         (
             (
@@ -543,6 +573,28 @@ REFUSED = {  # what is in the file: (edits, changes of robot.yaml, parts of the 
         ((END, f'<equality><weld name="w" body1="trunk"/></equality>{END}'),),
         {},
         ("the equality 'w' ties the robot to the world", "delete it"),
+    ),
+    "a tendon to the world": (
+        (
+            (WORLD, f'{WORLD}<site name="hook" pos="0 0 2"/>'),
+            (
+                END,
+                '<tendon><spatial name="rope"><site site="hook"/><site site="imu"/></spatial>'
+                f"</tendon>{END}",
+            ),
+        ),
+        {},
+        ("the tendon 'rope' ties the robot to the world", "delete it"),
+    ),
+    "a free joint that is damped": (
+        ((FREE, '<joint type="free"/>'),),
+        {},
+        ("the free joint of 'trunk' in dog.xml has damping", "<freejoint/>"),
+    ),
+    "two feet that share a geom": (
+        (),
+        {"feet": ["FR", "FR_calf", "RR", "RL"]},
+        ("two feet share the geom FR",),
     ),
     "an equality that the pose misses": (
         (

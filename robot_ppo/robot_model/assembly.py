@@ -128,10 +128,18 @@ def keep_geoms(spec: mujoco.MjSpec, geoms: Geoms, kept: set[int]) -> None:
         spec.delete(geoms.pop(id))
 
 
+def untouchable(geoms: Geoms, kept: set[int]) -> None:
+    """Let the `geoms` that are not `kept` touch nothing; a tendon may lie on them all the same."""
+    for id, geom in geoms.items():
+        if id not in kept:
+            geom.contype = geom.conaffinity = 0
+
+
 def set_options(spec: mujoco.MjSpec, timestep: float) -> mujoco.MjOption:
     """Replace every physics option of the file by MuJoCo's default; return them to be changed."""
     for name in (name for name in dir(_BLANK.option) if not name.startswith("_")):
         setattr(spec.option, name, getattr(_BLANK.option, name))
+    spec.stat.meaninertia = _BLANK.stat.meaninertia  # the solver's tolerance is relative to it
     spec.option.timestep = timestep
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     return spec.option
@@ -157,8 +165,11 @@ def set_joints(spec: mujoco.MjSpec, robot: RobotSpec, joint_limit: bool) -> None
 
 
 def clear_outputs(spec: mujoco.MjSpec, robot: RobotSpec) -> None:
-    """Delete the file's keyframes, sensors, actuators and, where nothing hangs on them, sites."""
-    for elements in (spec.keys, spec.sensors, spec.actuators):
+    """Delete the file's keyframes, sensors, actuators and, where nothing hangs on them, sites.
+
+    Tuples go, too: they are lists of names, of which some are deleted.
+    """
+    for elements in (spec.keys, spec.sensors, spec.actuators, spec.tuples):
         for element in list(elements):
             spec.delete(element)
     if not (len(spec.tendons) or len(spec.equalities)):

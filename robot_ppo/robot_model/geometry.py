@@ -34,7 +34,11 @@ def foot_geoms(model: mujoco.MjModel, robot: RobotSpec) -> list[np.ndarray]:
     Raises:
         InputError: a foot does not exist, touches nothing, or belongs to several bodies.
     """
-    return [_geoms_of(model, foot, robot.foot_geoms.get(foot)) for foot in robot.feet]
+    found = [_geoms_of(model, foot, robot.foot_geoms.get(foot)) for foot in robot.feet]
+    ids, counts = np.unique(np.concatenate([*found, np.zeros(0, int)]), return_counts=True)
+    if shared := source.names(model, "geom", ids[counts > 1].tolist()):
+        raise InputError(f"robot.yaml's `feet`: two feet share the geom {', '.join(shared)}")
+    return found
 
 
 def _geoms_of(model: mujoco.MjModel, foot: str, given: tuple[str, ...] | None) -> np.ndarray:

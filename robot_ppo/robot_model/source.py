@@ -16,6 +16,9 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError
 
+ROUND_WRAPS = (int(mujoco.mjtWrap.mjWRAP_SPHERE), int(mujoco.mjtWrap.mjWRAP_CYLINDER))
+"""Kinds of a tendon's path elements that are geoms."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -64,6 +67,11 @@ def colliding_geoms(model: mujoco.MjModel) -> np.ndarray:
     colliding = (model.geom_contype | model.geom_conaffinity) != 0
     colliding[model.pair_geom1] = colliding[model.pair_geom2] = True
     return colliding
+
+
+def wrapped_geoms(model: mujoco.MjModel) -> set[int]:
+    """Return the ids of the geoms that tendons lie on."""
+    return set(model.wrap_objid[np.isin(model.wrap_type, ROUND_WRAPS)].tolist())
 
 
 def find(model: mujoco.MjModel, kind: str, name: str) -> int:

@@ -10,12 +10,12 @@ or a problem: one sentence that names the element and the remedy.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import mujoco
 import numpy as np
 
-from robot_ppo.robot_model import geometry, source
+from robot_ppo.robot_model import geometry, motor_rules, source, world_rules
+from robot_ppo.robot_model.motor_rules import differ
 from robot_ppo.robot_model.source import Source
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
@@ -90,6 +90,9 @@ def _features(file: Source) -> Iterator[str]:
 # -- base, IMU ------------------------------------------------------------------------------------
 
 
+_DRAGS = ("damping", "frictionloss", "armature")
+
+
 def _base(file: Source, robot: RobotSpec) -> Iterator[str]:
     model = file.model
     free = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
@@ -104,6 +107,15 @@ def _base(file: Source, robot: RobotSpec) -> Iterator[str]:
             f"base.body: robot.yaml says {robot.base.body}, {file.name} has the free joint at "
             f"{', '.join(floating)}; make them agree"
         )
+    for joint in free:
+        dofs = slice(int(model.jnt_dofadr[joint]), int(model.jnt_dofadr[joint]) + 6)
+        drags = [getattr(model, f"dof_{what}")[dofs] for what in _DRAGS]
+        if np.any(drags) or model.jnt_stiffness[joint]:
+            yield (
+                f"the free joint of {model.body(model.jnt_bodyid[joint]).name!r} in {file.name} "
+                f"has {', '.join(_DRAGS)} or stiffness, perhaps from a <default>, which hold the "
+                "robot in the air; make it a <freejoint/>"
+            )
     for name in floating:
         if name != robot.base.body and robot.base.body in floating:
             yield (
@@ -135,7 +147,7 @@ def _imu(file: Source, robot: RobotSpec) -> Iterator[str]:
         )
 
 
-# -- joints and actuators -------------------------------------------------------------------------
+# -- joints ---------------------------------------------------------------------------------------
 
 
 def _joint_kinds(file: Source, robot: RobotSpec) -> Iterator[str]:
@@ -162,7 +174,7 @@ def _ranges(file: Source, robot: RobotSpec) -> Iterator[str]:
     for joint in robot.joints:
         found = tuple(float(x) for x in file.model.jnt_range[file.model.joint(joint.name).id])
         if found != (0.0, 0.0):
-            yield from _differ(f"{joint.name}.range [rad]", joint.range, file.name, found, 1e-9)
+            yield from differ(f"{joint.name}.range [rad]", joint.range, file.name, found, 1e-9)
 
 
 def _held(file: Source, robot: RobotSpec) -> Iterator[str]:
@@ -187,141 +199,6 @@ def _held(file: Source, robot: RobotSpec) -> Iterator[str]:
             )
 
 
-def _actuators(file: Source, robot: RobotSpec) -> Iterator[str]:
-    """Compare torque limits; the variants make actuators of their own, one for each joint."""
-    model = file.model
-    for index in range(model.nu):
-        name = source.names(model, "actuator", [index])[0]
-        where = f"the actuator {name!r} in {file.name}"
-        if model.actuator_trntype[index] not in _AT_JOINTS:
-            yield f"{where} drives no joint; the variants drive joints only, so delete it"
-            continue
-        joint = model.joint(model.actuator_trnid[index, 0]).name
-        if joint not in robot.joint_names:
-            yield (
-                f"{where} drives {joint!r}, which robot.yaml does not list; add it to `joints`, or "
-                "delete the actuator and the joint"
-            )
-        if model.actuator_dyntype[index] != mujoco.mjtDyn.mjDYN_NONE:
-            yield (
-                f"{where} has dynamics of its own (dyntype), which the variants do not simulate; "
-                "delete them, and give the lag as the task's `actuator_delay`"
-            )
-        if model.actuator_armature[index] or model.actuator_damping[index]:
-            yield f"{where} has armature or damping; give them to the joint {joint!r}"
-    for joint in robot.joints:
-        yield from _torque(file, joint.name, joint.torque_limit)
-
-
-_AT_JOINTS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
-
-
-def _torque(file: Source, joint: str, limit: float) -> Iterator[str]:
-    """Compare a torque limit with the tightest that the file states, where it states one."""
-    found = _torque_limit(file.model, file.model.joint(joint).id)
-    if found is not None:
-        low, high, kind = found
-        name = f"{joint}.torque_limit [N m]"
-        where = f"{file.name} ({kind})"
-        yield from _differ(name, limit, where, high, 1e-9)
-        if abs(high - limit) <= 1e-9:
-            yield from _differ(f"{name} in the negative direction", -limit, where, low, 1e-9)
-
-
-def _torque_limit(model: mujoco.MjModel, joint: int) -> tuple[float, float, str] | None:
-    """Return the torque range [N m] of a joint and the attribute that states it, or None."""
-    stated = []
-    if model.jnt_actfrclimited[joint]:
-        stated.append((*model.jnt_actfrcrange[joint].tolist(), "actuatorfrcrange"))
-    for index in range(model.nu):
-        drives = model.actuator_trntype[index] in _AT_JOINTS
-        if not drives or model.actuator_trnid[index, 0] != joint:
-            continue
-        gear = float(model.actuator_gear[index, 0])
-        if model.actuator_forcelimited[index]:
-            stated.append((*_scaled(model.actuator_forcerange[index], gear), "forcerange"))
-        if model.actuator_ctrllimited[index] and _is_motor(model, index):
-            factor = gear * float(model.actuator_gainprm[index, 0])
-            stated.append((*_scaled(model.actuator_ctrlrange[index], factor), "ctrlrange"))
-    if not stated:
-        return None
-    kind = min(stated, key=lambda s: s[1] - s[0])[2]
-    return max(s[0] for s in stated), min(s[1] for s in stated), kind
-
-
-def _scaled(limits: np.ndarray, factor: float) -> tuple[float, float]:
-    low, high = sorted((limits * factor).tolist())
-    return low, high
-
-
-def _is_motor(model: mujoco.MjModel, index: int) -> bool:
-    """Return whether the control of an actuator is a force, and not an angle or a velocity."""
-    return (
-        model.actuator_biastype[index] == mujoco.mjtBias.mjBIAS_NONE
-        and model.actuator_gaintype[index] == mujoco.mjtGain.mjGAIN_FIXED
-    )
-
-
-# -- the world ------------------------------------------------------------------------------------
-
-
-def _world(file: Source, robot: RobotSpec) -> Iterator[str]:
-    """Find what lies in the world: a flat floor is replaced, anything else would be missing."""
-    model = file.model
-    static = source.static_geoms(model) & source.colliding_geoms(model)
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    for geom in np.flatnonzero(static):
-        name = source.names(model, "geom", [int(geom)])[0]
-        kind = mujoco.mjtGeom(int(model.geom_type[geom]))
-        if kind != mujoco.mjtGeom.mjGEOM_PLANE:
-            word = kind.name.removeprefix("mjGEOM_").lower()
-            yield (
-                f"{file.name} has the {word} {name!r} in the world; the ground comes from the "
-                "task, so delete it"
-            )
-        elif abs(data.geom_xpos[geom, 2]) > 1e-6 or data.geom_xmat[geom, 8] < 1 - 1e-9:
-            yield (
-                f"{file.name} has the ground {name!r} at a height of {data.geom_xpos[geom, 2]:g} m "
-                "or inclined; the variants stand on a level floor at height 0, so delete it"
-            )
-    world = np.flatnonzero(model.body_weldid == 0)
-    for equality in range(model.neq):
-        if _touches_world(model, equality, world):
-            name = source.names(model, "equality", [equality])[0]
-            yield f"{file.name}: the equality {name!r} ties the robot to the world; delete it"
-
-
-_BODY_TIES = (int(mujoco.mjtEq.mjEQ_CONNECT), int(mujoco.mjtEq.mjEQ_WELD))
-
-
-def _touches_world(model: mujoco.MjModel, equality: int, world: np.ndarray) -> bool:
-    if model.eq_type[equality] not in _BODY_TIES:
-        return False
-    ids = np.array([model.eq_obj1id[equality], model.eq_obj2id[equality]])
-    if model.eq_objtype[equality] == mujoco.mjtObj.mjOBJ_SITE:
-        ids = model.site_bodyid[ids]
-    return bool(np.isin(ids, world).any())
-
-
-def _options(file: Source, robot: RobotSpec) -> Iterator[str]:
-    """Find physics that the variants do not have; numerical options they set themselves."""
-    option = file.model.opt
-    if not np.allclose(option.gravity, (0, 0, -9.81), atol=0.02):
-        yield (
-            f"{file.name} has the gravity {option.gravity.tolist()}; the variants have 9.81 m/s^2 "
-            "downwards, so delete it"
-        )
-    for name in ("wind", "density", "viscosity"):
-        if np.any(getattr(option, name)):
-            yield f"{file.name} has {name} in its <option>; the variants have no air, so delete it"
-    for body in np.flatnonzero(file.model.body_gravcomp):
-        yield (
-            f"{file.name}: the body {file.model.body(body).name!r} has gravcomp, which takes its "
-            "weight away; delete it"
-        )
-
-
 # -- the standing pose ----------------------------------------------------------------------------
 
 
@@ -333,9 +210,9 @@ def _home(file: Source, robot: RobotSpec) -> Iterator[str]:
     where = f"{file.name} keyframe home"
     home = model.key("home").qpos
     pose = tuple(float(home[model.joint(n).qposadr[0]]) for n in robot.joint_names)
-    yield from _differ("default pose [rad]", tuple(robot.vector("default")), where, pose, 1e-9)
+    yield from differ("default pose [rad]", tuple(robot.vector("default")), where, pose, 1e-9)
     base = int(model.jnt_qposadr[model.body_jntadr[model.body(robot.base.body).id]])
-    yield from _differ("base.height [m]", robot.base.height, where, float(home[base + 2]), 1e-6)
+    yield from differ("base.height [m]", robot.base.height, where, float(home[base + 2]), 1e-6)
     quat = home[base + 3 : base + 7] / np.linalg.norm(home[base + 3 : base + 7])
     if abs(quat[0]) < 1 - 1e-9:
         angle = np.degrees(2 * np.arccos(min(1.0, abs(float(quat[0])))))
@@ -391,16 +268,10 @@ _RULES: tuple[Callable[[Source, RobotSpec], Iterator[str]], ...] = (
     _imu,
     _ranges,
     _held,
-    _actuators,
-    _world,
-    _options,
+    motor_rules.actuators,
+    world_rules.world,
+    world_rules.options,
     _home,
     _ground,
     _closed,
 )
-
-
-def _differ(what: str, ours: Any, where: str, theirs: Any, atol: float) -> Iterator[str]:
-    """Yield a sentence with both values unless they are equal within `atol`."""
-    if np.any(np.abs(np.subtract(ours, theirs)) > atol):
-        yield f"{what}: robot.yaml says {ours}, {where} says {theirs}; make them agree"

@@ -45,7 +45,9 @@ def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) 
     """
     file = _checked(robot, xml)
     spec, feet = file.spec, _feet(file, robot)
-    assembly.keep_geoms(spec, _prepare(file, robot, feet, timestep), set(feet.tolist()))
+    geoms, soles = _prepare(file, robot, feet, timestep), set(feet.tolist())
+    assembly.keep_geoms(spec, geoms, soles | source.wrapped_geoms(file.model))
+    assembly.untouchable(geoms, soles)
     option = spec.option
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     option.iterations, option.ls_iterations = 3, 6
@@ -80,8 +82,8 @@ def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjMod
     if looks:
         visuals.add(spec, robot.base.body)
     else:
-        colliding = np.flatnonzero(source.colliding_geoms(file.model))
-        assembly.keep_geoms(spec, geoms, set(colliding.tolist()))
+        colliding = set(np.flatnonzero(source.colliding_geoms(file.model)).tolist())
+        assembly.keep_geoms(spec, geoms, colliding | source.wrapped_geoms(file.model))
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10
     assembly.set_joints(spec, robot, joint_limit=True)
