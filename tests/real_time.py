@@ -16,7 +16,7 @@ import time
 import pytest
 from _pytest.runner import runtestprotocol
 
-RUNS = 4
+RUNS = 6
 STALL = 0.03
 """[s] A thread that wakes up so much too late is kept waiting: the control period is 20 ms."""
 SAID = re.compile(r"stale_state|missed_deadlines|state jitter|the watchdog took over")
