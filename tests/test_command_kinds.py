@@ -18,7 +18,7 @@ from robot_ppo_node.app.replay import replay
 from robot_ppo_node.app.shadow import ReadOnly, Shadow
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand, Keyboard, parse
-from robot_ppo_node.commands.base import Hands
+from robot_ppo_node.commands.base import OperatorActions
 from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
@@ -140,13 +140,13 @@ def test_what_sends_a_twist_is_refused(source, kind):
     command = {"none": NO_COMMAND, "joint_pos": JOINTS}[kind]
     options = argparse.Namespace(source=source, command=None)
     with pytest.raises(InputError, match=f"{source} sends a twist.* of kind '{kind}'"):
-        choose(options, command, Hands(), object(), Connection(), None)
+        choose(options, command, OperatorActions(), object(), Connection(), None)
 
 
 def test_keys_still_stop_a_policy_that_takes_no_twist():
     keyboard = Keyboard(np.zeros((3, 2)), (0.0, 0.0, 0.0), {}, file=0)
     options = argparse.Namespace(source=None, command=None)
-    source = choose(options, NO_COMMAND, Hands(), object(), Connection(), keyboard)
+    source = choose(options, NO_COMMAND, OperatorActions(), object(), Connection(), keyboard)
     assert source.name == "fixed" and source.others == (keyboard,)
     keyboard.press("w")
     assert not keyboard.command.any()

@@ -43,13 +43,13 @@ KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_700_000_000 * 10**9
 
 
-class Hands(dict):
+class Actions(dict):
     """What was done by hand."""
 
     def __init__(self):
         self.done = []
-        go, say = (lambda: self.done.append("go")), self.done.append
-        super().__init__(damp=self.done.append, go=go, say=say)
+        approve, say = (lambda: self.done.append("approve")), self.done.append
+        super().__init__(damp=self.done.append, approve=approve, say=say)
 
 
 # --- sticks
@@ -203,7 +203,7 @@ def pad():
 
 @pytest.fixture
 def gamepad(pad):
-    return Gamepad(pad, BOUNDS, Hands())
+    return Gamepad(pad, BOUNDS, Actions())
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_stick_commands_its_axis_the_right_way_round(gamepad, pad, axis, value
 
 def test_a_pad_that_turns_with_abs_z_is_one_too():
     pad = Pad("ABS_X", "ABS_Y", "ABS_Z")
-    gamepad = Gamepad(pad, BOUNDS, Hands())
+    gamepad = Gamepad(pad, BOUNDS, Actions())
     pad.push(ecodes.EV_ABS, "ABS_Z", 0)
     assert gamepad.read(0.0)[0][2] == pytest.approx(0.7)
 
@@ -238,7 +238,7 @@ def test_buttons_damp_and_go_when_they_are_pressed_and_not_when_released(gamepad
         pad.push(ecodes.EV_KEY, "BTN_START", value)
     pad.push(ecodes.EV_KEY, "BTN_WEST", 1)
     gamepad.read(0.0)
-    assert gamepad.hands.done == ["gamepad button B", "go"]
+    assert gamepad.operator.done == ["gamepad button B", "approve"]
 
 
 def test_an_unplugged_pad_is_silent_and_the_robot_stands(gamepad, pad):
@@ -250,7 +250,7 @@ def test_an_unplugged_pad_is_silent_and_the_robot_stands(gamepad, pad):
     r.ticks(1)
     assert not r.node.command.any() and r.node.state is State.POLICY
     r.ticks(50)
-    (said,) = gamepad.hands.done
+    (said,) = gamepad.operator.done
     assert said.startswith("the gamepad is gone") and gamepad.read(1.0)[1] == np.inf
 
 
@@ -264,7 +264,7 @@ def test_after_a_lost_event_the_sticks_are_asked_where_they_are(gamepad, pad):
 
 def test_what_has_no_sticks_is_refused():
     with pytest.raises(InputError, match=r"event7 \(pad\) does not have two sticks"):
-        Gamepad(Pad("ABS_X", "ABS_Y"), BOUNDS, Hands())
+        Gamepad(Pad("ABS_X", "ABS_Y"), BOUNDS, Actions())
 
 
 def test_without_a_gamepad_it_says_what_there_is():
@@ -354,8 +354,8 @@ class Wire:
     """A source and raw datagrams to it, at times of our choosing."""
 
     def __init__(self, key=KEY):
-        self.hands, self.time = Hands(), NOW
-        self.source = UdpCommands(self.hands, port=0, key=key, wall=lambda: self.time)
+        self.operator, self.time = Actions(), NOW
+        self.source = UdpCommands(self.operator, port=0, key=key, wall=lambda: self.time)
         self.sender = CommandSender("127.0.0.1", self.source.port, key)
 
     def put(self, data, now=0.0):
@@ -417,15 +417,15 @@ STOPPED = "emergency stop over UDP"
 
 def test_an_emergency_stop_is_obeyed_only_if_it_is_authentic(wire):
     wire.give(order(NOW + 1, stop=True), key=OTHER)
-    assert wire.hands.done == [] and wire.source.dropped == {"not authentic": 1}
+    assert wire.operator.done == [] and wire.source.dropped == {"not authentic": 1}
     command, age = wire.give(order(stop=True))
-    assert wire.hands.done == [STOPPED] and not command.any() and age == 0
+    assert wire.operator.done == [STOPPED] and not command.any() and age == 0
 
 
 @pytest.mark.parametrize("seconds", [-1e9, -1.1, 1.1, 1e9])
 def test_a_stop_counts_whatever_the_clocks_say_and_lets_nothing_else_in(wire, seconds):
     wire.give(order(NOW + int(seconds * 1e9), stop=True))
-    assert wire.hands.done == [STOPPED]
+    assert wire.operator.done == [STOPPED]
     wire.give(order(NOW + int(seconds * 1e9)))  # negative control: a command does not
     assert wire.source.dropped == {"clock": 1}
     assert wire.give(order())[0][0] == 0.5  # and nobody's next command is taken for an old one
@@ -434,7 +434,7 @@ def test_a_stop_counts_whatever_the_clocks_say_and_lets_nothing_else_in(wire, se
 def test_a_stop_counts_beside_a_second_sender_whose_clock_is_ahead(wire):
     wire.give(order(NOW + 9 * 10**8))
     wire.give(order(NOW + 1, stop=True))
-    assert wire.hands.done == [STOPPED]
+    assert wire.operator.done == [STOPPED]
     wire.give(order(NOW + 2))
     assert wire.source.dropped == {"replayed": 1}
 
@@ -442,7 +442,7 @@ def test_a_stop_counts_beside_a_second_sender_whose_clock_is_ahead(wire):
 def test_a_stop_counts_whatever_command_it_carries(wire):
     data = command_frames.encode(order(command=(np.nan,) * 3, stop=True), KEY)
     wire.put(data)
-    assert wire.hands.done == [STOPPED]
+    assert wire.operator.done == [STOPPED]
 
 
 @pytest.mark.parametrize("key", [None, KEY])
@@ -452,7 +452,7 @@ def test_a_stop_is_answered_with_its_stamp_and_an_answer_stops_nobody(key):
     data = wire.sender._socket.recv(256)
     assert command_frames.decode_answer(data, key) == NOW
     wire.put(data)
-    assert wire.hands.done == [STOPPED] and wire.source.dropped == {"not a command": 1}
+    assert wire.operator.done == [STOPPED] and wire.source.dropped == {"not a command": 1}
     for forged in (command_frames.encode(order(), key), data[:-1] + b"\1", data[:-1]):
         with pytest.raises(DroppedError):
             command_frames.decode_answer(forged, key or KEY)
@@ -487,7 +487,7 @@ def listening(source, now=0.0):
 
 
 def test_the_helper_sends_what_the_source_takes():
-    source = UdpCommands(Hands(), port=0)
+    source = UdpCommands(Actions(), port=0)
     with CommandSender("127.0.0.1", source.port) as sender:
         sender.send((0.25, 0, 0))
         sender.send((0.5, 0, 0))
@@ -495,25 +495,25 @@ def test_the_helper_sends_what_the_source_takes():
         assert source.read(0.0)[0][0] == 0.5
         with listening(source):
             sender.stop()
-    stops = len(source.hands.done)
-    assert source.hands.done == [STOPPED] * stops and stops >= 1
+    stops = len(source.operator.done)
+    assert source.operator.done == [STOPPED] * stops and stops >= 1
     assert f"{2 + stops} taken, dropped: none" in source.remarks()
     source.close()
 
 
 def test_a_stop_is_sent_until_the_node_answers():
-    source = UdpCommands(Hands(), port=0)
+    source = UdpCommands(Actions(), port=0)
     with CommandSender("127.0.0.1", source.port) as sender:
         later = threading.Timer(0.3, source.read, (0.0,))
         later.start()
         sender.stop()
         later.join()
-    assert len(source.hands.done) >= 3
+    assert len(source.operator.done) >= 3
     source.close()
 
 
 def test_a_stop_that_nobody_takes_is_said_and_takes_a_second(capsys):
-    source = UdpCommands(Hands(), port=0)
+    source = UdpCommands(Actions(), port=0)
     to = f"127.0.0.1:{source.port}"
     began = time.monotonic()
     assert cli.main(["command", "--stop", "--to", to]) == 3
@@ -525,7 +525,7 @@ def test_a_stop_that_nobody_takes_is_said_and_takes_a_second(capsys):
 
 
 def test_silence_stops_the_robot_after_the_time_out():
-    source = UdpCommands(Hands(), port=0)
+    source = UdpCommands(Actions(), port=0)
     r = rig(commands=source).until(State.POLICY)
     with CommandSender("127.0.0.1", source.port) as sender:
         sender.send((0.5, 0.0, 0.0))
@@ -543,11 +543,11 @@ def test_silence_stops_the_robot_after_the_time_out():
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "localhost", "robot"])
 def test_beyond_loopback_there_is_no_listening_without_a_key(host):
     with pytest.raises(InputError, match="need a shared key"):
-        UdpCommands(Hands(), host=host, port=0)
+        UdpCommands(Actions(), host=host, port=0)
 
 
 def test_beyond_loopback_with_a_key_there_is():
-    UdpCommands(Hands(), host="0.0.0.0", port=0, key=KEY).close()
+    UdpCommands(Actions(), host="0.0.0.0", port=0, key=KEY).close()
 
 
 def test_a_key_is_random_private_and_not_overwritten(tmp_path):
@@ -605,24 +605,26 @@ def options(**changes):
 )
 def test_a_source_that_cannot_be_is_wrong_input(source, text):
     with pytest.raises(InputError, match=text):
-        choose(options(source=source), COMMAND, Hands(), object(), Connection(), None)
+        choose(options(source=source), COMMAND, Actions(), object(), Connection(), None)
 
 
 def test_what_the_robot_hears_is_a_source():
     hears = SimpleNamespace(remote=None, remote_heard=-np.inf)
-    source = choose(options(source="remote"), COMMAND, Hands(), hears, Connection(), None)
+    source = choose(options(source="remote"), COMMAND, Actions(), hears, Connection(), None)
     assert source.name == "remote" and source.read(1.0)[1] == np.inf
-    topic = choose(options(source="cmd_vel"), COMMAND, Hands(), hears, Connection(domain=97), None)
+    topic = choose(
+        options(source="cmd_vel"), COMMAND, Actions(), hears, Connection(domain=97), None
+    )
     assert topic.name == "cmd_vel" and topic.read(1.0)[1] == np.inf
     topic.close()
 
 
 def test_the_keyboard_stays_beside_another_source():
     keyboard = FixedCommand((9, 9, 9))
-    source = choose(options(source="fixed"), COMMAND, Hands(), object(), Connection(), keyboard)
+    source = choose(options(source="fixed"), COMMAND, Actions(), object(), Connection(), keyboard)
     assert source.name == "fixed" and source.read(0.0)[0][0] == pytest.approx(0.1)
-    assert choose(options(), COMMAND, Hands(), object(), Connection(), keyboard) is keyboard
-    assert choose(options(), COMMAND, Hands(), object(), Connection(), None).name == "fixed"
+    assert choose(options(), COMMAND, Actions(), object(), Connection(), keyboard) is keyboard
+    assert choose(options(), COMMAND, Actions(), object(), Connection(), None).name == "fixed"
 
 
 def test_the_command_lines_dead_mans_time_is_the_codes():
@@ -633,8 +635,8 @@ def test_the_command_lines_dead_mans_time_is_the_codes():
 def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):
     key = str(tmp_path / "walk.key")
     assert cli.main(["command", "--new-key", key]) == 0
-    hands = Hands()
-    source = UdpCommands(hands, port=0, key=command_frames.read_key(tmp_path / "walk.key"))
+    operator = Actions()
+    source = UdpCommands(operator, port=0, key=command_frames.read_key(tmp_path / "walk.key"))
     to = ("--to", f"127.0.0.1:{source.port}")
     assert cli.main(["command", "0.5,0,0", "--seconds", "0.1", *to, "--key", key]) == 0
     assert cli.main(["command", "0.7,0,0", "--seconds", "0.1", *to]) == 0  # without the key
@@ -644,9 +646,9 @@ def test_the_command_line_sends_commands_and_stops(tmp_path, capsys):
     assert source.dropped == {"length": 2}
     with listening(source):
         assert cli.main(["command", "--stop", *to]) == 3  # without the key
-        assert hands.done == []
+        assert operator.done == []
         assert cli.main(["command", "--stop", *to, "--key", key]) == 0
-    assert set(hands.done) == {STOPPED}
+    assert set(operator.done) == {STOPPED}
     source.close()
     assert cli.main(["command", "fast", *to]) == 2
     assert "is not three numbers" in capsys.readouterr().err

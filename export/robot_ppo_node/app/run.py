@@ -19,7 +19,7 @@ from robot_ppo_node import commands, drivers
 from robot_ppo_node.app.shadow import ReadOnly, Shadow
 from robot_ppo_node.app.signals import Signals
 from robot_ppo_node.clock import MonotonicClock
-from robot_ppo_node.commands.base import Hands
+from robot_ppo_node.commands.base import OperatorActions
 from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.events import NodeEvent
@@ -140,13 +140,13 @@ class Operator:
 
     def _source(self) -> commands.CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
-        hands = Hands(
+        operator = OperatorActions(
             damp=lambda why: self.node.damp(why),
-            go=lambda: self.node.arm(),
+            approve=lambda: self.node.arm(),
             say=self.console.say,
         )
         keys = {
-            "p": hands["go"],
+            "p": operator["approve"],
             "o": lambda: self.node.stop("key o"),
             "x": lambda: self.node.damp("key x"),
             "r": lambda: self.node.reset(),
@@ -159,7 +159,7 @@ class Operator:
                 bounds, start, keys, dead_man=self.options.dead_man, say=self.console.say
             )
         return choose(
-            self.options, self.command, hands, self.driver, self.connection, self.keyboard
+            self.options, self.command, operator, self.driver, self.connection, self.keyboard
         )
 
     def _watchdog(self, handover: Handover) -> Watchdog:
@@ -273,8 +273,8 @@ def look_on(options: argparse.Namespace) -> int:
     policy, clock = Policy(options.file), MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
-    hands = Hands(damp=lambda why: None, go=lambda: None, say=print)
-    source = choose(options, policy.contract.command, hands, driver, connection, None)
+    operator = OperatorActions(damp=lambda why: None, approve=lambda: None, say=print)
+    source = choose(options, policy.contract.command, operator, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}

@@ -38,13 +38,13 @@ class CommandSource(Protocol):
         ...
 
 
-class Hands(TypedDict):
-    """What a person can do to a node from a source, besides the command; takes the reason."""
+class OperatorActions(TypedDict):
+    """What the operator can do to a node from a source, besides the command."""
 
     damp: Callable[[str], None]
-    """Let the robot down, now: an emergency stop."""
-    go: Callable[[], None]
-    """Allow the next step: run the policy."""
+    """Damp at once, an emergency stop; takes the reason."""
+    approve: Callable[[], None]
+    """Approve the next step: stand up, or run the policy."""
     say: Callable[[str], None]
     """Tell the operator; returns at once."""
 

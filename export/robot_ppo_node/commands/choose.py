@@ -9,7 +9,7 @@ from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import Clock, MonotonicClock, Pacer
 from robot_ppo_node.commands import command_frames, udp_commands
-from robot_ppo_node.commands.base import Chosen, CommandSource, FixedCommand, Hands, parse
+from robot_ppo_node.commands.base import Chosen, CommandSource, FixedCommand, OperatorActions, parse
 from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.drivers.base import Connection
 
@@ -21,7 +21,7 @@ SEND_EVERY = 0.05
 def choose(
     options: argparse.Namespace,
     command: CommandSpec,
-    hands: Hands,
+    operator: OperatorActions,
     driver: Any,
     connection: Connection,
     keyboard: Keyboard | None,
@@ -31,7 +31,7 @@ def choose(
     Args:
         options: source, command, gamepad, listen, key.
         command: what the policy takes; sources other than a constant send twists.
-        hands: what buttons do.
+        operator: what buttons do.
         driver: the robot, which may hear a remote control.
         connection: where it is, and so a ROS 2 topic.
         keyboard: on a terminal; its keys work beside every source.
@@ -47,7 +47,7 @@ def choose(
         if keyboard is None:
             raise InputError("--source keyboard needs a terminal: standard input is not one")
         return keyboard
-    source = _source(name, options, command, hands, driver, connection)
+    source = _source(name, options, command, operator, driver, connection)
     return Chosen(source, keyboard) if keyboard else source
 
 
@@ -55,7 +55,7 @@ def _source(
     name: str,
     options: argparse.Namespace,
     command: CommandSpec,
-    hands: Hands,
+    operator: OperatorActions,
     driver: Any,
     connection: Connection,
 ) -> CommandSource:
@@ -64,11 +64,11 @@ def _source(
         return FixedCommand(parse(options.command, command))
     if name == "udp":
         key = command_frames.read_key(options.key) if options.key else None
-        return udp_commands.UdpCommands(hands, *udp_commands.address(options.listen), key=key)
+        return udp_commands.UdpCommands(operator, *udp_commands.address(options.listen), key=key)
     if name == "gamepad":
         from robot_ppo_node.commands.gamepad import Gamepad, open_device
 
-        return Gamepad(open_device(options.gamepad), bounds, hands)
+        return Gamepad(open_device(options.gamepad), bounds, operator)
     if name == "remote":
         from robot_ppo_node.commands.remote_commands import RemoteCommands
 

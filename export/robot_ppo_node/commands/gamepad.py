@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.commands.base import Hands, from_sticks
+from robot_ppo_node.commands.base import OperatorActions, from_sticks
 
 FORWARD, SIDEWAYS = "ABS_Y", "ABS_X"
 TURNS = ("ABS_RX", "ABS_Z")
@@ -28,11 +28,11 @@ class Gamepad:
 
     name = "gamepad"
 
-    def __init__(self, device: Any, bounds: np.ndarray, hands: Hands) -> None:
+    def __init__(self, device: Any, bounds: np.ndarray, operator: OperatorActions) -> None:
         """Take an open `evdev.InputDevice`, or one of its kind; `bounds` is (3, 2)."""
         from evdev import ecodes
 
-        self.device, self.bounds, self.hands = device, bounds, hands
+        self.device, self.bounds, self.operator = device, bounds, operator
         self.gone = False
         self._codes = ecodes
         info = dict(device.capabilities(absinfo=True).get(ecodes.EV_ABS, ()))
@@ -56,7 +56,9 @@ class Gamepad:
             pass
         except OSError:
             if not self.gone:
-                self.hands["say"]("the gamepad is gone: the command is zero, and B no longer stops")
+                self.operator["say"](
+                    "the gamepad is gone: the command is zero, and B no longer stops"
+                )
             self.gone = True
         return from_sticks(self._sticks, self.bounds), np.inf if self.gone else 0.0
 
@@ -66,9 +68,9 @@ class Gamepad:
             self._move(event.code, event.value)
         elif event.type == codes.EV_KEY and event.value == 1:
             if event.code == codes.ecodes[DAMP]:
-                self.hands["damp"]("gamepad button B")
+                self.operator["damp"]("gamepad button B")
             elif event.code == codes.ecodes[GO]:
-                self.hands["go"]()
+                self.operator["approve"]()
         elif event.type == codes.EV_SYN and event.code == codes.SYN_DROPPED:
             for code in self._axes:  # the kernel's queue ran over: ask where the sticks are now
                 self._move(code, self.device.absinfo(code).value)

@@ -19,7 +19,7 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.commands import command_frames as frames
-from robot_ppo_node.commands.base import Hands
+from robot_ppo_node.commands.base import OperatorActions
 from robot_ppo_node.commands.command_frames import DEFAULT_PORT, DroppedError, Order
 
 MAX_DRAIN = 64
@@ -35,7 +35,7 @@ class UdpCommands:
 
     def __init__(
         self,
-        hands: Hands,
+        operator: OperatorActions,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         key: bytes | None = None,
@@ -44,7 +44,7 @@ class UdpCommands:
         """Bind `host`:`port` (0 takes a free one), or raise `InputError`.
 
         Args:
-            hands: what an emergency stop calls.
+            operator: what an emergency stop calls.
             host: an address of this computer; other than loopback only with a key.
             port: UDP.
             key: shared with the sender.
@@ -55,7 +55,7 @@ class UdpCommands:
                 f"commands from outside of this computer ({host}) need a shared key: make one with "
                 "`robot-ppo-node command --new-key FILE`, and give --key FILE on both sides"
             )
-        self.hands, self.key, self.wall = hands, key, wall
+        self.operator, self.key, self.wall = operator, key, wall
         self.dropped: dict[str, int] = {}
         """Reason -> datagrams."""
         self.accepted = 0
@@ -99,7 +99,7 @@ class UdpCommands:
     def _take(self, order: Order, now: float, sender: tuple[str, int]) -> None:
         """Take one authentic order, if it is new and of this moment; a stop in any case."""
         if order.stop:
-            self.hands["damp"]("emergency stop over UDP")
+            self.operator["damp"]("emergency stop over UDP")
             with contextlib.suppress(OSError):  # the stop counts, the answer is a courtesy
                 self._socket.sendto(frames.encode_answer(order.stamp, self.key), sender)
         elif abs(self.wall() - order.stamp) > frames.WINDOW * 1e9:

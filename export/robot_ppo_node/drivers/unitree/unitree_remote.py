@@ -21,7 +21,7 @@ _STICKS = struct.Struct("<4xfff4xf16x")
 
 @dataclass(frozen=True)
 class Remote:
-    """What the operator's hands do."""
+    """What the operator does on the remote control."""
 
     buttons: frozenset[str]
     lx: float
