@@ -238,14 +238,52 @@ def test_without_a_watchdog_nobody_damps_a_killed_node():
         assert not any(is_damping(c) for c in r.commands[before:])
 
 
-def test_a_watchdog_that_is_killed_sits_the_robot_down():
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGKILL, "was killed by signal 9"), (signal.SIGSTOP, "has been silent for")],
+)
+def test_a_watchdog_that_is_lost_sits_the_robot_down_and_is_a_fault(number, said):
     with Robot() as r:
         process = walking(r)
-        os.kill(child_of(process.pid), signal.SIGKILL)
+        os.kill(child_of(process.pid), number)
         code, out, _ = finish(process)
-    assert code == 0
-    assert "HALT: the watchdog is gone" in out
+    assert code == 3
+    assert f"the watchdog {said}" in out
     assert is_damping(r.commands[-1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_watchdog_that_is_lost_before_anything_moves_is_replaced(number):
+    with Robot() as r:
+        process = start(*run_arguments(r, "--seconds", 4, watchdog=True))
+        wait_for(process, "PREFLIGHT")
+        first = child_of(process.pid)
+        os.kill(first, number)
+        wait_for(process, "another one watches now")
+        assert child_of(process.pid) != first
+        code, _, _ = finish(process)
+    assert code == 0
+
+
+def test_a_watchdog_that_cannot_be_replaced_ends_the_run_with_the_reason():
+    class Gone:
+        has_robot = False
+        lost = True
+
+        def how_lost(self):
+            return "was killed by signal 9"
+
+        def close(self): ...
+
+    def refuse():
+        raise RefusedError("the watchdog ended with code 1 before it watched")
+
+    r = rig(arm=False).ticks(3)
+    r.node.command_writer.watchdog = Gone()
+    r.node.command_writer.start_watchdog = refuse
+    r.ticks(1)
+    assert r.node.over
+    assert r.node.fault.code == "watchdog_lost" and "ended with code 1" in r.node.fault.text
 
 
 def test_the_watchdog_ends_with_the_node():

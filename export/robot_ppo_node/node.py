@@ -12,6 +12,7 @@ they take effect at the next tick.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -236,7 +237,9 @@ class Node:
         self.prepared = True
         if self._start_watchdog and isinstance(self.driver, HandsOver):
             handover = self.driver.damping_sender(self.state_machine.setpoints.damping)
-            self.command_writer.watchdog = self._start_watchdog(handover)
+            start = functools.partial(self._start_watchdog, handover)
+            self.command_writer.start_watchdog = start
+            self.command_writer.watchdog = start()
 
     def run(self, seconds: float | None = None, on_tick: Callable[[], None] | None = None) -> None:
         """Tick at the control period until there is nothing more to send; stop after `seconds`.
@@ -279,7 +282,7 @@ class Node:
         if asked is not NOTHING:
             self._flags |= (
                 record.ARM * asked.approval
-                | record.STOP * bool(asked.stop)
+                | record.STOP * bool(asked.stop or asked.unguarded)
                 | record.EMERGENCY * bool(asked.emergency)
                 | record.RESET * asked.reset
                 | record.TAKEN_OVER * bool(asked.taken_over)

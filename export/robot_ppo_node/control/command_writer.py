@@ -4,11 +4,12 @@ While the watchdog has the robot, nothing leaves.
 """
 
 import contextlib
+from collections.abc import Callable
 
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.control.requests import Requests
-from robot_ppo_node.control.states import ENDING, State
+from robot_ppo_node.control.states import ENDING, SILENT, State
 from robot_ppo_node.drivers.base import Driver, HandsOver, MotorCommand
 from robot_ppo_node.drivers.sends import CountsSends, Unsent
 from robot_ppo_node.safety.reason import Reason
@@ -36,6 +37,9 @@ class CommandWriter:
         self._warn_from = 1
         self.watchdog: Watchdog | None = None
         """Damps the robot when this process cannot."""
+        self.start_watchdog: Callable[[], Watchdog] | None = None
+        """Starts another one."""
+        self._warning: Reason | None = None
         self.per_period = 1
         """Commands per control period."""
 
@@ -92,7 +96,23 @@ class CommandWriter:
                 with contextlib.suppress(Exception):  # a command under way would be repeated
                     self.driver.damp()
         elif watchdog.lost and state not in ENDING:
-            requests.stop = "the watchdog is gone"
+            self._replace_watchdog(requests, state)
+
+    def _replace_watchdog(self, requests: Requests, state: State) -> None:
+        """Start another watchdog where nothing moves yet; else ask for an orderly stop."""
+        assert self.watchdog is not None
+        what = f"the watchdog {self.watchdog.how_lost()}"
+        self.watchdog.close()
+        self.watchdog = None
+        if state not in SILENT or self.start_watchdog is None:
+            requests.unguarded = f"{what}: nobody would damp the robot if the node died"
+            return
+        try:
+            self.watchdog = self.start_watchdog()
+        except RefusedError as error:
+            requests.unguarded = f"{what}, and another one does not start: {error}"
+            return
+        self._warning = Reason("watchdog_restarted", f"{what}; another one watches now")
 
     def heartbeat(self, sends: bool) -> None:
         """Tell the watchdog that a tick is done, and whether the node commands the robot."""
@@ -100,7 +120,10 @@ class CommandWriter:
             self.watchdog.beat(sends)
 
     def pending_warning(self) -> Reason | None:
-        """Look at what did not get out; return a warning whenever that has doubled."""
+        """Return what the operator must know: another watchdog, or that unsent commands doubled."""
+        if self._warning:
+            warning, self._warning = self._warning, None
+            return warning
         if self._counting:
             with contextlib.suppress(Exception):  # a count that cannot be had is no warning
                 self.unsent = self._counting.unsent()

@@ -20,6 +20,8 @@ class Requests:
     """Stop damping at most this many seconds after the next tick [s]."""
     taken_over: str | None = None
     """What the watchdog says that it did."""
+    unguarded: str | None = None
+    """What became of the watchdog, where there is none any more."""
 
     def take(self) -> "Requests":
         """Return what was asked, and forget it; `NOTHING` where nothing was, nearly always.
@@ -28,7 +30,7 @@ class Requests:
         next one's, and never in neither.
         """
         asked = self.approval or self.reset or self.stop or self.emergency or self.taken_over
-        if not asked and self.end is None:
+        if not (asked or self.unguarded) and self.end is None:
             return NOTHING
         taken = Requests()
         for name in self.__slots__:

@@ -227,12 +227,15 @@ class StateMachine:
         if asked.emergency and self.state is not State.DAMP:
             self._damp_until = now + self._damp_after_fault
             self._change(now, Event.EMERGENCY, Reason("operator", asked.emergency))
+        if asked.unguarded:  # nobody would damp the robot of a node that dies from here on
+            self.fault = self.fault or Reason("watchdog_lost", asked.unguarded)
+            self._stop(now, self.fault, Code.FAULT)
         if asked.stop:
             self._stop(now, Reason("operator", asked.stop))
         if asked.end is not None:
             self._damp_until = min(self._damp_until, now + asked.end)
 
-    def _stop(self, now: float, reason: Reason) -> None:
+    def _stop(self, now: float, reason: Reason, code: Code = Code.CHANGED) -> None:
         """Stop in order: by the table, and before anything was sent by ending the run."""
         if not self.sends:
             self.over = True
@@ -240,7 +243,7 @@ class StateMachine:
         for event in (Event.STOP, Event.RELEASED):
             if leads_on(self.state, event, self.start):
                 self._damp_until = now + self._damp_after_stop
-                self._change(now, event, reason)
+                self._change(now, event, reason, code)
                 return
 
     def _reset(self, now: float) -> None:

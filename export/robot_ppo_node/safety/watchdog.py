@@ -135,6 +135,14 @@ class Watchdog:
         """Whether the watchdog itself shows no sign of life."""
         return time.monotonic_ns() - self._page[WATCHING] > DEAF_AFTER * self.period_ns
 
+    def how_lost(self) -> str:
+        """Return what became of a watchdog that is `lost`."""
+        code = self.process.poll()
+        if code is None:
+            silent = (time.monotonic_ns() - self._page[WATCHING]) * 1e-9
+            return f"has been silent for {silent:.2f} s"
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
     def release(self) -> None:
         """Take the robot back: the watchdog stops sending."""
         self._page[RELEASES] = self._page[TAKEOVERS]
