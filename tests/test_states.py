@@ -8,6 +8,7 @@ from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import FixedCommand
 from robot_ppo_node.control import states
+from robot_ppo_node.control.events import APPROVE_RUN, APPROVE_STAND, Code
 from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
 from robot_ppo_node.control.state_machine import HOLD_SECONDS
 from robot_ppo_node.control.states import (
@@ -539,6 +540,39 @@ def test_a_robot_that_did_not_get_up_sits_down_again():
     assert r.node.state is State.READY
     r.until(State.SIT, 20).until(State.DAMP)
     assert r.node.fault.startswith("pose: FR_thigh_joint is 1.00 rad from the default pose")
+
+
+# --- events carry codes
+
+
+def test_a_reason_to_wait_is_told_once_whatever_its_values_are():
+    def leaning(tick, measured):
+        angle = 1.2 + 0.01 * tick  # another sentence at every tick
+        measured.base_quat[:] = (np.cos(angle / 2), np.sin(angle / 2), 0, 0)
+        return measured
+
+    r = rig(mutate=leaning).ticks(100)
+    (waiting,) = [event for _, event in r.node.events if event.code is Code.WAITING]
+    assert waiting.reason.code == "tilt" and waiting.state is State.PASSIVE
+    assert str(waiting) == f"PASSIVE: waiting: {waiting.reason.text}"
+    assert not waiting.asks
+
+
+def test_events_say_what_led_to_a_state_and_when_the_operator_is_asked():
+    r = rig(arm=False, p=with_start("standing"), node={"stand": False}).until(State.PREFLIGHT)
+    r.ticks(60)
+    assert r.node.events[-1][1].reason.code == APPROVE_STAND and r.node.events[-1][1].asks
+    r.node.arm()
+    r.until(State.READY)
+    stood = r.node.events[-1][1]
+    assert stood.cause is Event.STOOD and stood.reason.code == APPROVE_RUN and stood.asks
+    r.node.stop("test")
+    r.until(State.HOLD)
+    assert r.node.events[-1][1].asks  # whether somebody holds the robot
+    r.driver.mutate = lambda tick, measured: on_its_back(measured)
+    r.until(State.DAMP)
+    assert r.node.events[-1][1].code is Code.FAULT
+    assert r.node.fault_code == "tilt"
 
 
 # --- the documentation
