@@ -15,6 +15,7 @@ from quadruped_helpers import HEIGHT, LEGS, POSE, mjcf, models, robot, write
 
 from robot_ppo import cli, project
 from robot_ppo.robot_model import geometry, source, validation, variants
+from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.errors import InputError
 
 FREE = '<freejoint name="root"/>'
@@ -720,6 +721,29 @@ def test_a_sole_that_is_not_level_stands_on_its_lowest_corner(tmp_path):
         reach = 0.03 * np.sin(0.6) + 0.02 * np.cos(0.6) - 0.02
         assert data.qpos[2] == pytest.approx(HEIGHT + reach, abs=1e-6)
         assert clearance(model, data, robot()) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_height_that_is_a_little_off_is_told_once(tmp_path, caplog):
+    described = robot(base={"body": "trunk", "height": HEIGHT - 0.0123})
+    path = write(tmp_path, mjcf())
+    for _ in range(2):
+        variants.eval_model(described, path)
+    told = [r.getMessage() for r in caplog.records]
+    assert len(told) == 1 and f"touches the ground at {HEIGHT:.6f} m" in told[0]
+
+
+@pytest.mark.parametrize(
+    "field, name", [("armature", "armature"), ("frictionloss", "friction_loss")]
+)
+def test_a_factor_on_nothing_is_refused(tmp_path, field, name):
+    """The quadruped's joints have damping and armature, and no friction loss."""
+    edits = [] if field == "frictionloss" else [(' armature="0.01"', "")]
+    model = variants.train_model(robot(), write(tmp_path, mjcf(*edits)), 0.005, 0.02)
+    engine = RobotEngine(model, robot(), n=1, threads=1)
+    engine.vary(("dof_damping",))
+    says = f"'FR_hip' has no {field} in dog.xml.*randomization '{name}' is a factor"
+    with pytest.raises(InputError, match=says):
+        engine.vary((f"dof_{field}",))
 
 
 @pytest.mark.parametrize("shape", ["box", "capsule", "cylinder", "ellipsoid", "mesh", "sphere"])

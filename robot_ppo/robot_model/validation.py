@@ -9,6 +9,8 @@ or a problem: one sentence that names the element and the remedy.
     validation.problems(source.read(Path("go2.xml")), robot)        # all of them
 """
 
+import functools
+import logging
 from collections.abc import Callable, Iterator
 
 import mujoco
@@ -19,6 +21,8 @@ from robot_ppo.robot_model.motor_rules import differ
 from robot_ppo.robot_model.source import Source
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
+
+log = logging.getLogger(__name__)
 
 HEIGHT_TOLERANCE = 0.15
 """`base.height` may differ by so much of it from the height at which the robot stands: a sole that
@@ -35,10 +39,27 @@ def check(file: Source, robot: RobotSpec) -> None:
     """Raise `InputError` with the first problem, and how many more there are."""
     found = problems(file, robot)
     if not found:
+        _tell_of_height(file, robot)
         return
     more = len(found) - 1
     rest = f" ({more} more: robot-ppo check {robot.name})" if more else ""
     raise InputError(found[0] + rest)
+
+
+def _tell_of_height(file: Source, robot: RobotSpec) -> None:
+    """Warn where the robot does not stand at `base.height`; once for each robot."""
+    height = geometry.standing_height(file.model, robot)
+    if abs(height - robot.base.height) > geometry.LEVEL:
+        _warn_once(
+            f"{robot.name}: robot.yaml's base.height is {robot.base.height:g} m, and in the "
+            f"default pose the lowest foot touches the ground at {height:.6f} m: the variants "
+            "start there; write it into robot.yaml"
+        )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    log.warning(text)
 
 
 def problems(file: Source, robot: RobotSpec) -> list[str]:

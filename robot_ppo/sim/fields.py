@@ -10,6 +10,7 @@ import numpy as np
 
 from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
 
 Rows = dict[str, np.ndarray]
 """Field name -> values of some simulations, (m, ...)."""
@@ -17,6 +18,27 @@ Rows = dict[str, np.ndarray]
 MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
 """What our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias (n, 3)
 [rad/s], and the fraction of the present in what is measured (n, 1)."""
+
+
+FACTORS = {
+    "dof_damping": "joint_damping",
+    "dof_frictionloss": "friction_loss",
+    "dof_armature": "armature",
+}
+"""Fields that a randomization multiplies, and its name: of 0 it makes 0."""
+
+
+def check_factors(model: mujoco.MjModel, robot: RobotSpec, fields: tuple[str, ...]) -> None:
+    """Raise `InputError` where one of `fields` is to be multiplied and is 0."""
+    for field in (field for field in fields if field in FACTORS):
+        for name in robot.joint_names:
+            if not getattr(model, field)[model.joint(name).dofadr[0]] > 0:
+                what, randomization = field.removeprefix("dof_"), FACTORS[field]
+                raise InputError(
+                    f"the joint {name!r} has no {what} in {robot.model}, and the task's "
+                    f"randomization {randomization!r} is a factor on it: give the joint a figure, "
+                    "or leave the randomization out"
+                )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.sim.batch_engine import BatchEngine
-from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows
+from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import SensorMap
 from robot_ppo_export.contract import frames
@@ -54,6 +54,7 @@ class RobotEngine(BatchEngine):
         """
         super().__init__(model, n, threads, persistent)
         self.substeps, self.motors = substeps, motors
+        self._robot = robot
         self.home = model.key("home").id
         """Keyframe in which everything stands."""
         self.batch.reset(keyframe=self.home)
@@ -93,7 +94,12 @@ class RobotEngine(BatchEngine):
         """Columns of qvel: angular velocity of the base in its own frame [rad/s]."""
 
     def vary(self, fields: tuple[str, ...]) -> None:
-        """Give model fields a value per simulation; those of `Measurement` have one already."""
+        """Give model fields a value per simulation; those of `Measurement` have one already.
+
+        Raises:
+            InputError: a field that is multiplied is 0 (`fields.check_factors`).
+        """
+        check_factors(self.model, self._robot, fields)
         for name in fields:
             if name not in MEASUREMENT_FIELDS:
                 self._fields[name] = self.batch.expand(name)
