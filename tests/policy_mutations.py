@@ -250,7 +250,12 @@ def _free(path: tuple) -> bool:
 
 
 def _optional(path: tuple) -> bool:
-    """Whether a contract without this key is a whole one: a limit that has a default."""
+    """Whether a contract without this key is a whole one: a limit that has a default.
+
+    So is an old one that does not say the quaternion's order: there is one only.
+    """
+    if path == ("robot", "imu", "quaternion"):
+        return True
     limits = ("max_tilt", "max_angular_rate", "max_target_step", "joint_range_margin")
     required = (*limits, "stale_after", "frozen_ticks", "max_missed_deadlines")
     return _free(path) or (path[:2] == ("robot", "safety") and path[-1] not in required)
