@@ -9,7 +9,7 @@ from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.app import report
-from robot_ppo_node.control.setpoints import WEAK, Motion
+from robot_ppo_node.control.setpoints import WEAK, Setpoints
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
@@ -39,13 +39,13 @@ def policy():
 
 
 def test_the_setpoints_of_every_state_have_them(policy):
-    motion = Motion(policy)
+    setpoints = Setpoints(policy)
     for state in (State.STAND, State.READY, State.SIT, State.HOLD):
-        assert np.array_equal(motion.gains[state][0], values(KP))
-        assert np.array_equal(motion.gains[state][1], values(KD))
-    assert np.allclose(motion.gains[State.WIGGLE][0], values(KP) * WEAK)
-    assert np.array_equal(motion.gains[State.DAMP][1], values(BRAKE))
-    assert np.array_equal(motion.damping, values(BRAKE))
+        assert np.array_equal(setpoints.gains[state][0], values(KP))
+        assert np.array_equal(setpoints.gains[state][1], values(KD))
+    assert np.allclose(setpoints.gains[State.JOINT_CHECK][0], values(KP) * WEAK)
+    assert np.array_equal(setpoints.gains[State.DAMP][1], values(BRAKE))
+    assert np.array_equal(setpoints.damping, values(BRAKE))
 
 
 def test_the_policy_file_brings_them_and_its_report_lists_them(policy):
@@ -71,5 +71,5 @@ def test_a_simulated_robot_that_nobody_commands_brakes_with_them():
 
 def test_one_number_means_all_joints():
     robot = helpers.robot()
-    motion = Motion(helpers.policy())
-    assert np.array_equal(motion.damping, np.full(len(NAMES), robot.damping.kd, np.float32))
+    setpoints = Setpoints(helpers.policy())
+    assert np.array_equal(setpoints.damping, np.full(len(NAMES), robot.damping.kd, np.float32))
