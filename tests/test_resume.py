@@ -58,7 +58,7 @@ class Told(Quiet):
         self.killed_at, self.log = killed_at, self.listen
 
     def listen(self, trainer, figures, _):
-        row = figures | trainer.window.means() | trainer.env.metrics.behaviour()
+        row = figures | trainer.statistics.means() | trainer.env.metrics.behaviour()
         self.rows.append({name: repr(value) for name, value in row.items()})  # NaN equals NaN
         if trainer.iteration == self.killed_at:
             raise Killed
@@ -134,7 +134,7 @@ PARTS = [
     ("rng",),
     *(("learner", name) for name in ("actor", "critic", "learning_rate", "beta", "generators")),
     *(("learner", f"{name}_optimizer") for name in ("actor", "critic")),
-    *(("episodes", name) for name in ("env", "observations", "window")),
+    *(("episodes", name) for name in ("env", "observations", "statistics")),
 ]
 
 

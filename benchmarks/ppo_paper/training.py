@@ -44,7 +44,7 @@ def whole(episodes: dict[str, np.ndarray], limit: int) -> np.ndarray:
 
 def last_returns(trainer: Trainer) -> np.ndarray:
     """Return the returns of the last `EPISODES` episodes, or of as many as there were."""
-    episodes = trainer.window.state_dict()
+    episodes = trainer.statistics.state_dict()
     if not episodes:
         return np.zeros(0)
     return whole(episodes, TASKS[trainer.config.task.name].max_steps)[-EPISODES:]
@@ -65,7 +65,7 @@ class Watch:
         self._every = max(1, config.steps // (config.num_envs * config.rollout) // POINTS)
         self._alive = alive
 
-    def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
+    def log(self, trainer: Trainer, metrics: dict[str, float], times: dict[str, float]) -> None:
         """Take one iteration."""
         if not self._alive():
             raise Stopped

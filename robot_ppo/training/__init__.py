@@ -1,1 +1,1 @@
-"""Brings environment and algorithm together: the loop, checkpoints, the log, the scorecard."""
+"""Training runs: the loop, checkpoints, the log, the run folder."""

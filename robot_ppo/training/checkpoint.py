@@ -31,7 +31,7 @@ EPISODES = ".episodes"
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on."""
+    """State of a run."""
 
     steps: int
     """Environment steps that were learned from so far, all simulations together."""
@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 class UnreadableError(InputError):
-    """A checkpoint that is not whole, not there any more, or of weights that are not finite."""
+    """A checkpoint is damaged, missing, or its weights are not finite."""
 
 
 class Checkpoints:

@@ -1,4 +1,4 @@
-"""What a run says while it runs: a live table or plain lines, a CSV and TensorBoard events."""
+"""Log a run while it trains: a live table or plain lines, a CSV file and TensorBoard events."""
 
 import contextlib
 import csv
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from robot_ppo.training.tensorboard_writer import Board
+from robot_ppo.training.tensorboard_writer import TensorBoardWriter
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -41,18 +41,17 @@ PLAIN_EVERY = 5.0
 
 
 class Logger:
-    """One run's voice. Use as a context manager."""
+    """Logger of one run. Use as a context manager."""
 
     def __init__(self, folder: Path, resumed: "Trainer | None" = None) -> None:
-        """Open the files in `folder`; with a resumed run, go on where that is.
-
-        What they say of later iterations was lost when the run was killed: it is cut.
-        """
+        """Open the files in `folder`; cut rows of iterations after those of a `resumed` run."""
         self.console = Console(file=sys.stdout)
         self.folder = folder
         self._path = folder / "log.csv"
         self._columns: list[str] = _cut(self._path, resumed.iteration) if resumed else []
-        self._board = Board(folder / "tensorboard", resumed.steps + 1 if resumed else None)
+        self._tensorboard = TensorBoardWriter(
+            folder / "tensorboard", resumed.steps + 1 if resumed else None
+        )
         mode = "a" if self._columns else "w"
         try:
             self._file = self._path.open(mode, newline="", encoding="utf-8")
@@ -63,7 +62,7 @@ class Logger:
 
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
-        self._board.__enter__()
+        self._tensorboard.__enter__()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -71,17 +70,17 @@ class Logger:
     def __exit__(self, *_: object) -> None:
         """Close table and files."""
         self._live.stop()
-        self._board.__exit__()
-        with contextlib.suppress(OSError):  # what could not be written has been said
+        self._tensorboard.__exit__()
+        with contextlib.suppress(OSError):  # a failed write was reported before
             self._file.close()
 
-    def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
+    def log(self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]) -> None:
         """Record one iteration."""
-        row = self._row(trainer, figures, times)
+        row = self._row(trainer, metrics, times)
         self._write(row)
         for name, value in row.items():
             if name not in ("iteration", "steps"):
-                self._board.add(_group(name), value, row["steps"])
+                self._tensorboard.add(_group(name), value, row["steps"])
         if self.console.is_terminal:
             self._live.update(_table(row, trainer))
         elif row["seconds"] - self._spoke >= PLAIN_EVERY:
@@ -89,9 +88,9 @@ class Logger:
             self.console.print(_line(row, trainer), soft_wrap=True, highlight=False)
 
     def _row(
-        self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]
+        self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]
     ) -> dict[str, float]:
-        """Return everything that is known about this iteration, by column."""
+        """Return one row of the log: column -> value."""
         duration = times["collect"] + times["learn"]
         batch = trainer.config.num_envs * trainer.config.rollout
         row: dict[str, float] = {
@@ -105,10 +104,10 @@ class Logger:
             "time_learn": times["learn"],
             "diverged": trainer.env.diverged,
         }
-        return row | trainer.window.means() | trainer.env.metrics.behaviour() | figures
+        return row | trainer.statistics.means() | trainer.env.metrics.behaviour() | metrics
 
     def _write(self, row: dict[str, float]) -> None:
-        """Append a row; a new column gets its place, one that is gone is left empty."""
+        """Append a row; new columns are added, missing ones are left empty."""
         try:
             new = [name for name in row if name not in self._columns]
             if new:
@@ -123,9 +122,9 @@ class Logger:
             ) from None
 
     def _widen(self, new: list[str]) -> None:
-        """Add columns; the rows that are there have nothing in them.
+        """Add columns, empty in the rows so far.
 
-        A run that is resumed with other settings logs other figures.
+        A run that is resumed with other settings logs other metrics.
         """
         first, self._columns = not self._columns, self._columns + new
         if first:
@@ -139,7 +138,7 @@ class Logger:
 
 
 def _cut(path: Path, after: int) -> list[str]:
-    """Drop the rows past iteration `after`, and a torn one; return the columns, [] if none stay."""
+    """Drop incomplete rows and those after iteration `after`; return the columns, [] of no row."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -153,7 +152,7 @@ def _cut(path: Path, after: int) -> list[str]:
 
 
 def _replace(path: Path, rows: list[list[str]]) -> None:
-    """Write a whole log in the place of another."""
+    """Replace a log file by these rows."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_atomically(path, text.getvalue().encode())
@@ -166,7 +165,7 @@ def _group(name: str) -> str:
 
 
 def _shown(form: str, value: float) -> str:
-    """Return a figure as text; what is not known yet is a dash."""
+    """Return a value as text, a dash where it is NaN."""
     return "-" if np.isnan(value) else form.format(value)
 
 
@@ -184,7 +183,7 @@ def _table(row: dict[str, float], trainer: "Trainer") -> Table:
     """Return the live table."""
     done, left = _progress(row, trainer)
     table = Table(title=f"{trainer.config.task.name}: iteration {row['iteration']}")
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("value", justify="right", min_width=24)
     table.add_row("progress", ProgressBar(total=1.0, completed=done, width=24))
     table.add_row("time / left", f"{_clock(row['seconds'])} / {_clock(left)}")

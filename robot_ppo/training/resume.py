@@ -1,7 +1,7 @@
-"""What `--resume` may change: how a run goes on, never what its weights mean.
+"""Check the settings that `--resume` changes.
 
-A key that would change their meaning, or that a run reads at its start only, is refused with a
-sentence: the one would make the policy file wrong, the other would do nothing.
+A key that changes what the weights mean is refused, since the policy file would be wrong; so is a
+key that a run reads at its start only, since it would do nothing.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""TensorBoard's events of a run. They are for looking at: without them a training goes on.
+"""Write TensorBoard events of a run. A training goes on where they cannot be written.
 
-What keeps them from being written is said once. The record of a run is its log.csv.
+The reason is reported once. The record of a run is its log.csv.
 """
 
 import logging
@@ -11,8 +11,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Board:
-    """The events in a folder. Use as a context manager."""
+class TensorBoardWriter:
+    """Writer of the events in a folder. Use as a context manager."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         """Write to `folder`; points from `purge_step` on, of a run that was killed, are hidden."""
@@ -20,9 +20,9 @@ class Board:
         self._writer: Any = None
         self._hook = threading.excepthook
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "TensorBoardWriter":
         """Open the file."""
-        threading.excepthook = self._heard
+        threading.excepthook = self._on_thread_failure
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -53,8 +53,8 @@ class Board:
         self._writer = None
         log.warning("%s: no TensorBoard events from here on (%s)", self.folder, error)
 
-    def _heard(self, failure: threading.ExceptHookArgs) -> None:
-        """Pass on what ends a thread, but for the writer's, of which `add` or `close` hears."""
+    def _on_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
+        """Report what ends a thread; what ends the writer's own is raised by `add` or `close`."""
         writers = type(failure.thread).__module__.startswith("tensorboard.")
         if not (writers and isinstance(failure.exc_value, OSError)):
             self._hook(failure)

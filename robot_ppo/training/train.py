@@ -25,21 +25,21 @@ from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
-from robot_ppo.training.episode_statistics import EpisodeWindow
+from robot_ppo.training.episode_statistics import EpisodeStatistics
 from robot_ppo_export.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
 class DivergedError(InputError):
-    """Learning led to weights, or to a policy whose output, that are not finite."""
+    """The weights, or the output of the policy, are not finite any more."""
 
 
 class Log(Protocol):
-    """What hears of every iteration."""
+    """Receiver of the metrics of every iteration."""
 
-    def log(self, trainer: "Trainer", figures: dict[str, float], times: dict[str, float]) -> None:
-        """Take the figures of learning and the seconds that the parts took."""
+    def log(self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]) -> None:
+        """Record the metrics of an update and the seconds that collecting and learning took."""
 
 
 class Trainer:
@@ -72,7 +72,7 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(folder)
         self.steps, self.seconds, self.iteration = 0, 0.0, 0
-        self.window = EpisodeWindow()
+        self.statistics = EpisodeStatistics()
         self._started = False
         if resume and self.checkpoints.paths():
             self._restore(self.checkpoints.newest())
@@ -86,13 +86,13 @@ class Trainer:
             while self.progress < 1 and not stopped():
                 times = {"physics": -self.env.physics_seconds}
                 self._collect(times)
-                self.window.add(self.env.metrics.drain())
-                figures = self._learn(times)
+                self.statistics.add(self.env.metrics.drain())
+                metrics = self._learn(times)
                 self.learned_with = self.config
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
                 self.seconds = time.perf_counter() - started
-                logger.log(self, figures, times)  # what is not finite too: the doctor reads it
+                logger.log(self, metrics, times)  # before the check: the doctor reads NaN, too
                 self._check_weights()
                 if self.seconds - saved >= self.config.save_every:
                     self._save()
@@ -155,9 +155,9 @@ class Trainer:
     def _learn(self, times: dict[str, float]) -> dict[str, float]:
         begin = time.perf_counter()
         # Schedules follow the steps alone: the clock must not have a say in the weights.
-        figures = self.learner.update(self.rollout, self.steps / self.config.steps)
+        metrics = self.learner.update(self.rollout, self.steps / self.config.steps)
         times["learn"] = time.perf_counter() - begin
-        return figures
+        return metrics
 
     def _actor_inputs(self, observations: Observations) -> torch.Tensor:
         """Return what the actor reads, (m, size)."""
@@ -197,7 +197,7 @@ class Trainer:
                 raise self._diverged(f"the {name}'s weights are")
 
     def _diverged(self, what: str) -> DivergedError:
-        """Return the error that says it, and how to go on."""
+        """Return the error, with a remedy."""
         follows = self.config.ppo.learning_rate_schedule == "kl"
         key = "ppo.kl_target" if follows else "ppo.learning_rate"
         on = f"start anew with a smaller {key}"
@@ -217,7 +217,7 @@ class Trainer:
             episodes={
                 "env": self.env.state_dict(),
                 "observations": self.observations,
-                "window": self.window.state_dict(),
+                "statistics": self.statistics.state_dict(),
             },
             settings=self.learned_with,
         )
@@ -232,7 +232,7 @@ class Trainer:
         self._restore_episodes(checkpoint.episodes)
 
     def _restore_episodes(self, episodes: dict[str, Any] | None) -> None:
-        """Go on with the running episodes; without them new ones start, and that is said."""
+        """Go on with the running episodes; where that cannot be, warn and start new ones."""
         try:
             if episodes is None:
                 raise InputError("the checkpoint is without them")
@@ -247,7 +247,7 @@ class Trainer:
             )
             return
         self.observations = episodes["observations"]
-        self.window.load_state_dict(episodes["window"])
+        self.statistics.load_state_dict(episodes["statistics"])
         self._started = True
 
 
@@ -258,7 +258,7 @@ def _rows(observations: Observations, ids: np.ndarray) -> Observations:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a clean stop; a second Ctrl-C is the usual one."""
+    """Make the first Ctrl-C or SIGTERM a clean stop; a second Ctrl-C interrupts at once."""
     stop = False
 
     def handle(number: int, _: FrameType | None) -> None:

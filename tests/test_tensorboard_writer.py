@@ -8,7 +8,7 @@ import threading
 import pytest
 from test_train import BATCH, column, result
 
-from robot_ppo.training.tensorboard_writer import Board
+from robot_ppo.training.tensorboard_writer import TensorBoardWriter
 
 gfile = pytest.importorskip("tensorboard.compat.tensorflow_stub.io.gfile")
 
@@ -47,15 +47,15 @@ def test_a_disk_that_is_full_for_tensorboard_alone_ends_no_training(
 
 def test_a_file_in_the_way_is_said(tmp_path, caplog):
     (tmp_path / "tensorboard").touch()
-    with Board(tmp_path / "tensorboard") as board:
-        board.add("main/kl", 0.1, 1)
+    with TensorBoardWriter(tmp_path / "tensorboard") as writer:
+        writer.add("main/kl", 0.1, 1)
     assert "no TensorBoard events from here on ([Errno 17] File exists" in caplog.text
 
 
 def test_what_ends_another_thread_is_heard_as_ever(tmp_path, monkeypatch):
     heard = []
     monkeypatch.setattr(threading, "excepthook", heard.append)
-    with Board(tmp_path):
+    with TensorBoardWriter(tmp_path):
         other = threading.Thread(target=full)
         other.start()
         other.join()
