@@ -283,7 +283,7 @@ def test_a_watchdog_that_cannot_be_replaced_ends_the_run_with_the_reason():
     r.node.command_writer.start_watchdog = refuse
     r.ticks(1)
     assert r.node.over
-    assert r.node.fault.code == "watchdog_lost" and "ended with code 1" in r.node.fault.text
+    assert r.node.fault_code == "watchdog_lost" and "ended with code 1" in r.node.fault
 
 
 def test_the_watchdog_ends_with_the_node():
