@@ -210,13 +210,33 @@ def test_the_first_measurement_after_reset_is_the_present_pose(delayed_engine):
     assert np.allclose(engine.measure().joint_pos, qpos[:, 7:], atol=2e-3)
 
 
-def test_without_filling_the_history_the_first_measurement_is_zero(delayed_engine, monkeypatch):
+def test_without_filling_the_history_the_first_delayed_measurement_is_wrong(delayed_engine, monkeypatch):
     """Negative control of the test above."""
     engine, rows = delayed_engine
     monkeypatch.setattr(engine, "_fill_history", lambda ids: None)
-    helpers.start(engine, EVERYONE, rows, height=0.1, lean=0.07)
-    columns = sensor_columns(engine.model, "pos")
-    assert np.array_equal(engine.sensordata[:, columns], np.zeros((N, helpers.JOINTS)))
+    qpos = helpers.start(engine, EVERYONE, rows, height=0.1, lean=0.07)
+    engine.step(qpos[:, engine.joint_qpos])
+    assert np.abs(engine.measure().joint_pos - qpos[:, 7:]).max() > 0.5
+
+
+def test_a_reset_leaves_the_delays_as_they_are(delayed_engine):
+    engine, rows = delayed_engine
+    helpers.start(engine, EVERYONE, rows)
+    for name in ("sensor_delay", "actuator_delay"):
+        assert np.array_equal(engine._fields[name], rows[name])
+
+
+def test_a_reset_equals_mujocos_own_bit_for_bit():
+    """A row of the default state is what `mj_resetData` leaves, and `mj_forward` sees the pose."""
+    engine = helpers.engine(N, fields=())
+    for targets in random_targets(3, N):
+        engine.step(targets)
+    qpos = helpers.start(engine, EVERYONE, height=0.1, lean=0.07)
+    data = mujoco.MjData(engine.model)
+    data.qpos[:], data.ctrl[:] = qpos[2], qpos[2, engine.joint_qpos]
+    mujoco.mj_forward(engine.model, data)
+    assert np.array_equal(engine.sensordata[2], data.sensordata)
+    assert np.array_equal(engine.batch.bind("qacc_warmstart")[2], data.qacc_warmstart)
 
 
 # -- age of what is commanded -------------------------------------------------------------------
