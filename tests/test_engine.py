@@ -210,7 +210,7 @@ def test_the_first_measurement_after_reset_is_the_present_pose(delayed_engine):
     assert np.allclose(engine.measure().joint_pos, qpos[:, 7:], atol=2e-3)
 
 
-def test_without_filling_the_history_the_first_delayed_measurement_is_wrong(delayed_engine, monkeypatch):
+def test_without_filling_the_history_a_measurement_is_wrong(delayed_engine, monkeypatch):
     """Negative control of the test above."""
     engine, rows = delayed_engine
     monkeypatch.setattr(engine, "_fill_history", lambda ids: None)

@@ -30,7 +30,8 @@ def stepped(env, actions):
         yield from (observation, reward, failed, truncated, info["observations"]["critic"])
         if "_final_obs" in info:
             yield from (info["_final_obs"], *info["final_observations"].values())
-        yield from (info["episode"][name] for name in sorted(info.get("episode", {})))
+        figures = info.get("episode_figures", {})
+        yield from (figures[name] for name in sorted(figures))
     drained = env.metrics.drain()
     yield np.array(list(env.metrics.behaviour().values()))
     yield from (drained[name] for name in sorted(drained))
@@ -86,7 +87,7 @@ def test_what_went_on_had_resets_pushes_commands_and_delays_in_it():
     pushed, pushes, commanded, ended = env.engine.push, [], env.commands.values.copy(), 0
     env.engine.push = lambda ids, v: (pushes.append(len(ids)), pushed(ids, v))
     for action in random_actions(AFTER, N, seed=1):
-        ended += "episode" in env.step(action)[4]
+        ended += "episode_figures" in env.step(action)[4]
     assert ended > 1 and len(pushes) > 2
     assert (env.commands.values != commanded).any(axis=1).all()
     fields = env.engine.arrays()["fields"]

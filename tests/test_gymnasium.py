@@ -98,12 +98,40 @@ def test_actions_beyond_the_space_are_clipped_by_the_contract(many):
     assert np.array_equal(map_.target(action), map_.target(10 * action))
 
 
-def test_gymnasiums_vector_wrappers_accept_it(many):
-    wrapped = gymnasium.wrappers.vector.RecordEpisodeStatistics(many)
+@pytest.mark.parametrize("id", [ID, "robot_ppo/Reacher-v5"])
+def test_gymnasiums_vector_wrappers_go_on_past_the_ends_of_episodes(id):
+    """Their statistics are ours, in every episode; each list entry has only what is its own."""
+    env = gymnasium.make_vec(id, num_envs=3, threads=1)
+    vector = gymnasium.wrappers.vector
+    wrapped = vector.DictInfoToList(vector.RecordEpisodeStatistics(env))
     wrapped.reset(seed=0)
+    inner = env.unwrapped
+    last = inner.max_ticks if id == ID else inner.task.max_steps
+    action = np.zeros(env.action_space.shape, np.float32)
+    ends = np.zeros(3, int)
     for _ in range(2):
-        observation, *_ = wrapped.step(np.zeros((4, 12), np.float32))
-    assert observation in many.observation_space
+        inner.ticks[:2] = last - np.array([1, 2])  # two of the three end, one after the other
+        for _ in range(2):
+            _, _, failed, cut, infos = wrapped.step(action)
+            for i, (end, info) in enumerate(zip(failed | cut, infos, strict=True)):
+                assert ("episode" in info) == ("episode_figures" in info) == end
+                assert ("final_obs" in info) == end
+                assert info["observations"]["actor"].shape == env.single_observation_space.shape
+                if end:
+                    ends[i] += 1
+                    total = info["episode"]["r"]
+                    assert info["episode_figures"]["return"] == pytest.approx(total, rel=1e-5)
+    assert ends.tolist() == [2, 2, 0]
+
+
+def test_the_figures_of_an_episode_stand_in_the_row_of_its_simulation():
+    env = gymnasium.make_vec("robot_ppo/Reacher-v5", num_envs=3, threads=1)
+    env.reset(seed=0)
+    env.unwrapped.ticks[1] = env.unwrapped.task.max_steps - 1
+    *_, info = env.step(np.zeros((3, 2), np.float32))
+    assert info["_episode_figures"].tolist() == [False, True, False]
+    assert all(rows.shape == (3,) for rows in info["episode_figures"].values())
+    assert info["episode_figures"]["episode_steps"].tolist() == [0, 1, 0]
 
 
 def test_the_single_environment_is_the_vector_one_with_one_robot(single):

@@ -72,8 +72,9 @@ class RslRlVecEnv(VecEnv):
         _, reward, terminated, truncated, info = self.envs.step(actions.numpy())
         self._observations = self._groups(info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}
-        if "episode" in info:
-            extras["log"] = {f"Episode/{k}": float(v.mean()) for k, v in info["episode"].items()}
+        if "episode_figures" in info:
+            ended, figures = info["_episode_figures"], info["episode_figures"]
+            extras["log"] = {f"Episode/{k}": float(v[ended].mean()) for k, v in figures.items()}
         done = torch.from_numpy(terminated | truncated)
         return self._observations, torch.from_numpy(reward).float(), done, extras
 

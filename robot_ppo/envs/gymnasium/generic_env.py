@@ -1,7 +1,9 @@
 """Any other Gymnasium environment with Box spaces, through `gymnasium.make_vec`.
 
 Its simulations are stepped one after the other by Gymnasium, with episodes that end reset in the
-same step. Observations and actions are flattened; actions are clipped to the action space.
+same step. Observations and actions are flattened. Where an action has finite bounds, [-1, 1] is
+scaled to them, because that is where a policy starts to explore; actions are clipped to the space.
+A reward or an observation that is not a finite number ends the run before it is learned from.
 """
 
 import time
@@ -10,11 +12,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode
 
+from robot_ppo.envs.gymnasium import foreign_ids
 from robot_ppo.envs.robot.metrics import EpisodeMetrics
-from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
+
+UNBOUNDED = 1e6
+"""A bound beyond this says no more than that the number is finite; nothing is scaled to it."""
 
 
 class ForeignVectorEnv:
@@ -24,12 +28,13 @@ class ForeignVectorEnv:
 
     def __init__(self, id: str, num_envs: int = 1, seed: int | None = None) -> None:
         """Make them, or raise `InputError` that says what cannot be trained."""
-        self.num_envs, self._seed = num_envs, seed
-        self._envs = _make(id, num_envs)
+        self.num_envs, self._seed, self._id = num_envs, seed, id
+        self._envs = foreign_ids.make(id, num_envs)
         self._observations = _box(id, "observation", self._envs.single_observation_space)
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
-        self.single_action_space = _flat(self._actions)
+        self._scaling = _Scaling(_flat(self._actions))
+        self.single_action_space = self._scaling.space
         self.observation_groups = {"actor": self.single_observation_space.shape[0]}
         self.metrics = EpisodeMetrics(num_envs, (), ("episode_steps", 1.0))
         self.physics_seconds = 0.0
@@ -43,29 +48,38 @@ class ForeignVectorEnv:
         observation, _ = self._envs.reset(seed=seed)
         self.metrics.clear(np.arange(self.num_envs))
         flat = self._flatten(observation)
+        self._check_finite("observation", flat)
         return flat, {"observations": {"actor": flat}}
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance by one action each, (n, k)."""
-        space = self.single_action_space
-        action = np.clip(actions, space.low, space.high).astype(self._actions.dtype)
+        """Advance by one action each, (n, k).
+
+        Raises:
+            InputError: an observation or a reward is not a finite number.
+        """
+        action = self._scaling.apply(actions).astype(self._actions.dtype)
         begin = time.perf_counter()
         stepped = self._envs.step(action.reshape(self.num_envs, *self._actions.shape))
         self.physics_seconds += time.perf_counter() - begin
-        observation, failed, cut = self._flatten(stepped[0]), stepped[2], stepped[3] & ~stepped[2]
-        self.metrics.add(stepped[1], np.zeros((0, self.num_envs)))
-        info: dict[str, Any] = {"observations": {"actor": observation}}
+        observation, reward, failed, cut = self._flatten(stepped[0]), *stepped[1:4]
+        cut = cut & ~failed
         done = failed | cut
         ended = np.flatnonzero(done)
+        final = observation.copy()
         if ended.size:
-            final = observation.copy()
             final[ended] = self._flatten(np.stack(stepped[4]["final_obs"][ended]))
+        self._check_finite("reward", np.reshape(reward, (-1, 1)))
+        self._check_finite("observation", final)
+        self._check_finite("observation", observation)
+        self.metrics.add(reward, np.zeros((0, self.num_envs)))
+        info: dict[str, Any] = {"observations": {"actor": observation}}
+        if ended.size:
             info |= {"final_obs": final, "_final_obs": done}
             info |= {"final_observations": {"actor": final}, "_final_observations": done}
-            info["episode"] = self.metrics.finish(ended, failed[ended])
-        return observation, stepped[1], failed, cut, info
+            info |= self.metrics.finished(done, failed[ended])
+        return observation, reward, failed, cut, info
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: Gymnasium cannot ask an environment for its state."""
@@ -79,27 +93,38 @@ class ForeignVectorEnv:
         """Raise `InputError`: one environment cannot take over another's state."""
         raise InputError("Gymnasium's environments cannot be copied")
 
+    def _check_finite(self, what: str, rows: np.ndarray) -> None:
+        """Raise `InputError` that names the first entry of `rows` (n, k) that is not finite."""
+        if np.isfinite(rows).all():
+            return
+        simulation, entry = np.argwhere(~np.isfinite(rows))[0].tolist()
+        which = f"entry {entry} of the {what}" if what == "observation" else f"the {what}"
+        step = self.metrics.counts[simulation] + 1
+        raise InputError(
+            f"gym:{self._id}: {which} is {rows[simulation, entry]} in simulation {simulation}, "
+            f"step {step} of its episode; mend the environment: nothing was learned from it"
+        )
+
     def _flatten(self, observation: np.ndarray) -> np.ndarray:
         return observation.reshape(len(observation), -1).astype(np.float32)
 
 
-def _make(id: str, num_envs: int) -> gymnasium.vector.VectorEnv:
-    if id not in gymnasium.registry:
-        hint = did_you_mean(id, gymnasium.registry).partition(" Known:")[0]
-        raise InputError(
-            f"gym:{id}: Gymnasium knows no environment {id!r}{hint} "
-            "`gymnasium.pprint_registry()` lists them"
-        )
-    try:
-        return gymnasium.make_vec(
-            id,
-            num_envs=num_envs,
-            vectorization_mode=gymnasium.VectorizeMode.SYNC,
-            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-        )
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"gym:{id}: Gymnasium cannot make it ({reason})") from None
+class _Scaling:
+    """Maps a policy's actions (n, k) into the bounds of an environment's."""
+
+    def __init__(self, bounds: Box) -> None:
+        low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
+        bounded = (np.abs(low) <= UNBOUNDED) & (np.abs(high) <= UNBOUNDED)
+        self._low, self._high = low, high
+        lowest, highest = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+        self._middle, self._half = (lowest + highest) / 2, (highest - lowest) / 2
+        space_low, space_high = np.where(bounded, -1.0, low), np.where(bounded, 1.0, high)
+        self.space = _flat(Box(space_low, space_high, dtype=np.float64))
+        """What a policy gives."""
+
+    def apply(self, actions: np.ndarray) -> np.ndarray:
+        """Return actions in the environment's units, float64, clipped to its bounds."""
+        return np.clip(self._middle + self._half * actions, self._low, self._high)
 
 
 def _box(id: str, what: str, space: gymnasium.Space) -> Box:

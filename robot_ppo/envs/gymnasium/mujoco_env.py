@@ -23,7 +23,6 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from robot_ppo.envs import serialization
-from robot_ppo.envs.gymnasium import contact_pairs
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS, State
 from robot_ppo.envs.robot.metrics import EpisodeMetrics
 from robot_ppo.sim.batch_engine import BatchEngine
@@ -62,7 +61,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self._position = np.zeros(num_envs)
         self._forces_seconds = 0.0
         self.diverged = 0
-        """Simulations that left the finite numbers, since the start."""
+        """Simulations that diverged, since the start."""
         self._rng = np.random.default_rng(seed)
         self._declare_spaces(self.reset()[0].shape[1])
 
@@ -110,7 +109,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         if ended.size:
             info |= {"final_obs": observation, "_final_obs": done}
             info |= {"final_observations": {"actor": observation}, "_final_observations": done}
-            info["episode"] = self.metrics.finish(ended, failed[ended])
+            info |= self.metrics.finished(done, failed[ended])
             self._start(ended)
             observation = observation.copy()
             observation[ended] = task.observe(self._state(ended))
@@ -124,7 +123,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
 
     def state_dict(self) -> serialization.State:
         """Return a copy of all that the next steps depend on."""
-        return serialization.copy(self._saved())
+        return serialization.copy(self._arrays())
 
     def load_state_dict(self, state: serialization.State) -> None:
         """Go on, bit for bit, from the `state_dict` of as many simulations of the same task.
@@ -132,7 +131,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         Raises:
             InputError: the settings differ in what they need; nothing has changed then.
         """
-        serialization.fill(self._saved(), state)
+        serialization.fill(self._arrays(), state)
         self._rng.bit_generator.state = state["rng"]
         self.diverged = state["diverged"]
 
@@ -147,7 +146,7 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
 
-    def _saved(self) -> serialization.State:
+    def _arrays(self) -> serialization.State:
         """Return what the next steps depend on, arrays as they are."""
         return self._rows() | {
             "rng": self._rng.bit_generator.state,
@@ -229,4 +228,4 @@ def _load(xml: Path) -> mujoco.MjModel:
     """Return the model in `xml`, without MuJoCo's warnings: the files are Gymnasium's to mend."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return contact_pairs.predefined(mujoco.MjSpec.from_file(str(xml)))
+        return mujoco.MjModel.from_xml_path(str(xml))

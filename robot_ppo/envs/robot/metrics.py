@@ -1,6 +1,7 @@
 """What the log says: sums per reward term over episodes, and behaviour in physical units."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,23 @@ class EpisodeMetrics:
         self.clear(ids)
         self._finished.append(rows)
         return rows
+
+    def finished(self, done: np.ndarray, failed: np.ndarray) -> dict[str, Any]:
+        """Finish the episodes of `done` (n,) and return what `info` says of them.
+
+        `episode_figures` holds (n,) arrays, of which the rows in `_episode_figures` count, as
+        Gymnasium's vector wrappers expect it. Their own key `episode` is left to them.
+
+        Args:
+            done: (n,) bool.
+            failed: (m,) of the m that are done.
+        """
+        ids = np.flatnonzero(done)
+        figures = {}
+        for name, values in self.finish(ids, failed).items():
+            figures[name] = np.zeros(len(done))
+            figures[name][ids] = values
+        return {"episode_figures": figures, "_episode_figures": done}
 
     def drain(self) -> dict[str, np.ndarray]:
         """Return the figures of all episodes that finished since the last call."""

@@ -268,14 +268,13 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self, ended: np.ndarray, done: np.ndarray, failed: np.ndarray, groups: Observations
     ) -> dict[str, Any]:
         """Return what `info` says about episodes that ended."""
-        episode = self.metrics.finish(ended, failed[ended])
         final = {name: _only(ended, rows) for name, rows in groups.items()}
         return {
             "final_obs": final["actor"],
             "_final_obs": done,
             "final_observations": final,
             "_final_observations": done,
-            "episode": episode,
+            **self.metrics.finished(done, failed[ended]),
         }
 
     def _quarantine(self, ids: np.ndarray) -> None:

@@ -1,0 +1,87 @@
+"""`gym:ID` and `gym:MODULE:ID` -> environments of Gymnasium, or a sentence that says why not."""
+
+import importlib
+import traceback
+from types import ModuleType
+
+import gymnasium
+from gymnasium.vector import AutoresetMode
+
+from robot_ppo_export.contract.strict import did_you_mean
+from robot_ppo_export.errors import InputError
+
+
+def make(id: str, num_envs: int) -> gymnasium.vector.VectorEnv:
+    """Return environments that are stepped one after the other and reset in the same step.
+
+    Args:
+        id: that Gymnasium knows; after "MODULE:" one that importing MODULE registers.
+        num_envs: how many.
+
+    Raises:
+        InputError: the module or the id does not exist, or there is an error inside.
+    """
+    module, _, name = id.rpartition(":")
+    known = _ids_of(_imported(id, module)) if module else list(gymnasium.registry)
+    if name not in gymnasium.registry:
+        raise InputError(f"gym:{id}: {_unknown(name, module, known)}")
+    try:
+        return gymnasium.make_vec(
+            name,
+            num_envs=num_envs,
+            vectorization_mode=gymnasium.VectorizeMode.SYNC,
+            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        )
+    except Exception as error:  # whatever the code of its author raises
+        raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
+
+
+def _imported(id: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever the code of its author raises
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise InputError(
+                f"gym:{id}: there is no module {missing!r}; put its folder on PYTHONPATH"
+            ) from None
+        raise InputError(f"gym:{id}: importing {name!r} failed: {_brief(error)}") from error
+    except SystemExit as error:
+        raise InputError(f"gym:{id}: importing {name!r} ends the program ({error})") from None
+
+
+def _ids_of(module: ModuleType) -> list[str]:
+    """Return the ids whose environments `module`, or a module inside it, holds."""
+    return [id for id, spec in gymnasium.registry.items() if _is_in(spec.entry_point, module)]
+
+
+def _is_in(entry_point: object, module: ModuleType) -> bool:
+    if isinstance(entry_point, str):
+        place = entry_point.partition(":")[0]
+    else:
+        place = getattr(entry_point, "__module__", "")
+    return f"{place}.".startswith(f"{module.__name__}.")
+
+
+def _unknown(name: str, module: str, known: list[str]) -> str:
+    if module and not known:
+        return f"the module {module!r} registers no environment"
+    hint = did_you_mean(name, known)
+    if module:
+        return f"the module {module!r} registers no environment {name!r}{hint}"
+    hint = hint.partition(" Known:")[0]
+    return (
+        f"Gymnasium knows no environment {name!r}{hint} `gymnasium.pprint_registry()` lists them; "
+        "one of your own is gym:MODULE:ID"
+    )
+
+
+def _brief(error: BaseException) -> str:
+    """Return what an error says, and the line that raised it, in a short line."""
+    text = " ".join(str(error).split())[:200]
+    if isinstance(error, gymnasium.error.Error | ImportError):
+        return text
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}; {where.filename}, line {where.lineno}"
