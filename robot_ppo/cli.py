@@ -223,7 +223,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key of the task or preset, e.g. ppo.gamma=0.98 or task.commands.vx=[-0.5,0.5]",
+        help="any key of the task or preset, e.g. ppo.gamma=0.98 or "
+        "task.commands.twist.vx=[-0.5,0.5]",
     )
     on = p.add_mutually_exclusive_group()
     on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")

@@ -1,6 +1,5 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
-import math
 import os
 import platform
 import subprocess
@@ -12,16 +11,15 @@ import numpy as np
 import torch
 
 from robot_ppo import project
-from robot_ppo.config import Config, Terminations, robot_task
+from robot_ppo.config import Config, robot_task
+from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
-from robot_ppo_export.contract import command
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
@@ -87,16 +85,16 @@ def build_contract(
     task = robot_task(config, "a policy file")
     _check_groups(config)
     robot = project.load_robot(task.robot)
-    normalizer = actor.normalizer
+    normalizer, layout = actor.normalizer, observations.layout(task, robot)
     return Contract(
         task=task.name,
         robot=robot,
-        observation=task.observation,
-        layout=tuple(Layout(task.observation, len(robot.joints)).describe()),
+        observation=layout.specs,
+        layout=tuple(layout.describe()),
         action=task.action,
         control_period=task.control_period,
-        gait_frequency=task.gait.frequency,
-        command=command.twist(task.commands.vx, task.commands.vy, task.commands.yaw_rate),
+        gait_frequency=task.gait.frequency if task.gait else None,
+        command=layout.command,
         normalizer=contracts.Normalizer(
             mean=tuple(normalizer.mean.float().tolist()),
             std=tuple(normalizer.std().tolist()),
@@ -107,7 +105,7 @@ def build_contract(
             hidden=config.networks.actor, activation=config.networks.activation
         ),
         training=contracts.Training(
-            physics_timestep=task.physics_timestep,
+            physics_timestep=task.physics.timestep,
             randomization={name: list(r) for name, r in task.randomization.items()},
             noise=task.noise,
             steps=checkpoint.steps,
@@ -168,9 +166,7 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     task = robot_task(config, "a policy file")
     robot = project.load_robot(task.robot)
     # Even a policy that falls gives one unbroken trace.
-    endless = msgspec.structs.replace(
-        task, terminations=Terminations(tilt=math.inf, base_height=-math.inf)
-    )
+    endless = msgspec.structs.replace(task, terminations={})
     env = RobotEnv(endless, robot, 1, threads=1, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
     inputs, observations, actions = [], [], []

@@ -1,17 +1,16 @@
 """Small environments, worlds and trainings for the tests of the simulated world and of PPO."""
 
 import functools
-import math
 
 import msgspec
 import numpy as np
 
 from robot_ppo import config, project
-from robot_ppo.config import Commands, Config, Gait, Pushes, Reset, Task, Terminations
+from robot_ppo.config import Config, EventTable, Gait, Physics, Task
 from robot_ppo.envs.robot.gait import Schedule
-from robot_ppo.envs.robot.randomization import TABLE
+from robot_ppo.envs.robot.randomization import WRITES
 from robot_ppo.envs.robot.robot_env import RobotEnv
-from robot_ppo.envs.robot.world import World
+from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import variants
 from robot_ppo.sim.robot_engine import RobotEngine
 
@@ -44,7 +43,7 @@ EXTREMES = {
 }
 """A wide range for every randomization that exists; the shipped task's are narrower."""
 
-FIELDS = tuple(dict.fromkeys(f for entry in TABLE.values() for f in entry.fields))
+FIELDS = tuple(dict.fromkeys(f for entry in WRITES.values() for f in entry.fields))
 """Every field that any randomization writes."""
 
 
@@ -62,35 +61,54 @@ def replace(struct, **changes):
     return msgspec.structs.replace(struct, **changes)
 
 
+def events(randomization=(), reset=None, pushes=None) -> EventTable:
+    """Events: randomizations by range, the disturbances of the home pose, the push."""
+    drawn = {name: {"range": list(r)} for name, r in dict(randomization).items()}
+    home = {"clearance": 0.03, "heading": [-np.pi, np.pi]} | (reset or {})
+    return EventTable(
+        reset={"home_pose": home, **drawn}, interval={"push": pushes} if pushes else {}
+    )
+
+
+EVENT_WORDS = {"randomization", "reset", "pushes"}
+DISTURBED = {"joint_pos": 0.1, "joint_vel": 0.2, "base_lin_vel": 0.3, "base_ang_vel": 0.3}
+
+
+def changed(task, default, changes) -> Task:
+    """The task with events that `events` makes, and other keys."""
+    words = default | {k: v for k, v in changes.items() if k in EVENT_WORDS}
+    others = {k: v for k, v in changes.items() if k not in EVENT_WORDS}
+    if "observation" in others:
+        others["observations"] = task.observations | {"actor": others.pop("observation")}
+    return replace(task, **({"events": events(**words)} | others))
+
+
 def loud(**changes) -> Task:
     """The shipped task with everything on, whatever it is tuned to at present."""
-    everything = {
+    default = {
         "randomization": EXTREMES,
+        "reset": DISTURBED,
+        "pushes": {"interval": [0.1, 0.3], "speed": [0.1, 0.7]},
+    }
+    everything = {
         "noise": {"base_ang_vel": 0.2, "base_quat": 0.05, "joint_pos": 0.01, "joint_vel": 1.0},
-        "pushes": Pushes(interval=(0.1, 0.3), speed=(0.1, 0.7)),
         "commands": commands(resample=(0.1, 0.4)),
     }
-    return replace(shipped().task, **(everything | changes))
+    return changed(shipped().task, default, everything | changes)
 
 
 def quiet(**changes) -> Task:
     """The shipped task without noise, randomization, pushes or a disturbed start."""
-    nothing = {
-        "randomization": {},
-        "noise": {},
-        "pushes": None,
-        "reset": Reset(joint_pos=0.0, joint_vel=0.0, base_lin_vel=0.0, base_ang_vel=0.0),
-    }
-    return replace(shipped().task, **(nothing | changes))
+    return changed(shipped().task, {}, {"noise": {}} | changes)
 
 
-def commands(**changes) -> Commands:
+def commands(**changes):
     values = {"vx": (-1.0, 1.0), "vy": (-0.5, 0.5), "yaw_rate": (-1.0, 1.0)}
     values |= {"resample": (3.0, 7.0), "standing_fraction": 0.1}
-    return Commands(**(values | changes))
+    return {"twist": values | changes}
 
 
-ENDLESS = Terminations(tilt=math.inf, base_height=-math.inf)
+ENDLESS = {}
 
 
 def environment(task: Task, n: int = 4, threads: int = 1, seed: int = 0) -> RobotEnv:
@@ -107,7 +125,7 @@ def xml():
 
 
 def train_model(timestep: float = 0.01, max_delay: float = 0.04):
-    return variants.train_model(robot(), xml(), timestep, max_delay)
+    return variants.train_model(robot(), xml(), Physics(timestep=timestep), max_delay)
 
 
 def engine(n: int, threads: int = 1, substeps: int = 2, fields=FIELDS, **kwargs) -> RobotEngine:
@@ -154,8 +172,11 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["foot_contact"] = rng.random((n, FEET)) < 0.5
     values["moving"] = np.ones(n, bool)
     values["phase"] = rng.random(n).astype(np.float32)
+    values["failed"] = rng.random(n) < 0.5
     values |= fields
-    values.setdefault("swing", Schedule(GAIT, robot()).swing(values["phase"], values["moving"]))
+    schedule = Schedule(GAIT, robot())
+    values.setdefault("constants", Constants.of(robot(), schedule))
+    values.setdefault("swing", schedule.swing(values["phase"], values["moving"]))
     return World(**values)
 
 

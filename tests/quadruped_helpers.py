@@ -8,6 +8,7 @@ import copy
 import math
 from pathlib import Path
 
+from robot_ppo.config import Physics
 from robot_ppo.robot_model import source, variants
 from robot_ppo_export.contract import spec
 from robot_ppo_export.contract.spec import RobotSpec
@@ -105,5 +106,5 @@ def write(folder: Path, text: str) -> Path:
 
 def models(path: Path, described: RobotSpec):
     """Return (what the file says, the training model, the evaluation model)."""
-    train = variants.train_model(described, path, timestep=0.005, max_delay=0.02)
+    train = variants.train_model(described, path, Physics(timestep=0.005), max_delay=0.02)
     return source.read(path).model, train, variants.eval_model(described, path)

@@ -144,7 +144,7 @@ def test_list_names_robots_tasks_and_presets(capsys):
         (["sim", "go3"], "unknown robot 'go3'; did you mean 'go2'? Known: "),
         (
             ["train", "go2_walk", "--set", "ppo.gama=0.98"],
-            "--set: unknown key `ppo.gama`; did you mean 'gamma'? Known: ",
+            "--set ppo.gama=0.98: unknown key `ppo.gama`; did you mean 'gamma'? Known: ",
         ),
         (["train", "go2_walk", "--set", "task.robot=go3"], "unknown robot 'go3'"),
         (["train", "go2_walk", "--set", "ppo.gamma=high"], "`ppo.gamma`: Expected `float`"),
@@ -155,10 +155,10 @@ def test_list_names_robots_tasks_and_presets(capsys):
             "unknown reward 'slpi'; did you mean 'slip'?",
         ),
         (
-            ["train", "go2_walk", "--set", "task.randomization.frictions=[0, 1]"],
-            "unknown randomization 'frictions'; did you mean 'friction'?",
+            ["train", "go2_walk", "--set", "task.events.reset.frictions.range=[0, 1]"],
+            "unknown event 'frictions'; did you mean 'friction'?",
         ),
-        (["train", "go2_walk", "--set", "task.physics_timestep=0.007"], "must divide"),
+        (["train", "go2_walk", "--set", "task.physics.timestep=0.007"], "must divide"),
         (["train", "go2_walk", "--steps", "0"], "`steps`: 0 must be at least 1"),
         (["tarin", "go2_walk"], "unknown command 'tarin'; did you mean 'train'? Known: check, d"),
     ],

@@ -11,7 +11,7 @@ RANGES = {"vx": (-0.5, 1.0), "vy": (-0.2, 0.4), "yaw_rate": (0.1, 0.3)}
 
 
 def source(n=N, **changes):
-    return CommandSource(helpers.commands(**(RANGES | changes)), n, DT)
+    return CommandSource(helpers.commands(**(RANGES | changes)), helpers.robot(), n, DT)
 
 
 def drawn(**changes):

@@ -62,9 +62,11 @@ def test_every_name_in_a_shipped_task_is_known_to_the_environment(task):
 def test_a_shipped_task_fits_its_robot(task):
     loaded = config.load(task).task
     robot = project.load_robot(loaded.robot)
-    assert set(loaded.gait.offsets) == set(robot.feet)
-    assert all(0 <= offset < 1 for offset in loaded.gait.offsets.values())
-    assert loaded.terminations.base_height < robot.base.height
+    if loaded.gait:
+        assert set(loaded.gait.offsets) == set(robot.feet)
+        assert all(0 <= offset < 1 for offset in loaded.gait.offsets.values())
+    if "base_height" in loaded.terminations:
+        assert loaded.terminations["base_height"]["limit"] < robot.base.height
 
 
 # --set and flags
@@ -79,12 +81,17 @@ def test_a_shipped_task_fits_its_robot(task):
         ("ppo.value_clip=0.7", lambda c: c.ppo.value_clip, 0.7),
         ("networks.actor=[65, 33]", lambda c: c.networks.actor, (65, 33)),
         ("num_envs=17", lambda c: c.num_envs, 17),
-        ("task.commands.vx=[-0.5, 0.5]", lambda c: c.task.commands.vx, (-0.5, 0.5)),
+        (
+            "task.commands.twist.vx=[-0.5, 0.5]",
+            lambda c: c.task.commands["twist"]["vx"],
+            [-0.5, 0.5],
+        ),
         ("task.rewards.slip.weight=-17", lambda c: c.task.rewards["slip"]["weight"], -17.0),
         ("task.rewards.torque={weight: 0}", lambda c: c.task.rewards["torque"], {"weight": 0.0}),
-        ("task.randomization={}", lambda c: c.task.randomization, {}),
-        ("task.pushes=null", lambda c: c.task.pushes, None),
-        ("task.observation=[{name: command}]", lambda c: len(c.task.observation), 1),
+        ("task.events.reset={}", lambda c: c.task.randomization, {}),
+        ("task.events.interval.push=null", lambda c: c.task.events.interval, {}),
+        ("task.gait=null", lambda c: c.task.gait, None),
+        ("task.observations.actor={command: {}}", lambda c: len(c.task.observations["actor"]), 1),
     ],
 )
 def test_an_override_is_applied_as_yaml(text, read, expected):
@@ -113,27 +120,24 @@ def test_a_flag_that_was_not_given_leaves_the_preset():
 @pytest.mark.parametrize(
     "override, text",
     [
-        ("ppo.gama=1", r"--set: unknown key `ppo\.gama`; did you mean 'gamma'\? Known: beta, "),
-        ("gama=1", r"--set: unknown key `gama`"),
+        (
+            "ppo.gama=1",
+            r"--set ppo\.gama=1: unknown key `ppo\.gama`; did you mean 'gamma'\? Known: beta, ",
+        ),
+        ("gama=1", r"--set gama=1: unknown key `gama`"),
         ("task.gait.frequncy=1", r"unknown key `task\.gait\.frequncy`; did you mean 'frequency'"),
         ("task.action.scal=1", r"unknown key `task\.action\.scal`; did you mean 'scale'"),
-        ("task.pushes.sped=[0, 1]", r"unknown key `task\.pushes\.sped`; did you mean 'speed'"),
-        (
-            "task.observation=[{name: command, scal: 1}]",
-            r"unknown key `task\.observation\[0\]\.scal`; did you mean 'scale'",
-        ),
-        ("ppo.gamma=high", r"--set: `ppo\.gamma`: Expected `float`, got `str`"),
-        ("num_envs=1.5", r"--set: `num_envs`: Expected `int`, got `float`"),
-        ("ppo=3", r"--set: `ppo`: Expected `object`, got `int`"),
-        ("task.commands.vx=[1]", r"`task\.commands\.vx`: Expected `array` of length 2, got 1"),
+        ("task.events.reste={}", r"unknown key `task\.events\.reste`; did you mean 'reset'"),
+        ("ppo.gamma=high", r"--set ppo\.gamma=high: `ppo\.gamma`: Expected `float`, got `str`"),
+        ("num_envs=1.5", r"--set num_envs=1\.5: `num_envs`: Expected `int`, got `float`"),
+        ("ppo=3", r"--set ppo=3: `ppo`: Expected `object`, got `int`"),
         ("task.rewards.slip=3", r"`task\.rewards\.slip`: Expected `object`, got `int`"),
-        ("task.rewards.slip.weight=x", r"`task\.rewards\.slip\.weight`: Expected `float`"),
-        ("task.randomization.kp=1", r"`task\.randomization\.kp`: Expected `array`, got `int`"),
+        ("task.observations.actor=[command]", r"`task\.observations\.actor`: Expected `object`"),
         ("networks.activation=gelu", r"did you mean 'elu'\? Known: elu, relu, tanh"),
         ("ppo.gamma", r"--set ppo\.gamma: write it as path\.to\.key=value"),
         ("ppo.gamma=[", r"--set ppo\.gamma=\[: '\[' is not a YAML value"),
         ("seed=2020-13-45", r"is not a YAML value"),
-        ("=3", r"--set: unknown key ``"),
+        ("=3", r"--set =3: unknown key ``"),
     ],
 )
 def test_a_wrong_override_is_named_with_its_path(override, text):
@@ -148,7 +152,7 @@ def test_an_unknown_key_in_a_file_is_named_with_the_file(shipped):
     shipped("tasks", task.replace("frequency:", "frequncy:"))
     with pytest.raises(InputError) as error:
         config.load("mine")
-    assert "configs/tasks/mine.yaml: unknown key `gait.frequncy`" in str(error.value)
+    assert "configs/tasks/mine.yaml: unknown key `task.gait.frequncy`" in str(error.value)
     assert "did you mean 'frequency'?" in str(error.value)
 
 
@@ -175,7 +179,9 @@ def test_a_file_that_holds_no_keys_is_refused(text, shipped):
 
 def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shipped):
     shipped("tasks", "")
-    with pytest.raises(InputError, match=r"mine\.yaml: Object missing required field `robot`"):
+    with pytest.raises(
+        InputError, match=r"mine\.yaml: `task`: Object missing required field `robot`"
+    ):
         config.load("mine")
     project.preset_path("default").with_name("mine.yaml").write_text("# nothing\n")
     assert config.load(TASK, "mine").ppo == config.Ppo()
@@ -191,14 +197,14 @@ def test_the_unchanged_configuration_is_not_refused():
 
 @pytest.mark.parametrize("step", [0.003, 0.021, 0.04, -0.01])
 def test_the_physics_step_must_divide_the_control_period(step):
-    text = r"task\.physics_timestep`: .* (must divide control_period 0\.02|must be above 0)"
-    refused("task.control_period=0.02", f"task.physics_timestep={step}", text=text)
+    text = r"task\.physics\.timestep`: .* (must divide control_period 0\.02|must be above 0)"
+    refused("task.control_period=0.02", f"task.physics.timestep={step}", text=text)
 
 
 @pytest.mark.parametrize("step", [0.02, 0.01, 0.005, 0.004, 0.002, 0.001])
 def test_a_physics_step_that_divides_is_accepted(step):
-    loaded = load("task.control_period=0.02", f"task.physics_timestep={step}")
-    assert loaded.task.physics_timestep == step
+    loaded = load("task.control_period=0.02", f"task.physics.timestep={step}")
+    assert loaded.task.physics.timestep == step
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,7 @@ def test_a_count_below_its_least_is_refused(key):
 @pytest.mark.parametrize(
     "key",
     [
-        *("task.control_period", "task.physics_timestep", "task.episode_length", "ppo.gamma"),
+        *("task.control_period", "task.physics.timestep", "task.episode_length", "ppo.gamma"),
         *("ppo.clip", "ppo.value_clip", "ppo.kl_target", "ppo.max_grad_norm"),
         *("ppo.beta", "ppo.beta_rate", "ppo.kl_bound", "ppo.stop_kl"),
         *("networks.init_std", "networks.obs_clip", "networks.last_gain", "minutes"),
@@ -223,13 +229,13 @@ def test_a_count_below_its_least_is_refused(key):
 )
 @pytest.mark.parametrize("value", ["0", "-0.5"])
 def test_what_must_be_above_zero_is_refused_otherwise(key, value):
-    refused(f"{key}={value}", text=rf"`{key}`: {float(value)} must be above 0")
+    refused(f"{key}={value}", text=rf"`{key}`: {value} must be above 0")
 
 
-@pytest.mark.parametrize("key", ["ppo.gamma", "ppo.gae_lambda", "task.commands.standing_fraction"])
+@pytest.mark.parametrize("key", ["ppo.gamma", "ppo.gae_lambda"])
 def test_a_fraction_above_one_is_refused_and_one_is_not(key):
     load(f"{key}=1")
-    refused(f"{key}=1.01", text=rf"`{key}`: 1\.01 is not in \[0, 1\]")
+    refused(f"{key}=1.01", text=rf"`{key}`: 1\.01 must be at most 1")
 
 
 @pytest.mark.parametrize(("key", "most"), [("num_envs", 2**20), ("seed", 2**32 - 1)])
@@ -242,7 +248,7 @@ def test_a_count_above_its_most_is_refused(key, most):
 def test_layers_have_widths(key):
     load(f"{key}=[]")  # no hidden layer: linear in the observation
     for widths in ("[0]", "[-1]", "[64, 0]"):
-        refused(f"{key}={widths}", text=rf"`{key}`: \[.*\] must be widths of at least 1")
+        refused(f"{key}={widths}", text=rf"`{key}\[\d\]`: (0|-1) must be at least 1")
 
 
 def test_a_cycle_of_the_gait_has_two_ticks_at_least():
@@ -256,14 +262,12 @@ def test_an_episode_has_a_step_at_least():
 
 
 def test_an_actor_sees_something_and_a_critic_need_not_see_more():
-    refused("task.observation=[]", text=r"`task\.observation`: must hold at least one term")
-    load("task.privileged=[]")
-
-
-@pytest.mark.parametrize("value", [0, -1])
-def test_the_width_of_a_reward_is_above_zero(value):
-    text = rf"`task\.rewards\.lin_vel_tracking\.sigma2`: {value}\.0 must be above 0"
-    refused(f"task.rewards.lin_vel_tracking.sigma2={value}", text=text)
+    text = r"`task\.observations\.actor`: must hold at least one term"
+    refused("task.observations.actor={}", text=text)
+    refused(
+        "task.observations.actor=null", text=r"`task\.observations`: must have the group `actor`"
+    )
+    load("task.observations.critic=null")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +280,7 @@ def test_an_override_cannot_make_another_task(override):
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_gait_needs_both_stance_and_swing(value):
-    refused(f"task.gait.stance={value}", text=r"`task\.gait\.stance`: .* is not between 0 and 1")
+    refused(f"task.gait.stance={value}", text=r"`task\.gait\.stance`: . must be (above 0|below 1)")
 
 
 def test_no_more_minibatches_than_samples():
@@ -287,14 +291,16 @@ def test_no_more_minibatches_than_samples():
 @pytest.mark.parametrize(
     "key",
     [
-        *("task.commands.vx", "task.commands.vy", "task.commands.yaw_rate"),
-        *("task.commands.resample", "task.pushes.interval", "task.pushes.speed"),
-        *("task.randomization.friction", "task.randomization.payload"),
+        *("task.commands.twist.vx", "task.commands.twist.vy", "task.commands.twist.yaw_rate"),
+        *("task.commands.twist.resample", "task.events.interval.push.interval"),
+        *("task.events.interval.push.speed", "task.events.reset.friction.range"),
+        *("task.events.reset.payload.range", "task.events.reset.home_pose.heading"),
     ],
 )
 def test_a_range_that_is_turned_round_is_refused(key):
-    load(f"{key}=[2, 2]")
-    refused(f"{key}=[3, 2]", text=rf"`{key}`: \[3\.0, 2\.0\] is not \[low, high\]")
+    built(f"{key}=[2, 2]")
+    with pytest.raises(InputError, match=rf"`{key}`: \[3\.0, 2\.0\] is not \[low, high\]"):
+        built(f"{key}=[3, 2]")
 
 
 @pytest.mark.parametrize(
@@ -366,10 +372,6 @@ def test_groups_need_simulations_that_can_be_copied():
         config.load("gym:Pendulum-v1", overrides=[GROUPS])
 
 
-def test_a_reward_without_a_weight_is_refused():
-    refused("task.rewards.slip={sigma2: 1}", text=r"`task\.rewards\.slip`: lacks `weight`")
-
-
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
 @pytest.mark.parametrize(
     "key", ["task.control_period", "ppo.clip", "task.rewards.slip.weight", "task.noise.joint_pos"]
@@ -381,21 +383,55 @@ def test_a_number_that_is_not_finite_is_refused_with_its_path(key, value):
 # What only the environment can know
 
 
+def built(*overrides):
+    task = load(*overrides).task
+    return RobotEnv(task, project.load_robot(task.robot), num_envs=1, threads=1)
+
+
 @pytest.mark.parametrize(
     "override, text",
     [
-        ("task.observation=[{name: comand}]", "unknown term 'comand'; did you mean 'command'?"),
-        ("task.privileged=[base_hight]", "'base_hight'; did you mean 'base_height'?"),
+        ("task.observations.actor={comand: {}}", "unknown term 'comand'; did you mean 'command'?"),
+        ("task.observations.critic={base_hight: {}}", "'base_hight'; did you mean 'base_height'?"),
+        ("task.observations.actor={base_height: {}}", "base_height`: only a simulation knows it"),
+        (
+            "task.observations.actor.command.scal=1",
+            "unknown key `task.observations.actor.command.s",
+        ),
+        ("task.observations.actor.command.history=0", ".history`: 0 must be at least 1"),
+        ("task.commands={twist: {}, joint_pos: {}}", "a task has one command, not ['joint_pos', '"),
+        (
+            "task.commands={}",
+            "`task.observations.actor.command`: needs `task.commands`, which name",
+        ),
+        ("task.gait=null", "needs `task.gait`"),
+        ("task.commands.twist.vx=[1]", "twist.vx`: Expected `array` of length 2, got 1"),
+        ("task.commands.twist.standing_fraction=1.5", "fraction`: 1.5 must be at most 1"),
+        (
+            "task.events.start.kp.range=[1, 1]",
+            "`task.events.start.kp`: is at reset too; choose one",
+        ),
+        ("task.events.start={push: {}}", "`task.events.start`: unknown event 'push'"),
+        (
+            "task.events.reset.kp.range=1",
+            "`task.events.reset.kp.range`: Expected `array`, got `int`",
+        ),
+        ("task.terminations.tilt={}", "`task.terminations.tilt`: lacks limit"),
+        ("task.metrics.tilt.limit=1", "unknown parameter 'limit'; it takes none"),
+        ("task.curriculum.widen={}", "`task.curriculum`: unknown curriculum term 'widen'"),
+        ("task.rewards.slip={sigma2: 1}", "unknown parameter 'sigma2'; it takes weight"),
+        ("task.rewards.slip={}", "`task.rewards.slip`: lacks weight"),
+        ("task.rewards.slip.weight=x", "`task.rewards.slip.weight`: Expected `float`, got `str`"),
+        ("task.rewards.lin_vel_tracking.sigma2=0", "sigma2`: 0 must be above 0"),
         ("task.rewards.slp={weight: 1}", "unknown reward 'slp'; did you mean 'slip'?"),
         ("task.noise.joint_poss=1.0", "unknown signal 'joint_poss'; did you mean 'joint_pos'?"),
-        ("task.randomization.frixion=[0, 1]", "'frixion'; did you mean 'friction'?"),
-        ("task.gait.offsets={FR: 0.0}", "task.gait.offsets names ['FR'], robot.yaml's feet are"),
+        ("task.events.reset.frixion.range=[0, 1]", "'frixion'; did you mean 'friction'?"),
+        ("task.gait.offsets={FR: 0.0}", "`task.gait.offsets`: names ['FR'], robot.yaml's feet are"),
     ],
 )
 def test_a_name_that_no_table_has_is_refused_with_the_nearest(override, text):
-    task = load(override).task
     with pytest.raises(InputError) as error:
-        RobotEnv(task, project.load_robot(task.robot), num_envs=1, threads=1)
+        built(override)
     assert text in str(error.value)
 
 
@@ -407,7 +443,11 @@ def test_a_name_that_no_table_has_is_refused_with_the_nearest(override, text):
     [
         (),
         ("ppo.learning_rate=1e-5", "ppo.value_clip=0.2", "minutes=1.5"),
-        ("task.pushes=null", "ppo.kl_target=null", "task.rewards.torque.weight=-1.2345678901e-9"),
+        (
+            "task.events.interval={}",
+            "ppo.kl_target=null",
+            "task.rewards.torque.weight=-1.2345678901e-9",
+        ),
         (f"task.action.scale={1 / 3}", f"task.episode_length={math.pi}"),
     ],
 )

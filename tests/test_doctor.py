@@ -16,14 +16,14 @@ from robot_ppo.diagnostics import doctor
 from robot_ppo.diagnostics.checks import record as records
 from robot_ppo.diagnostics.checks import world
 from robot_ppo.diagnostics.checks.record import Record
+from robot_ppo.envs.robot import observations
 from robot_ppo.ppo.penalty import MAX_BETA, MIN_BETA
 from robot_ppo.ppo.trpo import TRIES
 from robot_ppo.training import resume
-from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 
 N = 100
-SIZE = Layout(helpers.shipped().task.observation, helpers.JOINTS).size
+SIZE = observations.layout(helpers.shipped().task, helpers.robot()).size
 
 
 def ramp(start, end, n=N):
@@ -107,7 +107,7 @@ SICK = {
         {"actor_grad_norm": np.where(np.arange(N) < 80, 1.0, np.inf)},
     ),
     "simulations that explode": (
-        "simulations_diverge", "task.physics_timestep=0.005", "37 simulations",
+        "simulations_diverge", "task.physics.timestep=0.005", "37 simulations",
         {"diverged": ramp(0, 37)},
     ),
     "a KL far above its target": (
@@ -216,7 +216,7 @@ SICK = {
         {"actor_steps": 1.0, "overrides": ["ppo.stop_kl=0.001"]},
     ),
     "a penalty that drowns the rest": (
-        "reward_drowns", "task.rewards.torque.weight=-3e-07",
+        "reward_drowns", "task.rewards.torque.weight=-3e-06",
         "reward_torque is -500 per episode", {"reward_torque": -500.0},
     ),
     "a bonus that drowns the rest": (
@@ -225,16 +225,17 @@ SICK = {
         {"reward_contact_schedule": 2000.0},
     ),
     "episodes whose limits are too narrow": (
-        "episodes_end_at_once", "task.terminations.tilt=1.5", "episodes last 0.3 of 20 s", FAILING,
+        "episodes_end_at_once", "task.terminations.tilt.limit=1.5", "episodes last 0.3 of 20 s",
+        FAILING,
     ),
     "episodes that cost more than their end": (
-        "episodes_end_at_once", "task.rewards.action_rate.weight=-0.01", "most of it action_rate",
+        "episodes_end_at_once", "task.rewards.action_rate.weight=-0.1", "most of it action_rate",
         FAILING | {"return": ramp(-6, -4), "reward_action_rate": -2.5,
                    "reward_lin_vel_tracking": 0.2, "reward_yaw_rate_tracking": 0.2,
                    "reward_contact_schedule": 0.2},
     ),
     "a command that is always zero": (
-        "observation_never_moves", "task.commands.vy=[-0.4,0.4]", "command vy [m/s]: 0.0001",
+        "observation_never_moves", "task.commands.twist.vy=[-0.4,0.4]", "command vy [m/s]: 0.0001",
         {"deviations": still(7)},
     ),
     "a joint that is stuck": (
@@ -243,9 +244,7 @@ SICK = {
     ),
     "a term that is dead": (
         "observation_never_moves",
-        "task.observation=[{name: base_ang_vel, scale: 0.25},{name: projected_gravity},"
-        "{name: command},{name: joint_pos_error},{name: joint_vel, scale: 0.05},"
-        "{name: last_action}]",
+        "task.observations.actor.gait_clock=null",
         "gait_clock sin [1]: 0.0001; gait_clock cos [1]: 0.0001", {"deviations": still(45, 46)},
     ),
     "a robot that earns without following": (
@@ -352,7 +351,7 @@ def test_one_odd_iteration_is_no_sign():
 def test_a_penalty_is_lowered_to_a_tenth_of_the_whole():
     (finding,) = examined("a penalty that drowns the rest")
     weight = float(finding.settings[0].partition("=")[2])
-    late = record(reward_torque=-500.0 * weight / -2e-5)
+    late = record(reward_torque=-500.0 * weight / -2.4e-4)
     sizes = {k: abs(late.late(k)) for k in late.columns if k.startswith("reward_")}
     assert sizes["reward_torque"] / sum(sizes.values()) == pytest.approx(0.1, rel=0.2)
     assert doctor.examine(late) == []
@@ -444,7 +443,7 @@ def test_settings_with_brackets_can_be_pasted(tmp_path, capsys):
     still_record = record(deviations=still(7))
     doctor.show(folder, still_record, doctor.examine(still_record), doctor.Console(width=60))
     lines = capsys.readouterr().out.splitlines()
-    assert "         --set 'task.commands.vy=[-0.4,0.4]'" in lines
+    assert "         --set 'task.commands.twist.vy=[-0.4,0.4]'" in lines
     assert "command vy [m/s]" in " ".join(" ".join(lines).split())
 
 
@@ -483,7 +482,7 @@ def test_the_json_says_the_same(changes, verdict, tmp_path, capsys):
 
 def test_a_real_run_is_read_with_its_checkpoint(tmp_path, capsys):
     out = tmp_path / "run"
-    overrides = ["--set", "task.commands.vy=[0,0]", "--set", "task.noise={}"]
+    overrides = ["--set", "task.commands.twist.vy=[0,0]", "--set", "task.noise={}"]
     steps = doctor.ENOUGH * helpers.ROBOTS * helpers.ROLLOUT
     assert cli.main(train_arguments(out, *overrides, steps=steps)) == 0
     one = records.load(out)

@@ -10,7 +10,6 @@ from env_helpers import environment, loud, random_actions
 from mujoco.batch import MODEL_FIELDS
 
 from robot_ppo.envs import serialization
-from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
 
 N, BEFORE, AFTER = 10, 25, 45
@@ -18,9 +17,9 @@ N, BEFORE, AFTER = 10, 25, 45
 
 def task(**changes):
     """Everything that can be random is, episodes end often, and observations remember."""
-    seen = [s for s in helpers.shipped().task.observation if s.name != "joint_vel"]
-    seen.append(TermSpec(name="joint_vel", scale=0.05, history=3))
-    return loud(**({"episode_length": 0.4, "observation": tuple(seen)} | changes))
+    seen = helpers.shipped().task.observations["actor"]
+    seen = seen | {"joint_vel": {"scale": 0.05, "history": 3}}
+    return loud(**({"episode_length": 0.4, "observation": seen} | changes))
 
 
 def stepped(env, actions):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from robot_ppo import export
+from robot_ppo.envs.robot import observations
 from robot_ppo.evaluation import evaluate
 from robot_ppo.evaluation.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint
-from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 
 STAND = (0.0, 0.0, 0.0)
@@ -20,7 +20,7 @@ STAND = (0.0, 0.0, 0.0)
 @pytest.fixture(scope="module")
 def contract():
     settings = helpers.tiny_config()
-    size = Layout(settings.task.observation, helpers.JOINTS).size
+    size = observations.layout(settings.task, helpers.robot()).size
     actor = Actor(size, helpers.JOINTS, settings.networks)
     checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={})
     return export.build_contract(settings, checkpoint, actor)

@@ -74,5 +74,5 @@ def test_the_clock_runs_through_its_cycle_and_keeps_its_precision():
 
 
 def test_feet_that_differ_from_the_robots_are_both_named():
-    with pytest.raises(InputError, match=r"task.gait.offsets names .*'XX'.*robot.yaml's feet are"):
+    with pytest.raises(InputError, match=r"gait.offsets`: names .*'XX'.*robot.yaml's feet are"):
         schedule(offsets={"FR": 0.0, "FL": 0.5, "RR": 0.5, "XX": 0.0})

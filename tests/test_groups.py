@@ -17,7 +17,6 @@ from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 from robot_ppo.evaluation import gym_evaluation
 from robot_ppo.ppo import advantages
 from robot_ppo.training.train import Trainer
-from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.errors import InputError
 
 N, STEPS = 6, 50
@@ -28,8 +27,8 @@ SOURCE, TARGET, OTHERS = np.array([0, 0, 3]), np.array([1, 2, 5]), np.array([0, 
 
 def task(**changes):
     """Every randomization, delays and histories; nothing that is drawn on the way."""
-    seen = (TermSpec(name="joint_vel", scale=0.05, history=3), TermSpec(name="base_ang_vel"))
-    seen += (TermSpec(name="command"), TermSpec(name="last_action"), TermSpec(name="gait_clock"))
+    seen = {"joint_vel": {"scale": 0.05, "history": 3}, "base_ang_vel": {}}
+    seen |= {"command": {}, "last_action": {}, "gait_clock": {}}
     still = {"noise": {}, "pushes": None, "terminations": ENDLESS, "observation": seen}
     return loud(**(still | {"commands": commands(resample=(5.0, 7.0))} | changes))
 
@@ -85,7 +84,7 @@ def leaves(rows, path=()):
 
 def test_a_copy_has_every_row_of_its_source_and_nobody_else_changes():
     """Also what no step shows soon: clocks, timers of pushes, the constants MuJoCo derives."""
-    env = walked(noise=loud().noise, pushes=loud().pushes)
+    env = walked(noise=loud().noise, pushes={"interval": [0.1, 0.3], "speed": [0.1, 0.7]})
     names = [name for name in MODEL_FIELDS if env.engine.batch.expanded(name) is not None]
 
     def everything():
@@ -99,8 +98,13 @@ def test_a_copy_has_every_row_of_its_source_and_nobody_else_changes():
     before = everything()
     env.copy_rows(SOURCE, TARGET)
     after = everything()
-    common = {"metrics.errors", "metrics.steps"}
-    assert {"ticks", "push_in", "model.body_subtreemass", "metrics.counts"} < after.keys() - common
+    common = {"metrics.totals", "metrics.steps"}
+    assert {
+        "ticks",
+        "clocks.push",
+        "model.body_subtreemass",
+        "metrics.counts",
+    } < after.keys() - common
     for name in after.keys() - common:
         assert np.array_equal(after[name][TARGET], before[name][SOURCE]), name
         assert np.array_equal(after[name][OTHERS], before[name][OTHERS]), name
@@ -312,7 +316,7 @@ def groups(*more):
 
 def test_every_rollout_starts_in_groups_that_only_their_actions_drive_apart(tmp_path):
     """The first of a group goes on from where it was, whatever became of the others."""
-    still = ("task.noise={}", "task.pushes=null", "task.commands.resample=[5, 7]")
+    still = ("task.noise={}", "task.events.interval={}", "task.commands.twist.resample=[5, 7]")
     seen, last = [], []
 
     def look(trainer):

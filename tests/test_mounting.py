@@ -9,6 +9,7 @@ import pytest
 from quadruped_helpers import mjcf, models, robot, write
 
 from robot_ppo import project
+from robot_ppo.config import Physics
 from robot_ppo.playback.play import play
 from robot_ppo.robot_model import variants
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -99,14 +100,18 @@ def test_a_mounting_is_a_unit_quaternion():
 def test_fresh_measurements_and_a_randomized_mounting_are_in_the_frame_too(tmp_path, how, fixed_to):
     """A small error of the mounting is the same small error, however the IMU is mounted."""
     level_path = write(tmp_path, mjcf())
-    level = measure(variants.train_model(robot(), level_path, 0.005, 0.02), robot(), (1, 0, 0, 0))
+    level = measure(
+        variants.train_model(robot(), level_path, Physics(timestep=0.005), 0.02),
+        robot(),
+        (1, 0, 0, 0),
+    )
     path, described = turned(tmp_path, TURNS[how])
     if fixed_to == "mast":
         text = path.read_text()
         start = text.index("<site")
         site = text[start : text.index("/>", start) + 2]
         path.write_text(text.replace(site, f'<body name="mast">{site}</body>'))
-    model = variants.train_model(described, path, 0.005, 0.02)
+    model = variants.train_model(described, path, Physics(timestep=0.005), 0.02)
     found = measure(model, described, TURNS[how])
     for name in ("base_quat", "base_ang_vel"):
         assert np.allclose(getattr(found, name), getattr(level, name), atol=1e-5), name

@@ -639,12 +639,13 @@ def from_checkpoint(short_rollouts):
     torch = pytest.importorskip("torch")
     from robot_ppo import config as configs
     from robot_ppo import export
+    from robot_ppo.envs.robot import observations
     from robot_ppo.ppo.networks import Actor
     from robot_ppo.training.checkpoint import Checkpoint
 
     config = configs.load("go2_walk")
     torch.manual_seed(0)
-    size = Layout(config.task.observation, JOINTS).size
+    size = observations.layout(config.task, robot()).size
     actor = Actor(size, JOINTS, config.networks)
     with torch.no_grad():
         actor.mlp[-1].weight.mul_(50)
@@ -668,14 +669,17 @@ def test_the_contract_of_a_checkpoint_says_what_it_was_trained_with(from_checkpo
     config, actor, data, _ = from_checkpoint
     c = load(data).contract
     task = config.task
-    assert (c.task, c.observation, c.action) == (task.name, task.observation, task.action)
+    from robot_ppo.envs.robot import observations
+
+    specs = observations.layout(task, robot()).specs
+    assert (c.task, c.observation, c.action) == (task.name, specs, task.action)
     assert (c.control_period, c.gait_frequency) == (task.control_period, task.gait.frequency)
     assert c.robot == robot()
-    assert c.command == twist(task.commands.vx, task.commands.vy, task.commands.yaw_rate)
+    assert c.command == twist(*(tuple(task.commands["twist"][k]) for k in ("vx", "vy", "yaw_rate")))
     assert c.training.randomization == {k: list(v) for k, v in task.randomization.items()}
     assert c.training.noise == task.noise
     assert (c.training.steps, c.training.seed) == (1234, config.seed)
-    assert c.training.physics_timestep == task.physics_timestep
+    assert c.training.physics_timestep == task.physics.timestep
     assert {"torch", "mujoco", "numpy", "python"} <= set(c.training.versions)
     assert c.network == contracts.Network(
         hidden=config.networks.actor, activation=config.networks.activation
@@ -692,7 +696,7 @@ def test_the_distribution_is_that_of_a_rollout_in_the_training_world(from_checkp
     seen = c.distribution
     assert seen.robot_ticks == export.ROLLOUT_ROBOTS * export.ROLLOUT_TICKS
     at = {str(e): i for i, e in enumerate(c.resolve().entries(c.robot.joint_names))}
-    low, high = config.task.commands.vx
+    low, high = config.task.commands["twist"]["vx"]
     vx = at["command vx"]
     assert low <= seen.minimum[vx] < 0.9 * low < 0.9 * high < seen.maximum[vx] <= high
     assert max(seen.maximum[at["gait_clock sin"]], -seen.minimum[at["gait_clock cos"]]) <= 1

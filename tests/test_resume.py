@@ -30,8 +30,8 @@ BATCH = ROBOTS * ROLLOUT
 ITERATIONS, SAVED = 6, 3
 LIVELY = (
     "task.episode_length=0.4",
-    "task.pushes.interval=[0.1, 0.3]",
-    "task.commands.resample=[0.1, 0.4]",
+    "task.events.interval.push.interval=[0.1, 0.3]",
+    "task.commands.twist.resample=[0.1, 0.4]",
     "save_every=0",
 )
 """Episodes, pushes and commands of a few steps, a checkpoint at every iteration."""

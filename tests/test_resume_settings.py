@@ -59,12 +59,12 @@ def bounds_of_vx(contract):
 
 # -- new settings are kept ------------------------------------------------------------------------
 
-NEW = ("task.commands.vx=[-0.3, 0.7]", "task.noise.joint_vel=0.25", "ppo.kl_target=0.005")
+NEW = ("task.commands.twist.vx=[-0.3, 0.7]", "task.noise.joint_vel=0.25", "ppo.kl_target=0.005")
 
 
 def has_new(settings):
-    vx, noise = settings.task.commands.vx, settings.task.noise["joint_vel"]
-    return (vx, noise, settings.ppo.kl_target) == ((-0.3, 0.7), 0.25, 0.005)
+    vx, noise = settings.task.commands["twist"]["vx"], settings.task.noise["joint_vel"]
+    return (vx, noise, settings.ppo.kl_target) == ([-0.3, 0.7], 0.25, 0.005)
 
 
 def test_what_is_said_on_resume_is_in_the_run_its_checkpoint_and_its_policy_file(run):
@@ -103,8 +103,8 @@ def test_a_resume_that_changes_nothing_leaves_no_second_file(run):
 
 def test_what_cannot_go_on_changes_no_file(run, capsys):
     before = contents(run)
-    words = train_arguments(run, "--resume", *sets("task.randomization.frixion=[0, 1]"))
-    assert "unknown randomization 'frixion'" in refused(words, capsys)
+    words = train_arguments(run, "--resume", *sets("task.events.reset.frixion.range=[0, 1]"))
+    assert "unknown event 'frixion'" in refused(words, capsys)
     assert contents(run) == before
 
 
@@ -178,8 +178,8 @@ CHANGES_MEANING = {
     "task.gait.swing_height": "0.05",
     "task.action.scale": "0.25",
     "task.action.clip": "2.0",
-    "task.observation": "[{name: command}, {name: last_action}]",
-    "task.privileged": "[base_lin_vel]",
+    "task.observations.actor": "{command: {}, last_action: {}}",
+    "task.observations.critic": "{base_lin_vel: {}}",
     "networks.actor": "[64, 32]",
     "networks.critic": "[64, 32]",
     "networks.activation": "tanh",
@@ -195,7 +195,7 @@ def test_what_would_change_what_the_weights_mean_is_refused(key, run, capsys):
     before = contents(run)
     words = train_arguments(run, "--resume", *sets(f"{key}={CHANGES_MEANING[key]}"))
     said = refused(words, capsys)
-    assert said.startswith(f"robot-ppo: `{key}`: ")
+    assert said.startswith(f"robot-ppo: `{key}")
     assert "which the run's weights were trained with and mean nothing without" in said
     assert contents(run) == before
 
@@ -228,11 +228,19 @@ def test_a_learning_rate_that_is_constant_can_be_changed(run):
     assert Checkpoints(run).newest().learner["learning_rate"] == 1e-4
 
 
+def test_another_order_of_the_observation_is_refused(run, capsys):
+    """The same terms in another order are equal as a mapping, and another vector."""
+    terms = reversed(config.load_run(run).task.observations["critic"])
+    turned = f"task.observations.critic={{{', '.join(f'{name}: {{}}' for name in terms)}}}"
+    said = refused(train_arguments(run, "--resume", *sets(turned)), capsys)
+    assert said.startswith("robot-ppo: `task.observations.critic`: ['randomized', 'foot_contact',")
+
+
 def test_another_set_of_draws_is_refused_where_the_critic_reads_them(run, capsys):
-    fewer = "task.randomization={friction: [0.5, 1.0]}"
+    fewer = "task.events.reset={friction: {range: [0.5, 1.0]}}"
     said = refused(train_arguments(run, "--resume", *sets(fewer)), capsys)
-    assert "is gone: the critic reads one number for each draw" in said
-    ranges = "task.randomization.friction=[0.5, 1.0]"
+    assert "is gone: a network reads one number for each draw" in said
+    ranges = "task.events.reset.friction.range=[0.5, 1.0]"
     assert resume(run, "--steps", str(3 * BATCH), *sets(ranges)) == 0
 
 

@@ -7,21 +7,31 @@ import numpy as np
 import pytest
 from env_helpers import world
 
-from robot_ppo.envs.robot import rewards
 from robot_ppo.envs.robot.gait import Schedule
-from robot_ppo.envs.robot.rewards import TERMS, Rewards
+from robot_ppo.envs.robot.rewards import REWARDS, Rewards
+from robot_ppo.envs.robot.world import Constants
 from robot_ppo_export.errors import InputError
 
 N, DT = 5, 0.02
+TERMS = REWARDS.functions
+HAS = frozenset({"gait", "commands.twist"})
+
+
+def total_of(weights, dt=DT):
+    return Rewards(weights, helpers.robot(), dt, HAS)
 
 
 @pytest.fixture(scope="module")
 def context():
-    return rewards.context(helpers.robot(), Schedule(helpers.GAIT, helpers.robot()))
+    return Constants.of(helpers.robot(), Schedule(helpers.GAIT, helpers.robot()))
 
 
 DEFAULT = helpers.robot().vector("default")
 LOW, HIGH = helpers.robot().vector("range").T
+
+
+def mean2(values):
+    return sum(v**2 for v in values) / len(values)
 
 
 def swing(phase):
@@ -70,14 +80,32 @@ CLOSED_FORMS = {
         {},
         lambda w, i: w.projected_gravity[i, 0] ** 2 + w.projected_gravity[i, 1] ** 2,
     ),
-    "torque": ({}, lambda w, i: sum(t**2 for t in w.torque[i])),
+    "torque": ({}, lambda w, i: mean2(w.torque[i])),
     "action_rate": (
         {},
-        lambda w, i: sum((a - b) ** 2 for a, b in zip(w.action[i], w.last_action[i], strict=True)),
+        lambda w, i: mean2(w.action[i] - w.last_action[i]),
     ),
-    "joint_acc": ({}, lambda w, i: sum(a**2 for a in w.joint_acc[i])),
-    "joint_limits": ({}, lambda w, i: beyond(w.joint_pos[i])),
-    "joint_pose": ({}, lambda w, i: sum((w.joint_pos[i] - DEFAULT) ** 2)),
+    "joint_acc": ({}, lambda w, i: mean2(w.joint_acc[i])),
+    "joint_vel": ({}, lambda w, i: mean2(w.joint_vel[i])),
+    "joint_limits": ({}, lambda w, i: beyond(w.joint_pos[i]) / 12),
+    "joint_pose": (
+        {"joints": np.arange(12, dtype=np.float32)},
+        lambda w, i: sum(k * e**2 for k, e in enumerate(w.joint_pos[i] - DEFAULT)) / 12,
+    ),
+    "joint_pos_tracking": (
+        {"sigma2": 2.0},
+        lambda w, i: math.exp(-mean2(w.joint_pos[i] - w.command[i]) / 2.0),
+    ),
+    "default_pose_tracking": (
+        {"sigma2": 2.0},
+        lambda w, i: math.exp(-mean2(w.joint_pos[i] - DEFAULT) / 2.0),
+    ),
+    "upright": ({}, lambda w, i: (1 - w.projected_gravity[i, 2]) / 2),
+    "base_height_tracking": (
+        {"target": 0.3, "sigma2": 0.7},
+        lambda w, i: math.exp(-((w.base_height[i] - 0.3) ** 2) / 0.7),
+    ),
+    "termination": ({}, lambda w, i: float(w.failed[i])),
     "contact_schedule": ({}, scheduled),
     "swing_height": ({}, swinging),
     "slip": (
@@ -92,7 +120,7 @@ CLOSED_FORMS = {
     ),
     "stand_still": (
         {},
-        lambda w, i: 0.0 if w.moving[i] else sum(abs(w.joint_pos[i] - DEFAULT)),
+        lambda w, i: 0.0 if w.moving[i] else sum(abs(w.joint_pos[i] - DEFAULT)) / 12,
     ),
 }
 """Name -> parameters, and the reward of row i of a world, in plain Python."""
@@ -103,14 +131,23 @@ def test_every_reward_has_a_closed_form_here():
 
 
 def test_every_reward_of_the_shipped_task_exists():
-    assert set(helpers.shipped().task.rewards) <= {*TERMS, "termination"}
+    assert set(helpers.shipped().task.rewards) <= set(TERMS)
+
+
+def world_of(name):
+    """A world of five, some told to stand; with a command of the kind that the reward reads."""
+    moving = np.array([True, True, False, True, False])
+    if "commands.joint_pos" in REWARDS.needs[name]:
+        command = np.random.default_rng(8).normal(0, 1, (N, 12)).astype(np.float32)
+        return world(N, seed=3, moving=moving, command=command)
+    return world(N, seed=3, moving=moving)
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_reward_is_its_closed_form(name, context):
     parameters, closed_form = CLOSED_FORMS[name]
-    w = world(N, seed=3, moving=np.array([True, True, False, True, False]))
-    got = TERMS[name](w, context, **parameters)
+    w = world_of(name)
+    got = TERMS[name](w, **parameters)
     assert got.shape == (N,) and got.dtype == np.float32
     expected = [closed_form(w, i) for i in range(N)]
     assert len(set(expected)) > 1  # a constant would not tell one formula from another
@@ -143,9 +180,13 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
         foot_height=np.tile(np.float32([0.1, 0, 0, 0.1]), (N, 1)),
         foot_contact=np.tile([False, True, True, False], (N, 1)),
     )
-    good = ("lin_vel_tracking", "yaw_rate_tracking", "contact_schedule")
+    w.joint_vel, w.failed = nothing, np.zeros(N, bool)
+    good = ("lin_vel_tracking", "yaw_rate_tracking", "contact_schedule", "default_pose_tracking")
+    good += ("upright", "base_height_tracking")
     for name, (parameters, _) in CLOSED_FORMS.items():
-        value = TERMS[name](w, context, **parameters)
+        if name == "joint_pos_tracking":
+            continue  # another command
+        value = TERMS[name](w, **parameters)
         assert np.allclose(value, 1.0 if name in good else 0.0, atol=1e-6), name
 
 
@@ -155,9 +196,9 @@ def test_no_joint_limit_is_paid_inside_the_soft_range(context):
     assert np.allclose(edge[1] - edge[0], 0.95 * (HIGH - LOW), rtol=1e-6)
     for pose in (*edge, DEFAULT):
         w = world(1, joint_pos=pose[None].astype(np.float32))
-        assert TERMS["joint_limits"](w, context)[0] < 1e-5
+        assert TERMS["joint_limits"](w)[0] < 1e-5
     w = world(1, joint_pos=(edge[1][None] + 0.01).astype(np.float32))
-    assert TERMS["joint_limits"](w, context)[0] == pytest.approx(12 * 0.01, rel=1e-3)
+    assert TERMS["joint_limits"](w)[0] == pytest.approx(0.01, rel=1e-3)
 
 
 # -- the sum ------------------------------------------------------------------------------------
@@ -165,11 +206,11 @@ def test_no_joint_limit_is_paid_inside_the_soft_range(context):
 
 def test_the_reward_is_the_sum_of_weight_times_term_times_period(context):
     weights = {"lin_vel_z": {"weight": -2.0}, "lin_vel_tracking": {"weight": 3.0, "sigma2": 0.5}}
-    total, w = Rewards(weights, context, DT), world(N)
-    reward, terms = total.compute(w, np.zeros(N, bool))
+    total, w = total_of(weights), world(N)
+    reward, terms = total.compute(w)
     expected = [
-        -2.0 * DT * TERMS["lin_vel_z"](w, context),
-        3.0 * DT * TERMS["lin_vel_tracking"](w, context, sigma2=0.5),
+        -2.0 * DT * TERMS["lin_vel_z"](w),
+        3.0 * DT * TERMS["lin_vel_tracking"](w, sigma2=0.5),
         np.zeros(N),
     ]
     assert total.names == ("lin_vel_z", "lin_vel_tracking", "termination")
@@ -178,22 +219,22 @@ def test_the_reward_is_the_sum_of_weight_times_term_times_period(context):
     assert reward.dtype == np.float32
 
 
-def test_half_the_period_is_half_the_reward(context):
-    weights = {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
-    failed, w = np.array([True, False, False, True, False]), world(N)
-    whole, half = (Rewards(weights, context, dt).compute(w, failed)[0] for dt in (DT, DT / 2))
+def test_half_the_period_is_half_the_reward():
+    weights, w = {"lin_vel_z": {"weight": -2.0}}, world(N)
+    whole, half = (total_of(weights, dt).compute(w)[0] for dt in (DT, DT / 2))
     assert np.allclose(whole, 2 * half)
 
 
-def test_termination_is_paid_on_failure_only(context):
+@pytest.mark.parametrize("period", [DT, DT / 2])
+def test_termination_is_paid_once_on_failure_whatever_the_period(period):
     failed = np.array([True, False, False, True, False])
-    total = Rewards({"termination": {"weight": -20.0}}, context, DT)
-    assert np.allclose(total.compute(world(N), failed)[0], -20.0 * DT * failed)
+    total = total_of({"termination": {"weight": -4.0}}, period)
+    assert np.allclose(total.compute(world(N, failed=failed))[0], -4.0 * failed)
 
 
 def test_the_settings_are_not_changed(context):
     weights = {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
-    Rewards(weights, context, DT)
+    total_of(weights)
     assert weights == {"lin_vel_z": {"weight": -2.0}, "termination": {"weight": -5.0}}
 
 
@@ -203,10 +244,10 @@ def test_the_settings_are_not_changed(context):
 @pytest.mark.parametrize("shape", [(N, 1), (), (1,)])
 def test_a_term_of_the_wrong_shape_is_named(shape, context, monkeypatch):
     """(n, 1) would broadcast quietly against (n,)."""
-    monkeypatch.setitem(TERMS, "lin_vel_z", lambda world, context: np.zeros(shape, np.float32))
-    total = Rewards({"torque": {"weight": 1.0}, "lin_vel_z": {"weight": 1.0}}, context, DT)
+    monkeypatch.setitem(TERMS, "lin_vel_z", lambda world: np.zeros(shape, np.float32))
+    total = total_of({"torque": {"weight": 1.0}, "lin_vel_z": {"weight": 1.0}})
     with pytest.raises(ValueError, match="reward 'lin_vel_z' has shape"):
-        total.compute(world(N), np.zeros(N, bool))
+        total.compute(world(N))
 
 
 @pytest.mark.parametrize(
@@ -214,17 +255,53 @@ def test_a_term_of_the_wrong_shape_is_named(shape, context, monkeypatch):
     [
         (
             {"lin_vel_traking": {"weight": 1.0}},
-            "task.rewards: unknown reward 'lin_vel_traking'; did you mean 'lin_vel_tracking'?",
+            "`task.rewards`: unknown reward 'lin_vel_traking'; did you mean 'lin_vel_tracking'?",
         ),
         (
             {"lin_vel_tracking": {"weight": 1.0, "sigma": 1.0}},
-            "task.rewards.lin_vel_tracking: unknown parameter 'sigma'; it takes weight, sigma2",
+            "`task.rewards.lin_vel_tracking`: unknown parameter 'sigma'; it takes weight, sigma2",
         ),
         ({"slip": {"weight": 1.0, "sigma2": 1.0}}, "unknown parameter 'sigma2'; it takes weight"),
-        ({"base_height": {"weight": 1.0}}, "task.rewards.base_height: lacks target"),
+        ({"base_height": {"weight": 1.0}}, "`task.rewards.base_height`: lacks target"),
     ],
 )
 def test_an_unknown_name_or_parameter_is_said_with_the_right_ones(weights, text, context):
     with pytest.raises(InputError) as error:
-        Rewards(weights, context, DT)
+        total_of(weights)
     assert text in str(error.value)
+
+
+# -- Go2's weights ------------------------------------------------------------------------------
+
+SUMMED = {
+    "torque": (-2.0e-5, lambda w: (w.torque**2).sum(axis=1)),
+    "action_rate": (-0.1, lambda w: ((w.action - w.last_action) ** 2).sum(axis=1)),
+    "joint_acc": (-2.0e-8, lambda w: (w.joint_acc**2).sum(axis=1)),
+    "joint_limits": (-2.0, lambda w: np.array([beyond(row) for row in w.joint_pos])),
+    "joint_pose": (-0.1, lambda w: ((w.joint_pos - DEFAULT) ** 2).sum(axis=1)),
+    "stand_still": (-1.0, lambda w: ~w.moving * np.abs(w.joint_pos - DEFAULT).sum(axis=1)),
+    "termination": (-200.0, lambda w: w.failed),
+}
+"""Name -> weight and sum over joints that the first edition's Go2 was tuned with, per second."""
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_go2_pays_what_it_paid_when_terms_were_sums(name):
+    task = helpers.shipped().task
+    w = world(N, seed=5, moving=np.array([True, False, False, True, False]))
+    total = total_of({name: task.rewards[name]}, task.control_period)
+    weight, summed = SUMMED[name]
+    assert np.allclose(total.compute(w)[0], weight * summed(w) * task.control_period, rtol=1e-5)
+
+
+def test_a_joints_weight_is_found_by_name_and_by_pattern():
+    joints = {"*_hip_joint": 3.0, "FR_hip_joint": 5.0}
+    total = total_of({"joint_pose": {"weight": 1.0, "joints": joints}})
+    w = world(N, seed=6)
+    error = (w.joint_pos - DEFAULT) ** 2
+    names = np.array(helpers.robot().joint_names)
+    numbers = np.where(np.char.endswith(names, "hip_joint"), 3.0, 1.0)
+    numbers[names == "FR_hip_joint"] = 5.0
+    assert np.allclose(total.compute(w)[0], DT * (error * numbers).mean(axis=1), rtol=1e-5)
+    with pytest.raises(InputError, match=r"joint_pose\.joints`: no joint is named 'FR_hip'; did"):
+        total_of({"joint_pose": {"weight": 1.0, "joints": {"FR_hip": 1.0}}})

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from env_helpers import ENDLESS, commands, environment, loud, quiet, random_actions, replace
 
-from robot_ppo.config import Pushes, Reset, Terminations
-from robot_ppo.envs.robot import rewards
-from robot_ppo_export.contract.layout import TermSpec
+from robot_ppo.envs.robot.rewards import REWARDS
 from robot_ppo_export.errors import InputError
 
 N = 4
@@ -39,7 +37,7 @@ def lookup(env, privileged, name):
     sizes |= {"base_height": 1, "joint_pos_true": 12, "joint_vel_true": 12}
     sizes |= {"foot_height": 4, "foot_contact": 4, "randomized": env.randomizer.size}
     offset = 0
-    for each in env.task.privileged:
+    for each in env.task.observations["critic"]:
         if each == name:
             return privileged[..., offset : offset + sizes[each]]
         offset += sizes[each]
@@ -108,17 +106,17 @@ def test_the_action_that_was_given_is_not_kept_by_reference():
 
 # -- the true final observation -----------------------------------------------------------------
 
-HISTORIES = (
-    TermSpec(name="base_ang_vel", history=3),
-    TermSpec(name="projected_gravity"),
-    TermSpec(name="command"),
-    TermSpec(name="joint_pos_error", history=2),
-    TermSpec(name="last_action"),
-    TermSpec(name="gait_clock"),
-)
+HISTORIES = {
+    "base_ang_vel": {"history": 3},
+    "projected_gravity": {},
+    "command": {},
+    "joint_pos_error": {"history": 2},
+    "last_action": {},
+    "gait_clock": {},
+}
 
 
-@pytest.mark.parametrize("observation", [helpers.shipped().task.observation, HISTORIES])
+@pytest.mark.parametrize("observation", [helpers.shipped().task.observations["actor"], HISTORIES])
 def test_the_final_observation_is_the_one_that_a_longer_episode_would_have_seen(observation):
     ticks = 10
     cut = environment(loud(observation=observation, episode_length=ticks * DT))
@@ -196,7 +194,7 @@ def test_failure_costs_its_weight_once():
     env = environment(quiet(rewards=free | {"termination": {"weight": -20.0}}))
     upside_down(env, 1)
     reward = env.step(np.zeros((N, 12)))[1]
-    assert np.allclose(reward, [0, -20.0 * DT, 0, 0])
+    assert np.allclose(reward, [0, -20.0, 0, 0])
     assert np.allclose(env.step(np.zeros((N, 12)))[1], 0)
 
 
@@ -268,7 +266,7 @@ def test_1_the_action_becomes_the_contracts_target(monkeypatch):
 
 
 def test_3_a_push_that_is_due_comes_after_the_physics_and_is_seen_at_once():
-    always = Pushes(interval=(DT, DT), speed=(0.5, 0.5))
+    always = dict(interval=(DT, DT), speed=(0.5, 0.5))
     pushed, free = environment(quiet(pushes=always)), environment(quiet())
     for env in (pushed, free):
         env.reset(seed=1)
@@ -304,7 +302,7 @@ def test_4_without_noise_the_actor_sees_the_true_state_of_one_physics_step_ago()
             mujoco.mj_step(model, data)
     observation = env.step(action)[0]
     qpos, qvel = (np.stack([getattr(d, f) for _, d in old]) for f in ("qpos", "qvel"))
-    scales = {spec.name: np.float32(spec.scale) for spec in env.task.observation}
+    scales = {spec.name: np.float32(spec.scale) for spec in env.layout.specs}
     default = env.actions.default_pose
     expected = qpos[:, 7:].astype(np.float32) - default
     assert np.array_equal(term(env, observation, "joint_pos_error"), expected)
@@ -343,7 +341,7 @@ def test_noise_is_uniform_within_its_half_width():
     seen = [env.reset(seed=1)[0] for env in (noisy, clean)]
     names = {"joint_pos": "joint_pos_error", "joint_vel": "joint_vel"}
     names |= {"base_ang_vel": "base_ang_vel"}
-    scales = {spec.name: spec.scale for spec in noisy.task.observation}
+    scales = {spec.name: spec.scale for spec in noisy.layout.specs}
     for signal, name in names.items():
         error = (term(noisy, seen[0], name) - term(clean, seen[1], name)) / scales[name]
         assert 0.9 * widths[signal] < np.abs(error).max() <= widths[signal] * (1 + 1e-4), signal
@@ -373,7 +371,7 @@ def test_6_reward_compares_this_action_with_the_one_before():
     last = np.zeros((N, 12), np.float32)
     for action in random_actions(3, N, size=0.1):
         reward = env.step(action)[1]
-        assert np.allclose(reward, ((action - last) ** 2).sum(axis=1) * DT, rtol=1e-5)
+        assert np.allclose(reward, ((action - last) ** 2).mean(axis=1) * DT, rtol=1e-5)
         last = action
 
 
@@ -446,7 +444,7 @@ def test_joint_acceleration_is_the_change_of_velocity_over_the_step_also_after_a
     task = quiet(
         rewards=only_reward(joint_acc={}),
         episode_length=3 * DT,
-        reset=Reset(joint_pos=0.0, joint_vel=1.0, base_lin_vel=0.0, base_ang_vel=0.0),
+        reset=dict(joint_pos=0.0, joint_vel=1.0, base_lin_vel=0.0, base_ang_vel=0.0),
     )
     env = environment(task)
     env.reset(seed=1)
@@ -455,22 +453,22 @@ def test_joint_acceleration_is_the_change_of_velocity_over_the_step_also_after_a
         _, reward, _, _, info = env.step(action)
         critic = info.get("final_observations", info["observations"])["critic"]
         change = lookup(env, critic, "joint_vel_true") - before
-        assert np.allclose(reward, ((change / DT) ** 2).sum(axis=1) * DT, rtol=1e-4)
+        assert np.allclose(reward, ((change / DT) ** 2).mean(axis=1) * DT, rtol=1e-4)
 
 
 # -- starts and pushes --------------------------------------------------------------------------
 
 
 def test_an_episode_starts_within_the_disturbance_that_the_task_allows():
-    how = Reset(joint_pos=0.1, joint_vel=0.2, base_lin_vel=0.3, base_ang_vel=0.4)
+    how = dict(joint_pos=0.1, joint_vel=0.2, base_lin_vel=0.3, base_ang_vel=0.4)
     env = environment(quiet(reset=how), n=64)
     env.reset(seed=1)
     home, qpos, qvel = env.engine.model.key("home").qpos, env.engine.qpos, env.engine.qvel
     for value, width in (
-        (qpos[:, 7:] - home[7:], how.joint_pos),
-        (qvel[:, 6:], how.joint_vel),
-        (qvel[:, :3], how.base_lin_vel),
-        (qvel[:, 3:6], how.base_ang_vel),
+        (qpos[:, 7:] - home[7:], how["joint_pos"]),
+        (qvel[:, 6:], how["joint_vel"]),
+        (qvel[:, :3], how["base_lin_vel"]),
+        (qvel[:, 3:6], how["base_ang_vel"]),
     ):
         assert 0.9 * width < np.abs(value).max() <= width + 1e-12
     heading = 2 * np.arctan2(qpos[:, 6], qpos[:, 3])
@@ -492,7 +490,7 @@ def test_gait_clocks_start_everywhere_in_the_cycle():
 
 def test_pushes_come_within_the_interval_and_the_speed(monkeypatch):
     interval, speed = (0.1, 0.3), (0.2, 0.6)
-    task = quiet(pushes=Pushes(interval=interval, speed=speed), terminations=ENDLESS)
+    task = quiet(pushes=dict(interval=interval, speed=speed), terminations=ENDLESS)
     env = environment(task, n=16)
     env.reset(seed=1)
     pushes = []
@@ -532,15 +530,21 @@ def test_the_draws_of_the_randomization_reach_the_critic():
     ("change", "text"),
     [
         ({"noise": {"joint_poss": 0.1}}, "task.noise: unknown signal 'joint_poss'; did you mean"),
-        ({"privileged": ("base_hight",)}, "task.privileged: unknown term 'base_hight'; did you"),
+        (
+            {"observations": {"actor": {"command": {}}, "teacher": {"base_hight": {}}}},
+            "`task.observations.teacher`: unknown term 'base_hight'; did you mean 'base_height'?",
+        ),
         (
             {"randomization": {"frictoin": (0.5, 1.0)}},
-            "task.randomization: unknown randomization 'frictoin'; did you mean 'friction'?",
+            "`task.events.reset`: unknown event 'frictoin'; did you mean 'friction'?",
         ),
-        ({"rewards": {"slipp": {"weight": 1.0}}}, "task.rewards: unknown reward 'slipp'; did you"),
         (
-            {"observation": (TermSpec(name="base_lin_vel"),)},
-            "observation: unknown term 'base_lin_vel'",
+            {"rewards": {"slipp": {"weight": 1.0}}},
+            "`task.rewards`: unknown reward 'slipp'; did you mean 'slip'?",
+        ),
+        (
+            {"observation": {"comand": {}}},
+            "`task.observations.actor`: unknown term 'comand'; did you mean 'command'?",
         ),
     ],
 )
@@ -553,8 +557,7 @@ def test_an_unknown_name_is_said_with_those_that_exist(change, text):
 
 def test_every_name_of_the_shipped_task_exists():
     env = environment(helpers.shipped().task)
-    assert set(env.task.rewards) <= {*rewards.TERMS, "termination"}
-    assert isinstance(env.task.terminations, Terminations)
+    assert set(env.task.rewards) <= set(REWARDS.functions)
     observation = env.reset(seed=0)[0]
     assert observation.shape == (N, env.layout.size) and observation.dtype == np.float32
     assert np.isfinite(observation).all()

@@ -14,6 +14,7 @@ from contract_helpers import ROOT
 from quadruped_helpers import HEIGHT, LEGS, POSE, mjcf, models, robot, write
 
 from robot_ppo import cli, project
+from robot_ppo.config import Physics
 from robot_ppo.robot_model import geometry, source, validation, variants
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.errors import InputError
@@ -662,7 +663,7 @@ def test_a_property_is_refused_in_a_sentence(tmp_path, what):
     described = robot(**changes)
     path = write(tmp_path, mjcf(*edits))
     with pytest.raises(InputError) as training:
-        variants.train_model(described, path, 0.005, 0.02)
+        variants.train_model(described, path, Physics(timestep=0.005), 0.02)
     with pytest.raises(InputError) as evaluation:
         variants.eval_model(described, path)
     assert str(training.value) == str(evaluation.value)

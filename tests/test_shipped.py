@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from robot_ppo import config, project
+from robot_ppo.envs.robot import observations
 from robot_ppo.playback.play import play
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.app import cli
@@ -34,7 +35,7 @@ def test_it_is_of_the_robot_and_the_observation_that_we_ship():
     """A change of robot.yaml or of the task's observation needs a new policy."""
     contract, task = Policy(SHIPPED).contract, config.load("go2_walk").task
     assert contract.robot == project.load_robot("go2")
-    assert contract.observation == task.observation
+    assert contract.observation == observations.layout(task, contract.robot).specs
     assert contract.action == task.action
     assert contract.gait_frequency == task.gait.frequency
 

@@ -9,6 +9,7 @@ import pytest
 from contract_helpers import JOINTS, ROOT, robot, robot_with
 
 from robot_ppo import project
+from robot_ppo.config import Physics
 from robot_ppo.robot_model import variants
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
@@ -33,7 +34,7 @@ def with_joint(index, **changes):
 
 @pytest.fixture(scope="module")
 def train():
-    return variants.train_model(robot(), XML, timestep=0.01, max_delay=0.03)
+    return variants.train_model(robot(), XML, Physics(timestep=0.01), max_delay=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,10 @@ def test_every_shipped_robot_loads_and_gives_both_models(name):
     shipped = project.load_robot(name)
     xml = project.robot_folder(name) / shipped.model
     assert shipped.name == name
-    for made in (variants.train_model(shipped, xml, 0.01, 0.03), variants.eval_model(shipped, xml)):
+    for made in (
+        variants.train_model(shipped, xml, Physics(timestep=0.01), 0.03),
+        variants.eval_model(shipped, xml),
+    ):
         assert made.nu == len(shipped.joints)
         assert made.nv == 6 + len(shipped.joints)
 
@@ -253,7 +257,7 @@ def test_an_mjcf_that_is_missing_or_broken_is_named(tmp_path):
 @pytest.mark.parametrize("timestep", [0.002, 0.005, 0.01])
 def test_the_training_model_is_checked_too(timestep):
     with pytest.raises(InputError, match=r"FR_hip_joint\.torque_limit"):
-        variants.train_model(with_joint(0, torque_limit=20.0), XML, timestep, 0.0)
+        variants.train_model(with_joint(0, torque_limit=20.0), XML, Physics(timestep=timestep), 0.0)
 
 
 # The two variants
@@ -328,7 +332,7 @@ def test_both_variants_are_the_same_bodies_and_joints(train, evaluation, source)
 def test_a_mass_changed_in_the_mjcf_changes_in_both(tmp_path, train, evaluation):
     xml = edited(tmp_path, 'mass="6.921"', 'mass="8.0"')
     for old, new in (
-        (train, variants.train_model(robot(), xml, 0.01, 0.03)),
+        (train, variants.train_model(robot(), xml, Physics(timestep=0.01), 0.03)),
         (evaluation, variants.eval_model(robot(), xml)),
     ):
         assert old.body("base_link").mass == 6.921

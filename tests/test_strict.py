@@ -202,7 +202,8 @@ def test_every_float_that_python_writes_is_read_back(value):
 def test_a_number_that_is_not_finite_is_named_with_its_path(value, data, path):
     with pytest.raises(InputError) as error:
         strict.check_finite(data(value), "file")
-    assert str(error.value) == f"file: `{path}`: {value} is not a finite number"
+    where = f"`{path}`: " if path else ""
+    assert str(error.value) == f"file: {where}{value} is not a finite number"
 
 
 def test_finite_data_of_every_kind_pass():

@@ -379,7 +379,7 @@ def test_a_group_that_the_task_lacks_is_named_with_those_it_has(who, tmp_path):
 
 
 def test_a_network_that_reads_nothing_is_refused():
-    with pytest.raises(InputError, match=r"networks\.actor_groups.*at least one"):
+    with pytest.raises(InputError, match=r"networks\.actor_groups.*at least 1"):
         tiny_config("networks.actor_groups=[]")
 
 

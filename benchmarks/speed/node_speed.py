@@ -14,9 +14,9 @@ import torch
 from benchmarks.common import shipped_policy
 from benchmarks.speed.engine_ratio import TASK
 from robot_ppo import config, export, project
+from robot_ppo.envs.robot import observations
 from robot_ppo.ppo.networks import Actor
 from robot_ppo_export import to_onnx
-from robot_ppo_export.contract.layout import Layout
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.app import node_bench
 
@@ -53,7 +53,7 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     torch.manual_seed(0)
     task = config.robot_task(settings, "this bench")
     robot = project.load_robot(task.robot)
-    size = Layout(task.observation, len(robot.joints)).size
+    size = observations.layout(task, robot).size
     actor = Actor(size, len(robot.joints), settings.networks)
     observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())

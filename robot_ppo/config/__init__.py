@@ -1,6 +1,7 @@
-"""A run's configuration: its keys (schema), from YAML (loading), what no run can use (check)."""
+"""A run's configuration: its keys (schema), from YAML (layers, loading), contradictions (check)."""
 
 from robot_ppo.config.loading import (
+    layers_of,
     load,
     load_resumed,
     load_run,
@@ -10,33 +11,38 @@ from robot_ppo.config.loading import (
 )
 from robot_ppo.config.schema import (
     AnyTask,
-    Commands,
     Config,
+    EventTable,
+    Fraction,
     Gait,
     GymTask,
     Networks,
+    NonNegative,
+    Physics,
+    Positive,
     Ppo,
-    Pushes,
     Range,
-    Reset,
     Task,
-    Terminations,
+    Terms,
     robot_task,
 )
 
 __all__ = [
     "AnyTask",
-    "Commands",
     "Config",
+    "EventTable",
+    "Fraction",
     "Gait",
     "GymTask",
     "Networks",
+    "NonNegative",
+    "Physics",
+    "Positive",
     "Ppo",
-    "Pushes",
     "Range",
-    "Reset",
     "Task",
-    "Terminations",
+    "Terms",
+    "layers_of",
     "load",
     "load_resumed",
     "load_run",

@@ -15,8 +15,10 @@ import yaml
 
 from robot_ppo import project
 from robot_ppo.config.check import check
+from robot_ppo.config.layers import Layers
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
 
 
@@ -27,10 +29,10 @@ def task_names() -> list[str]:
 
 def load_task(name: str) -> AnyTask:
     """Return a task by name: of a robot, of Gymnasium, or "gym:" and any Gymnasium id."""
-    data = _task(name)
-    if data["kind"] == "gym":
-        return strict.convert(GymTask, data, name)
-    return strict.convert(Task, data, str(project.task_path(name)))
+    layers = Layers()
+    _add_task(layers, name)
+    kind = GymTask if layers.data["task"]["kind"] == "gym" else Task
+    return layers.convert(kind, layers.data["task"], "task")
 
 
 def load(
@@ -44,13 +46,22 @@ def load(
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
     """
-    # Checked before overrides too, so that an error names the file it comes from.
-    preset = preset or default_preset(task)
-    data = _mapping(project.preset_path(preset))
-    data["task"] = _task(task)
-    data |= {key: value for key, value in flags.items() if value is not None}
-    strict.convert(Config, data, str(project.preset_path(preset)))
-    return _overridden(data, overrides)
+    layers = layers_of(task, preset, **flags)
+    layers.convert(Config)  # before overrides too: they hide what is wrong with a file
+    return _overridden(layers, overrides)
+
+
+def layers_of(
+    task: str, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
+) -> Layers:
+    """Return what `load` makes a configuration of: which value comes from where."""
+    layers = Layers()
+    layers.add_file(project.preset_path, preset or default_preset(task))
+    _add_task(layers, task)
+    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
+    for text in overrides:
+        layers.override(text)
+    return layers
 
 
 def default_preset(task: str) -> str:
@@ -61,14 +72,16 @@ def default_preset(task: str) -> str:
     return "default" if isinstance(kind, Task) else "gym"
 
 
-def _task(name: str) -> dict[str, Any]:
-    """Return a task as plain data."""
+def _add_task(layers: Layers, name: str) -> None:
+    """Add a task as the key `task`."""
     if name in project.GYM_TASKS or name.startswith(FOREIGN):
-        return {"kind": "gym", "name": name}
+        layers.add(name, {"task": {"kind": "gym", "name": name}})
+        return
     if name not in task_names():
         hint = strict.did_you_mean(name, task_names())
         raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
-    return {"kind": "robot", "name": name, **_mapping(project.task_path(name))}
+    layers.add_file(project.task_path, name, below="task")
+    layers.add(str(project.task_path(name)), {"task": {"kind": "robot", "name": name}})
 
 
 def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
@@ -80,30 +93,28 @@ def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags
         overrides: as for `load`.
         flags: as for `load`.
     """
-    data = msgspec.to_builtins(load_run(folder))
-    if data["task"]["name"] != task:
-        raise InputError(f"{folder}: is a run of the task {data['task']['name']!r}, not {task!r}")
-    data |= {key: value for key, value in flags.items() if value is not None}
-    return _overridden(data, overrides)
+    layers = Layers()
+    layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)))
+    name = layers.data["task"]["name"]
+    if name != task:
+        raise InputError(f"{folder}: is a run of the task {name!r}, not {task!r}")
+    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
+    return _overridden(layers, overrides)
 
 
-def _overridden(data: dict[str, Any], overrides: Sequence[str]) -> Config:
-    kind, name = data["task"]["kind"], data["task"]["name"]
+def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
+    """Return the configuration with overrides applied, checked."""
+    kind, name = layers.data["task"]["kind"], layers.data["task"]["name"]
     for text in overrides:
-        _override(data, text)
-    config = strict.convert(Config, data, "--set")
+        layers.override(text)
+    config = layers.convert(Config)
     if (config.task.__struct_config__.tag, config.task.name) != (kind, name):
         raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
-    check(config)
+    try:
+        check(config)
+    except SettingError as error:
+        raise layers.named(error) from None
     return config
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """Return the keys and values in a YAML file; an empty file has none."""
-    data = strict.read_yaml(path)
-    if not isinstance(data, dict | None):
-        raise InputError(f"{path}: must hold keys and values, got {type(data).__name__}")
-    return data or {}
 
 
 def load_run(folder: Path) -> Config:
@@ -114,20 +125,3 @@ def load_run(folder: Path) -> Config:
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML."""
     return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, width=100)
-
-
-def _override(data: dict[str, Any], text: str) -> None:
-    """Apply one "path.to.key=value" to plain data, in place."""
-    path, separator, value = text.partition("=")
-    if not separator:
-        raise InputError(f"--set {text}: write it as path.to.key=value")
-    try:
-        parsed = strict.parse_yaml(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
-    *parents, last = path.split(".")
-    for part in parents:
-        child = data.get(part)
-        data[part] = child = dict(child) if isinstance(child, dict) else {}
-        data = child
-    data[last] = parsed

@@ -10,6 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from robot_ppo.config import Physics
 from robot_ppo.robot_model import fingerprint, geometry, source, validation, variants
 from robot_ppo.robot_model.source import Source
 from robot_ppo_export.contract.spec import RobotSpec
@@ -34,7 +35,7 @@ def page(robot: RobotSpec, xml: Path) -> tuple[str, bool]:
         return f"{robot.name}: {len(found)} to mend\n" + "\n".join(lines), False
     columns = (
         file.model,
-        variants.train_model(robot, xml, TIMESTEP, MAX_DELAY),
+        variants.train_model(robot, xml, Physics(timestep=TIMESTEP), MAX_DELAY),
         variants.eval_model(robot, xml),
     )
     parts = [

@@ -1,7 +1,8 @@
 """One MJCF -> the two MuJoCo models of a robot.
 
-*train*: only the feet collide, pyramidal cone, position actuators that MuJoCo integrates
-implicitly, sensors and actuators with history buffers so that delays can be randomized.
+*train*: the task's `physics` (as a rule only the feet collide, pyramidal cone), position actuators
+that MuJoCo integrates implicitly, sensors and actuators with history buffers so that delays can be
+randomized.
 *eval*: every collision geom, 2 ms, elliptic cone, torque motors; whoever steps it computes the PD
 law at the physics rate, as a motor controller does (`sim/motors.py`).
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from robot_ppo.config import Physics
 from robot_ppo.robot_model import assembly, geometry, source, validation, visuals
 from robot_ppo.robot_model.assembly import Geoms
 from robot_ppo.robot_model.source import Source
@@ -34,28 +36,30 @@ _DELAYED_SENSORS = (
 known in the compiled model only, not in the spec."""
 
 
-def train_model(robot: RobotSpec, xml: Path, timestep: float, max_delay: float) -> mujoco.MjModel:
+def train_model(robot: RobotSpec, xml: Path, physics: Physics, max_delay: float) -> mujoco.MjModel:
     """Return the training model of `robot`.
 
     Args:
         robot: the figures that the MJCF must agree with; gains come from here.
         xml: the robot's MJCF.
-        timestep: physics step [s].
+        physics: step, solver, and what collides.
         max_delay: longest delay of a sensor or an actuator [s]; sizes the history buffers.
     """
     file = _checked(robot, xml)
     spec, feet = file.spec, _feet(file, robot)
-    geoms, soles = _prepare(file, robot, feet, timestep), set(feet.tolist())
-    assembly.keep_geoms(spec, geoms, soles | source.wrapped_geoms(file.model))
-    assembly.untouchable(geoms, soles)
+    geoms = _prepare(file, robot, feet, physics.timestep)
+    touching = set((feet if physics.collisions == "feet" else _colliding(file)).tolist())
+    assembly.keep_geoms(spec, geoms, touching | source.wrapped_geoms(file.model))
+    assembly.untouchable(geoms, touching)
     option = spec.option
-    option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    option.iterations, option.ls_iterations = 3, 6
+    option.cone = getattr(mujoco.mjtCone, f"mjCONE_{physics.cone.upper()}")
+    option.solver = getattr(mujoco.mjtSolver, f"mjSOL_{physics.solver.upper()}")
+    option.iterations, option.ls_iterations = physics.iterations, physics.ls_iterations
     # One tree is one island: to look for more costs 4 % of a step and changes no bit.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
     # The actuator's limit alone counts, so that strength can move it.
     assembly.set_joints(spec, robot, joint_limit=False)
-    samples = 2 + math.ceil(max_delay / timestep)
+    samples = 2 + math.ceil(max_delay / physics.timestep)
     for joint in robot.joints:
         actuator = assembly.add_motor(spec, joint)
         actuator.set_to_position(kp=joint.kp, kv=joint.kd)
@@ -82,7 +86,7 @@ def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjMod
     if looks:
         visuals.add(spec, robot.base.body)
     else:
-        colliding = set(np.flatnonzero(source.colliding_geoms(file.model)).tolist())
+        colliding = set(_colliding(file).tolist())
         assembly.keep_geoms(spec, geoms, colliding | source.wrapped_geoms(file.model))
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10
@@ -102,6 +106,11 @@ def _checked(robot: RobotSpec, xml: Path) -> Source:
 def _feet(file: Source, robot: RobotSpec) -> np.ndarray:
     """Return the ids of the geoms that the feet are made of."""
     return geometry.FootGeometry(file.model, robot).geoms
+
+
+def _colliding(file: Source) -> np.ndarray:
+    """Return the ids of all geoms that may touch the ground."""
+    return np.flatnonzero(source.colliding_geoms(file.model))
 
 
 def _prepare(file: Source, robot: RobotSpec, feet: np.ndarray, timestep: float) -> Geoms:

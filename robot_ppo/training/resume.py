@@ -22,8 +22,7 @@ MEANING = (
     "task.control_period",
     "task.gait",
     "task.action",
-    "task.observation",
-    "task.privileged",
+    "task.observations",
 )
 """What the weights hold for: what they read, what becomes of what they say, and their shapes."""
 
@@ -36,6 +35,11 @@ def check(before: Config, now: Config) -> None:
             raise InputError(
                 f"`{path}`: {new} instead of {old}, which the run's weights were trained with and "
                 "mean nothing without; --resume cannot change it, train a new run in another --out"
+            )
+        if path.startswith("task.commands.") and None in (old, new):
+            raise InputError(
+                f"`{path}`: {new} instead of {old} makes another command of it than the run's "
+                "weights were trained with; train a new run in another --out"
             )
         for key, reason in _without_effect(before, now):
             if path == key:
@@ -59,14 +63,14 @@ def _without_effect(before: Config, now: Config) -> Iterator[tuple[str, str]]:
 
 def _check_critic(before: Any, now: Any) -> None:
     """Raise `InputError` where the critic would see other draws than it learned from."""
-    if not isinstance(now, Task) or "randomized" not in now.privileged:
+    if not isinstance(now, Task) or not any("randomized" in g for g in now.observations.values()):
         return
     for name in before.randomization.keys() ^ now.randomization.keys():
         said = "is new" if name in now.randomization else "is gone"
         raise InputError(
-            f"`task.randomization.{name}` {said}: the critic reads one number for each draw "
-            "(`randomized` in task.privileged), so --resume can change the ranges only; to switch "
-            "one off give it a range that does nothing, or train a new run in another --out"
+            f"`task.events: {name}` {said}: a network reads one number for each draw "
+            "(`randomized` in task.observations), so --resume can change the ranges only; to "
+            "switch one off give it a range that does nothing, or train a new run in another --out"
         )
 
 
@@ -76,6 +80,8 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, tuple[Any, An
         if old != new:
             yield path, (old, new)
         return
+    if path.startswith("task.observations.") and old == new and list(old) != list(new):
+        yield path, (list(old), list(new))
     for key in old | new:
         deeper = f"{path}.{key}" if path else str(key)
         yield from _changes(old.get(key), new.get(key), deeper)

@@ -11,7 +11,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<key>[^`]*)`(?: - at `\$?(?P<path>[^`]*)`)?")
-_AT = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<path>[^`]*)`")
-_CHOICE = re.compile(r"Invalid enum value '(?P<value>[^']*)'")
+
+class SettingError(InputError):
+    """A value of a configuration that cannot be used."""
+
+    def __init__(self, key: str, text: str, source: str = "") -> None:
+        """Say what is wrong with the value at `key`, a dotted path, "" for the whole."""
+        self.key, self.text, self.source = key, text, source
+        unknown = f"unknown key `{key}`"
+        where = f"`{key}`: " if key and not text.startswith(unknown) else ""
+        super().__init__(f"{source}: {where}{text}" if source else f"{where}{text}")
 
 
 @functools.cache
@@ -95,62 +102,192 @@ def load_yaml(kind: type[T], path: Path) -> T:
     return convert(kind, read_yaml(path), str(path))
 
 
-def convert(kind: type[T], data: Any, source: str) -> T:
-    """Return `data` (dicts, lists, scalars) as a `kind`; `source` names its origin in errors."""
+def convert(kind: type[T], data: Any, source: str = "", *, path: str = "") -> T:
+    """Return `data` (dicts, lists, scalars) as a `kind`.
+
+    Args:
+        kind: a structure, or any other type that msgspec knows.
+        data: what was read.
+        source: its origin, named in errors.
+        path: of `data` in the configuration, "" where it is the whole.
+
+    Raises:
+        SettingError: with the path of the first value that does not fit.
+    """
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        message = _with_keys(str(error), data, kind)
-        raise InputError(f"{source}: {explain(message, kind, data)}") from None
+        found = _problem(_info(kind), data, path)
+        key, text = found or (path, str(error))
+        raise SettingError(key, text, source) from None
 
 
-def _with_keys(message: str, data: Any, kind: Any) -> str:
-    """Return msgspec's message with the key of a mapping where it writes `[...]`."""
-    text, *rest = message.split("[...]")
-    path = text.rpartition("`$")[2]
-    for tail in rest:
-        for part in _parts(path):
-            data = data[int(part[:-1]) if isinstance(data, list) else part]
-            kind = _child(kind, part)
-        kind = _child(kind, "")
-        wrong = next(key for key, value in data.items() if not _converts(kind, value))
-        data = data[wrong]
-        text += f".{wrong}{tail}"
-        path = tail.partition("`")[0]
-    return text
+_Problem = tuple[str, str]
+"""Path of a value, and what is wrong with it."""
 
 
-def _converts(kind: type, data: Any) -> bool:
-    try:
-        msgspec.convert(data, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
+@functools.cache
+def _info(kind: Any) -> Any:
+    """Return msgspec's description of a type. Its module is imported when something is wrong."""
+    import msgspec.inspect
+
+    return msgspec.inspect.type_info(kind)
 
 
-def explain(message: str, kind: type, data: Any = None) -> str:
-    """Return msgspec's message as a sentence with the key's full path and the nearest name.
-
-    With `data`, what was read, a union of structures is known by the tag that is in it.
-    """
-    unknown = _UNKNOWN_FIELD.search(message)
-    if unknown:
-        parent = (unknown["path"] or "").strip(".")
-        path = f"{parent}.{unknown['key']}" if parent else unknown["key"]
-        known = _fields_at(kind, parent, data)
-        return f"unknown key `{path}`" + (did_you_mean(unknown["key"], known) if known else "")
-    at = _AT.search(message)
-    where = f"`{at['path']}`: {'its key: ' if at['key'] else ''}" if at else ""
-    choice = _CHOICE.search(message)
-    known = _choices(_kind_at(kind, at["path"] if at else "")) if choice else []
-    return where + _AT.sub("", message) + (did_you_mean(choice["value"], known) if choice else "")
+def _problem(info: Any, data: Any, path: str) -> _Problem | None:
+    """Return what is the first thing wrong with `data` as a type, or None."""
+    return _CHECKS[type(info).__name__](info, data, path)
 
 
-def check_finite(data: Any, source: str) -> None:
-    """Raise `InputError`, naming the key, where plain data hold a number that is not finite."""
-    for path, value in _numbers(data, ""):
+def _struct_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    """Check a structure, which is read from a mapping; its tag may stand in it, too."""
+    if not isinstance(data, dict):
+        return _unexpected("object", data, path)
+    fields = {field.encode_name: field for field in info.fields}
+    for key, value in data.items():
+        if key in fields:
+            if found := _problem(fields[key].type, value, _below(path, key)):
+                return found
+        elif key != info.tag_field and info.forbid_unknown_fields:
+            deeper = _below(path, key)
+            return deeper, f"unknown key `{deeper}`{did_you_mean(str(key), fields)}"
+    for key, field in fields.items():
+        if field.required and key not in data:
+            return path, f"Object missing required field `{key}`"
+    return None
+
+
+def _dict_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    if not isinstance(data, dict):
+        return _unexpected("object", data, path)
+    for key, value in data.items():
+        if found := _problem(info.key_type, key, path):
+            return path, f"its key: {found[1]}"
+        if found := _problem(info.value_type, value, _below(path, key)):
+            return found
+    return None
+
+
+def _fixed_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    """Check a tuple of so many values."""
+    if not isinstance(data, list | tuple):
+        return _unexpected("array", data, path)
+    if len(data) != len(info.item_types):
+        return path, f"Expected `array` of length {len(info.item_types)}, got {len(data)}"
+    pairs = enumerate(zip(info.item_types, data, strict=True))
+    found = (_problem(kind, value, f"{path}[{i}]") for i, (kind, value) in pairs)
+    return next((problem for problem in found if problem), None)
+
+
+def _sequence_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    if not isinstance(data, list | tuple):
+        return _unexpected("array", data, path)
+    if info.min_length is not None and len(data) < info.min_length:
+        return path, f"must hold at least {info.min_length}, got {len(data)}"
+    found = (_problem(info.item_type, value, f"{path}[{i}]") for i, value in enumerate(data))
+    return next((problem for problem in found if problem), None)
+
+
+def _union_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    """Check a union: no member takes the data; say why not the one that was meant."""
+    found = [(kind, _problem(kind, data, path)) for kind in info.types]
+    if any(problem is None for _, problem in found):
+        return None
+    meant = [problem for kind, problem in found if is_meant(kind, data)]
+    return (meant or [problem for _, problem in found])[0]
+
+
+def is_meant(info: Any, data: Any) -> bool:
+    """Return whether `data` have the shape of a type, by their tag where there are several."""
+    name = type(info).__name__
+    if name == "StructType":
+        tag = getattr(info, "tag", None)
+        return isinstance(data, dict) and (tag is None or data.get(info.tag_field) == tag)
+    shapes = {"DictType": dict, "LiteralType": str, "StrType": str, "BoolType": bool}
+    shapes |= {"TupleType": list | tuple, "VarTupleType": list | tuple, "ListType": list | tuple}
+    shapes |= {"FloatType": int | float, "IntType": int}
+    return isinstance(data, shapes.get(name, ()))
+
+
+def _literal_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    if data in info.values and not isinstance(data, bool):
+        return None
+    if isinstance(data, str):
+        return path, f"Invalid enum value {data!r}{did_you_mean(data, info.values)}"
+    return _unexpected("str", data, path)
+
+
+def _number_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    """Check an `int` or a `float` and its bounds; an int is a float, and no bool is either."""
+    name = "int" if type(info).__name__ == "IntType" else "float"
+    whole = isinstance(data, float) and data.is_integer() and abs(data) < 2**53
+    fits = isinstance(data, int) or whole if name == "int" else isinstance(data, int | float)
+    if isinstance(data, bool) or not fits:
+        return _unexpected(name, data, path)
+    said = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    for bound, words in said.items():
+        limit = getattr(info, bound)
+        if limit is None or _within(bound, data, limit):
+            continue
+        if not math.isfinite(data):
+            return path, f"{data} is not a finite number"
+        return path, f"{data} must be {words} {int(limit) if limit == int(limit) else limit}"
+    return None
+
+
+def _within(bound: str, value: float, limit: float) -> bool:
+    """Return whether a value keeps to a bound: gt, ge, lt or le."""
+    if bound in ("gt", "ge"):
+        return value > limit or (bound == "ge" and value == limit)
+    return value < limit or (bound == "le" and value == limit)
+
+
+def _text_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    return None if isinstance(data, str) else _unexpected("str", data, path)
+
+
+def _bool_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    return None if isinstance(data, bool) else _unexpected("bool", data, path)
+
+
+def _none_problem(info: Any, data: Any, path: str) -> _Problem | None:
+    return None if data is None else _unexpected("null", data, path)
+
+
+_CHECKS: dict[str, Callable[[Any, Any, str], _Problem | None]] = {
+    "StructType": _struct_problem,
+    "DictType": _dict_problem,
+    "TupleType": _fixed_problem,
+    "VarTupleType": _sequence_problem,
+    "ListType": _sequence_problem,
+    "UnionType": _union_problem,
+    "LiteralType": _literal_problem,
+    "IntType": _number_problem,
+    "FloatType": _number_problem,
+    "StrType": _text_problem,
+    "BoolType": _bool_problem,
+    "NoneType": _none_problem,
+    "AnyType": lambda info, data, path: None,
+}
+"""Name of a type in `msgspec.inspect` -> its check; our structures are made of these alone."""
+
+_WORDS = {dict: "object", list: "array", tuple: "array", type(None): "null"}
+
+
+def _unexpected(expected: str, data: Any, path: str) -> _Problem:
+    kind = type(data)
+    return path, f"Expected `{expected}`, got `{_WORDS.get(kind, kind.__name__)}`"
+
+
+def _below(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def check_finite(data: Any, source: str = "", *, path: str = "") -> None:
+    """Raise `SettingError`, naming the key, where plain data hold a number that is not finite."""
+    for key, value in _numbers(data, path):
         if not math.isfinite(value):
-            raise InputError(f"{source}: `{path}`: {value} is not a finite number")
+            raise SettingError(key, f"{value} is not a finite number", source)
 
 
 def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
@@ -162,54 +299,3 @@ def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{path}[{i}]")
     elif isinstance(data, float):
         yield path, data
-
-
-def _kind_at(kind: Any, path: str) -> Any:
-    """Return the type that `path` leads to inside `kind`."""
-    for part in _parts(path):
-        kind = _child(kind, part)
-    return kind
-
-
-def _parts(path: str) -> list[str]:
-    """Return "a.b[0].c" as ["a", "b", "0]", "c"]."""
-    return [part for part in re.split(r"[.\[]", path) if part]
-
-
-def _fields_at(kind: Any, path: str, data: Any) -> list[str]:
-    """Return the field names of the structure that `path` leads to inside `kind`, or []."""
-    kind = _kind_at(kind, path)
-    for part in _parts(path):
-        data = data.get(part) if isinstance(data, dict) else None
-    structs = [k for k in (kind, *_arguments(kind)) if hasattr(k, "__struct_fields__")]
-    tagged = [k for k in structs if isinstance(data, dict) and _has_tag(k, data)]
-    return list((tagged or structs)[0].__struct_fields__) if structs else []
-
-
-def _has_tag(kind: Any, data: dict[str, Any]) -> bool:
-    """Return whether `data` says by its tag that it is a `kind`."""
-    tag = kind.__struct_config__
-    return tag.tag is not None and data.get(tag.tag_field) == tag.tag
-
-
-def _choices(kind: Any) -> list[str]:
-    """Return the strings that a `Literal` type, or an optional one, allows."""
-    arguments = _arguments(kind)
-    return [a for k in arguments for a in ([k] if isinstance(k, str) else _choices(k))]
-
-
-def _child(kind: Any, part: str) -> Any:
-    """Return the type of member `part` of a structure, a mapping or a sequence."""
-    if getattr(kind, "__origin__", None) is dict:
-        return kind.__args__[1]
-    for k in (kind, *_arguments(kind)):
-        if hasattr(k, "__struct_fields__"):
-            types = {f.name: f.type for f in msgspec.structs.fields(k)}
-            if part in types:
-                return types[part]
-    inner = [k for k in _arguments(kind) if k not in (Ellipsis, type(None))]
-    return inner[-1] if inner else None
-
-
-def _arguments(kind: Any) -> tuple[Any, ...]:
-    return getattr(kind, "__args__", ())

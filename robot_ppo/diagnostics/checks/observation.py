@@ -1,13 +1,13 @@
 """Check that every entry of the actor's observation varies."""
 
-import msgspec
 import numpy as np
 
 from robot_ppo import project
 from robot_ppo.diagnostics.checks.finding import Finding, needs
 from robot_ppo.diagnostics.checks.record import Record
+from robot_ppo.envs.robot import observations
 from robot_ppo.ppo.networks import MIN_STD
-from robot_ppo_export.contract.layout import Layout, TermSpec
+from robot_ppo_export.contract.layout import Layout
 
 SEEN = 1000
 """Number of environment steps after which every entry should have varied."""
@@ -22,9 +22,9 @@ def observation_never_moves(record: Record) -> Finding | None:
     still = np.flatnonzero(record.deviations <= MIN_STD)
     if not len(still):
         return None
-    joints = project.load_robot(task.robot).joint_names
-    layout = Layout(task.observation, len(joints))
-    entries = layout.entries(joints)
+    robot = project.load_robot(task.robot)
+    layout = observations.layout(task, robot)
+    entries = layout.entries(robot.joint_names)
     shown = "; ".join(
         f"{entries[i]} [{entries[i].unit}]: {record.deviations[i]:.1g}" for i in still[:6]
     )
@@ -33,11 +33,11 @@ def observation_never_moves(record: Record) -> Finding | None:
     whole = _dead_terms(layout, set(still.tolist()))
     if fixed:
         advice = "Command it too, or the policy will not know what to do with it."
-        settings = tuple(f"task.commands.{key}=[-0.4,0.4]" for key in fixed)
+        settings = tuple(f"task.commands.twist.{key}=[-0.4,0.4]" for key in fixed)
+        settings = settings if "twist" in task.commands else ()
     elif whole:
         advice = "Mend the term's source; or leave it out."
-        kept = [_written(spec) for spec in task.observation if spec.name not in whole]
-        settings = (f"task.observation=[{','.join(kept)}]",)
+        settings = tuple(f"task.observations.actor.{name}=null" for name in whole)
     else:
         advice = "Mend its source: the sensor in the model, the joint's range, or the term's scale."
         settings = ()
@@ -56,11 +56,3 @@ def _dead_terms(layout: Layout, still: set[int]) -> list[str]:
     """Return the terms of which every entry is in `still`, unless that is all of them."""
     dead = [n for n, part in layout.slices.items() if still >= set(range(part.start, part.stop))]
     return dead if len(dead) < len(layout.slices) else []
-
-
-def _written(spec: TermSpec) -> str:
-    """Return an observation term as YAML on one line, without default values."""
-    given = msgspec.to_builtins(spec)
-    default = msgspec.to_builtins(TermSpec(name=""))
-    said = [f"{key}: {value}" for key, value in given.items() if value != default[key]]
-    return "{" + ", ".join(said) + "}"

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from robot_ppo.config import Task
 from robot_ppo.diagnostics.checks.finding import Finding, figure, needs, rounded
 from robot_ppo.diagnostics.checks.record import Record
 
@@ -48,7 +49,7 @@ def simulations_diverge(record: Record) -> Finding | None:
     count, task = record["diverged"], record.task
     if task is None or count[-1] < MANY_DIVERGED:
         return None
-    finer = task.control_period / (2 * round(task.control_period / task.physics_timestep))
+    finer = task.control_period / (2 * round(task.control_period / task.physics.timestep))
     first = int(np.flatnonzero(count > 0)[0])
     return Finding(
         "simulations_diverge",
@@ -57,7 +58,7 @@ def simulations_diverge(record: Record) -> Finding | None:
         "The physics step is too large for the gains, masses and contacts of some randomized "
         "robots, or the model has bodies that start inside each other.",
         "Halve the physics step.",
-        (f"task.physics_timestep={finer:g}",),
+        (f"task.physics.timestep={finer:g}",),
     )
 
 
@@ -128,23 +129,32 @@ def episodes_end_at_once(record: Record) -> Finding | None:
         "The limits that end an episode are met right after the start, or the start is so "
         "disturbed that no policy can stand.",
         "Widen the limits and start calmly, then tighten step by step.",
-        (
-            f"task.terminations.tilt={min(1.5, 1.5 * task.terminations.tilt):g}",
-            f"task.terminations.base_height={rounded(task.terminations.base_height / 2):g}",
-            "task.pushes=null",
-        ),
+        _calmer(task),
     )
+
+
+def _calmer(task: Task) -> tuple[str, ...]:
+    """Return the settings that end fewer episodes, of those that the task has."""
+    tilt, low = (task.terminations.get(name) for name in ("tilt", "base_height"))
+    settings = []
+    if tilt:
+        settings.append(f"task.terminations.tilt.limit={min(1.5, 1.5 * tilt['limit']):g}")
+    if low:
+        settings.append(f"task.terminations.base_height.limit={rounded(low['limit'] / 2):g}")
+    return (*settings, "task.events.interval={}")
 
 
 @needs("return", "velocity_error", "length")
 def earns_without_following(record: Record) -> Finding | None:
     """Find that the return rises while the robot does not follow its commands."""
     task = record.task
-    if task is None or not record.late("length") > 0.25 * task.episode_length:
-        return None  # or it still learns to stand
-    c = task.commands
-    squares = [max(abs(low), abs(high)) ** 2 / 3 for low, high in (c.vx, c.vy)]
-    standing = math.sqrt(sum(squares)) * (1 - c.standing_fraction)
+    if task is None or "twist" not in task.commands:
+        return None
+    if not record.late("length") > 0.25 * task.episode_length:
+        return None  # it still learns to stand
+    twist = task.commands["twist"]
+    squares = [max(abs(low), abs(high)) ** 2 / 3 for low, high in (twist["vx"], twist["vy"])]
+    standing = math.sqrt(sum(squares)) * (1 - twist["standing_fraction"])
     early, late = record.early("velocity_error"), record.late("velocity_error")
     risen = record.late("return") > record.early("return")
     if not (risen and late > 0.9 * early and late > 0.7 * standing):

@@ -1,27 +1,100 @@
-"""What the robot is asked to do: uniform velocities, redrawn every few seconds."""
+"""What the robot is asked to do: name -> f(robot, *, parameters) -> `Command`.
+
+A task has one command or none. It is kept for a while, `resample` [s], uniform, and drawn anew.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo.config import Commands
+from robot_ppo.envs.robot.terms import Entries, Fraction, PerJoint, Range, Table
+from robot_ppo_export.contract import command
+from robot_ppo_export.contract.command import CommandEntry, CommandSpec
+from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.strict import SettingError
+
+COMMANDS = Table("command", resample=Range)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One kind of command, with its ranges."""
+
+    spec: CommandSpec
+    """Kind, names, units, ranges: what the contract says of it."""
+    neutral: np.ndarray
+    """(k,) what nobody asks for: a curriculum narrows draws towards it."""
+    standing_fraction: float = 0.0
+    """Probability that a draw is the neutral command."""
+    moving: Callable[[Array], Array] | None = None
+    """Whether commands (..., k) ask for motion, (...,) bool; None: all do."""
+
+
+@COMMANDS.add()
+def twist(
+    _: RobotSpec, *, vx: Range, vy: Range, yaw_rate: Range, standing_fraction: Fraction
+) -> Command:
+    """Velocities in the body frame: vx, vy [m/s], yaw rate [rad/s]; some are told to stand."""
+    spec = command.twist(vx, vy, yaw_rate)
+    return Command(spec, np.zeros(3, np.float32), standing_fraction, command.is_moving)
+
+
+@COMMANDS.add()
+def joint_pos(robot: RobotSpec, *, spread: PerJoint) -> Command:
+    """Joint angles to hold: the default pose +- spread [rad], within each joint's range."""
+    default, span = robot.vector("default"), robot.vector("range")
+    width = np.asarray(spread, np.float64)
+    low, high = np.maximum(default - width, span[:, 0]), np.minimum(default + width, span[:, 1])
+    rows = zip(robot.joint_names, low.tolist(), high.tolist(), strict=True)
+    entries = [CommandEntry(name=name, unit="rad", low=a, high=b) for name, a, b in rows]
+    spec = CommandSpec(kind="joint_pos", entries=tuple(entries))
+    return Command(spec, default.astype(np.float32))
+
+
+NOTHING = Command(command.NO_COMMAND, np.zeros(0, np.float32))
+
+
+def resolve(entries: Entries, robot: RobotSpec) -> tuple[Command, Range]:
+    """Return a task's command, and after what time [s], uniform, it is drawn anew."""
+    if len(entries) > 1:
+        raise SettingError("task.commands", f"a task has one command, not {sorted(entries)}")
+    for term in COMMANDS.resolve("task.commands", entries, robot).values():
+        return term.function(robot), term.own["resample"]
+    return NOTHING, (math.inf, math.inf)
 
 
 class CommandSource:
-    """The commands of n simulations, (n, 3) float32: vx, vy [m/s], yaw rate [rad/s]."""
+    """The commands of n simulations, (n, k) float32."""
 
-    def __init__(self, config: Commands, n: int, control_period: float) -> None:
-        """Start with zero commands that are due at once."""
-        self.config = config
+    def __init__(self, entries: Entries, robot: RobotSpec, n: int, control_period: float) -> None:
+        """Start with neutral commands that are due at once."""
+        self.command, self.resample_after = resolve(entries, robot)
         self.control_period = control_period
-        self.values = np.zeros((n, 3), np.float32)
+        self.values = np.tile(self.command.neutral, (n, 1))
         self.ticks_left = np.zeros(n, np.int64)
-        self._low, self._high = np.array([config.vx, config.vy, config.yaw_rate], np.float32).T
+        self.width = 1.0
+        """Part of the ranges that is drawn from, around the neutral command; a curriculum's."""
+        self._low, self._high = self.command.spec.bounds().T
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next steps depend on, not copies."""
+        if not self.command.spec.size:
+            return {}
         return {"values": self.values, "ticks_left": self.ticks_left}
+
+    def moving(self, values: Array) -> Array:
+        """Return whether commands (n, k) ask for motion, (n,) bool."""
+        if self.command.moving is None:
+            return np.ones(len(values), bool)
+        return self.command.moving(values)
 
     def advance(self, rng: np.random.Generator) -> None:
         """Count one control step down; redraw what is due."""
+        if not self.command.spec.size:
+            return
         self.ticks_left -= 1
         due = np.flatnonzero(self.ticks_left <= 0)
         if due.size:
@@ -29,9 +102,14 @@ class CommandSource:
 
     def resample(self, ids: np.ndarray, rng: np.random.Generator) -> None:
         """Draw new commands for `ids`."""
-        drawn = rng.uniform(self._low, self._high, (len(ids), 3))
-        standing = rng.random(len(ids)) < self.config.standing_fraction
-        drawn[standing] = 0.0
+        if not self.command.spec.size:
+            return
+        neutral, standing = self.command.neutral, self.command.standing_fraction
+        drawn = rng.uniform(self._low, self._high, (len(ids), len(neutral)))
+        if self.width < 1.0:
+            drawn = neutral + self.width * (drawn - neutral)
+        if standing > 0:
+            drawn[rng.random(len(ids)) < standing] = neutral
         self.values[ids] = drawn
-        seconds = rng.uniform(*self.config.resample, len(ids))
+        seconds = rng.uniform(*self.resample_after, len(ids))
         self.ticks_left[ids] = np.rint(seconds / self.control_period).astype(np.int64)

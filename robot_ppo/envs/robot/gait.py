@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from robot_ppo.config import Gait
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.contract.strict import SettingError
 
 
 class Schedule:
@@ -17,9 +17,9 @@ class Schedule:
     def __init__(self, gait: Gait, robot: RobotSpec) -> None:
         """Order the offsets as the robot's feet; both must name the same feet."""
         if set(gait.offsets) != set(robot.feet):
-            raise InputError(
-                f"task.gait.offsets names {sorted(gait.offsets)}, "
-                f"robot.yaml's feet are {sorted(robot.feet)}"
+            raise SettingError(
+                "task.gait.offsets",
+                f"names {sorted(gait.offsets)}, robot.yaml's feet are {sorted(robot.feet)}",
             )
         self.stance = np.float32(gait.stance)
         self.swing_height = np.float32(gait.swing_height)

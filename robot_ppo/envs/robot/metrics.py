@@ -1,15 +1,19 @@
-"""What the log says: sums per reward term over episodes, and behaviour in physical units."""
+"""Figures for the log: sums per reward over episodes, and metrics in physical units."""
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
+from robot_ppo.envs.robot.terms import Positive, Table, Term
 from robot_ppo.envs.robot.world import World
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.frames import Array
 
-BEHAVIOUR = ("velocity_error", "yaw_error")
-"""Means over all steps since the log last asked: |v_xy - command| [m/s], |yaw rate - command|
-[rad/s]. Not over episodes, which would say how the policy was twenty seconds ago."""
+METRICS = Table("metric")
+"""f(world, *, parameters) -> (n,): columns of the log, and figures of the scorecard."""
 
 
 class EpisodeMetrics:
@@ -97,28 +101,82 @@ class EpisodeMetrics:
         self.counts[ids] = 0
 
 
-class RobotMetrics(EpisodeMetrics):
-    """Those of a robot: durations in seconds, and how well it does what it is told."""
+@METRICS.add("commands.twist")
+def velocity_error(world: World) -> Array:
+    """|v_xy - command| [m/s]."""
+    xp = array_namespace(world.phase)
+    ahead, aside = (world.base_lin_vel[:, i] - world.command[:, i] for i in (0, 1))
+    return xp.hypot(ahead, aside)
 
-    def __init__(self, n: int, rewards: tuple[str, ...], control_period: float) -> None:
+
+@METRICS.add("commands.twist")
+def yaw_error(world: World) -> Array:
+    """|yaw rate - command| [rad/s]."""
+    xp = array_namespace(world.phase)
+    return xp.abs(world.base_ang_vel[:, 2] - world.command[:, 2])
+
+
+@METRICS.add("commands.joint_pos")
+def joint_error(world: World) -> Array:
+    """Mean absolute distance of the joints to their commands [rad]."""
+    xp = array_namespace(world.phase)
+    return xp.mean(xp.abs(world.joint_pos - world.command), axis=-1)
+
+
+@METRICS.add()
+def pose_error(world: World) -> Array:
+    """Mean absolute distance of the joints to the default pose [rad]."""
+    xp = array_namespace(world.phase)
+    return xp.mean(xp.abs(world.joint_pos - world.constants.default_pose), axis=-1)
+
+
+@METRICS.add()
+def tilt(world: World) -> Array:
+    """Angle between body z and world z [rad]."""
+    return frames.tilt(world.base_quat)
+
+
+@METRICS.add()
+def upright(world: World, *, within: Positive, height: Positive) -> Array:
+    """1 where the robot leans less than `within` [rad] and is at `height` of its home height."""
+    xp = array_namespace(world.phase)
+    stands = world.base_height > height * world.constants.home_height
+    return xp.astype(stands & (frames.tilt(world.base_quat) < within), world.phase.dtype)
+
+
+class RobotMetrics(EpisodeMetrics):
+    """Those of a robot: durations in seconds, and the task's metrics."""
+
+    def __init__(
+        self,
+        n: int,
+        rewards: tuple[str, ...],
+        control_period: float,
+        terms: Mapping[str, Term],
+    ) -> None:
         """Start with empty sums; `length` is in [s]."""
         super().__init__(n, rewards, ("length", control_period))
-        self._errors = np.zeros(len(BEHAVIOUR))
+        self.terms = {name: term.function for name, term in terms.items()}
+        self._totals = np.zeros(len(terms))
         self._steps = np.zeros((), np.int64)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next figures depend on, not copies."""
-        return super().arrays() | {"errors": self._errors, "steps": self._steps}
+        if not self.terms:
+            return super().arrays()
+        return super().arrays() | {"totals": self._totals, "steps": self._steps}
 
-    def add_errors(self, world: World) -> None:
-        """Add one control step's errors in `world`."""
-        ahead, aside = (world.base_lin_vel[:, i] - world.command[:, i] for i in (0, 1))
-        self._errors[0] += np.hypot(ahead, aside).mean()
-        self._errors[1] += np.abs(world.base_ang_vel[:, 2] - world.command[:, 2]).mean()
+    def add_world(self, world: World) -> None:
+        """Add one control step's metrics in `world`."""
+        for i, function in enumerate(self.terms.values()):
+            self._totals[i] += function(world).mean()
         self._steps += 1
 
     def behaviour(self) -> dict[str, float]:
-        """Return the means of `BEHAVIOUR` since the last call."""
-        means = self._errors / max(1, int(self._steps))
-        self._errors[:], self._steps[...] = 0.0, 0
-        return dict(zip(BEHAVIOUR, means.tolist(), strict=True))
+        """Return each metric's mean over simulations and steps since the last call.
+
+        Not over episodes, which would say how the policy was twenty seconds ago.
+        """
+        means = self._totals / max(1, int(self._steps))
+        self._totals[:], self._steps[...] = 0.0, 0
+        return dict(zip(self.terms, means.tolist(), strict=True))

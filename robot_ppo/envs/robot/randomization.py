@@ -1,7 +1,8 @@
 """Domain randomization: name -> a function that declares the fields that it writes.
 
-At every reset of a simulation, the declared fields start from the model's nominal values and each
-function of the task changes its rows, in the order of this file. A draw is uniform in the task's
+It is an event at reset, or at the start: then what is drawn once stays for all episodes. At every
+reset of a simulation, the declared fields start from the model's nominal values and each function
+of the task changes its rows, in the order of this file. A draw is uniform in the task's
 range; draws scaled to [-1, 1] go to the critic (`randomized`). Model fields from which MuJoCo
 derives constants (`set_const`) are recognized by their name, so that cannot be forgotten.
 
@@ -12,33 +13,35 @@ delays are not all made large, a draw below one step goes to 0 or to one step, w
 Fields that are not MuJoCo's are what our own sensor arithmetic adds (sim/fields.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from robot_ppo.envs.robot.terms import Range, Table
 from robot_ppo.sim.fields import Ids, Rows
-from robot_ppo_export.contract import frames, strict
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.contract import frames
+
+RANDOMIZATIONS = Table("randomization", range=Range)
+"""f(rows, draw, ids) changes its rows by draws that are uniform in `range`."""
 
 
 @dataclass(frozen=True)
-class Randomization:
-    """One entry of the table."""
+class Writes:
+    """What a randomization declares of itself."""
 
-    function: Callable[[Rows, np.ndarray, Ids], None]
     fields: tuple[str, ...]
     size: Callable[[Ids], int]
     """Numbers drawn per simulation."""
 
 
-TABLE: dict[str, Randomization] = {}
+WRITES: dict[str, Writes] = {}
 
 
 def _writes(*fields: str, size: Callable[[Ids], int] = lambda _: 1) -> Callable:
     def register(function: Callable[[Rows, np.ndarray, Ids], None]) -> Callable:
-        TABLE[function.__name__] = Randomization(function, fields, size)
-        return function
+        WRITES[function.__name__] = Writes(fields, size)
+        return RANDOMIZATIONS.add()(function)
 
     return register
 
@@ -159,29 +162,40 @@ def _reachable(delay: np.ndarray, timestep: float) -> np.ndarray:
 class Randomizer:
     """Draws a task's randomizations and applies them to rows of fields."""
 
-    def __init__(self, ranges: dict[str, tuple[float, float]], ids: Ids) -> None:
-        """Resolve names in the order of this file; an unknown one is an `InputError`."""
-        for name in ranges:
-            if name not in TABLE:
-                hint = strict.did_you_mean(name, TABLE)
-                raise InputError(f"task.randomization: unknown randomization {name!r}{hint}")
+    def __init__(self, ranges: Mapping[str, Range], ids: Ids, kept: Collection[str] = ()) -> None:
+        """Order the randomizations as in this file.
+
+        Args:
+            ranges: name -> what a draw is uniform in.
+            ids: of the objects that they change.
+            kept: names of those that are drawn once, at the start, and stay.
+        """
         self.ids = ids
-        names = [name for name in TABLE if name in ranges]
-        self.entries = [TABLE[name] for name in names]
-        self.fields = tuple(dict.fromkeys(f for e in self.entries for f in e.fields))
-        sizes = [e.size(ids) for e in self.entries]
+        names = [name for name in RANDOMIZATIONS.functions if name in ranges]
+        self.functions = [RANDOMIZATIONS.functions[name] for name in names]
+        self.fields = tuple(dict.fromkeys(f for n in names for f in WRITES[n].fields))
+        sizes = [WRITES[name].size(ids) for name in names]
         self.size = sum(sizes)
         """Numbers drawn per simulation in all."""
         low, high = np.array([ranges[name] for name in names]).reshape(-1, 2).T
         self._middle = np.repeat(0.5 * (low + high), sizes)
         self._half = np.repeat(0.5 * (high - low), sizes)
+        self._kept = np.flatnonzero(np.repeat([name in kept for name in names], sizes))
         ends = np.cumsum(sizes).tolist()
         self._slices = [slice(e - s, e) for e, s in zip(ends, sizes, strict=True)]
 
-    def apply(self, rows: Rows, m: int, rng: np.random.Generator) -> np.ndarray:
-        """Change nominal `rows` (m, ...) in place; return the draws in [-1, 1], (m, size)."""
+    def apply(
+        self, rows: Rows, m: int, rng: np.random.Generator, before: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Change nominal `rows` (m, ...) in place; return the draws in [-1, 1], (m, size).
+
+        `before` are the draws of the episodes before, for what stays; None: all are new.
+        """
         units = rng.uniform(-1.0, 1.0, (m, self.size))
+        if before is not None:
+            units[:, self._kept] = before[:, self._kept]
+        units = units.astype(np.float32)
         draws = self._middle + self._half * units
-        for entry, mine in zip(self.entries, self._slices, strict=True):
-            entry.function(rows, draws[:, mine], self.ids)
-        return units.astype(np.float32)
+        for function, mine in zip(self.functions, self._slices, strict=True):
+            function(rows, draws[:, mine], self.ids)
+        return units

@@ -1,49 +1,20 @@
-"""Reward terms: name -> f(world, context, parameters) -> (n,).
+"""Reward terms: name -> f(world, *, parameters) -> (n,).
 
 Each is multiplied by its weight [1/s] and the control period. The word in the task's YAML, in the
-log and here is the same. Squared errors are means over joints or feet where there are many, so
-that a weight means the same on another robot.
+log and here is the same. What belongs to joints or feet is a mean over them, so that a weight
+means the same on another robot.
 """
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 from array_api_compat import array_namespace
 
-from robot_ppo.envs.robot.gait import Schedule
+from robot_ppo.envs.robot.terms import Entries, PerJoint, Positive, Table
 from robot_ppo.envs.robot.world import World
-from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.errors import InputError
 
-
-@dataclass(frozen=True)
-class Context:
-    """What rewards know besides the state: figures of robot and task, float32."""
-
-    default_pose: np.ndarray
-    soft_range: np.ndarray
-    """(joints, 2) [rad]: middle and half-width of the middle 95 % of each joint's range"""
-    schedule: Schedule
-
-
-TERMS: dict[str, Callable[..., Array]] = {}
-
-
-def _term(function: Callable[..., Array]) -> Callable[..., Array]:
-    TERMS[function.__name__] = function
-    return function
-
-
-def context(robot: RobotSpec, schedule: Schedule) -> Context:
-    """Return the context of a robot and its gait."""
-    span = robot.vector("range")
-    middle, half = span.mean(axis=1), 0.475 * np.diff(span, axis=1)[:, 0]
-    soft = np.stack((middle, half), axis=1).astype(np.float32)
-    return Context(robot.vector("default").astype(np.float32), soft, schedule)
+REWARDS = Table("reward", weight=float)
+TERMINATION = "termination"
+"""The one reward whose weight is not per second."""
 
 
 def _sum2(x: Array) -> Array:
@@ -54,151 +25,185 @@ def _mean2(x: Array) -> Array:
     return array_namespace(x).mean(x * x, axis=-1)
 
 
-@_term
-def lin_vel_tracking(world: World, _: Context, sigma2: float) -> Array:
+@REWARDS.add("commands.twist")
+def lin_vel_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-|v_xy - command|^2 / sigma2); sigma2 in [m^2/s^2]."""
     error = world.base_lin_vel[:, :2] - world.command[:, :2]
     return array_namespace(error).exp(-_sum2(error) / sigma2)
 
 
-@_term
-def yaw_rate_tracking(world: World, _: Context, sigma2: float) -> Array:
+@REWARDS.add("commands.twist")
+def yaw_rate_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-(yaw rate - command)^2 / sigma2); sigma2 in [rad^2/s^2]."""
     error = world.base_ang_vel[:, 2] - world.command[:, 2]
     return array_namespace(error).exp(-error * error / sigma2)
 
 
-@_term
-def base_height(world: World, _: Context, target: float) -> Array:
+@REWARDS.add("commands.joint_pos")
+def joint_pos_tracking(world: World, *, sigma2: Positive) -> Array:
+    """exp(-mean squared distance of joints to their commands / sigma2); sigma2 in [rad^2]."""
+    error = _mean2(world.joint_pos - world.command)
+    return array_namespace(error).exp(-error / sigma2)
+
+
+@REWARDS.add()
+def default_pose_tracking(world: World, *, sigma2: Positive) -> Array:
+    """exp(-mean squared distance of joints to the default pose / sigma2); sigma2 in [rad^2]."""
+    error = _mean2(world.joint_pos - world.constants.default_pose)
+    return array_namespace(error).exp(-error / sigma2)
+
+
+@REWARDS.add()
+def upright(world: World) -> Array:
+    """(1 + cos(tilt)) / 2: 1 upright, 0.5 on the side, 0 on the back."""
+    return 0.5 - 0.5 * world.projected_gravity[:, 2]
+
+
+@REWARDS.add()
+def base_height_tracking(world: World, *, target: Positive, sigma2: Positive) -> Array:
+    """exp(-(height - target)^2 / sigma2); target in [m], sigma2 in [m^2]."""
+    error = world.base_height - target
+    return array_namespace(error).exp(-error * error / sigma2)
+
+
+@REWARDS.add()
+def base_height(world: World, *, target: Positive) -> Array:
     """(height - target)^2 [m^2]."""
     return (world.base_height - target) ** 2
 
 
-@_term
-def lin_vel_z(world: World, _: Context) -> Array:
+@REWARDS.add()
+def lin_vel_z(world: World) -> Array:
     """Vertical velocity squared [m^2/s^2]."""
     return world.base_lin_vel[:, 2] ** 2
 
 
-@_term
-def ang_vel_xy(world: World, _: Context) -> Array:
+@REWARDS.add()
+def ang_vel_xy(world: World) -> Array:
     """Roll and pitch rate squared [rad^2/s^2]."""
     return _sum2(world.base_ang_vel[:, :2])
 
 
-@_term
-def orientation(world: World, _: Context) -> Array:
+@REWARDS.add()
+def orientation(world: World) -> Array:
     """Squared horizontal part of gravity in the body frame: sin^2 of the tilt."""
     return _sum2(world.projected_gravity[:, :2])
 
 
-@_term
-def torque(world: World, _: Context) -> Array:
-    """Sum of squared torques [N^2 m^2]."""
-    return _sum2(world.torque)
+@REWARDS.add()
+def torque(world: World) -> Array:
+    """Mean squared torque of the joints [N^2 m^2]."""
+    return _mean2(world.torque)
 
 
-@_term
-def action_rate(world: World, _: Context) -> Array:
-    """Sum of squared changes of the raw action."""
-    return _sum2(world.action - world.last_action)
+@REWARDS.add()
+def action_rate(world: World) -> Array:
+    """Mean squared change of the raw action."""
+    return _mean2(world.action - world.last_action)
 
 
-@_term
-def joint_acc(world: World, _: Context) -> Array:
-    """Sum of squared joint accelerations [rad^2/s^4]."""
-    return _sum2(world.joint_acc)
+@REWARDS.add()
+def joint_vel(world: World) -> Array:
+    """Mean squared joint velocity [rad^2/s^2]."""
+    return _mean2(world.joint_vel)
 
 
-@_term
-def joint_limits(world: World, context: Context) -> Array:
-    """Sum of what joints are beyond the middle 95 % of their range [rad]."""
+@REWARDS.add()
+def joint_acc(world: World) -> Array:
+    """Mean squared joint acceleration [rad^2/s^4]."""
+    return _mean2(world.joint_acc)
+
+
+@REWARDS.add()
+def joint_limits(world: World) -> Array:
+    """Mean over joints of what they are beyond the middle 95 % of their range [rad]."""
     xp = array_namespace(world.joint_pos)
-    middle, half = context.soft_range[:, 0], context.soft_range[:, 1]
-    beyond = xp.abs(world.joint_pos - middle) - half
-    return xp.sum(xp.maximum(beyond, xp.zeros_like(beyond)), axis=-1)
+    soft = world.constants.soft_range
+    beyond = xp.abs(world.joint_pos - soft[:, 0]) - soft[:, 1]
+    return xp.mean(xp.maximum(beyond, xp.zeros_like(beyond)), axis=-1)
 
 
-@_term
-def joint_pose(world: World, context: Context) -> Array:
-    """Sum of squared distances to the default pose [rad^2]."""
-    return _sum2(world.joint_pos - context.default_pose)
+@REWARDS.add()
+def joint_pose(world: World, *, joints: PerJoint) -> Array:
+    """Mean squared distance to the default pose [rad^2], each joint times its number."""
+    error = world.joint_pos - world.constants.default_pose
+    return array_namespace(error).mean(error * error * joints, axis=-1)
 
 
-@_term
-def contact_schedule(world: World, _: Context) -> Array:
+@REWARDS.add("gait")
+def contact_schedule(world: World) -> Array:
     """Fraction of feet that are down in stance and up in swing."""
     xp = array_namespace(world.phase)
     agrees = xp.astype(world.foot_contact == (world.swing == 0), world.phase.dtype)
     return xp.mean(agrees, axis=-1)
 
 
-@_term
-def swing_height(world: World, context: Context) -> Array:
-    """Mean over swinging feet's ((height - wanted) / swing height)^2."""
+@REWARDS.add("gait")
+def swing_height(world: World) -> Array:
+    """Mean over feet of ((height - wanted) / swing height)^2, 0 for those in stance."""
     xp = array_namespace(world.phase)
-    schedule = context.schedule
+    schedule = world.constants.schedule
+    assert schedule is not None
     error = (world.foot_height - schedule.height(world.swing)) / schedule.swing_height
     return _mean2(xp.where(world.swing > 0, error, xp.zeros_like(error)))
 
 
-@_term
-def slip(world: World, _: Context) -> Array:
-    """Mean squared horizontal velocity of feet on the ground [m^2/s^2]."""
+@REWARDS.add()
+def slip(world: World) -> Array:
+    """Mean over feet of the squared horizontal velocity on the ground [m^2/s^2]."""
     xp = array_namespace(world.phase)
     speed2 = _sum2(world.foot_vel_w[:, :, :2])
     return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
 
 
-@_term
-def stand_still(world: World, context: Context) -> Array:
-    """While told to stand: sum of absolute distances to the default pose [rad]."""
+@REWARDS.add("commands.twist")
+def stand_still(world: World) -> Array:
+    """While told to stand: mean absolute distance of the joints to the default pose [rad]."""
     xp = array_namespace(world.phase)
-    distance = xp.sum(xp.abs(world.joint_pos - context.default_pose), axis=-1)
+    distance = xp.mean(xp.abs(world.joint_pos - world.constants.default_pose), axis=-1)
     return xp.where(world.moving, xp.zeros_like(distance), distance)
 
 
+@REWARDS.add()
+def termination(world: World) -> Array:
+    """1 where the episode ends in a failure; its weight is in [1], given once."""
+    return array_namespace(world.phase).astype(world.failed, world.phase.dtype)
+
+
 class Rewards:
-    """The weighted sum of a task's terms."""
+    """The weighted sum of a task's terms; `termination` is always among them, as the last."""
 
-    def __init__(self, weights: dict[str, dict[str, float]], context: Context, dt: float) -> None:
-        """Resolve terms and parameters by name; an unknown one is an `InputError`.
+    def __init__(
+        self, entries: Entries, robot: RobotSpec, dt: float, has: frozenset[str] = frozenset()
+    ) -> None:
+        """Resolve the terms.
 
-        `termination` is no function of the state: its weight [reward] is given once, on failure.
+        Args:
+            entries: name -> weight and parameters; weights in [1/s], that of `termination` in [1].
+            robot: whose joints the parameters name.
+            dt: control period [s].
+            has: see `Table.resolve`.
         """
-        weights = dict(weights)
-        self.termination = np.float32(weights.pop("termination", {"weight": 0.0})["weight"] * dt)
-        self.context = context
-        self.terms: dict[str, tuple[Callable[..., Array], np.float32, dict[str, float]]] = {}
-        for name, entry in weights.items():
-            parameters = {k: v for k, v in entry.items() if k != "weight"}
-            _check(name, parameters)
-            self.terms[name] = (TERMS[name], np.float32(entry["weight"] * dt), parameters)
-        self.names = (*self.terms, "termination")
+        others = {name: given for name, given in entries.items() if name != TERMINATION}
+        ordered = others | {TERMINATION: entries.get(TERMINATION, {"weight": 0.0})}
+        self.terms = REWARDS.resolve("task.rewards", ordered, robot, has)
+        self.names = tuple(self.terms)
+        scales = [1.0 if name == TERMINATION else dt for name in self.names]
+        weights = [t.own["weight"] * s for t, s in zip(self.terms.values(), scales, strict=True)]
+        self.termination = weights[-1]
+        """What a failure earns."""
+        self._plan = [(t.function, w) for t, w in zip(self.terms.values(), weights, strict=True)]
 
-    def compute(self, world: World, failed: Array) -> tuple[Array, Array]:
+    def compute(self, world: World) -> tuple[Array, Array]:
         """Return the reward (n,) and every weighted term (len(names), n)."""
-        rows = np.empty((len(self.names), len(world.phase)), np.float32)
-        for i, (name, (function, weight, parameters)) in enumerate(self.terms.items()):
-            value = function(world, self.context, **parameters)
-            if value.shape != rows[i].shape:
-                raise ValueError(f"reward {name!r} has shape {value.shape}, not {rows[i].shape}")
-            np.multiply(value, weight, out=rows[i])
-        np.multiply(failed, self.termination, out=rows[-1])
-        return rows.sum(axis=0), rows
-
-
-def _check(name: str, parameters: dict[str, float]) -> None:
-    if name not in TERMS:
-        hint = strict.did_you_mean(name, (*TERMS, "termination"))
-        raise InputError(f"task.rewards: unknown reward {name!r}{hint}")
-    known = list(inspect.signature(TERMS[name]).parameters)[2:]
-    for key in parameters:
-        if key not in known:
-            raise InputError(
-                f"task.rewards.{name}: unknown parameter {key!r}; it takes weight"
-                + "".join(f", {k}" for k in known)
-            )
-    missing = [k for k in known if k not in parameters]
-    if missing:
-        raise InputError(f"task.rewards.{name}: lacks {', '.join(missing)}")
+        xp = array_namespace(world.phase)
+        rows = xp.empty((len(self.names), world.phase.shape[0]), dtype=xp.float32)
+        for i, (function, weight) in enumerate(self._plan):
+            value = function(world)
+            if value.shape != world.phase.shape:
+                raise ValueError(
+                    f"reward {self.names[i]!r} has shape {tuple(value.shape)}, "
+                    f"not {tuple(world.phase.shape)}"
+                )
+            rows[i] = value * weight
+        return xp.sum(rows, axis=0), rows

@@ -4,14 +4,14 @@ One control step, in this order and no other:
 
 1. action -> joint target (the contract's own arithmetic)
 2. the target reaches the motors after the actuator delay; `substeps` physics steps
-3. pushes that are due
+3. events at an interval that are due
 4. sensors and truth are read (sensors one physics step old, plus the sensor delay)
 5. terminations and the time limit
 6. reward, summed over weighted terms
-7. metrics of episodes that end
+7. metrics, and figures of episodes that end
 8. commands that are due are redrawn
 9. the observation of every simulation; where an episode ended it is the true final observation
-10. what ended is reset
+10. the curriculum hears of what ended, and that is reset
 11. the observation of what was reset
 
 A command is redrawn after the reward and before the observation, so every reward belongs to the
@@ -29,23 +29,27 @@ from gymnasium.vector import AutoresetMode
 from robot_ppo import config, project
 from robot_ppo.envs import serialization
 from robot_ppo.envs.environment import Observations
-from robot_ppo.envs.robot import privileged, rewards, terminations
+from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.commands import CommandSource
+from robot_ppo.envs.robot.curriculum import Curriculum
+from robot_ppo.envs.robot.events import Clocks, Events
 from robot_ppo.envs.robot.gait import Schedule
-from robot_ppo.envs.robot.metrics import RobotMetrics
+from robot_ppo.envs.robot.metrics import METRICS, RobotMetrics
 from robot_ppo.envs.robot.randomization import Randomizer
-from robot_ppo.envs.robot.resets import StartStates
-from robot_ppo.envs.robot.world import World
+from robot_ppo.envs.robot.rewards import Rewards
+from robot_ppo.envs.robot.terminations import TERMINATIONS
+from robot_ppo.envs.robot.terms import parts
+from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import variants
 from robot_ppo.sim import sensors
 from robot_ppo.sim.fields import Ids
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
-from robot_ppo_export.contract.layout import Layout, Observer
+from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.contract.terms import Inputs, gait_phase, is_moving
+from robot_ppo_export.contract.terms import Inputs, gait_phase
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +63,8 @@ def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None
 class RobotEnv(gymnasium.vector.VectorEnv):
     """n robots at one task. Observations are float32 (n, size): what a robot can measure.
 
-    `info["observations"]` holds the observation groups: `actor`, which is what `reset` and `step`
-    return, and `critic` (n, p), which only a simulation knows. Where an episode ended,
+    `info["observations"]` holds the task's observation groups; `actor` is what `reset` and `step`
+    return, the others may hold what only a simulation knows. Where an episode ended,
     `info["final_obs"]` and each group of `info["final_observations"]` hold the true last
     observation in the rows that `info["_final_obs"]` names, and zeros in the others.
     """
@@ -75,30 +79,37 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         threads: int = 0,
         seed: int | None = None,
     ) -> None:
-        """Compile the training model and check every name that the task uses."""
+        """Resolve every name that the task uses, and compile the training model."""
         self.task, self.robot, self.num_envs = task, robot, num_envs
+        dt, has = task.control_period, parts(task)
         sensors.check_noise(task.noise)
-        privileged.check(task.privileged)
-        self.layout = Layout(task.observation, len(robot.joints))
         self.actions = ActionMap(task.action, robot)
-        self.schedule = Schedule(task.gait, robot)
-        self.rewards = rewards.Rewards(
-            task.rewards, rewards.context(robot, self.schedule), task.control_period
-        )
+        self.schedule = Schedule(task.gait, robot) if task.gait else None
+        self.constants = Constants.of(robot, self.schedule)
+        self.commands = CommandSource(task.commands, robot, num_envs, dt)
+        self.layout = observations.layout(task, robot)
+        self.rewards = Rewards(task.rewards, robot, dt, has)
+        self.terminations = TERMINATIONS.resolve("task.terminations", task.terminations, robot, has)
+        self.events = Events(task.events, robot)
+        self.clocks = Clocks(self.events.intervals, num_envs, dt)
+        self.curriculum = Curriculum(task.curriculum, robot, self.rewards, self.commands, has)
+        metrics = METRICS.resolve("task.metrics", task.metrics, robot, has)
+        self.metrics = RobotMetrics(num_envs, self.rewards.names, dt, metrics)
         self.engine = self._build_engine(threads)
-        self.randomizer = Randomizer(task.randomization, Ids.of(self.engine.model, robot))
+        ids = Ids.of(self.engine.model, robot)
+        self.randomizer = Randomizer(self.events.ranges, ids, self.events.kept)
         self.engine.vary(self.randomizer.fields)
-        self.starts = StartStates(task.reset, self.engine.model, self.engine.joint_qpos)
-        self.commands = CommandSource(task.commands, num_envs, task.control_period)
         self.observer = Observer(self.layout, (num_envs,))
-        self.metrics = RobotMetrics(num_envs, self.rewards.names, task.control_period)
-        self.max_ticks = round(task.episode_length / task.control_period)
+        self.max_ticks = round(task.episode_length / dt)
         self.diverged = 0
         """Simulations that left the finite numbers, since the start."""
         self._allocate(num_envs, len(robot.joints))
         self._rng = np.random.default_rng(seed)
         self.last_inputs: Inputs | None = None
         """What the newest observation was computed from (for golden traces)."""
+        world = self._first_world()
+        self.others = observations.observers(task.observations, robot, world, num_envs, has)
+        """Observers of the groups that are not exported."""
         groups = self.reset(seed=seed)[1]["observations"]
         self.observation_groups = {name: rows.shape[1] for name, rows in groups.items()}
         """Name -> size."""
@@ -113,7 +124,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         everyone = np.arange(self.num_envs)
-        self._reset(everyone)
+        self._reset(everyone, start=True)
         self.metrics.clear(everyone)
         # Simulations that start together must not end together: their clocks are spread.
         if options and options.get("spread_episodes"):
@@ -132,23 +143,23 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             self._quarantine(diverged)
         self.ticks += 1
         self._gait_ticks += 1
-        self._push()
+        self.clocks.advance(self.engine, self._rng)
         world, state = self._read()
-        failed = self._failed(world)
-        failed[diverged] = True
+        failed = self._failed(world, diverged)
         truncated = (self.ticks >= self.max_ticks) & ~failed
-        reward, terms = self.rewards.compute(world, failed)
+        reward, terms = self.rewards.compute(world)
         if diverged.size:  # what else a reset robot would earn is not its episode's
             reward[diverged], terms[:-1, diverged] = self.rewards.termination, 0.0
         done = failed | truncated
         self.metrics.add(reward, terms)
-        self.metrics.add_errors(world)
+        self.metrics.add_world(world)
         self.commands.advance(self._rng)
         groups = self._groups(world, state)
         info: dict[str, Any] = {"observations": groups}
         ended = np.flatnonzero(done)
         if ended.size:
             info |= self._final(ended, done, failed, groups)
+            self.curriculum.advance(info["episode"])
             self._reset(ended)
             world, state = self._read(ended)
             for name, rows in self._groups(world, state, ended).items():
@@ -174,6 +185,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.engine.derive()
         self._rng.bit_generator.state = state["rng"]
         self.diverged = state["diverged"]
+        self.curriculum.advance()
         self.last_inputs = None
 
     def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
@@ -193,19 +205,6 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
     # -- the parts of a step, in order ------------------------------------------------------
 
-    def _push(self) -> None:
-        pushes = self.task.pushes
-        if pushes is None:
-            return
-        self._push_in -= 1
-        due = np.flatnonzero(self._push_in <= 0)
-        if due.size:
-            speed = self._rng.uniform(*pushes.speed, due.size)
-            angle = self._rng.uniform(-np.pi, np.pi, due.size)
-            direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-            self.engine.push(due, speed[:, None] * direction)
-            self._schedule_pushes(due)
-
     def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
         """Return the truth about the simulations `ids`, and what their sensors say of it."""
         engine = self.engine
@@ -217,7 +216,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self._joint_vel[ids] = joint_vel
         state = engine.measure(ids, (qpos, qvel))
         command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
-        moving, phase = is_moving(command), self._phase(ids)
+        moving, phase = self.commands.moving(command), self._phase(ids)
         world = World(
             base_height=qpos[:, engine.base_pos.stop - 1],
             base_quat=quat,
@@ -234,18 +233,21 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             command=command,
             moving=moving,
             phase=phase,
-            swing=self.schedule.swing(phase, moving),
+            swing=self._swing(phase, moving),
             action=self._action[ids],
             last_action=self._last_action[ids],
             randomized=self._randomized[ids],
+            failed=np.zeros(len(qpos), bool),
+            constants=self.constants,
         )
         return world, state
 
-    def _failed(self, world: World) -> np.ndarray:
-        failed = np.zeros(self.num_envs, bool)
-        for function in terminations.TERMS.values():
-            failed |= function(world, self.task.terminations)
-        return failed
+    def _failed(self, world: World, diverged: np.ndarray) -> np.ndarray:
+        """Return which robots failed (n,), also as `world.failed`."""
+        for term in self.terminations.values():
+            world.failed |= term.function(world)
+        world.failed[diverged] = True
+        return world.failed
 
     def _observe(self, state: RobotState, ids: Any = ...) -> np.ndarray:
         """Return the observation of `ids` from their measurements, made noisy in place."""
@@ -261,8 +263,11 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
     def _groups(self, world: World, state: RobotState, ids: Any = ...) -> Observations:
         """Return every observation group of `ids`."""
-        observation = self._observe(state, ids)
-        return {"actor": observation, "critic": privileged.compute(self.task.privileged, world)}
+        groups = {observations.EXPORTED: self._observe(state, ids)}
+        world.inputs = self.last_inputs
+        for name, observer in self.others.items():
+            groups[name] = observer.observe(world, ids)  # type: ignore[arg-type]  # see GroupLayout
+        return groups
 
     def _final(
         self, ended: np.ndarray, done: np.ndarray, failed: np.ndarray, groups: Observations
@@ -287,20 +292,25 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
     # -- resets -----------------------------------------------------------------------------
 
-    def _reset(self, ids: np.ndarray) -> None:
-        """Start episodes anew: pose, randomization, command, clocks, histories."""
+    def _reset(self, ids: np.ndarray, start: bool = False) -> None:
+        """Start episodes anew: pose, randomization, command, clocks, histories.
+
+        With `start`, what is drawn once is drawn, too.
+        """
         m, engine, rng = len(ids), self.engine, self._rng
-        qpos, qvel = self.starts.draw(m, rng)
+        begin = self.events.start(engine, m, rng)
         rows = engine.nominal(self.randomizer.fields, m)
-        self._randomized[ids] = self.randomizer.apply(rows, m, rng)
-        engine.reset(ids, qpos, qvel, rows)
-        self._joint_vel[ids] = qvel[:, engine.joint_qvel]
+        before = None if start else self._randomized[ids]
+        self._randomized[ids] = self.randomizer.apply(rows, m, rng, before)
+        engine.reset(ids, begin.qpos, begin.qvel, rows)
+        self._joint_vel[ids] = begin.qvel[:, engine.joint_qvel]
         self.ticks[ids] = 0
         self._gait_ticks[ids] = rng.integers(0, self._gait_cycle, m)
         self._action[ids] = self._last_action[ids] = 0.0
         self.commands.resample(ids, rng)
-        self._schedule_pushes(ids)
-        self.observer.reset(ids)
+        self.clocks.schedule(ids, rng)
+        for observer in (self.observer, *self.others.values()):
+            observer.reset(ids)
 
     def _state(self) -> serialization.State:
         """Return what the next steps depend on, arrays as they are."""
@@ -308,6 +318,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             "rng": self._rng.bit_generator.state,
             "diverged": self.diverged,
             "metrics": self.metrics.arrays(),
+            "curriculum": self.curriculum.arrays(),
         }
 
     def _rows(self) -> serialization.State:
@@ -315,46 +326,56 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         return {
             "ticks": self.ticks,
             "gait_ticks": self._gait_ticks,
-            "push_in": self._push_in,
+            "clocks": self.clocks.ticks_left,
             "action": self._action,
             "joint_vel": self._joint_vel,
             "randomized": self._randomized,
             "commands": self.commands.arrays(),
             "observer": self.observer.arrays(),
+            "others": {name: o.arrays() for name, o in self.others.items()},
             "engine": self.engine.arrays(),
         }
 
-    def _schedule_pushes(self, ids: np.ndarray) -> None:
-        if self.task.pushes is not None:
-            seconds = self._rng.uniform(*self.task.pushes.interval, len(ids))
-            self._push_in[ids] = np.rint(seconds / self.task.control_period).astype(np.int64)
-
     def _phase(self, ids: Any) -> np.ndarray:
-        task = self.task
-        return gait_phase(self._gait_ticks[ids], task.control_period, task.gait.frequency)
+        gait = self.task.gait
+        frequency = gait.frequency if gait else None
+        return gait_phase(self._gait_ticks[ids], self.task.control_period, frequency)
+
+    def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:
+        if self.schedule is None:
+            return np.zeros((len(phase), len(self.robot.feet)), np.float32, order="F")
+        return self.schedule.swing(phase, moving)
 
     # -- construction -----------------------------------------------------------------------
 
     def _build_engine(self, threads: int) -> RobotEngine:
         task = self.task
-        longest = max(
-            task.randomization.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay")
-        )
+        ranges = self.events.ranges
+        longest = max(ranges.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay"))
         compiled = variants.train_model(
             self.robot,
             project.robot_folder(task.robot) / self.robot.model,
-            task.physics_timestep,
+            task.physics,
             max_delay=longest * 1e-3,
         )
-        substeps = round(task.control_period / task.physics_timestep)
+        substeps = round(task.control_period / task.physics.timestep)
         return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
+
+    def _first_world(self) -> World:
+        """Return a world after a reset, in which groups find the sizes of their terms."""
+        self.others: dict[str, Observer] = {}
+        self._reset(np.arange(self.num_envs), start=True)
+        world, state = self._read()
+        self._observe(state)
+        world.inputs = self.last_inputs
+        return world
 
     def _allocate(self, n: int, joints: int) -> None:
         # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.
         self.ticks = np.zeros(n, np.int64)
         self._gait_ticks = np.zeros(n, np.int64)
-        self._gait_cycle = round(1 / (self.task.control_period * self.task.gait.frequency))
-        self._push_in = np.zeros(n, np.int64)
+        gait = self.task.gait
+        self._gait_cycle = round(1 / (self.task.control_period * gait.frequency)) if gait else 1
         self._action = np.zeros((n, joints), np.float32, order="F")
         self._last_action = np.zeros((n, joints), np.float32, order="F")
         self._joint_vel = np.zeros((n, joints), np.float32, order="F")

@@ -1,27 +1,29 @@
-"""What counts as a failure: name -> f(world, limits) -> (n,) bool.
+"""What counts as a failure: name -> f(world, *, parameters) -> (n,) bool.
 
 The time limit is not here: it is not a failure, and what was still to come is bootstrapped.
 """
 
-from collections.abc import Callable
-
-from robot_ppo.config import Terminations
+from robot_ppo.envs.robot.terms import Positive, Table
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
 
-
-def tilt(world: World, limits: Terminations) -> Array:
-    """Body z leans more than `tilt` [rad] away from world z."""
-    return frames.tilt(world.base_quat) > limits.tilt
+TERMINATIONS = Table("termination")
 
 
-def base_height(world: World, limits: Terminations) -> Array:
-    """The base is lower than `base_height` [m]."""
-    return world.base_height < limits.base_height
+@TERMINATIONS.add()
+def tilt(world: World, *, limit: Positive) -> Array:
+    """Body z leans more than `limit` [rad] away from world z."""
+    return frames.tilt(world.base_quat) > limit
 
 
-TERMS: dict[str, Callable[[World, Terminations], Array]] = {
-    "tilt": tilt,
-    "base_height": base_height,
-}
+@TERMINATIONS.add()
+def base_height(world: World, *, limit: float) -> Array:
+    """The base is lower than `limit` [m]."""
+    return world.base_height < limit
+
+
+@TERMINATIONS.add()
+def sunk(world: World, *, fraction: Positive) -> Array:
+    """The base is lower than `fraction` of its height in the default pose."""
+    return world.base_height < fraction * world.constants.home_height

@@ -1,4 +1,4 @@
-"""`World`: the truth about n simulations after a control step; rewards and the critic read it.
+"""`World`: the truth about n simulations after a control step; terms of every kind read it.
 
 All arrays are float32 with leading axis `n`; in memory they lie column by column (Fortran order),
 because reductions over a few joints or feet are several times faster so.
@@ -9,7 +9,35 @@ torques) is one physics step old, as after `mj_step`.
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.terms import Inputs
+
+
+@dataclass(slots=True)
+class Constants:
+    """Figures of robot and task that never change, float32."""
+
+    default_pose: Array
+    """(joints,) [rad]"""
+    soft_range: Array
+    """(joints, 2) [rad]: middle and half-width of the middle 95 % of each joint's range"""
+    home_height: float
+    """[m] of the base in the default pose"""
+    schedule: Schedule | None
+    """The gait; None where the task has none."""
+
+    @classmethod
+    def of(cls, robot: RobotSpec, schedule: Schedule | None) -> "Constants":
+        """Return the constants of a robot and its gait."""
+        span = robot.vector("range")
+        middle, half = span.mean(axis=1), 0.475 * np.diff(span, axis=1)[:, 0]
+        soft = np.stack((middle, half), axis=1).astype(np.float32)
+        default = robot.vector("default").astype(np.float32)
+        return cls(default, soft, robot.base.height, schedule)
 
 
 @dataclass(slots=True)
@@ -41,11 +69,11 @@ class World:
     foot_contact: Array
     """(n, feet) bool"""
     command: Array
-    """(n, 3) vx [m/s], vy [m/s], yaw rate [rad/s], body frame"""
+    """(n, k) what the task commands; of a twist vx [m/s], vy [m/s], yaw rate [rad/s], body frame"""
     moving: Array
     """(n,) bool: the command asks for motion"""
     phase: Array
-    """(n,) gait phase in [0, 1)"""
+    """(n,) gait phase in [0, 1), 0 without a gait"""
     swing: Array
     """(n, feet) progress through the swing in (0, 1), 0 where the gait wants the foot down"""
     action: Array
@@ -54,3 +82,9 @@ class World:
     """(n, joints) raw action of the step before"""
     randomized: Array
     """(n, r) this episode's draws, each scaled to [-1, 1] over its range"""
+    failed: Array
+    """(n,) bool: a termination fired, or the simulation diverged; False until they were asked"""
+    constants: Constants
+    """The same for every simulation."""
+    inputs: Inputs | None = None
+    """What the robot measures, for observation groups that mix both; set when it is drawn."""

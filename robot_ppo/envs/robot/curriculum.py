@@ -1,0 +1,90 @@
+"""Curriculum: name -> f(progress, *, parameters) -> the level, between 0 and 1.
+
+Called when episodes have ended, with what they achieved; the level it returns is kept, is part of
+the environment's state and is a column of the log, `curriculum_<name>`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_ppo.envs.robot.commands import CommandSource
+from robot_ppo.envs.robot.rewards import Rewards
+from robot_ppo.envs.robot.terms import Entries, Fraction, Positive, Table
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.strict import SettingError
+
+CURRICULUM = Table("curriculum term")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a curriculum looks at, and what it may change."""
+
+    level: float
+    """As this term left it; 0 at the start."""
+    episode: Mapping[str, np.ndarray] | None
+    """Figures of the episodes that ended, (m,) each: length [s], reward sums. None at the start,
+    and where a state was loaded: the level stays, and is to be applied."""
+    rewards: Rewards
+    commands: CommandSource
+
+    def mean_reward(self, name: str) -> float:
+        """Return the mean of a reward's value, unweighted, over the steps of those episodes."""
+        assert self.episode is not None
+        weight = self.rewards.terms[name].own["weight"]
+        return float(self.episode[f"reward_{name}"].sum() / weight / self.episode["length"].sum())
+
+
+@CURRICULUM.add()
+def command_range(
+    progress: Progress, *, reward: str, above: float, step: Positive, narrowest: Fraction
+) -> float:
+    """Commands are drawn from `narrowest` of their ranges at first, from all of them in the end.
+
+    Whenever the episodes that end earn more than `above` of `reward` (unweighted, its mean over
+    their steps), the level rises by `step` per simulation that ended, over all simulations.
+    """
+    if reward not in progress.rewards.terms:
+        hint = strict.did_you_mean(reward, progress.rewards.terms)
+        raise SettingError("task.curriculum.command_range.reward", f"unknown {reward!r}{hint}")
+    level = progress.level
+    if progress.episode is not None and progress.mean_reward(reward) > above:
+        share = len(progress.episode["length"]) / len(progress.commands.values)
+        level = min(1.0, level + step * share)
+    progress.commands.width = narrowest + (1.0 - narrowest) * level
+    return level
+
+
+class Curriculum:
+    """The levels of a task's curriculum terms."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        robot: RobotSpec,
+        rewards: Rewards,
+        commands: CommandSource,
+        has: frozenset[str] = frozenset(),
+    ) -> None:
+        """Resolve the terms and start at level 0."""
+        self.terms = CURRICULUM.resolve("task.curriculum", entries, robot, has)
+        self.rewards, self.commands = rewards, commands
+        self.levels = np.zeros(len(self.terms))
+        self.advance()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the next steps depend on, not copies."""
+        return {"levels": self.levels} if self.terms else {}
+
+    def figures(self) -> dict[str, float]:
+        """Return the levels for the log."""
+        return {f"curriculum_{n}": v for n, v in zip(self.terms, self.levels.tolist(), strict=True)}
+
+    def advance(self, episode: Mapping[str, np.ndarray] | None = None) -> None:
+        """Take the episodes that ended into account; without any, apply the levels as they are."""
+        for i, term in enumerate(self.terms.values()):
+            progress = Progress(float(self.levels[i]), episode, self.rewards, self.commands)
+            self.levels[i] = term.function(progress)

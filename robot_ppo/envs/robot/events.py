@@ -1,0 +1,194 @@
+"""Events: what happens to a simulation at the start, at a reset, or at an interval.
+
+    events:
+      start: {link_mass: {range: [0.9, 1.1]}}        # drawn once, stays
+      reset:
+        home_pose: {clearance: 0.03, ...}            # initial states, in this order
+        friction: {range: [0.4, 1.2]}                # randomizations: randomization.py
+      interval:
+        push: {interval: [4.0, 8.0], speed: [0.0, 0.7]}
+
+An initial state is f(start, rng, *, parameters): it changes the positions and velocities of
+`start` in place. An event at an interval is f(engine, ids, rng, *, parameters), after so many
+seconds, uniform in `interval`, counted anew at every reset.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robot_ppo.config import EventTable
+from robot_ppo.envs.robot.randomization import RANDOMIZATIONS
+from robot_ppo.envs.robot.terms import Fraction, NonNegative, Range, Table, Term
+from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.strict import SettingError
+
+STATES = Table("initial state")
+INTERVALS = Table("event at an interval", interval=Range)
+MOMENTS = {
+    "start": (RANDOMIZATIONS,),
+    "reset": (STATES, RANDOMIZATIONS),
+    "interval": (INTERVALS,),
+}
+"""Moment -> the tables whose terms may stand there."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where m episodes start; initial states change `qpos` and `qvel` in place."""
+
+    qpos: np.ndarray
+    """(m, nq), the home pose at first"""
+    qvel: np.ndarray
+    """(m, nv), zero at first"""
+    engine: RobotEngine
+    """Knows the columns of base and joints."""
+    robot: RobotSpec
+
+
+@STATES.add()
+def home_pose(
+    start: Start,
+    rng: np.random.Generator,
+    *,
+    clearance: NonNegative = 0.0,
+    heading: Range = (0.0, 0.0),
+    joint_pos: NonNegative = 0.0,
+    joint_vel: NonNegative = 0.0,
+    base_lin_vel: NonNegative = 0.0,
+    base_ang_vel: NonNegative = 0.0,
+) -> None:
+    """The home pose, so much [m] above the ground, turned, disturbed.
+
+    `clearance` keeps feet out of the ground: Go2's joints 0.1 rad off reach 16 mm lower. `heading`
+    is [rad]; the others are half-widths [rad], [rad/s], [m/s].
+    """
+    qpos, qvel, engine = start.qpos, start.qvel, start.engine
+    nq, joints = qpos.shape[1], engine.joint_qpos
+    # One draw for all that is uniform, because resets are few and often.
+    drawn = rng.uniform(-1.0, 1.0, (len(qpos), nq + qvel.shape[1] + 1))
+    speeds = drawn[:, nq:-1]
+    qvel[:] = speeds * joint_vel
+    qvel[:, engine.base_lin_vel_w] = speeds[:, engine.base_lin_vel_w] * base_lin_vel
+    qvel[:, engine.base_ang_vel] = speeds[:, engine.base_ang_vel] * base_ang_vel
+    qpos[:, joints] += drawn[:, :nq][:, joints] * joint_pos
+    qpos[:, engine.base_pos.start + 2] += clearance
+    yaw = 0.5 * (heading[0] + heading[1]) + 0.5 * (heading[1] - heading[0]) * drawn[:, -1]
+    w = engine.base_quat.start
+    qpos[:, engine.base_quat] = 0.0
+    qpos[:, w], qpos[:, w + 3] = np.cos(yaw / 2), np.sin(yaw / 2)
+
+
+@STATES.add()
+def fallen_pose(
+    start: Start,
+    rng: np.random.Generator,
+    *,
+    fraction: Fraction,
+    height: Range,
+    tilt: Range,
+    joints: Fraction,
+) -> None:
+    """Part of the robots, by `fraction`, lie about: leaning any way, their joints anywhere.
+
+    They start `height` [m] above the ground and drop. `tilt` is the angle of lean [rad], about an
+    axis of any heading; `joints` is the part of each joint's range, about its middle.
+    """
+    ids = np.flatnonzero(rng.random(len(start.qpos)) < fraction)
+    m, engine, span = len(ids), start.engine, start.robot.vector("range")
+    angle, about, yaw = rng.uniform(*tilt, m), *rng.uniform(-np.pi, np.pi, (2, m))
+    # A lean about a horizontal axis after a turn about the vertical one, multiplied out.
+    cosine, sine = np.cos(angle / 2), np.sin(angle / 2)
+    leaning = (sine * np.cos(about - yaw / 2), sine * np.sin(about - yaw / 2))
+    quat = (cosine * np.cos(yaw / 2), *leaning, cosine * np.sin(yaw / 2))
+    start.qpos[ids, engine.base_quat] = np.stack(quat, axis=1)
+    start.qpos[ids, engine.base_pos.start + 2] = rng.uniform(*height, m)
+    middle, half = span.mean(axis=1), 0.5 * joints * np.diff(span, axis=1)[:, 0]
+    columns = np.arange(start.qpos.shape[1])[engine.joint_qpos]
+    start.qpos[np.ix_(ids, columns)] = rng.uniform(middle - half, middle + half, (m, len(span)))
+    start.qvel[ids] = 0.0
+
+
+@INTERVALS.add()
+def push(engine: RobotEngine, ids: np.ndarray, rng: np.random.Generator, *, speed: Range) -> None:
+    """A sudden change of the base's horizontal velocity [m/s], to any side."""
+    size = rng.uniform(*speed, len(ids))
+    angle = rng.uniform(-np.pi, np.pi, len(ids))
+    direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    engine.push(ids, size[:, None] * direction)
+
+
+class Events:
+    """A task's events, resolved."""
+
+    def __init__(self, events: EventTable, robot: RobotSpec) -> None:
+        """Look every name up; one that cannot happen at its moment is a `SettingError`."""
+        self.robot = robot
+        start, reset, self.intervals = (
+            _resolve(moment, getattr(events, moment), robot) for moment in MOMENTS
+        )
+        self.states = [t.function for t in reset.values() if t.name in STATES.functions]
+        drawn = {**start, **reset}
+        self.ranges = {n: t.own["range"] for n, t in drawn.items() if "range" in t.own}
+        """Randomization -> its range."""
+        self.kept = frozenset(start)
+        """Randomizations that are drawn once."""
+        for name in start.keys() & reset.keys():
+            raise SettingError(f"task.events.start.{name}", "is at reset too; choose one")
+
+    def start(self, engine: RobotEngine, m: int, rng: np.random.Generator) -> Start:
+        """Return where `m` episodes start, from the keyframe `home` on."""
+        qpos = np.tile(engine.model.key(engine.home).qpos, (m, 1))
+        qvel = np.zeros((m, engine.model.nv))
+        start = Start(qpos, qvel, engine, self.robot)
+        for function in self.states:
+            function(start, rng)
+        return start
+
+
+def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[str, Term]:
+    """Return the terms of one moment, each from the table that has it."""
+    path, tables = f"task.events.{moment}", MOMENTS[moment]
+    terms = {}
+    for name, given in entries.items():
+        found = [table for table in tables if name in table.functions]
+        if not found:
+            known = [n for table in tables for n in table.functions]
+            raise SettingError(path, f"unknown event {name!r}{strict.did_you_mean(name, known)}")
+        terms[name] = found[0].one(path, name, given, robot)
+    return terms
+
+
+class Clocks:
+    """When the events at an interval are due, for n simulations."""
+
+    def __init__(self, intervals: Mapping[str, Term], n: int, control_period: float) -> None:
+        """Start with clocks that are due at once; `schedule` sets them."""
+        self.control_period = control_period
+        self.ticks_left = {name: np.zeros(n, np.int64) for name in intervals}
+        self._plan: list[tuple[str, Callable[..., None], Range]] = [
+            (name, term.function, term.own["interval"]) for name, term in intervals.items()
+        ]
+
+    def advance(self, engine: RobotEngine, rng: np.random.Generator) -> None:
+        """Count one control step down, and let happen what is due."""
+        for name, function, interval in self._plan:
+            left = self.ticks_left[name]
+            left -= 1
+            due = np.flatnonzero(left <= 0)
+            if due.size:
+                function(engine, due, rng)
+                left[due] = self._ticks(interval, len(due), rng)
+
+    def schedule(self, ids: np.ndarray, rng: np.random.Generator) -> None:
+        """Set the clocks of `ids` anew."""
+        for name, _, interval in self._plan:
+            self.ticks_left[name][ids] = self._ticks(interval, len(ids), rng)
+
+    def _ticks(self, interval: Range, m: int, rng: np.random.Generator) -> np.ndarray:
+        seconds = rng.uniform(*interval, m)
+        return np.rint(seconds / self.control_period).astype(np.int64)

@@ -1,0 +1,172 @@
+"""The one mechanism behind everything that a task names: tables of functions with parameters.
+
+A term is a function. What it computes from comes first, positional; its parameters are keywords,
+annotated with their types and bounds:
+
+    REWARDS = Table("reward")
+
+    @REWARDS.add()
+    def base_height(world: World, *, target: Positive) -> Array: ...
+
+The YAML names the function and gives the parameters, `base_height: {target: 0.29}`. `resolve`
+turns such a mapping into callables, or raises a `SettingError` that names the key: an unknown
+name, an unknown or missing parameter, a value of the wrong type or out of bounds, a term that
+needs a part of the task that is not there. The sentences are the same for every kind.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import numpy as np
+
+from robot_ppo.config import Fraction, NonNegative, Positive, Range, Task
+from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.strict import SettingError
+
+__all__ = ["Entries", "Fraction", "NonNegative", "PerJoint", "Positive", "Range", "Table", "Term"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Entries = Mapping[str, Mapping[str, Any]]
+"""Term -> parameter -> value, as in the YAML."""
+
+PerJoint = float | dict[str, float]
+"""One number, or joint names and patterns (`"*_hip_joint"`) with a number each; the function gets
+a float32 array (joints,). A later pattern overrides an earlier one, and joints that none names
+have 1."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A function with its parameters filled in."""
+
+    name: str
+    function: Callable[..., Any]
+    """Takes what the kind computes from."""
+    parameters: dict[str, Any]
+    own: dict[str, Any]
+    """Values of the kind's own keys, such as a reward's weight."""
+
+
+class Table(Generic[F]):
+    """The functions of one kind, by name."""
+
+    def __init__(self, kind: str, **own: Any) -> None:
+        """Start empty.
+
+        Args:
+            kind: the word for one term in errors, such as "reward".
+            own: name -> type of the keys that every term of the kind has beside its parameters.
+        """
+        self.kind, self.own = kind, own
+        self.functions: dict[str, F] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
+
+    def add(self, *needs: str) -> Callable[[F], F]:
+        """Return a decorator that adds a function; `needs` are keys of a task it cannot do without.
+
+        A key is dotted, as "gait" or "commands.twist".
+        """
+
+        def register(function: F) -> F:
+            name = function.__name__
+            self.functions[name], self.needs[name] = function, needs
+            return function
+
+        return register
+
+    def parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        """Return the keyword parameters of a term."""
+        found = inspect.signature(self.functions[name]).parameters.values()
+        return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def resolve(
+        self, path: str, entries: Entries, robot: RobotSpec, has: frozenset[str] = frozenset()
+    ) -> dict[str, Term]:
+        """Return the terms of a task, in its order.
+
+        Args:
+            path: of `entries` in the configuration, such as "task.rewards".
+            entries: what the YAML says.
+            robot: names the joints that parameters speak of.
+            has: the parts that the task has, for terms that need one.
+        """
+        return {name: self.one(path, name, entries[name], robot, has) for name in entries}
+
+    def one(
+        self,
+        path: str,
+        name: str,
+        given: Mapping[str, Any],
+        robot: RobotSpec,
+        has: frozenset[str] = frozenset(),
+    ) -> Term:
+        """Return one term of a task; see `resolve`."""
+        if name not in self.functions:
+            hint = strict.did_you_mean(name, self.functions)
+            raise SettingError(path, f"unknown {self.kind} {name!r}{hint}")
+        here = f"{path}.{name}"
+        for need in self.needs[name]:
+            if need not in has:
+                raise SettingError(
+                    here, f"needs `task.{need}`, and the task has none; add it or leave this out"
+                )
+        types = self._types(name)
+        for key in given:
+            if key not in types:
+                takes = f"it takes {', '.join(types)}" if types else "it takes none"
+                raise SettingError(here, f"unknown parameter {key!r}; {takes}")
+        parameters = self.parameters(name)
+        lacking = [
+            key
+            for key in types
+            if key not in given
+            and (key not in parameters or parameters[key].default is inspect.Parameter.empty)
+        ]
+        if lacking:
+            raise SettingError(here, f"lacks {', '.join(lacking)}")
+        values = {k: _value(types[k], v, f"{here}.{k}", robot) for k, v in given.items()}
+        own = {key: value for key, value in values.items() if key in self.own}
+        mine = {key: value for key, value in values.items() if key not in self.own}
+        return Term(name, functools.partial(self.functions[name], **mine), mine, own)
+
+    def _types(self, name: str) -> dict[str, Any]:
+        """Return the type of each key that a term takes, the kind's own ones first."""
+        hints = get_type_hints(self.functions[name], include_extras=True)
+        return self.own | {key: hints[key] for key in self.parameters(name)}
+
+
+def parts(task: Task) -> frozenset[str]:
+    """Return the keys of a task that terms may need."""
+    gait = {"gait"} if task.gait else set()
+    return frozenset(gait | {f"commands.{kind}" for kind in task.commands})
+
+
+def _value(kind: Any, value: Any, path: str, robot: RobotSpec) -> Any:
+    """Return one parameter as the type that the function declares."""
+    converted = strict.convert(kind, value, path=path)
+    strict.check_finite(value, path=path)
+    if kind == Range and converted[0] > converted[1]:
+        raise SettingError(path, f"[{converted[0]}, {converted[1]}] is not [low, high]")
+    if kind == PerJoint:
+        return per_joint(converted, path, robot)
+    return converted
+
+
+def per_joint(value: PerJoint, path: str, robot: RobotSpec) -> np.ndarray:
+    """Return the number of each joint, (joints,) float32."""
+    joints = robot.joint_names
+    if not isinstance(value, dict):
+        return np.full(len(joints), value, np.float32)
+    numbers = np.ones(len(joints), np.float32)
+    for pattern, number in value.items():
+        named = [fnmatchcase(joint, pattern) for joint in joints]
+        if not any(named):
+            hint = strict.did_you_mean(pattern, joints)
+            raise SettingError(path, f"no joint is named {pattern!r}{hint}")
+        numbers[named] = number
+    return numbers
