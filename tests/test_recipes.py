@@ -15,8 +15,9 @@ def test_a_column_is_a_configuration(name):
     ours, task = config.load("go2_walk"), config.robot_task(settings, "this test")
     assert ("its recipe" in name) == (settings.ppo != ours.ppo)
     assert ("its recipe" in name) == (settings.networks != ours.networks)
-    assert ("its conditions" in name) == (not task.noise) == (task.pushes is None)
-    assert set(task.randomization) == {"friction"} or "our task" in name
+    events = task.events
+    assert ("its conditions" in name) == (not task.noise) == (not events.interval)
+    assert set(events.reset) == {"home_pose", "friction"} or "our task" in name
 
 
 def test_the_recipe_has_its_batch():

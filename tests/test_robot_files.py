@@ -739,7 +739,9 @@ def test_a_height_that_is_a_little_off_is_told_once(tmp_path, caplog):
 def test_a_factor_on_nothing_is_refused(tmp_path, field, name):
     """The quadruped's joints have damping and armature, and no friction loss."""
     edits = [] if field == "frictionloss" else [(' armature="0.01"', "")]
-    model = variants.train_model(robot(), write(tmp_path, mjcf(*edits)), 0.005, 0.02)
+    model = variants.train_model(
+        robot(), write(tmp_path, mjcf(*edits)), Physics(timestep=0.005), 0.02
+    )
     engine = RobotEngine(model, robot(), n=1, threads=1)
     engine.vary(("dof_damping",))
     says = f"'FR_hip' has no {field} in dog.xml.*randomization '{name}' is a factor"

@@ -32,7 +32,7 @@ class _Between:
         self.others = others
         self.mark = time.perf_counter()
 
-    def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
+    def log(self, trainer: Trainer, metrics: dict[str, float], times: dict[str, float]) -> None:
         """Hand over the time since the others were done."""
         self.others(time.perf_counter() - self.mark)
         torch.set_num_threads(1)  # ours

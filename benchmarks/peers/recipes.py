@@ -42,8 +42,9 @@ RECIPE = (
 """Its hyperparameters; the learning rate is the mean of its schedule, 1e-3 to 5e-4."""
 CONDITIONS = (
     "task.noise={}",
-    "task.pushes=null",
-    "task.randomization={friction: [0.4, 1.0]}",
+    "task.events.interval={}",
+    "task.events.reset={home_pose: {clearance: 0.03, heading: [-3.1416, 3.1416], joint_pos: 0.1, "
+    "joint_vel: 0.2, base_lin_vel: 0.3, base_ang_vel: 0.3}, friction: {range: [0.4, 1.0]}}",
 )
 """Its task's randomization."""
 COLUMNS: dict[str, tuple[str, ...]] = {

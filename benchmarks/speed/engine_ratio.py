@@ -88,7 +88,7 @@ class _Watch:
         self.raw = raw
         self.times: list[tuple[float, float]] = []
 
-    def log(self, trainer: Trainer, figures: dict[str, float], times: dict[str, float]) -> None:
+    def log(self, trainer: Trainer, metrics: dict[str, float], times: dict[str, float]) -> None:
         """Note the iteration's time and the yardstick's."""
         yardstick = sum(self.raw.seconds() for _ in range(trainer.config.rollout))
         self.times.append((times["collect"] + times["learn"], yardstick))
