@@ -159,7 +159,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         ended = np.flatnonzero(done)
         if ended.size:
             info |= self._final(ended, done, failed, groups)
-            self.curriculum.advance(info["episode"])
+            figures = info["episode_figures"]
+            self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
             self._reset(ended)
             world, state = self._read(ended)
             for name, rows in self._groups(world, state, ended).items():
