@@ -139,7 +139,7 @@ def test_list_names_robots_tasks_and_presets(capsys):
         (["train", "gym:Pendulun-v1"], "no environment 'Pendulun-v1'; did you mean 'Pendulum-v1'?"),
         (["train", "gym:CartPole-v1"], "its action space is Discrete; only continuous tasks"),
         (["train", "gym:Blackjack-v1"], "its observation space is Tuple; only continuous tasks"),
-        (["train", "gym:nothing:Pendulum-v1"], "gym:nothing:Pendulum-v1: Gymnasium knows no"),
+        (["train", "gym:nothing:Pendulum-v1"], "there is no module 'nothing'; put its folder on"),
         (["train", "go2_walk", "--preset", "defautl"], "unknown preset 'defautl'; did you mean"),
         (["sim", "go3"], "unknown robot 'go3'; did you mean 'go2'? Known: "),
         (

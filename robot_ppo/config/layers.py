@@ -38,9 +38,19 @@ class Layers:
         self._layers.append((source, data))
         self.data = merge(self.data, data)
 
-    def add_file(self, find: Callable[[str], Path], name: str, below: str = "") -> None:
-        """Merge the YAML `find(name)`, after those that it extends, under the key `below`."""
-        for path, data in chain(find, name):
+    def add_file(
+        self,
+        find: Callable[[str], Path],
+        name: str,
+        below: str = "",
+        adapt: Callable[[Path, Data], Data] = lambda path, data: data,
+    ) -> None:
+        """Merge the YAML `find(name)`, after those that it extends, under the key `below`.
+
+        `adapt` changes what a file holds before it is merged.
+        """
+        for path, read in chain(find, name):
+            data = adapt(path, read)
             self.add(str(path), {below: data} if below else data)
 
     def override(self, text: str) -> None:

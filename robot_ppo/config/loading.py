@@ -6,6 +6,8 @@
 It is resolved once and never changed.
 """
 
+import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ import msgspec
 import yaml
 
 from robot_ppo import project
+from robot_ppo.config import first_edition
 from robot_ppo.config.check import check
 from robot_ppo.config.layers import Layers
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def task_names() -> list[str]:
@@ -80,8 +85,33 @@ def _add_task(layers: Layers, name: str) -> None:
     if name not in task_names():
         hint = strict.did_you_mean(name, task_names())
         raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
-    layers.add_file(project.task_path, name, below="task")
+    layers.add_file(project.task_path, name, below="task", adapt=_in_todays_layout)
     layers.add(str(project.task_path(name)), {"task": {"kind": "robot", "name": name}})
+
+
+def _in_todays_layout(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a robot's task in today's layout; one of the first edition is told."""
+    if not first_edition.is_first(data):
+        return data
+    _tell(path)
+    robot = project.load_robot(str(data.get("robot")))
+    try:
+        return first_edition.translated(data, len(robot.joints))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path}: is neither in the layout of the first edition (it has one of the keys "
+            f"{', '.join(first_edition.KEYS)}) nor in today's: see docs/tasks.md"
+        ) from None
+
+
+@functools.cache
+def _tell(path: Path) -> None:
+    """Say, once for a file, that it is of the first edition."""
+    log.warning(
+        "%s: is in the layout of the first edition and is read as what it meant; docs/tasks.md has "
+        "today's keys, which --set and the run's config.yaml use",
+        path,
+    )
 
 
 def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
@@ -119,7 +149,11 @@ def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
 
 def load_run(folder: Path) -> Config:
     """Return the configuration that a run was started with."""
-    return strict.load_yaml(Config, folder / "config.yaml")
+    path = folder / "config.yaml"
+    data = strict.read_yaml(path)
+    if isinstance(data, dict) and isinstance(data.get("task"), dict):
+        data = {**data, "task": _in_todays_layout(path, data["task"])}
+    return strict.convert(Config, data, str(path))
 
 
 def to_yaml(config: Config) -> str:
