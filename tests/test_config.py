@@ -482,4 +482,5 @@ def test_a_configuration_cannot_be_changed():
 
 def test_the_yaml_of_a_task_has_no_key_that_its_structure_lacks():
     for name in project.task_names():
-        assert set(strict.read_yaml(project.task_path(name))) <= set(config.Task.__struct_fields__)
+        keys = set(strict.read_yaml(project.task_path(name)))
+        assert keys <= {*config.Task.__struct_fields__, "extends"}

@@ -132,6 +132,12 @@ def evaluate(
         seed: of noise and pushes.
         progress: called with the fraction that is done.
     """
+    if contract.command.kind != "twist":
+        raise InputError(
+            f"the scorecard commands velocities, and the command of {contract.task} is of kind "
+            f"{contract.command.kind!r}: it cannot be scored; log.csv of its run has the task's "
+            "metrics"
+        )
     if contract.control_period < variants.EVAL_TIMESTEP:
         raise InputError(
             f"the control period, {contract.control_period} s, is shorter than a physics step of "

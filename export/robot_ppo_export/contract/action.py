@@ -8,6 +8,7 @@ target = clip(default_pose + scale * clip(action, -clip, clip), range inside its
 import msgspec
 import numpy as np
 
+from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
@@ -41,7 +42,7 @@ class ActionMap:
 
     def target(self, action: Array) -> Array:
         """Return joint targets (..., joints) [rad] of raw actions (..., joints)."""
-        xp = action.__array_namespace__()
+        xp = frames.namespace(action)
         # Not xp.clip, which takes four times as long for a dozen numbers.
         bounded = xp.minimum(xp.maximum(action, -self.bound), self.bound)
         target = self.default_pose + self.scale * bounded

@@ -5,10 +5,22 @@ World z is up; body x is forward, y left, z up. All functions work elementwise o
 without matrix products, so that one robot and 4096 simulations give equal bits.
 """
 
+import sys
 from typing import Any
 
 Array = Any
-"""An array of the array API standard: numpy >= 2, or anything with `__array_namespace__`."""
+"""An array of the array API standard: numpy >= 2, torch, or anything with `__array_namespace__`."""
+
+
+def namespace(array: Array) -> Any:
+    """Return the module with the array API's functions for this array.
+
+    Torch's tensors name none. Who computes on them imports `array_api_compat` first; a robot does
+    without it.
+    """
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    return sys.modules["array_api_compat"].array_namespace(array)
 
 
 def join(xp: Any, *parts: Array) -> Array:
@@ -28,7 +40,7 @@ def join(xp: Any, *parts: Array) -> Array:
 
 def cross(a: Array, b: Array) -> Array:
     """Return the cross product of vectors (..., 3)."""
-    xp = a.__array_namespace__()
+    xp = namespace(a)
     a0, a1, a2 = a[..., 0], a[..., 1], a[..., 2]
     b0, b1, b2 = b[..., 0], b[..., 1], b[..., 2]
     return join(xp, a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0)
@@ -50,14 +62,14 @@ def to_body(quat: Array, vector_w: Array) -> Array:
 
 def projected_gravity(quat: Array) -> Array:
     """Return the unit vector of gravity in the body frame, (..., 3); (0, 0, -1) when level."""
-    xp = quat.__array_namespace__()
+    xp = namespace(quat)
     w, x, y, z = quat[..., 0], quat[..., 1], quat[..., 2], quat[..., 3]
     return join(xp, 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1)
 
 
 def multiply(p: Array, q: Array) -> Array:
     """Return the quaternion product (..., 4): rotate by q, then by p."""
-    xp = p.__array_namespace__()
+    xp = namespace(p)
     pw, px, py, pz = (p[..., i] for i in range(4))
     qw, qx, qy, qz = (q[..., i] for i in range(4))
     return join(
@@ -71,20 +83,20 @@ def multiply(p: Array, q: Array) -> Array:
 
 def conjugate(quat: Array) -> Array:
     """Return the inverse rotation of unit quaternions (..., 4)."""
-    xp = quat.__array_namespace__()
+    xp = namespace(quat)
     return join(xp, quat[..., 0], -quat[..., 1], -quat[..., 2], -quat[..., 3])
 
 
 def normalize(quat: Array) -> Array:
     """Return quat (..., 4) at length one."""
-    xp = quat.__array_namespace__()
+    xp = namespace(quat)
     w, x, y, z = (quat[..., i : i + 1] for i in range(4))
     return quat / xp.sqrt(w * w + x * x + y * y + z * z)
 
 
 def from_rotation_vector(vector: Array) -> Array:
     """Return the quaternion (..., 4) of a rotation vector (..., 3) [rad], exact at any length."""
-    xp = vector.__array_namespace__()
+    xp = namespace(vector)
     x, y, z = (vector[..., i : i + 1] for i in range(3))
     angle = xp.sqrt(x * x + y * y + z * z)
     small = angle < 1e-6
@@ -95,13 +107,13 @@ def from_rotation_vector(vector: Array) -> Array:
 
 def tilt(quat: Array) -> Array:
     """Return the angle between body z and world z [rad], (...)."""
-    xp = quat.__array_namespace__()
+    xp = namespace(quat)
     up = 1 - 2 * (quat[..., 1] * quat[..., 1] + quat[..., 2] * quat[..., 2])
     return xp.acos(xp.clip(up, -1.0, 1.0))
 
 
 def yaw(quat: Array) -> Array:
     """Return the heading [rad] of body x in the world's horizontal plane, (...)."""
-    xp = quat.__array_namespace__()
+    xp = namespace(quat)
     w, x, y, z = (quat[..., i] for i in range(4))
     return xp.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))

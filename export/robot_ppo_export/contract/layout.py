@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from robot_ppo_export.contract import strict
+from robot_ppo_export.contract import frames, strict
 from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.state import ANY, NO_WIDTHS, SIGNALS
@@ -183,7 +183,7 @@ class Observer:
             inputs: leading axes as `batch`, or as `batch` indexed by `ids`.
             ids: the simulations that `inputs` holds, by default all.
         """
-        xp = inputs.command.__array_namespace__()
+        xp = frames.namespace(inputs.command)
         lead = inputs.command.shape[:-1]
         out = xp.empty((*lead, self.layout.size), dtype=xp.float32)
         for function, spec, worked, place in self.layout.plan:

@@ -108,7 +108,7 @@ def last_action(inputs: Inputs) -> Array:
 @_term("2", "1", "none", parts=("sin", "cos"))
 def gait_clock(inputs: Inputs) -> Array:
     """Sine and cosine of the gait phase; both 0 when the twist says to stand still."""
-    xp = inputs.phase.__array_namespace__()
+    xp = frames.namespace(inputs.phase)
     angle = inputs.phase * 6.283185307179586
     # asarray: of one robot these are scalars, which numpy 2.0's astype does not take.
     on = xp.astype(xp.asarray(is_moving(inputs.command)), inputs.phase.dtype)
@@ -120,7 +120,7 @@ def gait_phase(tick: Array, control_period: float, frequency: float | None) -> A
 
     It stays at 0 where there is no gait: `frequency` [Hz] is None.
     """
-    xp = tick.__array_namespace__()
+    xp = frames.namespace(tick)
     if frequency is None:
         return xp.zeros(tick.shape, dtype=xp.float32)
     cycles = xp.astype(tick, xp.float64) * (control_period * frequency)

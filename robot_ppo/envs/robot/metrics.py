@@ -1,7 +1,7 @@
 """Figures for the log: sums per reward over episodes, and metrics in physical units."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -153,10 +153,20 @@ class RobotMetrics(EpisodeMetrics):
         rewards: tuple[str, ...],
         control_period: float,
         terms: Mapping[str, Term],
+        levels: Callable[[], dict[str, float]] = dict,
     ) -> None:
-        """Start with empty sums; `length` is in [s]."""
+        """Start with empty sums; `length` is in [s].
+
+        Args:
+            n: simulations.
+            rewards: names of the parts of the reward.
+            control_period: [s].
+            terms: the task's metrics.
+            levels: returns those of the curriculum, for the log.
+        """
         super().__init__(n, rewards, ("length", control_period))
         self.terms = {name: term.function for name, term in terms.items()}
+        self._levels = levels
         self._totals = np.zeros(len(terms))
         self._steps = np.zeros((), np.int64)
 
@@ -173,10 +183,10 @@ class RobotMetrics(EpisodeMetrics):
         self._steps += 1
 
     def behaviour(self) -> dict[str, float]:
-        """Return each metric's mean over simulations and steps since the last call.
+        """Return each metric's mean over simulations and steps since the last call, and levels.
 
         Not over episodes, which would say how the policy was twenty seconds ago.
         """
         means = self._totals / max(1, int(self._steps))
         self._totals[:], self._steps[...] = 0.0, 0
-        return dict(zip(self.terms, means.tolist(), strict=True))
+        return dict(zip(self.terms, means.tolist(), strict=True)) | self._levels()

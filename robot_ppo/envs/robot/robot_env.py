@@ -94,7 +94,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.clocks = Clocks(self.events.intervals, num_envs, dt)
         self.curriculum = Curriculum(task.curriculum, robot, self.rewards, self.commands, has)
         metrics = METRICS.resolve("task.metrics", task.metrics, robot, has)
-        self.metrics = RobotMetrics(num_envs, self.rewards.names, dt, metrics)
+        levels = self.curriculum.figures
+        self.metrics = RobotMetrics(num_envs, self.rewards.names, dt, metrics, levels)
         self.engine = self._build_engine(threads)
         ids = Ids.of(self.engine.model, robot)
         self.randomizer = Randomizer(self.events.ranges, ids, self.events.kept)

@@ -1,0 +1,131 @@
+"""Every term of every table gives on torch tensors what it gives on numpy arrays."""
+
+import dataclasses
+import functools
+
+import env_helpers as helpers
+import numpy as np
+import pytest
+import torch
+
+from robot_ppo.envs.robot.gait import Schedule
+from robot_ppo.envs.robot.metrics import METRICS
+from robot_ppo.envs.robot.observations import OBSERVATIONS
+from robot_ppo.envs.robot.rewards import REWARDS, Rewards
+from robot_ppo.envs.robot.terminations import TERMINATIONS
+from robot_ppo.envs.robot.world import Constants
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.action import ActionMap
+from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.terms import TERMS, Inputs
+
+N = 5
+TABLES = {
+    "reward": REWARDS,
+    "termination": TERMINATIONS,
+    "metric": METRICS,
+    "observation": OBSERVATIONS,
+}
+ALL = [(kind, name) for kind, table in TABLES.items() for name in table.functions]
+PARAMETERS = {"joints": np.arange(12, dtype=np.float32)}
+"""Values of parameters that are no positive number; every other one gets 0.5."""
+
+
+def tensors(value):
+    """The same structure with a tensor for every array; a dataclass keeps its class."""
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.from_numpy(np.array(value))
+    if isinstance(value, dict):
+        return {name: tensors(part) for name, part in value.items()}
+    return value
+
+
+def world_of(table, name, on=lambda value: value):
+    """A world with a command of the kind that the term reads, as arrays or as tensors."""
+    joints = "commands.joint_pos" in table.needs[name]
+    command = np.random.default_rng(8).normal(0, 1, (N, 12 if joints else 3)).astype(np.float32)
+    world = helpers.world(N, seed=4, command=command)
+    schedule = Schedule(helpers.GAIT, helpers.robot())
+    for key, value in vars(schedule).items():
+        setattr(schedule, key, on(value))
+    constants = Constants.of(helpers.robot(), schedule)
+    own = {f.name: on(getattr(constants, f.name)) for f in dataclasses.fields(constants)}
+    fields = {f.name: on(getattr(world, f.name)) for f in dataclasses.fields(world)}
+    return dataclasses.replace(world, **fields | {"constants": Constants(**own)})
+
+
+def same(array, tensor):
+    assert isinstance(tensor, torch.Tensor)
+    assert tensor.shape == array.shape
+    assert tensor.numpy().dtype == array.dtype
+    # Sums in another order, and another library's exp.
+    assert np.allclose(tensor.numpy(), array, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_term_is_the_same_on_tensors(kind, name):
+    table = TABLES[kind]
+    given = {key: PARAMETERS.get(key, 0.5) for key in table.parameters(name)}
+    function = functools.partial(table.functions[name])
+    array = function(world_of(table, name), **given)
+    same(array, function(world_of(table, name, tensors), **tensors(given)))
+
+
+def test_the_weighted_sum_is_the_same_on_tensors():
+    task = helpers.shipped().task
+    rewards = Rewards(task.rewards, helpers.robot(), 0.02, frozenset({"gait", "commands.twist"}))
+    arrays = rewards.compute(world_of(REWARDS, "slip"))
+    # A weight for each joint is an array of its own: here as a tensor, too.
+    rewards._plan = [
+        (functools.partial(f.func, **tensors(f.keywords)), weight) for f, weight in rewards._plan
+    ]
+    for array, tensor in zip(
+        arrays, rewards.compute(world_of(REWARDS, "slip", tensors)), strict=True
+    ):
+        same(array, tensor)
+
+
+def state(on):
+    rng = np.random.default_rng(2)
+    quat = rng.normal(0, 1, (N, 4)).astype(np.float32)
+    shapes = {"joint_pos": 12, "joint_vel": 12, "base_ang_vel": 3, "base_lin_acc": 3}
+    shapes |= {"joint_torque": 12, "foot_force": 4}
+    values = {k: rng.normal(0, 1, (N, size)).astype(np.float32) for k, size in shapes.items()}
+    values["base_quat"] = quat / np.linalg.norm(quat, axis=1, keepdims=True)
+    return RobotState(**{name: on(value) for name, value in values.items()})
+
+
+def inputs(on):
+    rng = np.random.default_rng(3)
+    command, action = (rng.normal(0, 1, (N, size)).astype(np.float32) for size in (3, 12))
+    phase = rng.random(N).astype(np.float32)
+    default = helpers.robot().vector("default").astype(np.float32)
+    return Inputs(state(on), on(command), on(action), on(phase), on(default))
+
+
+MEASURED = [name for name in TERMS if set(TERMS[name].reads) <= set(state(lambda v: v))]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_measured_term_is_the_same_on_tensors(name):
+    function = TERMS[name].function
+    same(function(inputs(lambda v: v)), function(inputs(tensors)))
+
+
+@pytest.mark.parametrize("name", ["tilt", "projected_gravity", "normalize", "to_body", "multiply"])
+def test_frames_are_the_same_on_tensors(name):
+    rng = np.random.default_rng(5)
+    quat, other = rng.normal(0, 1, (2, N, 4)).astype(np.float32)
+    vector = rng.normal(0, 1, (N, 3)).astype(np.float32)
+    given = {"to_body": (quat, vector), "multiply": (quat, other)}.get(name, (quat,))
+    function = getattr(frames, name)
+    same(function(*given), function(*(tensors(value) for value in given)))
+
+
+def test_joint_targets_are_the_same_on_tensors():
+    actions = ActionMap(helpers.shipped().task.action, helpers.robot())
+    action = np.random.default_rng(1).normal(0, 3, (N, 12)).astype(np.float32)
+    target = actions.target(action)
+    for key, value in vars(actions).items():
+        setattr(actions, key, tensors(value))
+    same(target, actions.target(torch.from_numpy(action)))
