@@ -94,6 +94,7 @@ def build_contract(
         action=task.action,
         control_period=task.control_period,
         gait_frequency=task.gait.frequency if task.gait else None,
+        evaluation=task.evaluation and msgspec.to_builtins(task.evaluation),
         command=layout.command,
         normalizer=contracts.Normalizer(
             mean=tuple(normalizer.mean.float().tolist()),

@@ -1,29 +1,38 @@
 """The scorecard, on policies whose behaviour is known without training."""
 
+import re
+
 import env_helpers as helpers
 import msgspec
 import mujoco.batch
 import numpy as np
 import pytest
 
-from robot_ppo import export
+from robot_ppo import config, export, project
 from robot_ppo.envs.robot import observations
 from robot_ppo.evaluation import evaluate
-from robot_ppo.evaluation.evaluate import COMMANDS, CONDITIONS, FIGURES, Condition, Scorecard
+from robot_ppo.evaluation.evaluate import COMMANDS, CONDITIONS, WALKING, Condition, Scorecard
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint
+from robot_ppo_export.contract.command import NO_COMMAND
 from robot_ppo_export.errors import InputError
 
+FIGURES = {**evaluate.TASK_FIGURES["twist"], **evaluate.COMMON_FIGURES}
 STAND = (0.0, 0.0, 0.0)
 
 
-@pytest.fixture(scope="module")
-def contract():
-    settings = helpers.tiny_config()
+def contract_of(settings):
+    """The contract of an untrained policy."""
     size = observations.layout(settings.task, helpers.robot()).size
     actor = Actor(size, helpers.JOINTS, settings.networks)
     checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={})
     return export.build_contract(settings, checkpoint, actor)
+
+
+@pytest.fixture(scope="module")
+def contract():
+    """Without a section on evaluation, as in a policy file of the first edition."""
+    return msgspec.structs.replace(contract_of(helpers.tiny_config()), evaluation=None)
 
 
 @pytest.fixture
@@ -315,7 +324,8 @@ def card(**nominal):
     figures = {name: np.zeros((2, len(COMMANDS))) for name in FIGURES}
     for name, value in nominal.items():
         figures[name][0] = value
-    return Scorecard(["nominal", "pushes"], figures)
+    grid = np.array(COMMANDS, np.float32)
+    return Scorecard(["nominal", "pushes"], grid, WALKING, FIGURES, figures)
 
 
 def test_there_are_45_commands_in_all_combinations():
@@ -363,3 +373,74 @@ def test_the_json_has_the_headline_figures_at_the_top_and_all_others_below(contr
     assert data["per_command"]["nominal"]["velocity_error"][3] == 0.55
     assert data["commands"][3] == list(COMMANDS[3]) and len(data["commands"]) == 45
     assert data["limits"] == evaluate.WALKING
+
+
+# -- the task's own section -----------------------------------------------------------------------
+
+
+def with_section(contract, **section):
+    section = {"conditions": {"nominal": {}}, **section}
+    return msgspec.structs.replace(contract, evaluation=section)
+
+
+def test_the_section_of_the_walk_is_the_first_editions_grid(contract):
+    """A policy file of the first edition has no section, and is scored alike."""
+    task = config.load("go2_walk").task
+    ours = evaluate.plan(with_section(contract, **msgspec.to_builtins(task.evaluation)))
+    first = evaluate.plan(msgspec.structs.replace(contract, evaluation=None))
+    assert np.array_equal(ours.commands, first.commands)
+    assert ours.conditions == first.conditions and ours.limits == first.limits
+    assert (ours.seconds, ours.unscored, ours.push_every) == (8.0, 2.0, 3.0)
+
+
+def test_entries_that_are_not_named_are_in_the_middle_of_their_range(contract):
+    plan = evaluate.plan(with_section(contract, commands={"vx": [0.0, 0.5]}))
+    assert plan.commands.tolist() == [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
+
+
+def test_commands_that_are_not_given_are_drawn_within_their_ranges(contract):
+    plan = evaluate.plan(with_section(contract, trials=50))
+    low, high = contract.command.bounds().T
+    assert plan.commands.shape == (50, 3)
+    assert ((plan.commands >= low) & (plan.commands <= high)).all()
+    assert len({tuple(row) for row in plan.commands.tolist()}) == 50
+
+
+def test_what_starts_lying_has_fallen_only_if_it_lies_when_it_is_scored(contract):
+    lie = {"fallen_pose": {"fraction": 1, "height": [0.2, 0.3], "tilt": [3, 3.14], "joints": 0.5}}
+    section = {"seconds": 1.0, "unscored": 0.5, "trials": 3, "start": lie}
+    card = evaluate.evaluate(with_section(contract, **section), zeros, threads=1)
+    assert card.overall()["falls"] == 3
+    upright = evaluate.evaluate(with_section(contract, **section | {"start": {}}), zeros, threads=1)
+    assert upright.overall()["falls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ({"limits": {"velocity_eror": 1}}, "unknown figure 'velocity_eror'; did you mean"),
+        ({"commands": {"vz": [0.0]}}, "unknown entry 'vz'; did you mean"),
+        ({"unscored": 9.0}, "nothing of the trial's seconds is left"),
+        ({"start": {"falen_pose": {}}}, "unknown initial state 'falen_pose'; did you mean"),
+        ({"second": 3.0}, "unknown key `second`"),
+    ],
+)
+def test_a_section_that_cannot_be_is_refused_in_a_sentence(contract, section, text):
+    with pytest.raises(InputError, match=re.escape(text)):
+        evaluate.plan(with_section(contract, **section))
+
+
+def test_a_policy_without_a_twist_needs_a_section(contract):
+    still = msgspec.structs.replace(contract, command=NO_COMMAND, evaluation=None)
+    with pytest.raises(InputError, match="has no `evaluation:`"):
+        evaluate.plan(still)
+
+
+@pytest.mark.parametrize("name", project.task_names())
+def test_every_task_that_ships_says_how_it_is_scored(name):
+    """What holds still passes no task: the first figures say so."""
+    contract = contract_of(config.load(name))
+    card = evaluate.evaluate(contract, zeros, evaluate.plan(contract).conditions[:1], threads=1)
+    assert card.limits and not card.passed
+    assert all(np.isfinite(values).all() for values in card.figures.values())
+    assert set(card.figures) == set(card.units)

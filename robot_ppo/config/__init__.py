@@ -11,7 +11,9 @@ from robot_ppo.config.loading import (
 )
 from robot_ppo.config.schema import (
     AnyTask,
+    Condition,
     Config,
+    Evaluation,
     EventTable,
     Fraction,
     Gait,
@@ -29,7 +31,9 @@ from robot_ppo.config.schema import (
 
 __all__ = [
     "AnyTask",
+    "Condition",
     "Config",
+    "Evaluation",
     "EventTable",
     "Fraction",
     "Gait",

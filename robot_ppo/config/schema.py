@@ -69,6 +69,45 @@ class EventTable(_Struct, frozen=True):
     """Every now and then."""
 
 
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one pass of the scorecard differs from the nominal one."""
+
+    name: str = ""
+    """The key in `conditions`."""
+    friction: NonNegative | None = None
+    """Sliding friction of the feet."""
+    payload: float = 0.0
+    """[kg] on the base"""
+    delay: NonNegative = 0.0
+    """Extra time from a target to its effect [s]."""
+    strength: Positive = 1.0
+    """Factor on motor torque and its limit."""
+    push: NonNegative = 0.0
+    """Speed [m/s] added to the base every `push_every`, in a new direction each time."""
+
+
+class Evaluation(_Struct, frozen=True, kw_only=True):
+    """How a policy of the task is judged: evaluation/evaluate.py. It travels in the policy file."""
+
+    seconds: Positive = 8.0
+    """Length of a trial [s]."""
+    unscored: NonNegative = 2.0
+    """So much of its beginning is not scored [s]."""
+    commands: dict[str, Annotated[tuple[float, ...], Meta(min_length=1)]] = {}
+    """Entry of the command -> its values; every combination is a trial. Entries that are not named
+    are at the middle of their range. Without any, commands are drawn."""
+    trials: Count = 45
+    """So many trials where commands are drawn, or where there are none."""
+    start: Terms = {}
+    """Initial states, as in `events.reset`; else every trial starts in the home pose."""
+    conditions: Annotated[dict[str, Condition], Meta(min_length=1)]
+    """Name -> what differs; the first is judged by `limits`."""
+    push_every: Positive = 3.0
+    """[s]"""
+    limits: dict[str, float] = {}
+    """Figure -> the most that a policy may have; none exceeded: it passes."""
+
+
 class Task(_Struct, frozen=True, kw_only=True, tag_field="kind", tag="robot"):
     """The world: robot, commands, observations, rewards, events. Kinds of terms: docs/tasks.md."""
 
@@ -96,6 +135,8 @@ class Task(_Struct, frozen=True, kw_only=True, tag_field="kind", tag="robot"):
     """Name -> parameters; envs/robot/curriculum.py."""
     metrics: Terms = {}
     """Columns of the log: name -> parameters; envs/robot/metrics.py."""
+    evaluation: Evaluation | None = None
+    """null: a twist is scored on the grid that the first edition had, nothing else can be."""
     noise: dict[str, NonNegative] = {}
     """Signal -> half-width of its uniform noise in the signal's unit (base_quat: [rad])."""
 

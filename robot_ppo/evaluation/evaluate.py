@@ -1,7 +1,9 @@
 """The scorecard: what a policy does, not what it was rewarded for.
 
 The eval variant (2 ms, every collision geom, torque motors with the PD law at the physics rate),
-sensor noise on, deterministic action. 45 commands, 8 s each, of which the first 2 s are not
+sensor noise on, deterministic action. What is tried (commands, seconds, conditions, initial states)
+and what passes stands in the task's `evaluation:`, which travels in the policy file; a twist policy
+of a file without one is tried on the first edition's: 45 commands, 8 s each, the first 2 s not
 scored; nominal, with pushes, and at the corners of what a robot may meet. The policy under test is
 the policy file itself, or the arrays of a checkpoint, behind the same observation function.
 
@@ -14,15 +16,19 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from robot_ppo import project
+from robot_ppo.config import Condition, Evaluation
+from robot_ppo.envs.robot.events import STATES, Start
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
-from robot_ppo_export.contract import frames
+from robot_ppo_export.contract import frames, strict
+from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.terms import Inputs, gait_phase
@@ -33,23 +39,6 @@ COMMANDS = tuple(product((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.3, 0.0, 0.3), (-0.7, 0
 SECONDS, UNSCORED = 8.0, 2.0
 WALKING = {"velocity_error": 0.15, "yaw_error": 0.20, "falls": 0}
 """A policy walks when none of these is exceeded on the nominal 45."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """How one pass over the commands differs from the nominal one."""
-
-    name: str
-    friction: float | None = None
-    """Sliding friction of the feet."""
-    payload: float = 0.0
-    """[kg] on the base"""
-    delay: float = 0.0
-    """Extra time from a target to its effect [s]."""
-    strength: float = 1.0
-    """Factor on motor torque and its limit."""
-    push: float = 0.0
-    """Speed [m/s] added to the base every 3 s, in a new direction each time."""
 
 
 CONDITIONS = (
@@ -64,48 +53,145 @@ PUSH_EVERY = 3.0
 LOST = 10.0
 """What every figure is that has no value: far from what a robot does that stands."""
 
-FIGURES = {
-    "velocity_error": "m/s",
-    "yaw_error": "rad/s",
+TASK_FIGURES: dict[str, dict[str, str]] = {
+    "twist": {"velocity_error": "m/s", "yaw_error": "rad/s"},
+    "joint_pos": {"joint_error": "rad"},
+    "none": {"pose_error": "rad", "lying": ""},
+}
+"""Kind of command -> figures that say how well it is followed, with their units; without a command,
+the distance to the default pose and the fraction of time that the robot does not stand."""
+COMMON_FIGURES = {
     "falls": "",
     "cost_of_transport": "",
     "torque_saturation": "",
     "action_rate": "1/s",
     "foot_slip": "m/s",
 }
-"""Name -> unit of every figure; each is (commands,) per condition."""
+"""Name -> unit of the figures that every task has."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried, and what passes."""
+
+    seconds: float
+    unscored: float
+    commands: np.ndarray
+    """(trials, k)"""
+    conditions: tuple[Condition, ...]
+    push_every: float
+    limits: dict[str, float]
+    states: list[Callable[..., None]]
+    """Initial states, in order; none: the home pose."""
+    units: dict[str, str]
+    """Figure -> its unit."""
+
+
+def plan(contract: Contract) -> Plan:
+    """Return what a policy is tried on: its file's section, or the first edition's.
+
+    Raises:
+        InputError: the section contradicts the command or names what does not exist.
+    """
+    kind, spec = contract.command.kind, contract.command
+    if kind not in TASK_FIGURES:
+        raise InputError(
+            f"commands of the kind {kind!r} cannot be scored: {list(TASK_FIGURES)} can"
+        )
+    units = {**TASK_FIGURES[kind], **COMMON_FIGURES}
+    if contract.evaluation is None:
+        if kind != "twist":
+            raise InputError(
+                f"the task {contract.task!r} has no `evaluation:`, which says how a policy without "
+                "a twist command is scored; add it to the task"
+            )
+        grid = np.array(COMMANDS, np.float32)
+        return Plan(SECONDS, UNSCORED, grid, CONDITIONS, PUSH_EVERY, WALKING, [], units)
+    given = strict.convert(Evaluation, contract.evaluation, "evaluation")
+    for name in given.limits:
+        if name not in units:
+            hint = strict.did_you_mean(name, units)
+            raise InputError(f"evaluation.limits: unknown figure {name!r}{hint}")
+    if given.unscored >= given.seconds:
+        raise InputError("evaluation.unscored: nothing of the trial's seconds is left to be scored")
+    conditions = tuple(
+        msgspec.structs.replace(condition, name=name)
+        for name, condition in given.conditions.items()
+    )
+    states = STATES.resolve("evaluation.start", given.start, contract.robot)
+    return Plan(
+        given.seconds,
+        given.unscored,
+        _commands(given, spec),
+        conditions,
+        given.push_every,
+        given.limits,
+        [term.function for term in states.values()],
+        units,
+    )
+
+
+def _commands(given: Evaluation, spec: CommandSpec) -> np.ndarray:
+    """Return the commands of all trials, (trials, k) float32."""
+    names = [entry.name for entry in spec.entries]
+    for name in given.commands:
+        if name not in names:
+            hint = strict.did_you_mean(name, names)
+            raise InputError(f"evaluation.commands: unknown entry {name!r}{hint}")
+    low, high = spec.bounds().T if names else np.zeros((2, 0), np.float32)
+    if given.commands:
+        middle = (0.5 * (low + high)).tolist()
+        axes = [given.commands.get(name, (middle[i],)) for i, name in enumerate(names)]
+        return np.array(list(product(*axes)), np.float32)
+    drawn = np.random.default_rng(0).uniform(low, high, (given.trials, len(names)))
+    return drawn.astype(np.float32)
 
 
 @dataclass
 class Scorecard:
-    """Every figure of every command under every condition."""
+    """Every figure of every trial under every condition."""
 
     conditions: list[str]
+    commands: np.ndarray
+    """(trials, k)"""
+    limits: dict[str, float]
+    units: dict[str, str]
     figures: dict[str, np.ndarray] = field(default_factory=dict)
-    """Name -> (conditions, commands)."""
+    """Name -> (conditions, trials)."""
     source: dict[str, Any] = field(default_factory=dict)
 
     def overall(self, condition: int = 0) -> dict[str, float]:
-        """Return means over the commands; falls are counted."""
+        """Return means over the trials; falls are counted."""
         return {
             name: float(values[condition].sum() if name == "falls" else values[condition].mean())
             for name, values in self.figures.items()
         }
 
     @property
-    def walking(self) -> bool:
-        """Whether the policy walks, by `WALKING`."""
+    def is_twist(self) -> bool:
+        """Whether the policy follows a twist."""
+        return "velocity_error" in self.units
+
+    @property
+    def passed(self) -> bool:
+        """Whether no limit is exceeded under the first condition."""
         nominal = self.overall(0)
-        return all(nominal[name] <= limit for name, limit in WALKING.items())
+        return all(nominal[name] <= limit for name, limit in self.limits.items())
+
+    @property
+    def walking(self) -> bool:
+        """Whether the policy follows a twist, and passes."""
+        return self.is_twist and self.passed
 
     def to_json(self) -> dict[str, Any]:
         """Return the scorecard as plain data; the nominal means stand at the top."""
         return {
+            "passed": self.passed,
             "walking": self.walking,
             **self.overall(0),
-            "limits": WALKING,
+            "limits": self.limits,
             "conditions": {c: self.overall(i) for i, c in enumerate(self.conditions)},
-            "commands": [list(c) for c in COMMANDS],
+            "commands": self.commands.astype(np.float64).round(6).tolist(),
             "per_command": {
                 c: {name: values[i].tolist() for name, values in self.figures.items()}
                 for i, c in enumerate(self.conditions)
@@ -117,7 +203,7 @@ class Scorecard:
 def evaluate(
     contract: Contract,
     act: Callable[[np.ndarray], np.ndarray],
-    conditions: Sequence[Condition] = CONDITIONS,
+    conditions: Sequence[Condition] | None = None,
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
@@ -127,26 +213,22 @@ def evaluate(
     Args:
         contract: what the policy assumes; observation, action, gains and noise come from here.
         act: observations (n, size) -> deterministic raw actions (n, joints).
-        conditions: passes over the commands; the first must be the nominal one.
+        conditions: passes over the commands, by default all of `plan`; the first is judged.
         threads: for physics; 0: all CPUs.
         seed: of noise and pushes.
         progress: called with the fraction that is done.
     """
-    if contract.command.kind != "twist":
-        raise InputError(
-            f"the scorecard commands velocities, and the command of {contract.task} is of kind "
-            f"{contract.command.kind!r}: it cannot be scored; log.csv of its run has the task's "
-            "metrics"
-        )
     if contract.control_period < variants.EVAL_TIMESTEP:
         raise InputError(
             f"the control period, {contract.control_period} s, is shorter than a physics step of "
             f"the scorecard, {variants.EVAL_TIMESTEP} s: it cannot be scored"
         )
-    run = _Run(contract, list(conditions), threads, seed)
-    ticks = round(SECONDS / contract.control_period)
+    planned = plan(contract)
+    chosen = planned.conditions if conditions is None else conditions
+    run = _Run(contract, list(chosen), threads, seed)
+    ticks = round(planned.seconds / contract.control_period)
     for t in range(ticks):
-        run.tick(act, scored=t * contract.control_period >= UNSCORED)
+        run.tick(act, scored=t * contract.control_period >= planned.unscored)
         progress((t + 1) / ticks)
     return run.scorecard()
 
@@ -158,28 +240,41 @@ class _Run:
         self, contract: Contract, conditions: list[Condition], threads: int, seed: int
     ) -> None:
         self.contract, self.conditions = contract, conditions
+        self.plan = plan(contract)
         robot = contract.robot
         xml = project.robot_folder(robot.name) / robot.model
         self.model = variants.eval_model(robot, xml)
-        self.n = n = len(conditions) * len(COMMANDS)
+        self.n = n = len(conditions) * len(self.plan.commands)
         self.motors = PdMotors(robot, n, self.model.opt.timestep)
         self.engine = RobotEngine(self.model, robot, n, threads, motors=self.motors)
         self.rng = np.random.default_rng(seed)
         self.actions = contract.action_map()
         self.observer = Observer(contract.resolve(), (n,))
-        self.command = np.tile(np.array(COMMANDS, np.float32), (len(conditions), 1))
+        self.command = np.tile(self.plan.commands, (len(conditions), 1))
         self.last_action = np.zeros((n, len(robot.joints)), np.float32)
         self.ticks = self.steps = 0
         self.alive, self.lost = np.ones(n, bool), np.zeros(n, bool)
-        self.sums = {name: np.zeros(n) for name in FIGURES}
+        self.sums = {name: np.zeros(n) for name in self.plan.units if name != "cost_of_transport"}
         self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
         self._apply_conditions()
         self.engine.restart(np.arange(n), self.engine.home)
+        if self.plan.states:
+            self._place()
+
+    def _place(self) -> None:
+        """Put every robot into the trial's initial state, at rest."""
+        engine = self.engine
+        start = Start(engine.qpos.copy(), engine.qvel.copy(), engine, self.contract.robot)
+        for state in self.plan.states:
+            state(start, self.rng)
+        engine.qpos[:] = start.qpos
+        engine.qvel[:] = start.qvel
+        engine.batch.forward()
 
     def _of(self, attribute: str) -> np.ndarray:
         """Return an attribute of each simulation's condition, (n,)."""
         values = [getattr(c, attribute) for c in self.conditions]
-        return np.repeat(np.array(values, np.float64), len(COMMANDS))
+        return np.repeat(np.array(values, np.float64), len(self.plan.commands))
 
     def _apply_conditions(self) -> None:
         batch = self.engine.batch
@@ -205,7 +300,8 @@ class _Run:
         self._push()
         power, saturated = self._physics(self.actions.target(action))
         self.ticks += 1
-        self._judge()
+        if scored or not self.plan.states:  # who starts lying has not fallen
+            self._judge()
         if scored:
             self._score(power, saturated, rate)
 
@@ -213,7 +309,8 @@ class _Run:
         state = self.engine.measure()
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
-        phase = gait_phase(np.full(self.n, self.ticks), c.control_period, c.gait_frequency)
+        ticks = np.full(self.n, self.ticks)
+        phase = gait_phase(ticks, c.control_period, c.gait_frequency or 0.0)
         return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
 
     def _physics(self, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -229,7 +326,7 @@ class _Run:
         return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
 
     def _push(self) -> None:
-        every = round(PUSH_EVERY / self.contract.control_period)
+        every = round(self.plan.push_every / self.contract.control_period)
         if self.ticks and self.ticks % every == 0:
             angle = self.rng.uniform(-np.pi, np.pi, self.n)
             direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
@@ -237,27 +334,24 @@ class _Run:
 
     def _judge(self) -> None:
         """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""
-        engine = self.engine
-        quat, height = engine.qpos[:, engine.base_quat], engine.qpos[:, engine.base_pos.stop - 1]
-        fallen = (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
-        fallen |= self.lost
+        fallen = self._is_down() | self.lost
         self.sums["falls"][self.alive & fallen] = 1
         self.alive &= ~fallen
+
+    def _is_down(self) -> np.ndarray:
+        engine = self.engine
+        quat, height = engine.qpos[:, engine.base_quat], engine.qpos[:, engine.base_pos.stop - 1]
+        return (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
 
     def _score(self, power: np.ndarray, saturated: np.ndarray, rate: np.ndarray) -> None:
         """Add one tick; a fallen robot does not follow its command, and that counts."""
         engine = self.engine
-        velocity_w = engine.qvel[:, engine.base_lin_vel_w]
-        velocity = frames.to_body(engine.qpos[:, engine.base_quat], velocity_w)[:, :2]
-        error = np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1))
-        yaw = np.abs(engine.qvel[:, engine.base_ang_vel.stop - 1] - self.command[:, 2])
         foot = engine.foot_velocities_w()[:, :, :2]
         down = engine.sensordata[:, engine.sensors.foot_force] > sensors.CONTACT_FORCE
         speed = np.sqrt(np.square(foot).sum(axis=2))
         slip = (speed * down).sum(axis=1) / np.maximum(down.sum(axis=1), 1)
         ticked = {
-            "velocity_error": error,
-            "yaw_error": yaw,
+            **self._followed(),
             "torque_saturation": saturated,
             "action_rate": rate,
             "foot_slip": slip,
@@ -265,12 +359,30 @@ class _Run:
         for name, value in ticked.items():
             self.sums[name] += np.where(self.lost, LOST, np.nan_to_num(value, nan=LOST))
         self.power += power
+        velocity_w = engine.qvel[:, engine.base_lin_vel_w]
         self.distance += np.sqrt(np.square(velocity_w[:, :2]).sum(axis=1))
         self.scored += 1
 
+    def _followed(self) -> dict[str, np.ndarray]:
+        """Return how far each robot is from what it is to do, (n,) per figure."""
+        engine, kind = self.engine, self.contract.command.kind
+        if kind == "twist":
+            velocity_w = engine.qvel[:, engine.base_lin_vel_w]
+            velocity = frames.to_body(engine.qpos[:, engine.base_quat], velocity_w)[:, :2]
+            yaw_rate = engine.qvel[:, engine.base_ang_vel.stop - 1]
+            return {
+                "velocity_error": np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1)),
+                "yaw_error": np.abs(yaw_rate - self.command[:, 2]),
+            }
+        joints = engine.qpos[:, engine.joint_qpos]
+        if kind == "joint_pos":
+            return {"joint_error": np.abs(joints - self.command).mean(axis=1)}
+        pose = np.abs(joints - self.actions.default_pose).mean(axis=1)
+        return {"pose_error": pose, "lying": self._is_down().astype(np.float64)}
+
     def scorecard(self) -> Scorecard:
         """Return the figures, (conditions, commands) each."""
-        shape = (len(self.conditions), len(COMMANDS))
+        shape = (len(self.conditions), len(self.plan.commands))
         figures = {
             name: (total if name == "falls" else total / self.scored).reshape(shape)
             for name, total in self.sums.items()
@@ -279,4 +391,6 @@ class _Run:
         transport = self.power / self.scored / (self.weight * speed)
         transport[self.lost] = LOST
         figures["cost_of_transport"] = transport.reshape(shape)
-        return Scorecard([c.name for c in self.conditions], figures)
+        ordered = {name: figures[name] for name in self.plan.units}
+        names = [condition.name for condition in self.conditions]
+        return Scorecard(names, self.plan.commands, self.plan.limits, self.plan.units, ordered)

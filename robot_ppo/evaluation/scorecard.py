@@ -36,7 +36,7 @@ def run(
     """Score `source`, print the table, write what was asked for."""
     contract, act = load(source)
     fingerprint.warn_if_edited(contract.model_fingerprint, contract.robot.name, source)
-    conditions = evaluate.CONDITIONS[:1] if quick else evaluate.CONDITIONS
+    conditions = evaluate.plan(contract).conditions[: 1 if quick else None]
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"scoring {source}", total=1.0)
@@ -85,10 +85,13 @@ def from_checkpoint(
 def show(card: Scorecard, console: Console) -> None:
     """Print one row per condition, and the verdict."""
     table = Table(
-        title="45 commands each", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=f"{len(card.commands)} trials each",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("condition", no_wrap=True)
-    for name, unit in evaluate.FIGURES.items():
+    for name, unit in card.units.items():
         table.add_column(
             name.replace("_", "\n") + (f"\n[dim]{unit}[/]" if unit else "\n"),
             justify="right",
@@ -98,17 +101,20 @@ def show(card: Scorecard, console: Console) -> None:
         overall = card.overall(i)
         cells = [
             f"{overall[name]:.0f}" if name == "falls" else f"{overall[name]:.3f}"
-            for name in evaluate.FIGURES
+            for name in card.units
         ]
         table.add_row(condition, *cells)
     console.print(table)
-    limits = ", ".join(f"{name} <= {limit}" for name, limit in evaluate.WALKING.items())
-    verdict = "[bold green]walking[/]" if card.walking else "[bold red]not walking[/]"
-    console.print(f"{verdict} (nominal: {limits})", highlight=False)
+    limits = ", ".join(f"{name} <= {limit}" for name, limit in card.limits.items())
+    what = "walking" if card.is_twist else "passed"
+    verdict = f"[bold green]{what}[/]" if card.passed else f"[bold red]not {what}[/]"
+    console.print(f"{verdict} ({card.conditions[0]}: {limits or 'no limits'})", highlight=False)
 
 
 def write_plot(card: Scorecard, path: Path) -> None:
     """Write a heat map of the velocity error [m/s]: a row per condition, a panel per yaw rate."""
+    if not card.is_twist:
+        raise InputError("--plot draws errors over a grid of twists, which this task does not have")
     import io
 
     import matplotlib
@@ -116,7 +122,8 @@ def write_plot(card: Scorecard, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    vxs, vys, yaws = (sorted({c[i] for c in evaluate.COMMANDS}) for i in range(3))
+    commands = [tuple(float(f"{x:.6g}") for x in c) for c in card.commands]
+    vxs, vys, yaws = (sorted({c[i] for c in commands}) for i in range(3))
     rows = len(card.conditions)
     figure, axes = pyplot.subplots(
         rows,
@@ -128,7 +135,7 @@ def write_plot(card: Scorecard, path: Path) -> None:
     image = None
     for i, condition in enumerate(card.conditions):
         for j, yaw in enumerate(yaws):
-            chosen = [k for k, c in enumerate(evaluate.COMMANDS) if c[2] == yaw]
+            chosen = [k for k, c in enumerate(commands) if c[2] == yaw]
             shape = (len(vxs), len(vys))
             error = card.figures["velocity_error"][i][chosen].reshape(shape).T
             fell = card.figures["falls"][i][chosen].reshape(shape).T
