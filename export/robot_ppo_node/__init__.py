@@ -1,4 +1,4 @@
-"""What runs on the robot: the envelope, the drivers, the recorder and the state machine.
+"""The runtime on the robot: the envelope, the drivers, the recorder and the state machine.
 
 Import order, one way: clock, commands, safety, drivers, recorder, log -> node -> replay.
 """

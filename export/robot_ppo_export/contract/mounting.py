@@ -16,7 +16,7 @@ from robot_ppo_export.contract.state import RobotState
 
 
 class Mounting:
-    """How one robot's IMU is turned against its base."""
+    """The rotation of one robot's IMU against its base."""
 
     def __init__(self, quaternion: tuple[float, ...]) -> None:
         """Take the quaternion wxyz that turns vectors of the IMU's frame into the base's."""

@@ -1,4 +1,4 @@
-"""What a robot is: names, pose, ranges, limits and gains, from its `robot.yaml`.
+"""The description of a robot: names, pose, ranges, limits and gains, from its `robot.yaml`.
 
 The order of `joints` is the order of every joint vector in the project: observation, action,
 log, policy file. For a robot with a vendor interface it is the vendor's motor order.
@@ -83,7 +83,7 @@ class _Foot(_Struct, frozen=True):
 
 
 class Stand(_Struct, frozen=True):
-    """How the node stands the robot up: interpolation to the default pose."""
+    """Settings for standing up: interpolation to the default pose."""
 
     kp: Gain
     kd: Gain
@@ -143,7 +143,7 @@ LARGER_IS_TIGHTER = ("joint_range_margin", "min_voltage")
 
 
 class LifeCycle(_Struct, frozen=True):
-    """How a run of the robot begins and ends."""
+    """The beginning and the end of a run of the robot."""
 
     start: Literal["lying", "sitting", "standing", "hanging"] = "lying"
     """Where the robot is before the first command: on the ground in `rest_pose` (lying, sitting),

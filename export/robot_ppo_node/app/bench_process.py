@@ -40,7 +40,7 @@ LOOK_EVERY = 50
 
 
 class Memory(NamedTuple):
-    """What a process has in memory [MB]."""
+    """Memory of a process [MB]."""
 
     resident: float
     private: float
@@ -62,7 +62,7 @@ def slope_per_hour(seconds: list[float], megabytes: list[float]) -> float | None
 
 
 class Measurement:
-    """What a running node costs while the policy runs.
+    """Costs of a running node while the policy runs.
 
     Looks at it once in `LOOK_EVERY` ticks, because a look costs as well and counts.
     """

@@ -89,7 +89,7 @@ class Target:
 
 @dataclass
 class Results:
-    """What was measured."""
+    """The results of a measurement."""
 
     figures: dict[str, Any] = field(default_factory=lambda: {f.key: None for f in FIGURES})
     """Key of `FIGURES` -> value, None where there is none."""
