@@ -200,12 +200,14 @@ def test_advantages_that_are_not_normalized_are_what_was_estimated(monkeypatch):
 
 
 def rounds(monkeypatch, **kwargs):
-    """Return the samples of every round of one update."""
-    one, seen = learner(epochs=3, **kwargs), []
-    learn = one._learn
-    monkeypatch.setattr(one, "_learn", lambda *a: seen.append(a) or learn(*a))
+    """Return the actor's samples, the critic's and the epochs of every round of one update."""
+    one = learner(epochs=3, **kwargs)
+    actor, critic = [], []
+    learn_actor, learn_critic = one._learn_actor, one._learn_critic
+    monkeypatch.setattr(one, "_learn_actor", lambda *a: actor.append(a) or learn_actor(*a))
+    monkeypatch.setattr(one, "_learn_critic", lambda *a: critic.append(a) or learn_critic(*a))
     figures = one.update(rollout(one))
-    return seen, figures
+    return [(a[0], c[0], a[1]) for a, c in zip(actor, critic, strict=True)], figures
 
 
 def test_recomputed_advantages_are_new_and_the_policy_that_acted_is_the_same(monkeypatch):

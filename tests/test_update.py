@@ -1,6 +1,8 @@
 """One PPO update: gradients, the learning rate, determinism, and that it learns."""
 
 import copy
+import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from ppo_helpers import (
     weights,
 )
 
-from robot_ppo.ppo import advantages, gaussian, schedules, update
+from robot_ppo.ppo import actor_loss, advantages, gaussian, schedules, update
 
 # -- one gradient step, against a plain one -----------------------------------------------------
 
@@ -109,9 +111,9 @@ def test_every_sample_is_used_once_per_epoch(monkeypatch):
         one.actor_pass, "forward", lambda x: seen.append(x[:, 0].copy()) or forward(x)
     )
     one._begin(experience, 0.0)
-    samples = one._samples(experience)
+    samples, _ = one._samples(experience)
     seen.clear()
-    one._learn(*samples, 2)
+    one._learn_actor(samples, 2)
     used = torch.from_numpy(np.concatenate(seen)).round().int()
     assert torch.equal(used.bincount(), torch.full((STEPS * N,), 2))
     assert not torch.equal(used[: STEPS * N], used[STEPS * N :])  # shuffled anew
@@ -295,3 +297,23 @@ def test_a_resumed_run_takes_a_new_learning_rate_unless_the_kl_has_moved_it(sche
     resumed = learner(learning_rate=1e-4, learning_rate_schedule=schedule)
     resumed.load_state_dict(saved)
     assert resumed.learning_rate == (1e-3 if schedule == "kl" else 1e-4)
+
+
+# -- how a reader gets there --------------------------------------------------------------------
+
+
+def test_four_calls_in_two_files_lead_from_the_training_loop_to_the_gradient(monkeypatch):
+    one = learner(**WHOLE)
+    found = []
+
+    def differentiate(*args):
+        stack = traceback.extract_stack()
+        found.extend(f for f in stack if Path(f.filename).parent.name == "ppo")
+        return original(*args)
+
+    original = actor_loss.ActorLoss.differentiate
+    monkeypatch.setattr(actor_loss.ActorLoss, "differentiate", differentiate)
+    one.update(rollout(one))
+    calls = [f.name for f in found if f.name != "_side_by_side"]  # which hands jobs to threads
+    assert calls[:3] == ["update", "_learn_actor", "_actor_gradient"]  # and differentiate
+    assert {Path(f.filename).name for f in found} == {"update.py"}  # then actor_loss.py

@@ -8,6 +8,37 @@ holds V of the state that each step led to, before any reset; that is all the di
 import torch
 from torch import Tensor
 
+from robot_ppo.config import Ppo
+from robot_ppo.ppo.rollout import Rollout
+
+
+def estimate(
+    ppo: Ppo, rollout: Rollout, values: Tensor, next_values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the advantages by `ppo.estimator`, and the returns that the critic learns, (T, n).
+
+    Args:
+        ppo: estimator, discount and lambda.
+        rollout: (T, n, ...).
+        values: V(s_t), (T, n).
+        next_values: V(s_t+1) of the true next state, (T, n).
+    """
+    rewards = rollout.rewards
+    ends = rollout.terminated, rollout.truncated
+    if ppo.estimator == "gae":
+        found = gae(rewards, values, next_values, *ends, ppo.gamma, ppo.gae_lambda)
+        return found, found + values
+    returns = rewards_to_go(rewards, next_values, *ends, ppo.gamma)
+    return returns, returns
+
+
+def scores(ppo: Ppo, rollout: Rollout) -> tuple[Tensor, Tensor]:
+    """Return scores within groups (T, n), and which of them count, (T, n) bool."""
+    returns, running = returns_since_start(
+        rollout.rewards, rollout.terminated, rollout.truncated, ppo.gamma
+    )
+    return group_relative(returns, ppo.group_size), running
+
 
 def gae(
     rewards: Tensor,

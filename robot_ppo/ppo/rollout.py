@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robot_ppo.ppo import gaussian
+
 
 @dataclass
 class Rollout:
@@ -109,6 +111,29 @@ class ActorSamples(_Samples):
     log_stds: np.ndarray | None = None
     """of the policy that acted, where it depends on the state"""
 
+    @classmethod
+    def of(
+        cls, rollout: Rollout, inputs: np.ndarray, old_log_std: np.ndarray, advantages: Tensor
+    ) -> "ActorSamples":
+        """Return all steps of a rollout as samples.
+
+        Args:
+            rollout: (T, n, ...).
+            inputs: what a pass makes of its observations, (T n, ...).
+            old_log_std: (k,) of the policy that acted, where the rollout does not have its own.
+            advantages: (T, n).
+        """
+        log_stds = rollout.log_stds
+        old = torch.from_numpy(old_log_std) if log_stds is None else log_stds
+        return cls(
+            inputs,
+            rows(rollout.actions),
+            rows(rollout.means),
+            rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
+            rows(advantages),
+            None if log_stds is None else rows(log_stds),
+        )
+
     def __len__(self) -> int:
         return len(self.actions)
 
@@ -125,3 +150,8 @@ class CriticSamples(_Samples):
 
     def __len__(self) -> int:
         return len(self.returns)
+
+
+def rows(x: Tensor) -> np.ndarray:
+    """Return (T, n, ...) as rows (T n, ...)."""
+    return x.detach().flatten(0, 1).numpy()

@@ -12,6 +12,7 @@ to (training/threads.py).
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from robot_ppo.ppo import (
     actor_loss,
     advantages,
     autograd,
-    gaussian,
     mlp,
     objectives,
     penalty,
@@ -35,7 +35,7 @@ from robot_ppo.ppo.metrics import Metrics, RunningMetrics
 from robot_ppo.ppo.networks import Policy, Value
 from robot_ppo.ppo.optimizer import Adam
 from robot_ppo.ppo.parameters import FlatParameters
-from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
+from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout, rows
 
 SIDE_BY_SIDE = 256
 """Rows per minibatch from which two threads are faster than one after the other: below, a product
@@ -94,9 +94,13 @@ class Learner:
             progress: fraction of the run's steps that are done; schedules follow it.
         """
         self._begin(rollout, progress)
+        learn_actor = self._ascend if self.config.ppo.objective == "trpo" else self._learn_actor
         for epochs in self._rounds():
             for_actor, for_critic = self._samples(rollout)
-            self._learn(for_actor, for_critic, epochs)
+            jobs = [partial(learn_actor, for_actor, epochs)]
+            if for_critic is not None:
+                jobs.append(partial(self._learn_critic, for_critic, epochs))
+            self._side_by_side(len(for_actor) // self.config.ppo.minibatches, *jobs)
         metrics = self._finish(for_actor)
         self.update_normalizers(rollout)
         return metrics
@@ -123,7 +127,8 @@ class Learner:
 
     def _actor_gradient(self, minibatch: ActorSamples) -> Metrics:
         """Write the gradient of the actor's loss; return metrics."""
-        one, whole = self.actor_pass, len(minibatch)
+        one = self.actor_pass
+        whole = len(minibatch)
         running = RunningMetrics()
         for piece in minibatch.pieces(one.most_rows):
             mean, log_std = one.forward(piece.observations)
@@ -135,7 +140,8 @@ class Learner:
     def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
         """Descend the value loss in minibatches."""
         ppo = self.config.ppo
-        values, returns = torch.from_numpy(samples.values), torch.from_numpy(samples.returns)
+        values = torch.from_numpy(samples.values)
+        returns = torch.from_numpy(samples.returns)
         if self._explained_variance is None:
             self._explained_variance = objectives.explained_variance(values, returns).item()
         self.critic.update_returns(returns)
@@ -152,7 +158,8 @@ class Learner:
 
     def _critic_gradient(self, minibatch: CriticSamples) -> Metrics:
         """Write the gradient of the value loss; values are normalized ones. Return metrics."""
-        one, whole = self.critic_passes[0], len(minibatch)
+        one = self.critic_passes[0]
+        whole = len(minibatch)
         running = RunningMetrics()
         for piece in minibatch.pieces(one.most_rows):
             (values,) = one.forward(piece.inputs)
@@ -164,23 +171,9 @@ class Learner:
             running.add({"value_loss": loss}, len(piece) / whole)
         return running.result()
 
-    def _learn(
-        self, for_actor: ActorSamples, for_critic: CriticSamples | None, epochs: int
-    ) -> None:
-        """Take actor and critic, where there is one, through epochs, side by side."""
-        actor = self._ascend if self.config.ppo.objective == "trpo" else self._learn_actor
-        if for_critic is None:
-            actor(for_actor, epochs)
-            return
-        self._side_by_side(
-            len(for_critic) // self.config.ppo.minibatches,
-            lambda: actor(for_actor, epochs),
-            lambda: self._learn_critic(for_critic, epochs),
-        )
-
     def _side_by_side(self, rows: int, *jobs: Callable[[], None]) -> None:
         """Run jobs side by side, or one after the other if each handles few rows at a time."""
-        if rows < SIDE_BY_SIDE:
+        if rows < SIDE_BY_SIDE or len(jobs) == 1:
             for job in jobs:
                 job()
         else:
@@ -235,7 +228,8 @@ class Learner:
 
     def update_normalizers(self, rollout: Rollout) -> None:
         """Update the statistics of observations with those of a rollout."""
-        actor, critic = rollout.observations.flatten(0, 1), rollout.critic_inputs.flatten(0, 1)
+        actor = rollout.observations.flatten(0, 1)
+        critic = rollout.critic_inputs.flatten(0, 1)
         self._side_by_side(
             len(actor),
             lambda: self.actor.update_normalizer(actor),
@@ -249,9 +243,11 @@ class Learner:
         self._move_schedules(progress)
         log_std = self.policy(rollout.observations[0, :1])[1].numpy().copy()
         self.loss = ActorLoss(self.objective, self._coefficients(), log_std, self.entropy_weight)
-        self._actor_metrics, self._critic_metrics = RunningMetrics(), RunningMetrics()
+        self._actor_metrics = RunningMetrics()
+        self._critic_metrics = RunningMetrics()
         self._explained_variance: float | None = None
-        self._actor_steps, self._stopped = 0, False
+        self._actor_steps = 0
+        self._stopped = False
 
     def _coefficients(self) -> objectives.Coefficients:
         ppo = self.config.ppo
@@ -302,54 +298,22 @@ class Learner:
     # -- samples ----------------------------------------------------------------------------
 
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
-        """Compute advantages and old log-probabilities, and flatten time away."""
+        """Return what the actor learns from, and what the critic does, where there is one."""
+        ppo = self.config.ppo
+        inputs = self.actor_pass.inputs(rollout.observations.flatten(0, 1))
+        of_actor = partial(ActorSamples.of, rollout, inputs, self.loss.old_log_std)
         if self.has_critic:
-            estimated, for_critic = self._estimates(rollout)
-            for_actor = self._actor_samples(rollout, estimated)
+            critic_inputs, values, next_values = self._values(rollout)
+            estimated, returns = advantages.estimate(ppo, rollout, values, next_values)
+            for_actor = of_actor(estimated)
+            for_critic = CriticSamples(critic_inputs, rows(values), rows(returns))
         else:
-            estimated, scored = self._scores(rollout)
+            estimated, running = advantages.scores(ppo, rollout)
+            for_actor = of_actor(estimated).take(np.flatnonzero(rows(running)))
             for_critic = None
-            for_actor = self._actor_samples(rollout, estimated).take(np.flatnonzero(scored))
-        if self.config.ppo.normalize_advantages == "batch":
+        if ppo.normalize_advantages == "batch":
             for_actor.advantages = _normalized(for_actor.advantages)
         return for_actor, for_critic
-
-    def _estimates(self, rollout: Rollout) -> tuple[Tensor, CriticSamples]:
-        """Return advantages (T, n), and what the critic that they come from learns next."""
-        ppo = self.config.ppo
-        inputs, values, next_values = self._values(rollout)
-        ends = rollout.terminated, rollout.truncated
-        if ppo.estimator == "gae":
-            estimated = advantages.gae(
-                rollout.rewards, values, next_values, *ends, ppo.gamma, ppo.gae_lambda
-            )
-            returns = estimated + values
-        else:
-            estimated = advantages.rewards_to_go(rollout.rewards, next_values, *ends, ppo.gamma)
-            returns = estimated
-        return estimated, CriticSamples(inputs, _rows(values), _rows(returns))
-
-    def _scores(self, rollout: Rollout) -> tuple[Tensor, np.ndarray]:
-        """Return scores within groups (T, n), and which of them count, (T n,) bool."""
-        ppo = self.config.ppo
-        returns, running = advantages.returns_since_start(
-            rollout.rewards, rollout.terminated, rollout.truncated, ppo.gamma
-        )
-        return advantages.group_relative(returns, ppo.group_size), _rows(running)
-
-    def _actor_samples(self, rollout: Rollout, estimated: Tensor) -> ActorSamples:
-        """Return all steps' samples with their advantages (T, n)."""
-        old = rollout.log_stds
-        if old is None:
-            old = torch.from_numpy(self.loss.old_log_std)
-        return ActorSamples(
-            self.actor_pass.inputs(rollout.observations.flatten(0, 1)),
-            _rows(rollout.actions),
-            _rows(rollout.means),
-            _rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
-            _rows(estimated),
-            None if rollout.log_stds is None else _rows(rollout.log_stds),
-        )
 
     @torch.no_grad()
     def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
@@ -399,15 +363,10 @@ class Learner:
 
 def _values(one: Pass, inputs: np.ndarray) -> np.ndarray:
     """Return the values (m,) of a critic's inputs (m, ...)."""
-    rows = one.most_rows or len(inputs)
-    pieces = [inputs[i : i + rows] for i in range(0, len(inputs), rows)]
+    size = one.most_rows or len(inputs)
+    pieces = [inputs[i : i + size] for i in range(0, len(inputs), size)]
     return np.concatenate([one.forward(piece)[0] for piece in pieces])
 
 
 def _normalized(raw: np.ndarray) -> np.ndarray:
     return advantages.normalize(torch.from_numpy(raw)).numpy()
-
-
-def _rows(x: Tensor) -> np.ndarray:
-    """Return (T, n, ...) as rows (T n, ...)."""
-    return x.detach().flatten(0, 1).numpy()
