@@ -344,7 +344,7 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _add_sim(commands: argparse._SubParsersAction) -> None:
-    from robot_ppo_node.drivers.udp.udp_protocol import DEFAULT_PORT
+    from robot_ppo_node.drivers.udp.udp_frame import DEFAULT_PORT
 
     text = "Be the robot: MuJoCo in real time, over UDP or DDS."
     p = _command(commands, _sim, "sim", text, SIM)

@@ -26,7 +26,7 @@ from robot_ppo_export.contract.state import RobotState, blank
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.log import recorder

@@ -15,7 +15,8 @@ import numpy as np
 from node_helpers import ROOT, policy_file, rest_pose, robot
 
 from robot_ppo_export.contract.state import SIGNALS, zeros
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
 """Where runs leave their logs."""
@@ -34,7 +35,7 @@ class Robot:
         self.looks = []
         """Since when a command may have been there: the look before the one that found it."""
         self.fall_after = None
-        self.wire = RobotEndpoint(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
+        self.wire = UdpRobot(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
 

@@ -17,9 +17,9 @@ from robot_ppo_node.app import report
 from robot_ppo_node.app.replay import replay
 from robot_ppo_node.app.shadow import ReadOnly, Shadow
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand, Keyboard, parse
-from robot_ppo_node.commands.base import OperatorActions
+from robot_ppo_node.commands.base import FixedCommand, OperatorActions, parse
 from robot_ppo_node.commands.choose import choose
+from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.fake import FakeDriver

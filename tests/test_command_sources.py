@@ -18,17 +18,19 @@ from node_helpers import PERIOD, ROOT, rig
 from robot_ppo_export.contract.command import twist
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.app import cli
-from robot_ppo_node.commands import (
+from robot_ppo_node.commands import command_frames
+from robot_ppo_node.commands.base import (
     COMMAND_TIMEOUT,
+    DEAD_MAN,
+    DEAD_ZONE,
     Chosen,
     FixedCommand,
-    Keyboard,
-    command_frames,
+    from_sticks,
 )
-from robot_ppo_node.commands.base import DEAD_MAN, DEAD_ZONE, from_sticks
 from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.command_frames import BODY, DroppedError, Order
 from robot_ppo_node.commands.gamepad import Gamepad, open_device
+from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.commands.remote_commands import RemoteCommands
 from robot_ppo_node.commands.udp_commands import CommandSender, UdpCommands, address
 from robot_ppo_node.control.states import State

@@ -24,7 +24,8 @@ from robot_ppo_node.drivers.base import (
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 from robot_ppo_node.startup.compatibility import negotiate
 
 pytestmark = pytest.mark.real_time
@@ -240,7 +241,7 @@ class LiveContract(DriverContract):
 
 class TestUdp(LiveContract):
     def connect(self, joints, signals):
-        end = RobotEndpoint(Hello("test", joints, tuple(signals), FEET), port=0)
+        end = UdpRobot(Hello("test", joints, tuple(signals), FEET), port=0)
         return UdpDriver(MonotonicClock(), port=end.port, wait=5.0), end
 
 
@@ -249,7 +250,7 @@ class TestUnitree(LiveContract):
         pytest.importorskip("cyclonedds")
         from robot_ppo_node.drivers.unitree.unitree_bodies import Body
         from robot_ppo_node.drivers.unitree.unitree_driver import UnitreeDriver
-        from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+        from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
         body = Body("test", "unitree_go", joints, (1,) * 20)
         domain = free_domain()
@@ -263,7 +264,7 @@ class TestRos2(LiveContract):
     def connect(self, joints, signals):
         pytest.importorskip("cyclonedds")
         from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
-        from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
+        from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 
         domain = free_domain()
         connection = Connection(robot=robot(), domain=domain, wait=5.0, control_period=10.0)

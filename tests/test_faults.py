@@ -20,7 +20,7 @@ from benchmarks.faults.fault import (
 )
 from benchmarks.faults.world import Heard, damped
 from robot_ppo_node.commands import base
-from robot_ppo_node.drivers.udp import udp_protocol
+from robot_ppo_node.drivers.udp import udp_wire
 from robot_ppo_node.safety import guards, self_test
 
 pytestmark = pytest.mark.real_time
@@ -77,7 +77,7 @@ def by_name(name: str) -> Fault:
 
 @pytest.mark.parametrize("of", ["duplicated_state", "reordered_state", "replayed_command"])
 def test_ends_that_do_not_look_at_sequence_numbers_are_found(of, monkeypatch):
-    monkeypatch.setattr(udp_protocol.Newest, "accept", lambda self, sequence: True)
+    monkeypatch.setattr(udp_wire.Newest, "accept", lambda self, sequence: True)
     assert not by_name(of).good(by_name(of).run(SHIPPED))
 
 

@@ -17,19 +17,20 @@ from node_helpers import policy, rest_pose, robot
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.state import SIGNALS, zeros
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import DriverFault
 from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
-from robot_ppo_node.drivers.udp import udp_frames as frames
-from robot_ppo_node.drivers.udp import udp_header
+from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.drivers.unitree import unitree_messages
 from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.node import Node
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 pytestmark = pytest.mark.real_time
 
@@ -45,24 +46,24 @@ overflows = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarni
 
 def reframed(data: bytes) -> bytes:
     """A frame whose length and checksum are right again: it gets past the first lines."""
-    if len(data) < udp_header.HEADER_SIZE:
+    if len(data) < udp_frame.HEADER_SIZE:
         return data
     changed = bytearray(data)
-    changed[:6] = b"RPPO" + bytes([udp_header.VERSION, data[5]])
-    changed[6:8] = struct.pack("<H", (len(data) - udp_header.HEADER_SIZE) & 0xFFFF)
+    changed[:6] = b"RPPO" + bytes([udp_frame.VERSION, data[5]])
+    changed[6:8] = struct.pack("<H", (len(data) - udp_frame.HEADER_SIZE) & 0xFFFF)
     changed[12:16] = struct.pack("<I", zlib.crc32(bytes(changed[:12]) + bytes(changed[16:])))
     return bytes(changed)
 
 
 def mutated_frame(kind: int, payload: bytes, sequence: int, rng: random.Random) -> bytes:
     """A frame that is wrong outside, or only inside, or one that is right but out of turn."""
-    good = frames.encode(kind, sequence, payload)
+    good = udp_frame.encode(kind, sequence, payload)
     choice = rng.randrange(10)
     if choice < 4:
         return mutate(good, rng)
     if choice < 8:
         return reframed(good[:16] + mutate(payload, rng))
-    return frames.encode(kind, sequence - rng.choice((0, 1, 5, 2**31)), payload)
+    return udp_frame.encode(kind, sequence - rng.choice((0, 1, 5, 2**31)), payload)
 
 
 def settle(socket_reader, until, seconds=2.0):
@@ -79,8 +80,8 @@ def settle(socket_reader, until, seconds=2.0):
 def test_mutated_commands_over_udp(count):
     rng, simulated = random.Random(1), SimulatedRobot(robot())
     n = len(NAMES)
-    good = frames.encode_command(rest_pose(), np.full(n, 35, "f4"), np.full(n, 0.8, "f4"))
-    with RobotEndpoint(HELLO, port=0) as end:
+    good = udp_payloads.encode_command(rest_pose(), np.full(n, 35, "f4"), np.full(n, 0.8, "f4"))
+    with UdpRobot(HELLO, port=0) as end:
         node = NodeEndpoint(port=end.port)
         node.request_hello()
         settle(lambda: end.receive(0.0), lambda: end.peer)
@@ -89,7 +90,7 @@ def test_mutated_commands_over_udp(count):
             expected = end.counters.received + BATCH
             for _ in range(BATCH):
                 sequence += 1
-                data = mutated_frame(frames.COMMAND, good, sequence, rng)
+                data = mutated_frame(udp_frame.COMMAND, good, sequence, rng)
                 node.wire.socket.sendto(data, node.address)
 
             def take():
@@ -133,7 +134,7 @@ def walk_on(node):
 @overflows
 @fuzzed
 def test_mutated_states_over_udp(count):
-    rng, end = random.Random(2), RobotEndpoint(HELLO, port=0)
+    rng, end = random.Random(2), UdpRobot(HELLO, port=0)
     clock = SteppedClock(lambda now: end.receive(now))
     driver = UdpDriver(clock, port=end.port)
     try:
@@ -143,13 +144,13 @@ def test_mutated_states_over_udp(count):
         state = zeros((), len(NAMES), len(FEET))
         state.joint_pos[:] = node.state_machine.setpoints.default
         state.base_quat[:] = [1, 0, 0, 0]
-        good = frames.encode_state(0.0, state)
+        good = udp_payloads.encode_state(0.0, state)
         sequence, faults, counters = 1000, {}, driver.counters
         for _ in range(0, count, BATCH):
             before = counters.received
             for _ in range(BATCH):
                 sequence += 1
-                data = mutated_frame(frames.STATE, good, sequence, rng)
+                data = mutated_frame(udp_frame.STATE, good, sequence, rng)
                 end.wire.socket.sendto(data, end.peer)
                 if node.state is not State.POLICY:
                     walk_on(node)
@@ -185,10 +186,10 @@ def mutated_message(payload: bytes, rng: random.Random) -> bytes:
 
 @fuzzed
 def test_mutated_low_level_commands(count):
-    from robot_ppo_node.drivers.udp.udp_frames import Counters
+    from robot_ppo_node.drivers.counters import Counters
 
     pytest.importorskip("cyclonedds")
-    from robot_ppo_node.drivers.unitree.unitree_robot import CommandDecoder
+    from robot_ppo_node.robot_side.unitree_robot import CommandDecoder
 
     rng, simulated = random.Random(3), SimulatedRobot(robot())
     decoder, counters = CommandDecoder(QUADRUPED, robot().joint_names), Counters()

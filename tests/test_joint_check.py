@@ -11,7 +11,7 @@ from node_helpers import policy, rig, robot
 
 from robot_ppo import project
 from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node
 from robot_ppo_node.startup import delay_fit

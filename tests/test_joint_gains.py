@@ -13,7 +13,8 @@ from robot_ppo_node.control.setpoints import WEAK, Setpoints
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 NAMES = helpers.robot().joint_names
 KP = {name: 50.0 + i for i, name in enumerate(NAMES)}
@@ -55,7 +56,7 @@ def test_the_policy_file_brings_them_and_its_report_lists_them(policy):
 
 @pytest.mark.parametrize("order", [NAMES, tuple(reversed(NAMES))])
 def test_damping_over_udp_is_each_joints_own_in_the_order_of_the_robot(order):
-    end = RobotEndpoint(Hello("go2", order, BASIC, ()), 0)
+    end = UdpRobot(Hello("go2", order, BASIC, ()), 0)
     clock, damping = helpers.SteppedClock(lambda time: None), Connection(robot=spec()).damping
     driver = UdpDriver(clock, port=end.port, damping=damping)
     driver.adopt(Hello("go2", order, BASIC, ()), NAMES, ())

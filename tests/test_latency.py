@@ -5,7 +5,7 @@ from node_helpers import robot
 
 pytest.importorskip("cyclonedds")
 
-from robot_ppo_node.drivers.dds.latency import unitree_one_way
+from robot_ppo_node.app.unitree_latency import unitree_one_way
 
 pytestmark = pytest.mark.real_time
 

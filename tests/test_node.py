@@ -9,7 +9,8 @@ from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import COMMAND_TIMEOUT, Keyboard, parse
+from robot_ppo_node.commands.base import COMMAND_TIMEOUT, parse
+from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.control.command_writer import UNSENT_FOR
 from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.state_machine import DAMP_SECONDS, POSE_GATE
@@ -330,21 +331,21 @@ def test_a_run_that_nobody_ends_goes_on_damping():
     assert sum(is_damping(c) for c in r.driver.written) > 1800
 
 
-def test_a_driver_that_skims_is_asked_before_every_tick_and_its_trouble_is_the_ticks():
+def test_a_driver_that_polls_is_asked_before_every_tick_and_its_trouble_is_the_ticks():
     r = rig()
-    skims = []
+    polls = []
 
     class Skimming(type(r.driver)):
-        def skim(self):
-            skims.append(self.clock.now())
+        def poll(self):
+            polls.append(self.clock.now())
             raise OSError("no")
 
     r.driver.__class__ = Skimming
     node = type(r.node)(policy(), r.driver, r.clock, r.node.inputs.commands, arm=True)
     node.run(2.0)
     assert node.fault is None
-    assert np.diff(skims) == pytest.approx(np.full(len(skims) - 1, PERIOD))
-    assert len(skims) == node.ticks
+    assert np.diff(polls) == pytest.approx(np.full(len(polls) - 1, PERIOD))
+    assert len(polls) == node.ticks
 
 
 def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):

@@ -18,15 +18,17 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import TOLERANCE, Policy
 from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
-from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, NodeEndpoint, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.log import recorder
 from robot_ppo_node.node import Node
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 pytestmark = pytest.mark.real_time
 
@@ -150,12 +152,12 @@ def test_a_policy_that_does_not_read_it_runs_on_a_robot_that_measures_it():
 # Over UDP
 
 
-class UdpRobot:
+class ScanningRobot:
     """A lying robot over UDP, in a thread, that measures `points` heights."""
 
     def __init__(self, points=POINTS):
         optional = {"height_scan": points} if points else {}
-        self.wire = RobotEndpoint(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0)
+        self.wire = UdpRobot(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0)
         self.scan = np.linspace(0.1, 0.2, points or 1, dtype=np.float32)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live)
@@ -189,7 +191,7 @@ def udp_node(p, port, **options):
 
 
 def test_it_runs_over_udp_where_the_robot_offers_it(scanning):
-    with UdpRobot() as end:
+    with ScanningRobot() as end:
         node = udp_node(scanning, end.wire.port)
         try:
             node.prepare()
@@ -203,7 +205,7 @@ def test_it_runs_over_udp_where_the_robot_offers_it(scanning):
 
 
 def test_a_udp_robot_without_it_is_refused_in_a_sentence(scanning):
-    with UdpRobot(points=0) as end:
+    with ScanningRobot(points=0) as end:
         node = udp_node(scanning, end.wire.port)
         with pytest.raises(RefusedError, match="the robot does not measure height_scan"):
             node.prepare()
@@ -211,7 +213,7 @@ def test_a_udp_robot_without_it_is_refused_in_a_sentence(scanning):
 
 
 def test_a_udp_robot_with_another_size_is_refused_in_a_sentence(scanning):
-    with UdpRobot(points=POINTS + 1) as end:
+    with ScanningRobot(points=POINTS + 1) as end:
         node = udp_node(scanning, end.wire.port)
         with pytest.raises(RefusedError, match="height_scan has 18 numbers, the policy reads 17"):
             node.prepare()
@@ -236,7 +238,7 @@ def exchange(robot_end, node_end):
 @pytest.fixture
 def robot_end():
     optional = {"height_scan": POINTS}
-    with RobotEndpoint(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0) as end:
+    with UdpRobot(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0) as end:
         yield end
 
 
@@ -257,28 +259,28 @@ def test_to_a_node_of_the_first_edition_the_frames_are_what_they_were(robot_end)
     node_end.request_hello()
     exchange(robot_end, node_end)
     node_end.close()
-    assert frames.encode_request(()) == b""
-    payload = json.loads(frames.encode_hello(node_end.hello))
+    assert udp_payloads.encode_request(()) == b""
+    payload = json.loads(udp_payloads.encode_hello(node_end.hello))
     assert payload.keys() <= {"robot", "joints", "signals", "feet", "offer"}
     state = zeros((), 2, 1)
     state.joint_pos[:] = 1, 2
     floats = (1, 2, 0, 0, 0, 0, 1, *[0] * 10)
-    assert frames.encode_state(0.5, state) == struct.pack("<dBBH17f", 0.5, 2, 1, 0, *floats)
+    assert udp_payloads.encode_state(0.5, state) == struct.pack("<dBBH17f", 0.5, 2, 1, 0, *floats)
 
 
 def test_a_robot_of_the_first_edition_answers_a_node_that_asks_for_more():
     """It does not look at the request, and its HELLO names what it always did."""
     hello = {"robot": "go2", "joints": NAMES, "signals": BASIC, "feet": FEET, "offer": {}}
-    answered = frames.decode_hello(json.dumps(hello).encode())
+    answered = udp_payloads.decode_hello(json.dumps(hello).encode())
     assert answered.optional == {} and answered.feet == FEET
 
 
 @pytest.mark.parametrize("payload", [b"{", b'{"a": 1}', b"[3]", b"\xff\xff"])
 def test_a_request_that_is_none_is_counted_and_not_answered(robot_end, payload):
-    with pytest.raises(frames.MalformedError):
-        frames.decode_request(payload)
+    with pytest.raises(udp_frame.MalformedError):
+        udp_payloads.decode_request(payload)
     node_end = NodeEndpoint(port=robot_end.port)
-    node_end.wire.send(frames.HELLO_REQUEST, payload, node_end.address)
+    node_end.wire.send(udp_frame.HELLO_REQUEST, payload, node_end.address)
     deadline = time.monotonic() + 5
     while not robot_end.counters.malformed and time.monotonic() < deadline:
         robot_end.receive(0.0)
@@ -298,4 +300,4 @@ def test_a_request_that_is_none_is_counted_and_not_answered(robot_end, payload):
 )
 def test_a_robot_that_offers_what_cannot_be_is_refused(optional, text):
     with pytest.raises(InputError, match=text):
-        RobotEndpoint(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0)
+        UdpRobot(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0)

@@ -7,7 +7,7 @@ from node_helpers import contract, policy, rig, robot
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node import drivers
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, Measured, held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver

@@ -14,7 +14,7 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers import create
 from robot_ppo_node.drivers.base import Connection, MotorCommand
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer, of_robot
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities, of_robot
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2 import ros2_urdf
 from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
@@ -224,15 +224,15 @@ def urdf(joint='<limit lower="-1" upper="2" effort="23" velocity="30"/>', kind="
 
 
 @pytest.mark.parametrize(
-    ("text", "offer"),
+    ("text", "capabilities"),
     [
-        (urdf(), Offer(None, None, ((-1.0, 2.0),), (30.0,), (23.0,))),
-        (urdf('<limit effort="0" velocity="9"/>'), Offer(None, None, ((0.0, 0.0),), (9.0,))),
+        (urdf(), Capabilities(None, None, ((-1.0, 2.0),), (30.0,), (23.0,))),
+        (urdf('<limit effort="0" velocity="9"/>'), Capabilities(None, None, ((0.0, 0.0),), (9.0,))),
         (
             urdf('<limit effort="23" velocity="9"/>', "continuous"),
-            Offer(None, None, ((-1e6, 1e6),), (9.0,), (23.0,)),
+            Capabilities(None, None, ((-1e6, 1e6),), (9.0,), (23.0,)),
         ),
-        (urdf("", "continuous"), Offer(None, None, ((-1e6, 1e6),))),
+        (urdf("", "continuous"), Capabilities(None, None, ((-1e6, 1e6),))),
         (urdf(""), NOTHING),
         (urdf('<limit lower="2" upper="-1"/>'), NOTHING),
         (urdf('<limit lower="nan"/>'), NOTHING),
@@ -243,8 +243,8 @@ def urdf(joint='<limit lower="-1" upper="2" effort="23" velocity="30"/>', kind="
         ('<!DOCTYPE r [<!ENTITY x "y">]>' + urdf(), NOTHING),
     ],
 )
-def test_a_urdf_states_what_all_joints_have_and_nothing_else(text, offer):
-    assert ros2_urdf.offer_of(text, ("a",)) == offer
+def test_a_urdf_states_what_all_joints_have_and_nothing_else(text, capabilities):
+    assert ros2_urdf.capabilities_of(text, ("a",)) == capabilities
 
 
 # --- a robot on a domain
@@ -252,7 +252,7 @@ def test_a_urdf_states_what_all_joints_have_and_nothing_else(text, offer):
 
 @pytest.fixture
 def make(idl):
-    from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
+    from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 
     opened = []
 
@@ -285,7 +285,7 @@ def test_the_imu_arrives_in_our_order_of_the_quaternion(make):
 def test_a_robot_that_describes_itself_is_compared_with_the_policy(make):
     driver, _ = make(description=ros2_urdf.urdf_of(robot()))
     driver.open(NAMES, FEET)
-    assert driver.offer == of_robot(robot())
+    assert driver.capabilities == of_robot(robot())
     negotiate(contract(), driver)
 
 
@@ -300,7 +300,7 @@ def test_a_robot_that_describes_a_weaker_one_is_refused(make):
 def test_a_robot_that_does_not_describe_itself_states_nothing(make):
     driver, _ = make()
     driver.open(NAMES, FEET)
-    assert driver.offer == NOTHING
+    assert driver.capabilities == NOTHING
 
 
 def test_who_only_watches_cannot_send(make):

@@ -433,7 +433,7 @@ def test_a_description_that_comes_late_is_waited_for(live, domain):
     with Sending(send):
         driver = make()
         driver.open(NAMES, FEET)
-    assert driver.offer == of_robot(robot())
+    assert driver.capabilities == of_robot(robot())
 
 
 def test_a_describer_that_says_nothing_is_told(live, monkeypatch):
@@ -446,7 +446,7 @@ def test_a_describer_that_says_nothing_is_told(live, monkeypatch):
     with Sending(lambda: legs.send(NAMES, np.zeros(12))):
         driver = make()
         driver.open(NAMES, FEET)
-    assert driver.offer == NOTHING
+    assert driver.capabilities == NOTHING
     assert any("/robot_description" in text for text in said)
 
 
@@ -485,7 +485,7 @@ def test_a_writer_that_cannot_be_matched_is_shown_with_its_settings(live):
 
 
 def test_the_simulated_robot_is_whom_the_driver_expects(domain):
-    from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
+    from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 
     alive = Alive(Ros2Robot(NAMES, domain), NAMES, FEET, np.linspace(-1, 1, 12))
     driver = create("ros2", MonotonicClock(), Connection(robot=robot(), domain=domain, wait=3.0))

@@ -11,7 +11,7 @@ from test_node_cli import call
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.app.shadow import ReadOnly, Score, Shadow
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample, held_signals
 from robot_ppo_node.drivers.fake import FakeDriver

@@ -23,12 +23,13 @@ from robot_ppo.sim.simulated_robot import (
 )
 from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import MotorCommand
-from robot_ppo_node.drivers.capabilities import Offer
-from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT, NodeEndpoint
+from robot_ppo_node.drivers.capabilities import Capabilities
+from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
 from robot_ppo_node.node import Node
+from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 pytestmark = pytest.mark.real_time
 
@@ -239,7 +240,7 @@ class TestLockstepDriver(DriverContract):
     def make(self, joints, signals=frozenset(BASIC)):
         robot = Still(joints)
         driver = LockstepDriver(robot)
-        driver.signals, driver.offer = signals, Offer()
+        driver.signals, driver.capabilities = signals, Capabilities()
         return driver, robot
 
 
@@ -316,7 +317,7 @@ def test_the_server_answers_hello_streams_states_and_damps_in_silence(served, sp
         return carries and np.abs(message.state.joint_pos - spec.vector("default")).max() < 0.2
 
     assert within(10, standing)
-    time.sleep(COMMAND_TIMEOUT)
+    time.sleep(SILENT_AFTER)
 
     def sinking():
         message = newest(node)

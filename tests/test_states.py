@@ -6,7 +6,7 @@ from node_helpers import ROOT, policy, rest_pose, rig, robot, with_start
 
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control import states
 from robot_ppo_node.control.events import APPROVE_RUN, APPROVE_STAND, Code
 from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER

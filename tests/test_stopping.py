@@ -7,7 +7,7 @@ import pytest
 from robot_ppo import project
 from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control import state_machine
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node

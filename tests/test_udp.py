@@ -19,18 +19,17 @@ from robot_ppo_export.contract.state import BASIC, SIGNALS, zeros
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.drivers.base import MotorCommand
-from robot_ppo_node.drivers.capabilities import VECTORS, Offer, of_robot
+from robot_ppo_node.drivers.capabilities import VECTORS, Capabilities, of_robot
+from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.sends import Unsent
-from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_driver import GONE_AFTER, UdpDriver
-from robot_ppo_node.drivers.udp.udp_frames import COMMAND_TIMEOUT, MalformedError
-from robot_ppo_node.drivers.udp.udp_protocol import (
-    Counters,
-    Hello,
-    Newest,
-    NodeEndpoint,
-    RobotEndpoint,
-)
+from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
+from robot_ppo_node.drivers.udp.udp_frame import MalformedError
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
+from robot_ppo_node.drivers.udp.udp_wire import Newest
+from robot_ppo_node.robot_side.base import SILENT_AFTER
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 pytestmark = pytest.mark.real_time
 
@@ -50,7 +49,7 @@ def state():
 @pytest.fixture
 def pair():
     """A robot and a node that have said hello."""
-    with RobotEndpoint(HELLO, port=0) as wire:
+    with UdpRobot(HELLO, port=0) as wire:
         node = NodeEndpoint(port=wire.port)
         node.request_hello()
         time.sleep(0.01)
@@ -76,36 +75,36 @@ def arrive():
 
 def test_a_state_survives_the_wire_bit_for_bit():
     sent = state()
-    got = frames.decode_state(frames.encode_state(1.5, sent), 12, 4)
+    got = udp_payloads.decode_state(udp_payloads.encode_state(1.5, sent), 12, 4)
     assert got.time == 1.5
     for name in BASIC:
         assert getattr(got.state, name).tobytes() == getattr(sent, name).tobytes()
 
 
 def test_a_command_survives_the_wire_bit_for_bit():
-    got = frames.decode_command(frames.encode_command(*COMMAND), 12)
+    got = udp_payloads.decode_command(udp_payloads.encode_command(*COMMAND), 12)
     for sent, received in zip(COMMAND, (got.target, got.kp, got.kd), strict=True):
         assert received.tobytes() == sent.tobytes()
 
 
 def test_a_hello_survives_the_wire():
-    assert frames.decode_hello(frames.encode_hello(HELLO)) == HELLO
+    assert udp_payloads.decode_hello(udp_payloads.encode_hello(HELLO)) == HELLO
 
 
 @given(st.integers(1, 4), st.integers(0, 2**32 - 1), st.binary(max_size=500))
 def test_a_frame_survives_the_wire(kind, sequence, payload):
-    frame = frames.decode(frames.encode(kind, sequence, payload))
+    frame = udp_frame.decode(udp_frame.encode(kind, sequence, payload))
     assert (frame.kind, frame.sequence, frame.payload) == (kind, sequence, payload)
 
 
 def test_the_layout_is_the_documented_one():
     """Byte by byte, written down independently of the code, as docs/drivers.md has it."""
-    data = frames.encode(frames.COMMAND, 7, frames.encode_command(*COMMAND))
+    data = udp_frame.encode(udp_frame.COMMAND, 7, udp_payloads.encode_command(*COMMAND))
     assert data[:12] == b"RPPO" + bytes([2, 4]) + struct.pack("<HI", 4 + 12 * 12, 7)
     assert struct.unpack("<I", data[12:16])[0] == zlib.crc32(data[:12] + data[16:])
     assert data[16:20] == bytes([12, 0, 0, 0])
     assert struct.unpack("<12f", data[20:68]) == tuple(COMMAND[0].tolist())
-    data = frames.encode_state(2.0, state())
+    data = udp_payloads.encode_state(2.0, state())
     assert struct.unpack("<dBBH", data[:12]) == (2.0, 12, 4, 0)
     assert len(data) == 12 + 4 * (36 + 4 + 3 + 3 + 4)
 
@@ -121,7 +120,8 @@ def reframed(data: bytes, at: int, value: int) -> bytes:
     return bytes(data)
 
 
-GOOD = frames.encode(frames.COMMAND, 5, frames.encode_command(*COMMAND))
+NOT_A_NUMBER = udp_payloads.encode_command(COMMAND[0] * np.nan, *COMMAND[1:])
+GOOD = udp_frame.encode(udp_frame.COMMAND, 5, udp_payloads.encode_command(*COMMAND))
 BAD = {
     "short": GOOD[:15],
     "magic": b"X" + GOOD[1:],
@@ -129,8 +129,10 @@ BAD = {
     "length": GOOD[:-1],
     "checksum": GOOD[:-1] + bytes([GOOD[-1] ^ 1]),
     "kind": reframed(GOOD, 5, 9),
-    "command size": frames.encode(4, 5, frames.encode_command(*(v[:11] for v in COMMAND))),
-    "command value": frames.encode(4, 5, frames.encode_command(COMMAND[0] * np.nan, *COMMAND[1:])),
+    "command size": udp_frame.encode(4, 5, udp_payloads.encode_command(*(v[:11] for v in COMMAND))),
+    "command value": udp_frame.encode(
+        4, 5, udp_payloads.encode_command(COMMAND[0] * np.nan, *COMMAND[1:])
+    ),
 }
 
 
@@ -147,15 +149,15 @@ def test_the_robot_drops_and_counts_a_malformed_datagram(pair, reason):
 
 
 def test_a_negative_gain_is_malformed():
-    payload = frames.encode_command(COMMAND[0], -COMMAND[1], COMMAND[2])
+    payload = udp_payloads.encode_command(COMMAND[0], -COMMAND[1], COMMAND[2])
     with pytest.raises(MalformedError, match="command value"):
-        frames.decode_command(payload, 12)
+        udp_payloads.decode_command(payload, 12)
 
 
 def test_a_nan_in_a_state_passes_because_the_envelope_names_it():
     broken = state()
     broken.joint_pos[0] = np.nan
-    got = frames.decode_state(frames.encode_state(0.0, broken), 12, 4)
+    got = udp_payloads.decode_state(udp_payloads.encode_state(0.0, broken), 12, 4)
     assert np.isnan(got.state.joint_pos[0])
 
 
@@ -163,7 +165,7 @@ def test_a_nan_in_a_state_passes_because_the_envelope_names_it():
 def test_a_state_of_another_robot_is_malformed(joints, feet):
     """13 joints and 1 foot have the length of 12 and 4: the stated sizes tell them apart."""
     with pytest.raises(MalformedError, match="state size"):
-        frames.decode_state(frames.encode_state(0.0, state()), joints, feet)
+        udp_payloads.decode_state(udp_payloads.encode_state(0.0, state()), joints, feet)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_a_state_of_another_robot_is_malformed(joints, feet):
 )
 def test_a_malformed_hello_is_rejected(payload):
     with pytest.raises(MalformedError, match="hello"):
-        frames.decode_hello(payload)
+        udp_payloads.decode_hello(payload)
 
 
 @settings(max_examples=400)
@@ -192,19 +194,19 @@ def test_no_flipped_bit_survives(at, bit):
     data = bytearray(GOOD)
     data[at] ^= 1 << bit
     with pytest.raises(MalformedError):
-        frames.decode(bytes(data))
+        udp_frame.decode(bytes(data))
 
 
 @settings(max_examples=400)
 @given(st.integers(1, 4), st.binary(max_size=400))
 def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
     """Frames with a right checksum and a wild payload: the second line of defence."""
-    frame = frames.decode(frames.encode(kind, 0, payload))
+    frame = udp_frame.decode(udp_frame.encode(kind, 0, payload))
     for decode in (
-        frames.decode_hello,
-        frames.decode_request,
-        lambda p: frames.decode_state(p, 12, 4),
-        lambda p: frames.decode_command(p, 12),
+        udp_payloads.decode_hello,
+        udp_payloads.decode_request,
+        lambda p: udp_payloads.decode_state(p, 12, 4),
+        lambda p: udp_payloads.decode_command(p, 12),
     ):
         try:
             decode(frame.payload)
@@ -216,7 +218,7 @@ def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
 @given(st.binary(max_size=300))
 def test_noise_is_rejected(data):
     with pytest.raises(MalformedError):
-        frames.decode(data)
+        udp_frame.decode(data)
 
 
 # --- order
@@ -252,7 +254,7 @@ def test_the_node_keeps_the_newest_state_of_many(pair):
 def test_a_malformed_newest_state_does_not_hide_the_one_before(pair):
     wire, node = pair
     wire.send_state(1.0, state())
-    wire.wire.send(frames.STATE, b"wrong size", wire.peer)
+    wire.wire.send(udp_frame.STATE, b"wrong size", wire.peer)
     arrive()
     assert node.receive().time == 1.0
     assert node.counters.malformed == {"state size": 1}
@@ -262,13 +264,13 @@ def test_what_is_taken_in_beforehand_is_counted_and_returned_as_ever(pair):
     """In two goes or in one: the newest state, and every duplicate, stranger and loss counted."""
     wire, node = pair
     counts = []
-    for skims in (True, False):
+    for polls in (True, False):
         before = dataclasses.replace(node.counters, malformed=dict(node.counters.malformed))
         for t in range(10):
             wire.send_state(float(t), state())
-        wire.wire.send(frames.STATE, b"wrong size", wire.peer)
+        wire.wire.send(udp_frame.STATE, b"wrong size", wire.peer)
         arrive()
-        if skims:
+        if polls:
             assert node.listen() and node.counters.accepted == before.accepted
         wire.wire.continue_after(wire.wire._sent - 1)
         wire.send_state(9.0, state())  # once more with the last number
@@ -291,7 +293,7 @@ def test_a_state_that_was_taken_in_beforehand_is_as_old_as_it_is(pair):
     wire.send_state(0.0, state())
     arrive()
     clock.time = 1.0
-    driver.skim()
+    driver.poll()
     clock.time = 1.001
     assert driver.read().time == 1.0
     wire.send_state(0.0, state())
@@ -322,17 +324,17 @@ def test_a_second_node_is_not_listened_to_while_the_first_commands(pair):
     other.request_hello()
     other.send_command(*COMMAND)
     arrive()
-    assert wire.receive(10.0 + COMMAND_TIMEOUT / 2) is None
+    assert wire.receive(10.0 + SILENT_AFTER / 2) is None
     assert wire.counters.foreign == 2
     other.request_hello()
     arrive()
-    wire.receive(10.0 + 2 * COMMAND_TIMEOUT)  # the first has fallen silent
+    wire.receive(10.0 + 2 * SILENT_AFTER)  # the first has fallen silent
     assert wire.peer == other.wire.socket.getsockname()
     other.close()
 
 
 def test_a_command_without_a_hello_is_not_taken():
-    with RobotEndpoint(HELLO, port=0) as wire:
+    with UdpRobot(HELLO, port=0) as wire:
         node = NodeEndpoint(port=wire.port)
         node.send_command(*COMMAND)
         arrive()
@@ -347,14 +349,14 @@ def test_the_robot_knows_when_it_must_damp_by_itself(pair):
     node.send_command(*COMMAND)
     arrive()
     wire.receive(5.0)
-    assert not wire.silent(5.0 + 0.99 * COMMAND_TIMEOUT)
-    assert wire.silent(5.0 + 1.01 * COMMAND_TIMEOUT)
+    assert not wire.silent(5.0 + 0.99 * SILENT_AFTER)
+    assert wire.silent(5.0 + 1.01 * SILENT_AFTER)
 
 
 def test_a_state_from_another_address_is_counted_and_dropped(pair):
     wire, node = pair
     where = node.wire.socket.getsockname()
-    forged = frames.encode(frames.STATE, 2**20, frames.encode_state(66.0, state()))
+    forged = udp_frame.encode(udp_frame.STATE, 2**20, udp_payloads.encode_state(66.0, state()))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(forged, where)
     wire.send_state(1.0, state())
@@ -395,14 +397,14 @@ def test_what_the_operating_system_does_not_take_is_counted_until_it_does_again(
 
 def test_a_taken_port_is_said_in_a_sentence():
     with (
-        RobotEndpoint(HELLO, port=0) as wire,
+        UdpRobot(HELLO, port=0) as wire,
         pytest.raises(InputError, match=f"{wire.port} cannot be bound"),
     ):
-        RobotEndpoint(HELLO, port=wire.port)
+        UdpRobot(HELLO, port=wire.port)
 
 
 def test_no_robot_is_refused_in_a_sentence():
-    with RobotEndpoint(HELLO, port=0) as wire:
+    with UdpRobot(HELLO, port=0) as wire:
         port = wire.port
     driver = UdpDriver(MonotonicClock(), port=port, wait=0.2)
     with pytest.raises(RefusedError, match="no robot answered") as error:
@@ -412,8 +414,8 @@ def test_no_robot_is_refused_in_a_sentence():
 
 def test_a_hello_that_is_wrong_is_said_with_what_is_wrong_about_it():
     """Its author sees the field, not only that there is no robot."""
-    with RobotEndpoint(HELLO, port=0) as wire:
-        wire.hello = Hello("go2", NAMES, (), FEET, Offer(max_kp=(1.0,)))
+    with UdpRobot(HELLO, port=0) as wire:
+        wire.hello = Hello("go2", NAMES, (), FEET, Capabilities(max_kp=(1.0,)))
         stop = threading.Event()
 
         def answer():
@@ -428,7 +430,9 @@ def test_a_hello_that_is_wrong_is_said_with_what_is_wrong_about_it():
         finally:
             stop.set()
             thread.join()
-    assert re.search(r"dropped: \d+ x hello \(offer: max_kp has 1 entries for", str(error.value))
+    assert re.search(
+        r"dropped: \d+ x hello \(capabilities: max_kp has 1 entries for", str(error.value)
+    )
 
 
 def test_the_longest_hello_fits_into_a_datagram():
@@ -436,9 +440,9 @@ def test_the_longest_hello_fits_into_a_datagram():
     names = tuple(f"a_joint_of_length_{i:02x}" for i in range(255))
     numbers = (123.456,) * 255
     figures = {name: numbers for name in VECTORS}
-    offer = Offer(**figures | {"position_range": ((-1.23456, 1.23456),) * 255})
-    sent = Hello("many", names, tuple(SIGNALS), (), offer)
-    with RobotEndpoint(sent, port=0) as wire:
+    capabilities = Capabilities(**figures | {"position_range": ((-1.23456, 1.23456),) * 255})
+    sent = Hello("many", names, tuple(SIGNALS), (), capabilities)
+    with UdpRobot(sent, port=0) as wire:
         node = NodeEndpoint(port=wire.port)
         node.request_hello()
         arrive()
@@ -468,12 +472,12 @@ class Rebooting:
     """A robot side that can be started anew on its port: it has then forgotten its peer."""
 
     def __init__(self):
-        self.wire = RobotEndpoint(HELLO, port=0)
+        self.wire = UdpRobot(HELLO, port=0)
         self.port = self.wire.port
 
     def reboot(self, hello=HELLO):
         self.wire.close()
-        self.wire = RobotEndpoint(hello, self.port)
+        self.wire = UdpRobot(hello, self.port)
 
     def live(self, driver, seconds=1.0):
         """Answer and send for a while; return what the driver read."""

@@ -28,7 +28,7 @@ from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, STATES
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
-from robot_ppo_node.drivers.unitree.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
+from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_node.safety import guards
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
 
@@ -454,16 +454,16 @@ def test_commands_are_repeated_at_500_hz(make):
     assert within(2, lambda: len(pair.robot.commands) > 20)  # one look takes the newest only
 
 
-def test_skimming_sends_nothing_and_changes_nothing(make):
+def test_polling_sends_nothing_and_changes_nothing(make):
     pair = make()
-    pair.driver.skim()  # not open yet
+    pair.driver.poll()  # not open yet
     pair.open()
-    pair.driver.skim()
+    pair.driver.poll()
     time.sleep(0.05)
     assert not pair.robot.commands
     pair.write(0.5)
     before = bytes(pair.driver._command.memory)
-    pair.driver.skim()
+    pair.driver.poll()
     assert pair.driver._command.memory == before
     assert within(2, lambda: pair.robot.commands) and (pair.last().target == 0.5).all()
 

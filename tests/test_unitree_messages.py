@@ -233,7 +233,7 @@ def test_the_layouts_are_made_once():
 def test_a_feed_forward_torque_is_refused_and_not_ignored(dq, kd, tau, taken):
     """A velocity without a gain is no torque: 16000 is the vendor's word for "no velocity"."""
     from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
-    from robot_ppo_node.drivers.unitree.unitree_robot import BEGINNING, CommandDecoder
+    from robot_ppo_node.robot_side.unitree_robot import BEGINNING, CommandDecoder
 
     command = Message("unitree_go", "LowCmd_")
     command.fields["head"] = tuple(BEGINNING[:2])

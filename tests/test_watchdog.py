@@ -29,7 +29,7 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.udp import udp_damping
-from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT
+from robot_ppo_node.robot_side.base import SILENT_AFTER
 from robot_ppo_node.safety import watchdog
 from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
 
@@ -67,7 +67,7 @@ def damping_gaps(r) -> list[float]:
 def damps_on(r) -> bool:
     """Whether damping comes in every period, on a busy computer before the robot would miss it."""
     gaps = damping_gaps(r)
-    return 0.5 < np.median(gaps) < 1.5 and max(gaps) < COMMAND_TIMEOUT / PERIOD
+    return 0.5 < np.median(gaps) < 1.5 and max(gaps) < SILENT_AFTER / PERIOD
 
 
 def test_a_killed_node_is_followed_by_damping_for_as_long_as_it_would_have_damped():
@@ -226,7 +226,7 @@ def test_damping_without_an_end_goes_on_until_somebody_ends_it():
         time.sleep(1.5)
         assert not r.wire.silent(time.monotonic())
         os.kill(int(pid), signal.SIGTERM)
-        time.sleep(COMMAND_TIMEOUT + 0.1)
+        time.sleep(SILENT_AFTER + 0.1)
         assert r.wire.silent(time.monotonic())
 
 

@@ -20,11 +20,11 @@ from robot_ppo_node.drivers.base import Connection, MotorCommand
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.dds.dds_watch import WATCHDOG
 from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
-from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
 from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
-from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
+from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
 
 pytestmark = pytest.mark.real_time

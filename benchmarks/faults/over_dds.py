@@ -62,7 +62,7 @@ class _Stranger:
 
 def _robot(path: Path, domain: int) -> LiveRobot:
     from robot_ppo_node.drivers.unitree.unitree_bodies import body_of
-    from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+    from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
     spec = project.load_robot(Policy(path).contract.robot.name)
     return LiveRobot(spec.name, lambda: UnitreeRobot(body_of(spec), spec.joint_names, domain))

@@ -20,9 +20,11 @@ from robot_ppo.sim.server import hello_of
 from robot_ppo_export.contract.state import zeros
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Driver
-from robot_ppo_node.drivers.udp import udp_frames as frames
+from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-from robot_ppo_node.drivers.udp.udp_protocol import COMMAND_TIMEOUT, RobotEndpoint, Wire
+from robot_ppo_node.drivers.udp.udp_wire import Wire
+from robot_ppo_node.robot_side.base import SILENT_AFTER
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 PATIENCE = 0.05
 """[s] that a datagram may take over loopback."""
@@ -85,7 +87,7 @@ class WiredWorld(World):
     def connect(self) -> Driver:
         """Return the driver of the real protocol, and be the robot's end of it."""
         spec = self.robot.spec
-        self.end = RobotEndpoint(hello_of(spec), 0)
+        self.end = UdpRobot(hello_of(spec), 0)
         self.to_node = tap(self.end.wire)
         self.wired = UdpDriver(self.clock, port=self.end.port, damping=spec.damping.kd)
         return self.wired
@@ -145,7 +147,7 @@ def _malformed_command(path: Path) -> Seen:
     with WiredWorld(path) as world:
         since = world.walk()
         world.to_robot.tamper = _flipped
-        seen = world.damped(since, COMMAND_TIMEOUT, "the robot by itself")
+        seen = world.damped(since, SILENT_AFTER, "the robot by itself")
         number = world.end.counters.malformed.get("checksum", 0)
         return Seen(seen.outcome, f"{seen.reason}; {number} checksum", seen.allowed, seen.ticks)
 
@@ -158,15 +160,15 @@ def _spoofed(path: Path) -> Seen:
         fallen = zeros((), joints, len(world.robot.spec.feet))
         fallen.base_quat[:] = (0, 1, 0, 0)
         kp = np.full(joints, FORGED_KP, np.float32)
-        state = frames.encode_state(0.0, fallen)
-        command = frames.encode_command(0 * kp, kp, kp)
+        state = udp_payloads.encode_state(0.0, fallen)
+        command = udp_payloads.encode_command(0 * kp, kp, kp)
         followed = 0
         for i in range(50):
             number = FORGED_SEQUENCE + i
             node = world.to_robot.getsockname()
-            stranger.sendto(frames.encode(frames.STATE, number, state), node)
+            stranger.sendto(udp_frame.encode(udp_frame.STATE, number, state), node)
             robot = ("127.0.0.1", world.end.port)
-            stranger.sendto(frames.encode(frames.COMMAND, number, command), robot)
+            stranger.sendto(udp_frame.encode(udp_frame.COMMAND, number, command), robot)
             world.step()
             followed += bool((world.robot.motors.kp == FORGED_KP).any())
         at_node, at_robot = world.endpoint.counters.foreign, world.end.counters.foreign
@@ -198,7 +200,7 @@ def _network_gone(path: Path) -> Seen:
         world.to_node.tamper = world.to_robot.tamper = lambda data: []
         world.step(GONE)
         world.to_node.tamper = world.to_robot.tamper = None
-        return world.damped(since, COMMAND_TIMEOUT)
+        return world.damped(since, SILENT_AFTER)
 
 
 FAULTS = (

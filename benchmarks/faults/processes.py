@@ -23,8 +23,9 @@ from robot_ppo import project
 from robot_ppo.sim import server
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.drivers.udp import udp_frames as frames
-from robot_ppo_node.drivers.udp.udp_protocol import RobotEndpoint, Wire
+from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
+from robot_ppo_node.drivers.udp.udp_wire import Wire
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 RUNS = 3
 """Number of runs of each fault; the worst is reported."""
@@ -50,7 +51,7 @@ class LiveRobot:
         """Begin; `make_end` makes the robot's end, by default of UDP at a free port."""
         spec = project.load_robot(name)
         self.hello = server.hello_of(spec)
-        self.end = make_end() if make_end else RobotEndpoint(self.hello, 0)
+        self.end = make_end() if make_end else UdpRobot(self.hello, 0)
         self.robot = WitnessRobot(spec, time.monotonic)
         self._begin()
 
@@ -68,7 +69,7 @@ class LiveRobot:
     def back(self, port: int) -> None:
         """Begin anew at the same port, lying, and knowing nobody."""
         self.robot.reset()
-        self.end = RobotEndpoint(self.hello, port)
+        self.end = UdpRobot(self.hello, port)
         self._begin()
 
     def _begin(self) -> None:
@@ -241,8 +242,8 @@ def _overheard(port: int, joints: int, seconds: float) -> list[Heard]:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         for frame, _ in wire.drain():
-            if frame.kind == frames.COMMAND:
-                command = frames.decode_command(frame.payload, joints)
+            if frame.kind == udp_frame.COMMAND:
+                command = udp_payloads.decode_command(frame.payload, joints)
                 heard.append(Heard(time.monotonic(), not command.kp.any()))
         time.sleep(server.PERIOD)
     wire.close()

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.faults.fault import CLAMPED, NOTHING, REFUSED, Fault, Seen
 from benchmarks.faults.world import World
-from robot_ppo_node.commands import COMMAND_TIMEOUT
+from robot_ppo_node.commands.base import COMMAND_TIMEOUT
 from robot_ppo_node.control.inputs import SAG
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Measured, Sample

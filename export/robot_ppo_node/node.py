@@ -23,7 +23,7 @@ import numpy as np
 from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
-from robot_ppo_node.commands import CommandSource
+from robot_ppo_node.commands.base import CommandSource
 from robot_ppo_node.control.command_writer import CommandWriter
 from robot_ppo_node.control.events import NodeEvent
 from robot_ppo_node.control.inputs import NodeInputs
@@ -36,7 +36,7 @@ from robot_ppo_node.drivers.base import (
     DriverFault,
     HandsOver,
     MotorCommand,
-    Skims,
+    Polls,
     held_signals,
     mounting_of,
 )
@@ -130,7 +130,7 @@ class Node:
         if publish_rate is not None:
             self.command_writer.publish_at(publish_rate)
         self._start_watchdog = watchdog
-        self._skims = driver if isinstance(driver, Skims) else None
+        self._polls = driver if isinstance(driver, Polls) else None
         self.prepared = False
         self.ticks = 0
         self.missed = 0
@@ -342,8 +342,8 @@ class Node:
         The driver takes in most of what the tick will read; the policy is in the caches then.
         """
         with contextlib.suppress(Exception):
-            if self._skims:
-                self._skims.skim()
+            if self._polls:
+                self._polls.poll()
             if self.state in RUNNING:
                 self.policy.warm_up(self.tick_state.measured.state, self.command)
 

@@ -16,7 +16,7 @@ import numpy as np
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.commands import parse
+from robot_ppo_node.commands.base import parse
 
 SECONDS = 12.0
 """Time that the policy runs by default [s]."""

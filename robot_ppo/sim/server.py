@@ -1,7 +1,7 @@
 """`robot-ppo sim`: MuJoCo playing the robot in real time, reached by one of the node's drivers.
 
-The robot's end of each interface is in `robot_ppo_node.drivers`; this is the loop between
-it and the simulation. Without a command for `COMMAND_TIMEOUT` the robot damps by itself.
+The robot's side of each protocol is in `robot_ppo_node.robot_side`; this is the loop between it and
+the simulation. Without a command for `SILENT_AFTER` the robot damps by itself.
 """
 
 import signal
@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -19,18 +18,14 @@ from robot_ppo.robot_model.variants import EVAL_TIMESTEP
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import BASIC, RobotState
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import MonotonicClock
-from robot_ppo_node.drivers.capabilities import of_robot as offer_of
-from robot_ppo_node.drivers.udp.udp_protocol import (
-    COMMAND_TIMEOUT,
-    DEFAULT_PORT,
-    CommandMessage,
-    Counters,
-    Hello,
-    RobotEndpoint,
-)
+from robot_ppo_node.drivers.capabilities import of_robot as capabilities_of
+from robot_ppo_node.drivers.udp.udp_frame import DEFAULT_PORT
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
+from robot_ppo_node.robot_side.base import SILENT_AFTER, RobotSide
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 PERIOD = 0.002
 """[s] Between two states, as of the real robot's low-level interface."""
@@ -47,31 +42,6 @@ FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
 """Noise of the process [rad/s] [m/s^2]: a real IMU never gives the same bits twice."""
 
 
-class RobotEnd(Protocol):
-    """The robot's end of an interface."""
-
-    @property
-    def counters(self) -> Counters:
-        """What became of the commands."""
-        ...
-
-    def receive(self, now: float) -> CommandMessage | None:
-        """Return the newest command since the last call, or None."""
-        ...
-
-    def silent(self, now: float) -> bool:
-        """Return whether nobody commands."""
-        ...
-
-    def send_state(self, now: float, state: RobotState) -> None:
-        """Send one measurement."""
-        ...
-
-    def close(self) -> None:
-        """Let go."""
-        ...
-
-
 @dataclass(frozen=True)
 class Place:
     """Where the robot can be reached."""
@@ -86,36 +56,36 @@ class Place:
 
 def hello_of(spec: RobotSpec) -> Hello:
     """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay."""
-    rates = (1 / COMMAND_TIMEOUT, 1 / PERIOD)
+    rates = (1 / SILENT_AFTER, 1 / PERIOD)
     delay = (PERIOD, 2 * PERIOD)  # a command waits for the next step, its effect for one more
-    offer = msgspec.structs.replace(
-        offer_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
+    capabilities = msgspec.structs.replace(
+        capabilities_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
     )
-    return Hello(spec.name, spec.joint_names, BASIC, spec.feet, offer)
+    return Hello(spec.name, spec.joint_names, BASIC, spec.feet, capabilities)
 
 
-def _udp(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
-    end = RobotEndpoint(hello_of(spec), place.port)
+def _udp(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
+    end = UdpRobot(hello_of(spec), place.port)
     return end, f"Listening on UDP 127.0.0.1:{end.port}", f"--driver udp --port {end.port}"
 
 
-def _unitree(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+def _unitree(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
     from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
     from robot_ppo_node.drivers.unitree.unitree_bodies import body_of
 
     require_cyclonedds("unitree")
-    from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+    from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
     end = UnitreeRobot(body_of(spec), spec.joint_names, place.domain, place.interface)
     return end, *_on_dds(place)
 
 
-def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotEnd, str, str]:
+def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
     from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 
     require_cyclonedds("ros2")
-    from robot_ppo_node.drivers.ros2.ros2_robot import Ros2Robot
     from robot_ppo_node.drivers.ros2.ros2_urdf import urdf_of
+    from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 
     place_on = (place.domain, place.interface)
     end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
@@ -127,12 +97,12 @@ def _on_dds(place: Place) -> tuple[str, str]:
     return f"Speaking DDS on {place.interface}, domain {place.domain}", where
 
 
-TRANSPORTS: dict[str, Callable[[RobotSpec, Place], tuple[RobotEnd, str, str]]] = {
+TRANSPORTS: dict[str, Callable[[RobotSpec, Place], tuple[RobotSide, str, str]]] = {
     "udp": _udp,
     "unitree": _unitree,
     "ros2": _ros2,
 }
-"""Name -> factory of (the robot's end, where it is, the node's options)."""
+"""Name -> factory of (the robot's side, where it is, the node's options)."""
 
 
 def serve(
@@ -178,7 +148,7 @@ def serve(
 
 def live(
     robot: SimulatedRobot,
-    end: RobotEnd,
+    end: RobotSide,
     seconds: float | None,
     say: Callable[[str], None],
     stop: threading.Event,

@@ -243,7 +243,7 @@ class LockstepDriver:
         self.joint_names = robot.spec.joint_names
         self.feet = robot.spec.feet
         self.signals = frozenset(BASIC)
-        self.offer = capabilities.of_robot(robot.spec)
+        self.capabilities = capabilities.of_robot(robot.spec)
         self._sequence = -1
 
     def open(

@@ -24,7 +24,7 @@ from robot_ppo_node.app import cli
 from robot_ppo_node.app.node_bench import COMMAND
 from robot_ppo_node.app.run import Operator
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
-from robot_ppo_node.commands import FixedCommand
+from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.host import realtime

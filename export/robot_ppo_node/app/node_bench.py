@@ -206,7 +206,7 @@ def _measure_latency(results: Results, policy: Policy, seconds: float) -> None:
     elif robot.unitree is None:
         text = f"{robot.name} is not a Unitree robot"
     else:
-        from robot_ppo_node.drivers.dds.latency import unitree_one_way
+        from robot_ppo_node.app.unitree_latency import unitree_one_way
 
         samples = max(round(LATENCY_RATE * seconds / 6), 50)
         got = unitree_one_way(robot, samples, LATENCY_RATE)

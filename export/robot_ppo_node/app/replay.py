@@ -64,7 +64,7 @@ class _Tape:
     ) -> None:
         robot = policy.contract.robot
         self.rows, self.at = rows, 0
-        self.joint_names, self.feet, self.offer = robot.joint_names, robot.feet, NOTHING
+        self.joint_names, self.feet, self.capabilities = robot.joint_names, robot.feet, NOTHING
         self.measured = Measured(signals)
         self.signals = frozenset(signals)
         self.health = Health(len(robot.joints))

@@ -15,12 +15,13 @@ import numpy as np
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
-from robot_ppo_node import commands, drivers
+from robot_ppo_node import drivers
 from robot_ppo_node.app.shadow import ReadOnly, Shadow
 from robot_ppo_node.app.signals import Signals
 from robot_ppo_node.clock import MonotonicClock
-from robot_ppo_node.commands.base import OperatorActions
+from robot_ppo_node.commands.base import CommandSource, OperatorActions, parse
 from robot_ppo_node.commands.choose import choose
+from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.events import NodeEvent
 from robot_ppo_node.control.state_machine import DAMP_SECONDS
@@ -66,8 +67,8 @@ class Operator:
         self.policy = Policy(options.file)
         self.interactive = sys.stdin.isatty()
         self.command = self.policy.contract.command
-        self.start = commands.parse(options.command, self.command)
-        self.keyboard: commands.Keyboard | None = None
+        self.start = parse(options.command, self.command)
+        self.keyboard: Keyboard | None = None
         self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
         self.log: LogWriter | None = None
         safety = self.policy.contract.robot.safety
@@ -138,7 +139,7 @@ class Operator:
         elif watchdog:
             watchdog.close()
 
-    def _source(self) -> commands.CommandSource:
+    def _source(self) -> CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
         operator = OperatorActions(
             damp=lambda why: self.node.damp(why),
@@ -155,7 +156,7 @@ class Operator:
             bounds, start = self.command.bounds(), self.start
             if self.command.kind != "twist":  # its keys still stop, sit and damp
                 bounds, start = np.zeros((3, 2)), (0.0, 0.0, 0.0)
-            self.keyboard = commands.Keyboard(
+            self.keyboard = Keyboard(
                 bounds, start, keys, dead_man=self.options.dead_man, say=self.console.say
             )
         return choose(
@@ -189,7 +190,7 @@ class Operator:
         elif not isinstance(self.driver, HandsOver):
             self.console.say(f"no watchdog: driver {self.driver.name} has nothing to hand over")
         if self.interactive:
-            self.console.say(f"{commands.Keyboard.HELP}  p go on  o sit down  x damp  r reset")
+            self.console.say(f"{Keyboard.HELP}  p go on  o sit down  x damp  r reset")
             if self.source is self.keyboard:
                 seconds = f"{self.options.dead_man:g} s"
                 self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
@@ -222,7 +223,7 @@ class Operator:
         node = self.node
         guards = ", ".join(f"{k} {n}" for k, n in node.envelope.fired_counts().items())
         keys = self.source
-        left = keys.left(self.clock.now()) if isinstance(keys, commands.Keyboard) else math.inf
+        left = keys.left(self.clock.now()) if isinstance(keys, Keyboard) else math.inf
         lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
             f"{node.state.name:<7} {self._command()}  {lapses}"

@@ -30,7 +30,7 @@ from robot_ppo_node.drivers.base import (
     held_signals,
     mounting_of,
 )
-from robot_ppo_node.drivers.capabilities import Offer
+from robot_ppo_node.drivers.capabilities import Capabilities
 from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.monitor import Monitor
 from robot_ppo_node.startup.compatibility import negotiate
@@ -55,7 +55,7 @@ class ReadOnly:
     joint_names: tuple[str, ...]
     signals: frozenset[str]
     feet: tuple[str, ...]
-    offer: Offer
+    capabilities: Capabilities
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -67,7 +67,7 @@ class ReadOnly:
             "joint_names",
             "signals",
             "feet",
-            "offer",
+            "capabilities",
             "remote",
             "remote_heard",
             "in_base_frame",

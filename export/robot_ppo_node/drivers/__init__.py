@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _udp(clock: Clock, connection: Connection) -> Driver:
     from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
-    from robot_ppo_node.drivers.udp.udp_protocol import DEFAULT_PORT
+    from robot_ppo_node.drivers.udp.udp_frame import DEFAULT_PORT
 
     port = DEFAULT_PORT if connection.port is None else connection.port
     return UdpDriver(clock, connection.host, port, connection.wait, connection.damping)

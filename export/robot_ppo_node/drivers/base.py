@@ -1,9 +1,9 @@
-"""What a robot interface offers to the node.
+"""The interface between the node and a robot.
 
-A driver is one file with one class. It states which joints and signals its robot has, by name,
-and what else it knows of it (offer.py); the node refuses a robot that differs from what the
-policy was trained for (negotiation.py). Vectors that cross this boundary are in the order of the
-contract's joints: a driver maps by name, with `JointMap`.
+A driver is one file with one class. It states which joints and signals its robot has, by name, and
+what else it knows of it (capabilities.py); the node refuses a robot that differs from what the
+policy was trained for (startup/comparison.py). Vectors that cross this boundary are in the order of
+the contract's joints: a driver maps by name, with `JointMap`.
 
     driver.open(robot.joint_names, robot.feet)   # connects; refuses joints that differ by name
     sample = driver.read()                       # newest, or None; never blocks
@@ -23,7 +23,7 @@ from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import Gain, RobotSpec
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState, blank
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_node.drivers.capabilities import Offer
+from robot_ppo_node.drivers.capabilities import Capabilities
 from robot_ppo_node.drivers.handover import Handover
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
@@ -165,7 +165,7 @@ class Driver(Protocol):
     """Names in `contract.state.SIGNALS` that it measures; known after `open`."""
     feet: tuple[str, ...]
     """The robot's feet, for `foot_force`; known after `open`."""
-    offer: Offer
+    capabilities: Capabilities
     """What else it knows of the robot; known after `open`."""
 
     def open(
@@ -211,11 +211,11 @@ class SeesWriters(Protocol):
 
 
 @runtime_checkable
-class Skims(Protocol):
+class Polls(Protocol):
     """A driver that can do beforehand what a tick would wait for."""
 
-    def skim(self) -> None:
-        """Take in what has arrived, or rehearse what is sent; called shortly before a tick.
+    def poll(self) -> None:
+        """Take in what has arrived, or warm up what is sent; called shortly before a tick.
 
         `read` and `write` are quicker then, and mean the same: nothing is lost, nothing is sent.
         """

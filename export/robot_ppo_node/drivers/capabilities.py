@@ -1,9 +1,10 @@
 """What a robot states of itself, beyond its joints, signals and feet.
 
-    Offer(state_rate=500.0, torque_limit=(23.7,) * 12, delay=(0.0, 0.012))
+    Capabilities(state_rate=500.0, torque_limit=(23.7,) * 12, delay=(0.0, 0.012))
 
-A driver has an `Offer` once it is open; what nobody states is None, and is shown as such. The
-node compares it with what the policy was trained for before anything is sent (negotiation.py).
+A driver knows its robot's once it is open; what nobody states is None, and is shown as such. The
+node compares them with what the policy was trained for before anything is sent
+(startup/comparison.py).
 """
 
 import math
@@ -15,7 +16,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 Span = tuple[float, float]
 
 
-class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Figures of one robot; joint vectors are (joints,) in the robot's own order."""
 
     state_rate: float | None = None
@@ -36,7 +37,7 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Shortest and longest time from a command to its measured effect [s]."""
 
 
-NOTHING = Offer()
+NOTHING = Capabilities()
 """Of a robot that states nothing."""
 VECTORS = ("position_range", "velocity_limit", "torque_limit", "max_kp", "max_kd")
 """Fields with one entry per joint."""
@@ -44,10 +45,10 @@ POSITIVE = ("state_rate", "velocity_limit", "torque_limit", "max_kp", "max_kd", 
 """Fields whose numbers are above 0."""
 
 
-def problem(offer: Offer, joints: int) -> str | None:
-    """Return what is wrong with an offer of a robot with so many joints, or None."""
-    for name in offer.__struct_fields__:
-        value = getattr(offer, name)
+def problem(capabilities: Capabilities, joints: int) -> str | None:
+    """Return what is wrong with what a robot with so many joints states, or None."""
+    for name in capabilities.__struct_fields__:
+        value = getattr(capabilities, name)
         if value is None:
             continue
         if name in VECTORS and len(value) != joints:
@@ -57,17 +58,21 @@ def problem(offer: Offer, joints: int) -> str | None:
             return f"{name} has a number that is not finite"
         if name in POSITIVE and min(numbers) <= 0:
             return f"{name} has a number that is not above 0"
-    spans = [offer.command_rate, offer.delay, *(offer.position_range or ())]
+    spans = [
+        capabilities.command_rate,
+        capabilities.delay,
+        *(capabilities.position_range or ()),
+    ]
     if any(span is not None and span[0] > span[1] for span in spans):
         return "a range (command_rate, position_range or delay) ends below where it begins"
-    if offer.delay is not None and offer.delay[0] < 0:
+    if capabilities.delay is not None and capabilities.delay[0] < 0:
         return "delay begins below 0"
     return None
 
 
-def of_robot(robot: RobotSpec) -> Offer:
+def of_robot(robot: RobotSpec) -> Capabilities:
     """Return what robot.yaml states: ranges and limits, in its joint order."""
-    return Offer(
+    return Capabilities(
         position_range=tuple(joint.range for joint in robot.joints),
         velocity_limit=tuple(joint.velocity_limit for joint in robot.joints),
         torque_limit=tuple(joint.torque_limit for joint in robot.joints),

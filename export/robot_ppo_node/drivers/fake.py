@@ -14,7 +14,7 @@ import numpy as np
 from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, SIGNALS, RobotState, blank, zeros
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, Health, JointMap, MotorCommand, Sample, StateMap
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
 
 FOLLOW = 0.5
 """Share of the way to its target that a joint moves between two reads, while kp is above 0."""
@@ -35,7 +35,7 @@ class FakeDriver:
         signals: frozenset[str] = frozenset(BASIC),
         pose: np.ndarray | None = None,
         mutate: Mutation | None = None,
-        offer: Offer = NOTHING,
+        capabilities: Capabilities = NOTHING,
         keep: int = 100_000,
     ) -> None:
         """Be a robot with these joints (by default those that `open` asks for).
@@ -46,7 +46,7 @@ class FakeDriver:
             signals: what it measures.
             pose: where its joints start (joints,) [rad], in its own order; by default at 0.
             mutate: hook that injects faults.
-            offer: what it states of itself.
+            capabilities: what it states of itself.
             keep: how many commands `written` holds.
         """
         self.name = "fake"
@@ -54,7 +54,7 @@ class FakeDriver:
         self.joint_names = joint_names or ()
         self.signals = signals
         self.feet: tuple[str, ...] = ()
-        self.offer = offer
+        self.capabilities = capabilities
         self.pose = pose
         self.mutate = mutate
         self.written: deque[MotorCommand] = deque(maxlen=keep)

@@ -39,7 +39,7 @@ class ReplayDriver:
         self.clock = clock
         self.joint_names: tuple[str, ...] = tuple(meta["joints"])
         self.feet: tuple[str, ...] = ()
-        self.offer = NOTHING
+        self.capabilities = NOTHING
         places = [place.partition("[")[0] for place in meta["measured"]]
         self._columns = {
             name: np.flatnonzero([place == name for place in places])

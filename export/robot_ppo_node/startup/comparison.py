@@ -2,7 +2,7 @@
 
     rows = [function(Sides(contract, driver, command_rate=50.0)) for function in ROWS]
 
-What a robot does not state (offer.py) is not guessed: its row says "not stated".
+What a robot does not state (drivers/capabilities.py) is not guessed: its row says "not stated".
 """
 
 import enum
@@ -52,8 +52,8 @@ class Sides:
     """Commands per second that the node sends [Hz]."""
 
     def stated(self, field: str) -> np.ndarray | None:
-        """Return a joint vector of the offer in the contract's order, or None."""
-        values = getattr(self.driver.offer, field)
+        """Return a joint vector of the capabilities in the contract's order, or None."""
+        values = getattr(self.driver.capabilities, field)
         if values is None:
             return None
         places = [self.driver.joint_names.index(n) for n in self.contract.robot.joint_names]
@@ -96,7 +96,7 @@ def feet(sides: Sides) -> Row | None:
 
 def state_rate(sides: Sides) -> Row:
     """At least one new state per tick."""
-    needed, stated = 1 / sides.contract.control_period, sides.driver.offer.state_rate
+    needed, stated = 1 / sides.contract.control_period, sides.driver.capabilities.state_rate
     return _row(
         "state rate [Hz]",
         f"{needed:g} or more",
@@ -108,7 +108,7 @@ def state_rate(sides: Sides) -> Row:
 
 def command_rate(sides: Sides) -> Row:
     """Not so few commands that the robot gives up, and not more than it takes."""
-    sent, stated = sides.command_rate, sides.driver.offer.command_rate
+    sent, stated = sides.command_rate, sides.driver.capabilities.command_rate
     fits = stated is None or (
         stated[0] * (1 - ROUNDING) <= sent <= stated[1] * (1 + ROUNDING)  # of a rate like 1/0.003
     )
@@ -164,7 +164,7 @@ _SOFTER = "train with smaller gains, and a smaller `stand:` and `damping:` in ro
 def delay(sides: Sides) -> Row:
     """The time from a command to its effect is one that the policy was trained with."""
     low, high = trained_delay(sides.contract)
-    stated = sides.driver.offer.delay
+    stated = sides.driver.capabilities.delay
     fits = stated is None or (
         low - DELAY_TOLERANCE <= stated[0] and stated[1] <= high + DELAY_TOLERANCE
     )

@@ -34,7 +34,7 @@ from robot_ppo_node.drivers.base import (
     Sample,
     check_joints,
 )
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
@@ -78,7 +78,7 @@ class Ros2Driver:
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
-        self.offer = NOTHING
+        self.capabilities = NOTHING
         self.malformed: dict[str, int] = {}
         """Messages that were dropped: reason -> number."""
         self.bus: participant.Bus | None = None
@@ -114,7 +114,7 @@ class Ros2Driver:
             self.joint_names = self._parts.names
             self.signals = frozenset((*self._parts.signals, *_measured(imu)))
             self.map = JointMap(joints, self.joint_names, self.name)
-            self.offer = self._described(descriptions)
+            self.capabilities = self._described(descriptions)
             self._settled = True
             if c.watch_only:
                 return
@@ -235,7 +235,7 @@ class Ros2Driver:
             f"ROS_DOMAIN_ID{seen}"
         )
 
-    def _described(self, reader: participant.Reader) -> Offer:
+    def _described(self, reader: participant.Reader) -> Capabilities:
         """Return what the robot's URDF states, where somebody publishes one."""
         begin = self.clock.now()
         while (payload := reader.newest()) is None:
@@ -254,7 +254,7 @@ class Ros2Driver:
         except MalformedCdrError:
             self.connection.say("/robot_description is not a string: limits are not compared")
             return NOTHING
-        return ros2_urdf.offer_of(text, self.joint_names)
+        return ros2_urdf.capabilities_of(text, self.joint_names)
 
     def _listen(self) -> None:
         """Take in everything that has arrived."""

@@ -1,6 +1,6 @@
 """What a robot's URDF states of its joints: `/robot_description`, as ROS 2 robots publish it.
 
-    offer_of("<robot>...<limit lower='-1' upper='1' effort='23' velocity='30'/>...", joints)
+    capabilities_of("<robot>...<limit lower='-1' upper='1' effort='23' velocity='30'/>...", joints)
 
 A URDF says 0 for an effort or velocity that nobody filled in. A figure that one of the joints
 lacks is not stated for any.
@@ -9,7 +9,7 @@ lacks is not stated for any.
 from xml.etree import ElementTree
 
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer, problem
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities, problem
 
 LONGEST = 4 << 20
 """[bytes] of a description that is read; those of humanoids with hands have 200 kB."""
@@ -17,7 +17,7 @@ ENDLESS = 1e6
 """[rad] Where a joint that turns without end is said to end."""
 
 
-def offer_of(text: str, joints: tuple[str, ...]) -> Offer:
+def capabilities_of(text: str, joints: tuple[str, ...]) -> Capabilities:
     """Return what the URDF `text` states of these joints; nothing where it is none of theirs."""
     if "<!DOCTYPE" in text:  # entities of its own could grow beyond all memory
         return NOTHING
@@ -28,12 +28,12 @@ def offer_of(text: str, joints: tuple[str, ...]) -> Offer:
     except (ElementTree.ParseError, KeyError, ValueError):
         return NOTHING
     lows, highs, efforts, velocities = zip(*limits, strict=True)
-    offer = Offer(
+    capabilities = Capabilities(
         position_range=tuple(zip(lows, highs, strict=True)),
         velocity_limit=velocities if min(velocities) > 0 else None,
         torque_limit=efforts if min(efforts) > 0 else None,
     )
-    return NOTHING if problem(offer, len(joints)) else offer
+    return NOTHING if problem(capabilities, len(joints)) else capabilities
 
 
 def urdf_of(robot: RobotSpec) -> str:

@@ -8,7 +8,7 @@ newer than any of the node's, and drops what a node that wakes up still sends.
 import socket
 from typing import Any
 
-from robot_ppo_node.drivers.udp import udp_header
+from robot_ppo_node.drivers.udp import udp_frame
 
 EPOCH = 2**30
 """Sequence numbers of one sender's turn: 24 days at 500 Hz."""
@@ -34,7 +34,7 @@ class UdpSender:
     def send(self) -> None:
         """Send damping once; what the operating system does not take is lost."""
         self.number += 1
-        frame = udp_header.encode(udp_header.COMMAND, self.number, self.payload)
+        frame = udp_frame.encode(udp_frame.COMMAND, self.number, self.payload)
         try:
             self.node.sendto(frame, self.robot)
         except OSError:  # the robot is not there (yet)

@@ -15,17 +15,13 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
 from robot_ppo_node.drivers.capabilities import NOTHING
+from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.udp import udp_damping
-from robot_ppo_node.drivers.udp.udp_frames import encode_command
-from robot_ppo_node.drivers.udp.udp_header import VERSION
-from robot_ppo_node.drivers.udp.udp_protocol import (
-    DEFAULT_PORT,
-    Counters,
-    Hello,
-    NodeEndpoint,
-)
+from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
+from robot_ppo_node.drivers.udp.udp_frame import DEFAULT_PORT, VERSION
+from robot_ppo_node.drivers.udp.udp_payloads import Hello, encode_command
 
 ASK_EVERY = 0.05
 """[s] between two requests for a HELLO while the robot does not answer."""
@@ -66,7 +62,7 @@ class UdpDriver:
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
-        self.offer = NOTHING
+        self.capabilities = NOTHING
         self.endpoint: NodeEndpoint | None = None
         self._heard = -math.inf
         """When the robot was last heard, or asked [s]."""
@@ -98,7 +94,9 @@ class UdpDriver:
         signals: Mapping[str, int] = NO_WIDTHS,
     ) -> None:
         """Map the robot that `hello` describes to these joints and feet, or `RefusedError`."""
-        self.joint_names, self.feet, self.offer = hello.joints, hello.feet, hello.offer
+        self.joint_names = hello.joints
+        self.feet = hello.feet
+        self.capabilities = hello.capabilities
         self.signals = frozenset((*hello.signals, *hello.optional))
         for name, size in hello.optional.items():
             if size != signals.get(name, size):
@@ -112,7 +110,7 @@ class UdpDriver:
 
     def read(self) -> Sample | None:
         """Return the newest state that has arrived since the last call, or None."""
-        self.skim()
+        self.poll()
         assert self.endpoint is not None, "open() comes first"
         message = self.endpoint.newest()
         if message is None:
@@ -122,7 +120,7 @@ class UdpDriver:
         state = self._states.from_robot(message.state)
         return Sample(state, self.endpoint.sequence, self._arrived)
 
-    def skim(self) -> None:
+    def poll(self) -> None:
         """Take in and count what has arrived: of ten states per tick, `read` needs one."""
         assert self.endpoint is not None, "open() comes first"
         if self.endpoint.listen():

@@ -2,9 +2,10 @@
 
 import socket
 
+from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.sends import Sends
-from robot_ppo_node.drivers.udp import udp_frames as frames
-from robot_ppo_node.drivers.udp.udp_frames import Counters, Frame, MalformedError
+from robot_ppo_node.drivers.udp import udp_frame
+from robot_ppo_node.drivers.udp.udp_frame import Frame, MalformedError
 
 MAX_DRAIN = 256
 """Datagrams read at one time: a flood must not hold up the tick."""
@@ -45,14 +46,14 @@ class Wire:
         arrived = []
         for _ in range(MAX_DRAIN):
             try:
-                data, sender = self.socket.recvfrom(frames.MAX_FRAME)
+                data, sender = self.socket.recvfrom(udp_frame.MAX_FRAME)
             except BlockingIOError:
                 break
             except OSError:  # an earlier datagram found nobody: the robot is not there (yet)
                 continue
             self.counters.received += 1
             try:
-                arrived.append((frames.decode(data), sender))
+                arrived.append((udp_frame.decode(data), sender))
             except MalformedError as reason:
                 self.counters.reject(str(reason))
         return arrived
@@ -61,7 +62,7 @@ class Wire:
         """Send one frame; what the operating system does not take is counted, not raised."""
         self._sent += 1
         try:
-            self.socket.sendto(frames.encode(kind, self._sent, payload), to)
+            self.socket.sendto(udp_frame.encode(kind, self._sent, payload), to)
         except OSError:
             self.sends.note(went=False)
         else:

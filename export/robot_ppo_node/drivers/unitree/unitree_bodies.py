@@ -12,7 +12,7 @@ import numpy as np
 
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer, Span
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities, Span
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Body:
     """`mode` that each motor of the message is sent; the message has as many motors."""
     stands_down: bool = False
     """Its vendor controller can lie down by itself (`sport` service)."""
-    offer: Offer = NOTHING
+    capabilities: Capabilities = NOTHING
     """What the vendor publishes of it, without contradiction; the messages say none of it."""
 
     @property
@@ -112,7 +112,7 @@ H1 = Body(
     "unitree_go",
     _H1,
     (SERVO_H1,) * 10 + (SERVO,) * 10,
-    offer=Offer(
+    capabilities=Capabilities(
         position_range=_ranges(_H1, _H1_RANGES),
         velocity_limit=_figures(_H1, _H1_VELOCITY),
         torque_limit=_figures(_H1, _H1_TORQUE),
@@ -138,7 +138,7 @@ G1 = Body(
     "unitree_hg",
     _G1,
     (SERVO,) * 29 + (0,) * 6,
-    offer=Offer(position_range=_ranges(_G1, _G1_RANGES)),
+    capabilities=Capabilities(position_range=_ranges(_G1, _G1_RANGES)),
 )
 BODIES = (QUADRUPED, H1, G1)
 

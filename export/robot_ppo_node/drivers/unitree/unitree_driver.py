@@ -81,7 +81,7 @@ class UnitreeDriver:
         self.feet: tuple[str, ...] = ()
         slowest = 1 / (STALE_PERIODS * connection.control_period)
         rates = (slowest, FASTEST_COMMANDS)
-        self.offer = msgspec.structs.replace(self.body.offer, command_rate=rates)
+        self.capabilities = msgspec.structs.replace(self.body.capabilities, command_rate=rates)
         self.remote: Remote | None = None
         """Of the newest sample; None: no remote control has been heard."""
         self.remote_heard = -np.inf
@@ -134,7 +134,7 @@ class UnitreeDriver:
         fault = self.repeater.fault if self.repeater else None
         return (fault,) if fault else ()
 
-    def skim(self) -> None:
+    def poll(self) -> None:
         """Encode the last command once more, for nothing: the next one finds warm caches."""
         if self.repeater:
             self._command.encode()

@@ -1,8 +1,10 @@
-"""The robot's side of driver `ros2`, for a simulated robot; see `RobotEndpoint` for its methods."""
+"""The robot's side of driver `ros2`, for a simulated robot."""
 
 import numpy as np
 
 from robot_ppo_export.contract.state import BASIC, RobotState
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
@@ -13,7 +15,7 @@ from robot_ppo_node.drivers.ros2.ros2_driver import (
     JOINT_COMMANDS,
     JOINT_STATES,
 )
-from robot_ppo_node.drivers.udp.udp_frames import COMMAND_TIMEOUT, CommandMessage, Counters
+from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 
 class Ros2Robot:
@@ -47,7 +49,7 @@ class Ros2Robot:
             writer = self.bus.writer(DESCRIPTION, idl.String, latched=True)
             writer.write(messages.encode_string(description))
 
-    def receive(self, now: float) -> CommandMessage | None:
+    def receive(self, now: float) -> MotorCommand | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
         payload = self._commands.newest()
         if payload is None:
@@ -63,11 +65,11 @@ class Ros2Robot:
         self._commanded = now
         self.counters.accepted += 1
         order = [command.names.index(name) for name in self.joints]
-        return CommandMessage(*command.values[:, order])
+        return MotorCommand(*command.values[:, order])
 
     def silent(self, now: float) -> bool:
-        """Return whether no command came for `COMMAND_TIMEOUT`."""
-        return now - self._commanded > COMMAND_TIMEOUT
+        """Return whether no command came for `SILENT_AFTER`."""
+        return now - self._commanded > SILENT_AFTER
 
     def send_state(self, now: float, state: RobotState) -> None:
         """Send one measurement; vectors in the order of `joints`."""

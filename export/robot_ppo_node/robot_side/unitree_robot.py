@@ -1,10 +1,9 @@
 """The robot's side of Unitree's low-level interface: what a simulated robot answers with.
 
-It has the methods of `RobotEndpoint` (udp_protocol.py): `receive`, `silent`, `send_state`. A
-command whose checksum, head or numbers are wrong is dropped and counted by reason. So is one with a
-feed-forward torque (`tau`, or `dq` with a gain): the simulated motors hold positions only, and a
-controller that relies on it must not be told that it was obeyed. While a vendor controller runs
-(`motion`), commands are not taken, as on a robot that walks by itself.
+It is a `RobotSide` (base.py). A command whose checksum, head or numbers are wrong is dropped and
+counted by reason. So is one with a feed-forward torque (`tau`, or `dq` with a gain): the simulated
+motors hold positions only, and a controller that relies on it must not be told that it was obeyed.
+While a vendor controller runs (`motion`), no command is taken, as on a robot that walks by itself.
 """
 
 import json
@@ -14,14 +13,16 @@ from types import TracebackType
 import numpy as np
 
 from robot_ppo_export.contract.state import RobotState
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.dds import participant
-from robot_ppo_node.drivers.udp.udp_frames import COMMAND_TIMEOUT, CommandMessage, Counters
 from robot_ppo_node.drivers.unitree import unitree_idl as idl
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import Body
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, HEAD, LOW_LEVEL, STATES
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote, encode
+from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 BEGINNING = bytes((*HEAD, LOW_LEVEL))
 """Of a `LowCmd_` of unitree_go: its fields `head` and `level_flag`."""
@@ -45,7 +46,7 @@ class CommandDecoder:
         self._has_head = body.family == "unitree_go"
         self._gains = 3 * len(joints)
 
-    def decode(self, payload: bytes, mode_machine: int) -> CommandMessage:
+    def decode(self, payload: bytes, mode_machine: int) -> MotorCommand:
         """Return the command in CDR bytes, or raise `MalformedMessageError`."""
         message = self._message
         message.load(payload)
@@ -66,7 +67,7 @@ class CommandDecoder:
         q, dq, tau, kp, kd = rows
         if (tau + kd * dq).any():
             raise MalformedMessageError("feed-forward")
-        return CommandMessage(q, kp, kd)
+        return MotorCommand(q, kp, kd)
 
 
 class UnitreeRobot:
@@ -114,7 +115,7 @@ class UnitreeRobot:
         self.calls: list[int] = []
         """What the services were asked, oldest first."""
 
-    def receive(self, now: float) -> CommandMessage | None:
+    def receive(self, now: float) -> MotorCommand | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
         payload = self._commands.newest()
         if payload is None:
@@ -137,8 +138,8 @@ class UnitreeRobot:
         return self._commands.wait(seconds)
 
     def silent(self, now: float) -> bool:
-        """Return whether no command came for `COMMAND_TIMEOUT`."""
-        return now - self._commanded > COMMAND_TIMEOUT
+        """Return whether no command came for `SILENT_AFTER`."""
+        return now - self._commanded > SILENT_AFTER
 
     def send_state(self, now: float, state: RobotState) -> None:
         """Send one measurement, vectors in the order of `joints`, and answer who called.

@@ -1,50 +1,24 @@
-"""The UDP protocol between a robot and the node: the payloads of its frames, as pure functions.
+"""The payloads of the UDP protocol's frames, as pure functions.
 
-The header is in udp_header.py, the layouts are in docs/drivers.md. Vectors are in the robot's own
-joint order, which its HELLO names. A frame with any wrong length, number or checksum is dropped
-and counted by reason. The robot goes to damping by itself when no command came for
-`COMMAND_TIMEOUT`.
+The frame around them is in udp_frame.py, the layouts are in docs/drivers.md. Vectors are in the
+robot's own joint order, which its HELLO names. A payload with a wrong length or number raises
+`MalformedError`, whose text is the reason that is counted.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, SIGNALS, RobotState, width
-from robot_ppo_node.drivers import capabilities as offers
-from robot_ppo_node.drivers.capabilities import NOTHING, Offer
-from robot_ppo_node.drivers.udp.udp_header import (
-    COMMAND,
-    HELLO,
-    HELLO_REQUEST,
-    STATE,
-    Frame,
-    MalformedError,
-    decode,
-    encode,
-)
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities, problem
+from robot_ppo_node.drivers.udp.udp_frame import MalformedError
 
-__all__ = [
-    "COMMAND",
-    "HELLO",
-    "HELLO_REQUEST",
-    "STATE",
-    "Frame",
-    "MalformedError",
-    "decode",
-    "encode",
-]
-
-DEFAULT_PORT = 47100
 MOST_NUMBERS = 4096
 """In one optional signal."""
-COMMAND_TIMEOUT = 0.1
-"""Silence [s] after which the robot side damps its joints by itself: five ticks at 50 Hz."""
-MAX_FRAME = 65535
-"""Longest datagram [bytes] that either end reads: the longest that there is."""
 
 _STATE_HEAD = struct.Struct("<dBBH")
 _COMMAND_HEAD = struct.Struct("<B3x")
@@ -60,8 +34,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Names in `contract.state.BASIC` that it measures."""
     feet: tuple[str, ...] = ()
     """Names, in the order of `foot_force`."""
-    offer: Offer = NOTHING
-    """Its figures, those that it states."""
+    capabilities: Capabilities = msgspec.field(default=NOTHING, name="offer")
+    """Its figures, those that it states; "offer" on the wire."""
     optional: dict[str, int] = {}
     """Optional signals that it can measure, and how many numbers each has. On the wire, those of
     them that the node asked for: they stand behind the others in every STATE, in this order."""
@@ -78,8 +52,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
                 return f"{name!r} is not an optional signal"
             if not 0 < size <= MOST_NUMBERS:
                 return f"{name} has {size} numbers, and not 1 to {MOST_NUMBERS}"
-        wrong = offers.problem(self.offer, len(self.joints))
-        return f"offer: {wrong}" if wrong else None
+        wrong = problem(self.capabilities, len(self.joints))
+        return f"capabilities: {wrong}" if wrong else None
 
 
 @dataclass(slots=True)
@@ -89,38 +63,6 @@ class StateMessage:
     time: float
     """The robot's own clock [s]."""
     state: RobotState
-
-
-@dataclass(slots=True)
-class CommandMessage:
-    """Payload of COMMAND; (joints,) float32 each, finite, gains not below 0."""
-
-    target: np.ndarray
-    """[rad]"""
-    kp: np.ndarray
-    """[N m/rad]"""
-    kd: np.ndarray
-    """[N m s/rad]"""
-
-
-@dataclass
-class Counters:
-    """What became of the datagrams."""
-
-    received: int = 0
-    accepted: int = 0
-    superseded: int = 0
-    """Frames that a newer one, read at the same time, made worthless."""
-    duplicated: int = 0
-    reordered: int = 0
-    foreign: int = 0
-    """From an address that is not the robot's; at the robot, from a node that is not in command."""
-    malformed: dict[str, int] = field(default_factory=dict)
-    """Reason -> number."""
-
-    def reject(self, reason: str) -> None:
-        """Count one malformed datagram."""
-        self.malformed[reason] = self.malformed.get(reason, 0) + 1
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -188,11 +130,14 @@ def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:
     return _COMMAND_HEAD.pack(len(target)) + vectors.tobytes()
 
 
-def decode_command(payload: bytes, joints: int) -> CommandMessage:
-    """Return the COMMAND in a payload for that many joints, or raise `MalformedError`."""
+def decode_command(payload: bytes, joints: int) -> MotorCommand:
+    """Return the COMMAND in a payload for that many joints, or raise `MalformedError`.
+
+    Its numbers are finite, its gains not below 0.
+    """
     if len(payload) != _COMMAND_HEAD.size + 12 * joints or payload[0] != joints:
         raise MalformedError("command size")
     flat = np.frombuffer(payload, "<f4", offset=_COMMAND_HEAD.size)
     if not np.isfinite(flat).all() or (flat[joints:] < 0).any():
         raise MalformedError("command value")
-    return CommandMessage(*flat.astype(np.float32, copy=False).reshape(3, joints))
+    return MotorCommand(*flat.astype(np.float32, copy=False).reshape(3, joints))

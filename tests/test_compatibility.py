@@ -14,10 +14,11 @@ from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.app import cli
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.drivers.capabilities import NOTHING, VECTORS, Offer, of_robot, problem
+from robot_ppo_node.drivers.capabilities import NOTHING, VECTORS, Capabilities, of_robot, problem
 from robot_ppo_node.drivers.fake import FakeDriver
-from robot_ppo_node.drivers.udp.udp_protocol import Hello, RobotEndpoint
+from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1
+from robot_ppo_node.robot_side.udp_robot import UdpRobot
 from robot_ppo_node.startup import comparison
 from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
 from robot_ppo_node.startup.compatibility import compare, negotiate, page
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.real_time
 
 NAMES, FEET = robot().joint_names, robot().feet
 JOINTS = len(NAMES)
-WHOLE = Offer(
+WHOLE = Capabilities(
     state_rate=500.0,
     command_rate=(10.0, 500.0),
     position_range=tuple(j.range for j in robot().joints),
@@ -39,19 +40,19 @@ WHOLE = Offer(
 """Just as much as the policy of the tests needs: gains of standing up, delays of the training."""
 
 
-def driver(offer=WHOLE, joints=NAMES, signals=frozenset(SIGNALS), feet=FEET):
-    fake = FakeDriver(SteppedClock(), joints, signals, offer=offer)
+def driver(capabilities=WHOLE, joints=NAMES, signals=frozenset(SIGNALS), feet=FEET):
+    fake = FakeDriver(SteppedClock(), joints, signals, capabilities=capabilities)
     fake.feet = feet
     fake.open(NAMES, FEET)
     return fake
 
 
-def but(**changed) -> Offer:
+def but(**changed) -> Capabilities:
     return msgspec.structs.replace(WHOLE, **changed)
 
 
 def at(field, joint, value):
-    """The whole offer, but for one joint."""
+    """All of them, but for one joint."""
     values = list(getattr(WHOLE, field))
     values[joint] = value
     return but(**{field: tuple(values)})
@@ -90,7 +91,7 @@ DIFFERENCES = {
         but(delay=(0.0, 0.1 + 1.1 * DELAY_TOLERANCE)),
     ),
 }
-"""Row -> an offer that just fits, and one that just does not."""
+"""Row -> capabilities that just fit, and others that just do not."""
 
 
 @pytest.mark.parametrize("what", DIFFERENCES)
@@ -167,7 +168,7 @@ def test_all_differences_come_at_once():
 # --- what is not stated
 
 
-@pytest.mark.parametrize("field", Offer.__struct_fields__)
+@pytest.mark.parametrize("field", Capabilities.__struct_fields__)
 def test_what_is_not_stated_is_said_and_is_no_difference(field):
     rows = negotiate(contract(), driver(but(**{field: None})))
     assert [row.verdict for row in rows].count(Verdict.UNSTATED) == 1
@@ -198,61 +199,61 @@ def rate_of(per_period):
 
 def test_a_node_refuses_before_anything_is_sent():
     with pytest.raises(RefusedError, match="torque limit"):
-        rig(offer=at("torque_limit", 0, 12.0))
+        rig(capabilities=at("torque_limit", 0, 12.0))
 
 
-# --- offers
+# --- capabilities
 
 
 @pytest.mark.parametrize(
-    ("offer", "text"),
+    ("capabilities", "text"),
     [
-        (Offer(torque_limit=(1.0,) * 11), "torque_limit has 11 entries for 12 joints"),
-        (Offer(torque_limit=(0.0,) * 12), "torque_limit has a number that is not above 0"),
-        (Offer(max_kp=(np.inf,) * 12), "max_kp has a number that is not finite"),
-        (Offer(state_rate=-1.0), "state_rate has a number that is not above 0"),
-        (Offer(command_rate=(100.0, 10.0)), "ends below where it begins"),
-        (Offer(position_range=((1.0, -1.0),) * 12), "ends below where it begins"),
-        (Offer(delay=(-0.1, 0.1)), "delay begins below 0"),
+        (Capabilities(torque_limit=(1.0,) * 11), "torque_limit has 11 entries for 12 joints"),
+        (Capabilities(torque_limit=(0.0,) * 12), "torque_limit has a number that is not above 0"),
+        (Capabilities(max_kp=(np.inf,) * 12), "max_kp has a number that is not finite"),
+        (Capabilities(state_rate=-1.0), "state_rate has a number that is not above 0"),
+        (Capabilities(command_rate=(100.0, 10.0)), "ends below where it begins"),
+        (Capabilities(position_range=((1.0, -1.0),) * 12), "ends below where it begins"),
+        (Capabilities(delay=(-0.1, 0.1)), "delay begins below 0"),
     ],
 )
-def test_an_offer_that_contradicts_itself_is_said(offer, text):
-    assert text in (problem(offer, JOINTS) or "")
-    with pytest.raises(InputError, match="Hello of x: offer: "):
-        RobotEndpoint(Hello("x", NAMES, tuple(SIGNALS), FEET, offer), port=0)
+def test_capabilities_that_contradict_themselves_are_said(capabilities, text):
+    assert text in (problem(capabilities, JOINTS) or "")
+    with pytest.raises(InputError, match="Hello of x: capabilities: "):
+        UdpRobot(Hello("x", NAMES, tuple(SIGNALS), FEET, capabilities), port=0)
     assert problem(WHOLE, JOINTS) is None and problem(NOTHING, JOINTS) is None
 
 
 def test_the_simulated_robot_states_robot_yaml_and_its_own_rates():
     spec = project.load_robot("go2")
-    offer = server.hello_of(spec).offer
-    assert problem(offer, JOINTS) is None
+    capabilities = server.hello_of(spec).capabilities
+    assert problem(capabilities, JOINTS) is None
     for name in ("position_range", "velocity_limit", "torque_limit"):
-        assert getattr(offer, name) == getattr(of_robot(spec), name)
-    assert offer.torque_limit == tuple(spec.vector("torque_limit"))
-    assert offer.state_rate == 1 / server.PERIOD
-    assert (offer.max_kp, offer.max_kd) == (None, None)  # it takes any
+        assert getattr(capabilities, name) == getattr(of_robot(spec), name)
+    assert capabilities.torque_limit == tuple(spec.vector("torque_limit"))
+    assert capabilities.state_rate == 1 / server.PERIOD
+    assert (capabilities.max_kp, capabilities.max_kd) == (None, None)  # it takes any
 
 
 def test_what_unitree_publishes_is_whole_and_alike_on_both_sides():
     for body in BODIES:
-        assert problem(body.offer, len(body.joint_names)) is None
+        assert problem(body.capabilities, len(body.joint_names)) is None
     for body in (G1, H1):
-        ranges = dict(zip(body.joint_names, body.offer.position_range, strict=True))
+        ranges = dict(zip(body.joint_names, body.capabilities.position_range, strict=True))
         for name, (low, high) in ranges.items():
             other = ranges[name.replace("left_", "right_")]
             turned = re.search("roll|yaw", name) and name.startswith("left_")
             assert other == ((-high, -low) if turned else (low, high))
-    assert G1.offer.torque_limit is None  # the vendor contradicts itself
-    h1 = dict(zip(H1.joint_names, H1.offer.torque_limit, strict=True))
+    assert G1.capabilities.torque_limit is None  # the vendor contradicts itself
+    h1 = dict(zip(H1.joint_names, H1.capabilities.torque_limit, strict=True))
     assert (h1["left_knee_joint"], h1["right_elbow_joint"]) == (300.0, 18.0)
 
 
 # --- on the command line, over UDP
 
 
-def stated(r, offer):
-    r.wire.hello = msgspec.structs.replace(r.wire.hello, offer=offer)
+def stated(r, capabilities):
+    r.wire.hello = msgspec.structs.replace(r.wire.hello, capabilities=capabilities)
 
 
 def test_a_robot_that_is_too_weak_ends_the_run_with_3_and_the_table():

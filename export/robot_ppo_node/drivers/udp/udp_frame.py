@@ -8,7 +8,7 @@
     8       u32     sequence number, +1 with every frame that the sender sends; it wraps
     12      u32     CRC-32 (zlib) over bytes 0..11 and the payload
 
-What the payloads hold is in udp_frames.py. This module imports the standard library alone: the
+What the payloads hold is in udp_payloads.py. This module imports the standard library alone: the
 watchdog, too, speaks the protocol.
 """
 
@@ -18,11 +18,15 @@ from typing import NamedTuple
 
 MAGIC = b"RPPO"
 VERSION = 2
+DEFAULT_PORT = 47100
+"""Where the robot listens."""
 HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
 _PREFIX = struct.Struct("<4sBBHI")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<4sBBHII")
 HEADER_SIZE = _HEADER.size
+MAX_FRAME = 65535
+"""Longest datagram [bytes] that either end reads: the longest that there is."""
 
 
 class MalformedError(ValueError):

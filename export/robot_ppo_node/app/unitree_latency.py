@@ -2,7 +2,7 @@
 
 From the call of `UnitreeDriver.write`, encoding included, until a process that stands for the
 robot has received and decoded the message. Both read CLOCK_MONOTONIC, so it must be one computer:
-on loopback this is the cost of driver and DDS, without a cable. As in the node, the driver's `skim`
+on loopback this is the cost of driver and DDS, without a cable. As in the node, the driver's `poll`
 comes shortly before; its time is not counted.
 
     print(unitree_one_way(robot, samples=500, rate=50))
@@ -77,7 +77,7 @@ def _send(driver: "UnitreeDriver", robot: RobotSpec, samples: int, rate: float) 
     pacer = Pacer(MonotonicClock(), 1 / rate)
     sent = {}
     for i in range(1, samples + 1):
-        pacer.wait(driver.skim)  # as the node does
+        pacer.wait(driver.poll)  # as the node does
         command.target[0] = i
         sent[i] = time.monotonic_ns()
         driver.write(command)
@@ -87,7 +87,7 @@ def _send(driver: "UnitreeDriver", robot: RobotSpec, samples: int, rate: float) 
 
 def _be_robot(robot: RobotSpec, domain: int, pipe: Pipe) -> None:
     """Send states, and note when the first command of each number came, until told enough."""
-    from robot_ppo_node.drivers.unitree.unitree_robot import UnitreeRobot
+    from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
     state = zeros((), len(robot.joints), len(robot.feet))
     arrived: dict[int, int] = {}
