@@ -55,7 +55,7 @@ NODE_LAYERS = (
     ("app",),
 )
 TRAINING_LAYERS = (
-    ("project", "arguments", "lock"),
+    ("project", "arguments", "lock", "mirror"),
     ("config",),
     ("robot_model",),
     ("sim",),
@@ -361,7 +361,7 @@ def known_by_the_algorithm(imports: Imports = IMPORTS) -> set[str]:
 
 
 def test_the_algorithm_knows_its_settings_and_nothing_of_worlds():
-    assert known_by_the_algorithm() <= {"config"}
+    assert known_by_the_algorithm() <= {"config", "mirror"}
     broken = with_import("robot_ppo.ppo.rollout", "robot_ppo.sim.engine.Engine")
     assert "sim" in known_by_the_algorithm(broken)
 

@@ -237,6 +237,9 @@ class Networks(_Struct, frozen=True):
     """Bounds on the log of the deviation, smooth; null: none."""
     obs_clip: Positive = 10.0
     """Bound on a normalized observation."""
+    symmetric: bool | Literal["auto"] = False
+    """Left and right are treated alike (ppo/symmetric.py); robot and task must have a mirror image.
+    auto: where they have one."""
 
 
 class Config(_Struct, frozen=True):

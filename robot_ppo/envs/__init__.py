@@ -1,10 +1,14 @@
 """The simulated world as gymnasium VectorEnvs; `make` knows which class a task needs."""
 
+import logging
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from robot_ppo.config import AnyTask, Config
     from robot_ppo.envs.environment import Environment
+    from robot_ppo.mirror import Symmetry
+
+log = logging.getLogger(__name__)
 
 
 def make(config: "Config", num_envs: int | None = None, seed: int | None = None) -> "Environment":
@@ -32,3 +36,31 @@ def make_task(
     from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 
     return cast("Environment", ForeignVectorEnv(task.foreign_id, num_envs, seed))
+
+
+def symmetry(env: "Environment", wanted: "bool | str" = True) -> "Symmetry | None":
+    """Return how left and right are exchanged in what an environment tells and is told.
+
+    Args:
+        env: any.
+        wanted: `networks.symmetric`: False returns None, and "auto" does where there is no mirror
+            image, after saying why.
+
+    Raises:
+        InputError: it is wanted and robot or task do not have a mirror image.
+    """
+    from robot_ppo.envs.robot.mirrored import symmetry as of_robot
+    from robot_ppo.envs.robot.robot_env import RobotEnv
+    from robot_ppo_export.errors import InputError
+
+    if wanted is False:
+        return None
+    try:
+        if not isinstance(env, RobotEnv):
+            raise InputError("`networks.symmetric`: only tasks of robots have a mirror image")
+        return of_robot(env)
+    except InputError as error:
+        if wanted != "auto":
+            raise
+        log.info("left and right are learned apart: %s", error)
+        return None

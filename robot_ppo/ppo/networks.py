@@ -7,12 +7,14 @@ log-probabilities of a rollout and those recomputed while learning see the same 
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from robot_ppo.config import Networks
+from robot_ppo.mirror import Mirror
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 MIN_STD = 1e-2
@@ -21,6 +23,10 @@ MIN_STD = 1e-2
 
 class Policy(nn.Module):
     """What a learner asks of an actor; any module that gives a distribution can learn."""
+
+    mirrors: Sequence[Mirror] | None = None
+    """How each parameter, flattened, looks in the mirror, where it stays its own mirror image;
+    ppo/symmetric.py sets it. None: every parameter is free."""
 
     def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (m, actions) and log of the deviation, (actions,) or (m, actions)."""
@@ -32,6 +38,9 @@ class Policy(nn.Module):
 
 class Value(nn.Module):
     """What a learner asks of a critic; any module that returns values can learn."""
+
+    mirrors: Sequence[Mirror] | None = None
+    """As a `Policy` has them."""
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return values (m,), in the unit of rewards, of observations (m, size)."""
@@ -58,6 +67,8 @@ class Normalizer(nn.Module):
     mean: Tensor
     var: Tensor
     count: Tensor
+    mirror: Mirror | None = None
+    """Observations count as often as their mirror images, where this says what those are."""
 
     def __init__(self, size: int, clip: float) -> None:
         """Start as the identity (mean 0, variance 1, nothing counted)."""
@@ -81,6 +92,8 @@ class Normalizer(nn.Module):
             values = piece.double()
             mean = values.mean(0)
             var = (values - mean).square_().mean(0)  # Tensor.var takes ten times as long
+            if self.mirror is not None:
+                mean, var = _with_mirror_images(mean, var, self.mirror)
             total = self.count + len(piece)
             delta = mean - self.mean
             fraction = len(piece) / total
@@ -88,6 +101,13 @@ class Normalizer(nn.Module):
             self.var += fraction * (1 - fraction) * delta * delta
             self.mean += fraction * delta
             self.count.copy_(total)
+
+
+def _with_mirror_images(mean: Tensor, var: Tensor, mirror: Mirror) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (size,) of samples and of their mirror images together."""
+    index = torch.from_numpy(mirror.index)
+    image = mean[index] * torch.from_numpy(mirror.sign)
+    return 0.5 * (mean + image), 0.5 * (var + var[index]) + 0.25 * (mean - image) ** 2
 
 
 def mlp(

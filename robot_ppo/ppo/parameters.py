@@ -6,14 +6,18 @@ that whoever holds the network (checkpoints, the export, autograd) sees every st
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from robot_ppo.mirror import Mirror
+from robot_ppo.ppo.networks import Policy, Value
 
 
 class FlatParameters:
     """The parameters of one network, which must not be replaced after this."""
 
-    def __init__(self, network: nn.Module, layers: Sequence[nn.Linear] = ()) -> None:
+    def __init__(self, network: Policy | Value, layers: Sequence[nn.Linear] = ()) -> None:
         """Move the parameters into one vector, where they stay as views.
 
         Args:
@@ -36,6 +40,8 @@ class FlatParameters:
             value.copy_(parameter.detach())
             parameter.data = value
             parameter.grad = gradient
+        self.mirror = None if network.mirrors is None else self._joined(network.mirrors)
+        """Of a vector (p,), where the network is symmetric."""
 
     def blocks(self, vector: Tensor) -> list[Tensor]:
         """Return the part of a vector (p,) that belongs to each [W | b], (out, in + 1)."""
@@ -70,6 +76,30 @@ class FlatParameters:
         for piece, values in zip(self.pieces(vector), ordered.split(sizes), strict=True):
             piece.copy_(values.view(piece.shape))
         return vector
+
+    def symmetrize_gradient(self) -> None:
+        """Replace the gradient by its mean with its mirror image, where there is one."""
+        if self.mirror is not None:
+            gradient = self.gradient.numpy()
+            gradient += self.mirror(gradient)
+            gradient *= 0.5
+
+    def symmetric(self, vector: Tensor) -> Tensor:
+        """Return the symmetric part of a vector (p,), where the network is symmetric."""
+        if self.mirror is None:
+            return vector
+        return 0.5 * (vector + torch.from_numpy(self.mirror(vector.numpy())))
+
+    def _joined(self, mirrors: Sequence[Mirror]) -> Mirror:
+        """Return the mirror of a vector (p,) from those of the parameters in their order."""
+        places = self.pieces(torch.arange(len(self.vector)))
+        index = np.empty(len(self.vector), int)
+        sign = np.empty(len(self.vector), np.float32)
+        for piece, mirror in zip(places, mirrors, strict=True):
+            place = piece.flatten().numpy()
+            index[place] = place[mirror.index]
+            sign[place] = mirror.sign
+        return Mirror(index, sign)
 
     def clip_grad_norm(self, limit: float) -> float:
         """Scale the gradient down to the length `limit` if it is longer; return its length."""

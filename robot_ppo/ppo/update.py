@@ -118,6 +118,7 @@ class Learner:
                 self.learning_rate = schedules.by_kl(
                     self.learning_rate, metrics["kl"], self.kl_target
                 )
+            self.actor_parameters.symmetrize_gradient()
             metrics["actor_grad_norm"] = self.actor_parameters.clip_grad_norm(ppo.max_grad_norm)
             self._stopped = ppo.stop_kl is not None and metrics["kl"] > ppo.stop_kl
             if not self._stopped:
@@ -152,6 +153,7 @@ class Learner:
         )
         for minibatch in own.minibatches(ppo.minibatches, epochs, self.generators[1]):
             metrics = self._critic_gradient(minibatch)
+            self.critic_parameters.symmetrize_gradient()
             metrics["critic_grad_norm"] = self.critic_parameters.clip_grad_norm(ppo.max_grad_norm)
             self.critic_optimizer.step(self.critic_learning_rate)
             self._critic_metrics.add(metrics)
@@ -184,11 +186,12 @@ class Learner:
         """Take TRPO's one step over the whole batch; its metrics are those after it."""
         parameters = self.actor_parameters
         self._actor_gradient(samples)
+        parameters.symmetrize_gradient()
         gradient = -parameters.in_order(parameters.gradient)
         vector = parameters.in_order(parameters.vector.detach())
 
         def evaluate() -> tuple[float, float]:
-            parameters.vector.data.copy_(parameters.from_order(vector))
+            parameters.vector.data.copy_(parameters.symmetric(parameters.from_order(vector)))
             metrics = self._evaluate(samples)
             value = metrics["surrogate"] + self.entropy_weight * metrics["entropy"]
             return value, metrics["kl"]

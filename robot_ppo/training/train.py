@@ -20,6 +20,8 @@ import torch
 from robot_ppo import envs
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import Observations, group_size, join
+from robot_ppo.mirror import Mirror
+from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
@@ -60,6 +62,11 @@ class Trainer:
             torch.manual_seed(config.seed)
             actor = Actor(size, actions, networks)
             critic = Critic(critic_size, networks, config.ppo.normalize_returns)
+        if (symmetry := envs.symmetry(self.env, networks.symmetric)) is not None:
+            actor_mirrors = [symmetry.groups[name] for name in networks.actor_groups]
+            critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
+            symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
+            symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
         self.learner = Learner(config, actor, critic)
         self.rng = np.random.default_rng([config.seed, 1])
         self.rollout = Rollout.empty(

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_ppo.envs.robot.terms import Range, Table
+from robot_ppo.mirror import TURN, VECTOR, Mirror
+from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo.sim.fields import Ids, Rows
 from robot_ppo_export.contract import frames
 
@@ -33,14 +35,24 @@ class Writes:
     fields: tuple[str, ...]
     size: Callable[[Ids], int]
     """Numbers drawn per simulation."""
+    mirror: Callable[[Ids, RobotMirror], Mirror]
+    """How the draws look with left and right exchanged."""
 
 
 WRITES: dict[str, Writes] = {}
 
 
-def _writes(*fields: str, size: Callable[[Ids], int] = lambda _: 1) -> Callable:
+def _same(ids: Ids, robot: RobotMirror) -> Mirror:
+    return Mirror.identity(1)
+
+
+def _writes(
+    *fields: str,
+    size: Callable[[Ids], int] = lambda _: 1,
+    mirror: Callable[[Ids, RobotMirror], Mirror] = _same,
+) -> Callable:
     def register(function: Callable[[Rows, np.ndarray, Ids], None]) -> Callable:
-        WRITES[function.__name__] = Writes(fields, size)
+        WRITES[function.__name__] = Writes(fields, size, mirror)
         return RANDOMIZATIONS.add()(function)
 
     return register
@@ -48,6 +60,27 @@ def _writes(*fields: str, size: Callable[[Ids], int] = lambda _: 1) -> Callable:
 
 def _joints(ids: Ids) -> int:
     return len(ids.dofs)
+
+
+def _vector(ids: Ids, robot: RobotMirror) -> Mirror:
+    return VECTOR
+
+
+def _turn(ids: Ids, robot: RobotMirror) -> Mirror:
+    return TURN
+
+
+def _angles(ids: Ids, robot: RobotMirror) -> Mirror:
+    return robot.joints
+
+
+def _factors(ids: Ids, robot: RobotMirror) -> Mirror:
+    return Mirror(robot.joints.index, np.abs(robot.joints.sign))
+
+
+def _links(ids: Ids, robot: RobotMirror) -> Mirror:
+    places = {int(body): i for i, body in enumerate(ids.links)}
+    return Mirror.of([places[int(robot.bodies[b])] for b in ids.links], [1.0] * len(ids.links))
 
 
 @_writes("geom_friction")
@@ -62,26 +95,26 @@ def payload(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     rows["body_mass"][:, ids.base] += draw[:, 0]
 
 
-@_writes("body_ipos", size=lambda _: 3)
+@_writes("body_ipos", size=lambda _: 3, mirror=_vector)
 def base_com(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Offset of the base's centre of mass [m]."""
     rows["body_ipos"][:, ids.base] += draw
 
 
-@_writes("body_mass", "body_inertia", size=lambda ids: len(ids.links))
+@_writes("body_mass", "body_inertia", size=lambda ids: len(ids.links), mirror=_links)
 def link_mass(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on each link's mass and inertia together: another density, always physical."""
     rows["body_mass"][:, ids.links] *= draw
     rows["body_inertia"][:, ids.links] *= draw[:, :, None]
 
 
-@_writes("dof_damping", size=_joints)
+@_writes("dof_damping", size=_joints, mirror=_factors)
 def joint_damping(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on viscous joint friction."""
     rows["dof_damping"][:, ids.dofs] *= draw
 
 
-@_writes("dof_frictionloss", size=_joints)
+@_writes("dof_frictionloss", size=_joints, mirror=_factors)
 def friction_loss(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on dry joint friction."""
     rows["dof_frictionloss"][:, ids.dofs] *= draw
@@ -93,14 +126,14 @@ def armature(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     rows["dof_armature"][:, ids.dofs] *= draw
 
 
-@_writes("actuator_gainprm", "actuator_biasprm", size=_joints)
+@_writes("actuator_gainprm", "actuator_biasprm", size=_joints, mirror=_factors)
 def kp(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the position gain."""
     rows["actuator_gainprm"][..., 0] *= draw
     rows["actuator_biasprm"][..., 1] *= draw
 
 
-@_writes("actuator_biasprm", size=_joints)
+@_writes("actuator_biasprm", size=_joints, mirror=_factors)
 def kd(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the velocity gain."""
     rows["actuator_biasprm"][..., 2] *= draw
@@ -114,20 +147,20 @@ def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     rows["actuator_forcerange"][...] *= draw[..., None]
 
 
-@_writes("actuator_biasprm", "encoder_offset", size=_joints)
+@_writes("actuator_biasprm", "encoder_offset", size=_joints, mirror=_angles)
 def encoder_offset(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Error of the encoders' zero [rad]: the policy reads it, and the motor servoes to it."""
     rows["encoder_offset"][...] = draw
     rows["actuator_biasprm"][..., 0] += rows["actuator_biasprm"][..., 1] * draw
 
 
-@_writes("gyro_bias", size=lambda _: 3)
+@_writes("gyro_bias", size=lambda _: 3, mirror=_turn)
 def imu_bias(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Constant error of the gyroscope [rad/s]."""
     rows["gyro_bias"][...] = draw
 
 
-@_writes("site_quat", size=lambda _: 3)
+@_writes("site_quat", size=lambda _: 3, mirror=_turn)
 def imu_mounting(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """The IMU is screwed on askew: a small rotation vector [rad]."""
     nominal = rows["site_quat"][:, ids.imu]
@@ -172,6 +205,7 @@ class Randomizer:
         """
         self.ids = ids
         names = [name for name in RANDOMIZATIONS.functions if name in ranges]
+        self.names = names
         self.functions = [RANDOMIZATIONS.functions[name] for name in names]
         self.fields = tuple(dict.fromkeys(f for n in names for f in WRITES[n].fields))
         sizes = [WRITES[name].size(ids) for name in names]
@@ -199,3 +233,7 @@ class Randomizer:
         for function, mine in zip(self.functions, self._slices, strict=True):
             function(rows, draws[:, mine], self.ids)
         return units
+
+    def mirror(self, robot: RobotMirror) -> Mirror:
+        """Return how the draws look with left and right exchanged, if each is centred on 0."""
+        return Mirror.joined([WRITES[name].mirror(self.ids, robot) for name in self.names])

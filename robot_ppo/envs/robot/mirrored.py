@@ -1,0 +1,230 @@
+"""How the observations of a task look in the mirror, found by evaluating its terms.
+
+A `World` is mirrored field by field: what is a vector, an angle or a foot is said once, here. A
+term is a function of the world, so its mirror is found by evaluating it on random worlds and on
+their mirror images: every entry of the one must be, to the sign, an entry of the other. That covers
+terms that somebody adds, and a term that has no mirror is named.
+
+    symmetry = mirrored.symmetry(env)
+    symmetry.groups["actor"](observation)
+    symmetry.actions(action)
+
+A gait has a mirror if the schedules of left and right feet differ by the same fraction of a cycle,
+which a trot, a bound and a walk on two legs do.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from robot_ppo.envs.robot.robot_env import RobotEnv
+from robot_ppo.envs.robot.world import World
+from robot_ppo.mirror import QUATERNION, TURN, VECTOR, Mirror, Symmetry
+from robot_ppo.robot_model import symmetry as robot_symmetry
+from robot_ppo.robot_model.symmetry import RobotMirror
+from robot_ppo_export.contract.layout import Layout
+from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.terms import Inputs
+from robot_ppo_export.errors import InputError
+
+_SAMPLES = 32
+_CLOSE = 1e-4
+
+
+def symmetry(env: RobotEnv) -> Symmetry:
+    """Return the mirror of every observation group and of the actions.
+
+    Raises:
+        InputError: the robot, its gait or a term has no mirror; the sentence names it.
+    """
+    worlds = _Worlds(env, robot_symmetry.find(env.robot, env.engine.model))
+    groups = {"actor": _of_layout(env.layout, worlds, lambda world: world.inputs)}
+    for name, observer in env.others.items():
+        groups[name] = _of_layout(observer.layout, worlds, lambda world: world)
+    return Symmetry(groups, worlds.robot.joints)
+
+
+def _of_layout(layout: Layout, worlds: "_Worlds", read: Callable[[World], Any]) -> Mirror:
+    """Return the mirror of one group, whose terms are functions of `read(world)`."""
+    found = []
+    for function, spec, _, _ in layout.plan:
+        one = _of_term(spec.name, function(read(worlds.seen)), function(read(worlds.mirrored)))
+        found += [one] * spec.history
+    return Mirror.joined(found)
+
+
+def _of_term(name: str, seen: np.ndarray, mirrored: np.ndarray) -> Mirror:
+    """Return the mirror of a term from its values on worlds and on their mirror images, (m, k)."""
+    index, sign = [], []
+    for column in mirrored.T:
+        same = np.abs(seen - column[:, None]).max(0)
+        opposite = np.abs(seen + column[:, None]).max(0)
+        both = np.stack((same, opposite))
+        turned, place = np.unravel_index(int(np.argmin(both)), both.shape)
+        if not both[turned, place] < _CLOSE:
+            raise InputError(
+                f"the observation {name} has no mirror image: entry {len(index)} is no entry of it "
+                "with left and right exchanged; leave `networks.symmetric` false for this task"
+            )
+        index.append(int(place))
+        sign.append(-1.0 if turned else 1.0)
+    return Mirror.of(index, sign)
+
+
+class _Worlds:
+    """Random worlds of a task, and their mirror images."""
+
+    def __init__(self, env: RobotEnv, robot: RobotMirror) -> None:
+        self.env, self.robot = env, robot
+        self.shift = self._shift_of_gait()
+        self.command = self._command()
+        self._rng = np.random.default_rng(0)
+        self.seen = self._draw()
+        self.mirrored = self._mirror(self.seen)
+
+    def _shift_of_gait(self) -> float:
+        """Return the fraction of a cycle by which the mirrored gait is ahead."""
+        schedule = self.env.schedule
+        if schedule is None:
+            return 0.0
+        # Subtracted as angles, because 0.9 and -0.1 of a cycle are the same.
+        gap = np.exp(2j * np.pi * (schedule.offsets[self.robot.feet.index] - schedule.offsets))
+        if np.abs(gap - gap[0]).max() > 1e-3:
+            raise InputError(
+                "the gait has no mirror image: `task.gait.offsets` of left and right feet differ "
+                "by more than one fraction of a cycle; leave `networks.symmetric` false for it"
+            )
+        return float(np.angle(gap[0]) / (2 * np.pi))
+
+    def _command(self) -> Mirror:
+        spec = self.env.commands.command.spec
+        if spec.kind == "twist":
+            return Mirror.of([0, 1, 2], [1, -1, -1])
+        if spec.size == len(self.env.robot.joints):
+            return self.robot.joints
+        if spec.size == 0:
+            return Mirror.identity(0)
+        raise InputError(
+            f"the mirror image of the command {spec.kind!r} is not known; leave "
+            "`networks.symmetric` false for it"
+        )
+
+    def _normal(self, *shape: int) -> np.ndarray:
+        return self._rng.normal(size=(_SAMPLES, *shape)).astype(np.float32)
+
+    def _draw(self) -> World:
+        """Return worlds of independent random numbers; what depends on what does not matter."""
+        env = self.env
+        joints, feet, k = len(env.robot.joints), len(env.robot.feet), env.commands.command.spec.size
+        command = self._normal(k)
+        return World(
+            base_height=self._normal(),
+            base_quat=self._normal(4),
+            base_lin_vel=self._normal(3),
+            base_ang_vel=self._normal(3),
+            projected_gravity=self._normal(3),
+            joint_pos=self._normal(joints),
+            joint_vel=self._normal(joints),
+            joint_acc=self._normal(joints),
+            torque=self._normal(joints),
+            foot_height=self._normal(feet),
+            foot_vel_w=self._normal(feet, 3),
+            foot_contact=self._normal(feet) > 0,
+            command=command,
+            moving=env.commands.moving(command),
+            phase=self._rng.uniform(size=_SAMPLES).astype(np.float32),
+            swing=self._normal(feet),
+            action=self._normal(joints),
+            last_action=self._normal(joints),
+            randomized=self._normal(env.randomizer.size),
+            failed=np.zeros(_SAMPLES, bool),
+            constants=env.constants,
+            inputs=self._inputs(command),
+        )
+
+    def _inputs(self, command: np.ndarray) -> Inputs:
+        env = self.env
+        sizes = {"joints": len(env.robot.joints), "feet": len(env.robot.feet)}
+        widths = {name: sizes.get(SIGNALS[name].size) for name in env.layout.signals}
+        state = RobotState(
+            **{
+                name: self._normal(int(SIGNALS[name].size) if width is None else width)
+                for name, width in widths.items()
+            }
+        )
+        last_action = self._normal(sizes["joints"])
+        phase = self._rng.uniform(size=_SAMPLES).astype(np.float32)
+        return Inputs(state, command, last_action, phase, env.actions.default_pose)
+
+    # -- mirror images ----------------------------------------------------------------------
+
+    def _mirror(self, world: World) -> World:
+        """Return the worlds with left and right exchanged."""
+        joints, feet = self.robot.joints, self.robot.feet
+        assert world.inputs is not None
+        return World(
+            base_height=world.base_height,
+            base_quat=QUATERNION(world.base_quat),
+            base_lin_vel=VECTOR(world.base_lin_vel),
+            base_ang_vel=TURN(world.base_ang_vel),
+            projected_gravity=VECTOR(world.projected_gravity),
+            joint_pos=self._angles(world.joint_pos),
+            joint_vel=joints(world.joint_vel),
+            joint_acc=joints(world.joint_acc),
+            torque=joints(world.torque),
+            foot_height=feet(world.foot_height),
+            foot_vel_w=VECTOR(world.foot_vel_w[:, feet.index]),
+            foot_contact=world.foot_contact[:, feet.index],
+            command=self._commanded(world.command),
+            moving=world.moving,
+            phase=self._phase(world.phase),
+            swing=feet(world.swing),
+            action=joints(world.action),
+            last_action=joints(world.last_action),
+            randomized=self.env.randomizer.mirror(self.robot)(world.randomized),
+            failed=world.failed,
+            constants=world.constants,
+            inputs=self._mirror_inputs(world.inputs),
+        )
+
+    def _mirror_inputs(self, inputs: Inputs) -> Inputs:
+        state = {name: self._signal(name, values) for name, values in inputs.state.items()}
+        return Inputs(
+            RobotState(**state),
+            self._commanded(inputs.command),
+            self.robot.joints(inputs.last_action),
+            self._phase(inputs.phase),
+            inputs.default_pose,
+        )
+
+    def _signal(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return a measured signal in the mirror; `InputError` where that is not known."""
+        joints, feet = self.robot.joints, self.robot.feet
+        known: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "joint_pos": self._angles,
+            "joint_vel": joints,
+            "joint_torque": joints,
+            "base_quat": QUATERNION,
+            "base_ang_vel": TURN,
+            "base_lin_acc": VECTOR,
+            "foot_force": feet,
+        }
+        if name not in known:
+            raise InputError(
+                f"the mirror image of the signal {name!r} is not known; leave "
+                "`networks.symmetric` false for this task"
+            )
+        return known[name](values)
+
+    def _angles(self, values: np.ndarray) -> np.ndarray:
+        default = self.env.actions.default_pose
+        return default + self.robot.joints(values - default)
+
+    def _commanded(self, values: np.ndarray) -> np.ndarray:
+        if self.env.commands.command.spec.kind == "joint_pos":
+            return self._angles(values)
+        return self.command(values)
+
+    def _phase(self, values: np.ndarray) -> np.ndarray:
+        return ((values + self.shift) % 1.0).astype(np.float32)

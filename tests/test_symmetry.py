@@ -1,0 +1,379 @@
+"""Left and right: the mirror map of a robot and of a task, and networks that obey it."""
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from env_helpers import replace, robot, shipped
+from ppo_helpers import rollout
+
+from robot_ppo import config, envs, project
+from robot_ppo.config import Networks, Ppo
+from robot_ppo.envs.robot import mirrored
+from robot_ppo.envs.robot.observations import OBSERVATIONS
+from robot_ppo.mirror import TURN, VECTOR, Mirror
+from robot_ppo.ppo import symmetric
+from robot_ppo.ppo.networks import Actor, Critic, Normalizer
+from robot_ppo.ppo.update import Learner
+from robot_ppo.robot_model import symmetry, variants
+from robot_ppo_export.errors import InputError
+
+PARTNERS = {"FR": "FL", "FL": "FR", "RR": "RL", "RL": "RR"}
+
+
+def model(change=lambda spec: None):
+    """Return the Go2's MJCF after a change, compiled."""
+    spec = mujoco.MjSpec.from_file(str(project.robot_folder("go2") / "go2.xml"))
+    change(spec)
+    return spec.compile()
+
+
+@pytest.fixture(scope="module")
+def go2():
+    return symmetry.find(robot(), model())
+
+
+# -- signed permutations ------------------------------------------------------------------------
+
+
+def test_a_mirror_is_its_own_inverse():
+    mirror = Mirror.of([1, 0, 2, 3], [-1, -1, 1, -1])
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    assert np.array_equal(mirror(mirror(x)), x)
+    assert not np.array_equal(mirror(x), x)
+
+
+@pytest.mark.parametrize("index, sign", [([1, 2, 0], [1, 1, 1]), ([1, 0], [1, -1])])
+def test_what_is_not_its_own_inverse_is_no_mirror(index, sign):
+    with pytest.raises(ValueError, match="mirrored twice"):
+        Mirror.of(index, sign)
+
+
+# -- the robot ----------------------------------------------------------------------------------
+
+
+def test_every_joint_of_go2_pairs_with_the_same_joint_of_the_other_side(go2):
+    for i, name in enumerate(robot().joint_names):
+        leg, rest = name.split("_", 1)
+        assert robot().joint_names[go2.joints.index[i]] == f"{PARTNERS[leg]}_{rest}"
+        assert go2.joints.sign[i] == (-1 if rest == "hip_joint" else 1)
+    feet = robot().feet
+    assert [feet[i] for i in go2.feet.index] == [PARTNERS[foot] for foot in feet]
+
+
+def test_names_do_not_matter(go2):
+    def rename(spec):
+        for i, body in enumerate(spec.bodies[2:]):
+            body.name = f"b{i * 7 % 100}"
+
+    found = symmetry.find(robot(), model(rename))
+    assert np.array_equal(found.joints.index, go2.joints.index)
+    assert np.array_equal(found.joints.sign, go2.joints.sign)
+
+
+def test_a_joint_that_turns_about_the_opposite_axis_has_the_opposite_sign():
+    def turn(spec):
+        spec.joint("FL_thigh_joint").axis = [0, -1, 0]
+
+    turned = replace(
+        robot(),
+        joints=tuple(
+            replace(j, default=-j.default) if j.name == "FL_thigh_joint" else j
+            for j in robot().joints
+        ),
+    )
+    found = symmetry.find(turned, model(turn))
+    signs = dict(zip(robot().joint_names, found.joints.sign, strict=True))
+    assert signs["FL_thigh_joint"] == signs["FR_thigh_joint"] == -1
+    assert signs["RL_thigh_joint"] == 1
+
+
+def heavier(spec):
+    spec.body("FL_calf").mass = 3.0
+
+
+def aside(spec):
+    body = spec.body("FL_calf")
+    body.ipos = [body.ipos[0] + 0.05, *body.ipos[1:]]
+
+
+def crooked(spec):
+    spec.joint("RL_thigh_joint").axis = [0.2, 0.98, 0]
+
+
+def elsewhere(spec):
+    spec.joint("RL_thigh_joint").pos = [0.05, 0, 0]
+
+
+def rounder(spec):
+    body = spec.body("FL_thigh")
+    body.inertia = np.array(body.inertia) * [1.5, 1.5, 1]
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (heavier, "F[LR]_calf and F[LR]_calf weigh"),
+        (aside, "F[LR]_calf and F[LR]_calf lie 0.05 m beside"),
+        (crooked, "R[LR]_thigh_joint has no partner|not symmetric"),
+        (elsewhere, "R[LR]_thigh_joint has no partner|not symmetric"),
+        (rounder, "the inertias of the bodies F[LR]_thigh and F[LR]_thigh differ"),
+    ],
+)
+def test_what_is_not_symmetric_is_named(change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        symmetry.find(robot(), model(change))
+
+
+def test_figures_of_robot_yaml_must_be_symmetric_too():
+    joints = list(robot().joints)
+    joints[0] = replace(joints[0], kp=99.0)
+    with pytest.raises(InputError, match="the kp of FR_hip_joint and FL_hip_joint differs"):
+        symmetry.find(replace(robot(), joints=tuple(joints)), model())
+
+
+def test_the_mirror_image_of_a_trajectory_is_the_trajectory_of_the_mirror_image(go2):
+    """The physics themselves: in the air and on the ground, with torques, for a quarter second."""
+    path = project.robot_folder("go2") / robot().model
+    one = variants.eval_model(robot(), path)
+    rng = np.random.default_rng(1)
+    first, second = mujoco.MjData(one), mujoco.MjData(one)
+    default = robot().vector("default")
+    start(one, first, default, rng)
+    mirror_state(first, second, go2, default)
+    for step in range(125):
+        torque = 3 * np.sin(0.1 * step + np.arange(12))
+        first.ctrl[:], second.ctrl[:] = torque, go2.joints(torque)
+        mujoco.mj_step(one, first)
+        mujoco.mj_step(one, second)
+    expected = mujoco.MjData(one)
+    mirror_state(first, expected, go2, default)
+    assert np.abs(first.qpos[7:] - default).max() > 0.1  # something has happened
+    assert second.qpos == pytest.approx(expected.qpos, abs=2e-3)
+    assert second.qvel == pytest.approx(expected.qvel, abs=0.1)
+
+
+def start(one, data, default, rng):
+    mujoco.mj_resetDataKeyframe(one, data, 0)
+    data.qpos[3:7] = [0.99, 0.1, 0.05, 0.02]
+    data.qpos[3:7] /= np.linalg.norm(data.qpos[3:7])
+    data.qpos[2] += 0.05
+    data.qpos[7:] = default + rng.uniform(-0.1, 0.1, 12)
+    data.qvel[:] = rng.uniform(-0.5, 0.5, 18)
+
+
+def mirror_state(source, target, go2, default):
+    target.qpos[:3] = VECTOR(source.qpos[:3])
+    target.qpos[3:7] = source.qpos[3:7] * [1, -1, 1, -1]
+    target.qpos[7:] = default + go2.joints(source.qpos[7:] - default)
+    target.qvel[:3] = VECTOR(source.qvel[:3])
+    target.qvel[3:6] = TURN(source.qvel[3:6])
+    target.qvel[6:] = go2.joints(source.qvel[6:])
+
+
+# -- observations -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def walk():
+    env = envs.make(replace(shipped(), num_envs=2))
+    return env, mirrored.symmetry(env)
+
+
+def test_every_group_of_every_shipped_task_has_a_mirror_image(walk):
+    for task in ("go2_walk", "go2_joint_hold", "go2_stand_up"):
+        env = envs.make(replace(config.load(task), num_envs=2))
+        found = envs.symmetry(env)
+        assert found.groups.keys() == env.observation_groups.keys()
+        for name, mirror in found.groups.items():
+            assert len(mirror.index) == env.observation_groups[name]
+
+
+def test_the_mirrored_observation_is_what_it_should_be(walk):
+    env, found = walk
+    names = [str(entry) for entry in env.layout.entries(env.robot.joint_names)]
+    actor = found.groups["actor"]
+    pairs = {name: (names[j], s) for name, j, s in zip(names, actor.index, actor.sign, strict=True)}
+    assert pairs["base_ang_vel x"] == ("base_ang_vel x", -1)
+    assert pairs["base_ang_vel y"] == ("base_ang_vel y", 1)
+    assert pairs["projected_gravity y"] == ("projected_gravity y", -1)
+    assert pairs["command vy"] == ("command vy", -1)
+    assert pairs["joint_vel FR_hip_joint"] == ("joint_vel FL_hip_joint", -1)
+    assert pairs["gait_clock sin"] == ("gait_clock sin", -1)  # half a cycle later
+
+
+def add_term(monkeypatch, name, function):
+    monkeypatch.setitem(OBSERVATIONS.functions, name, function)
+    monkeypatch.setitem(OBSERVATIONS.needs, name, ())
+
+
+def test_a_term_that_somebody_adds_is_mirrored_without_a_word(walk, monkeypatch):
+    env, _ = walk
+    add_term(monkeypatch, "knees", lambda world: world.joint_pos[:, [2, 5]])
+    task = env.task
+    critic = {**task.observations["critic"], "knees": {}}
+    other = envs.make_task(replace(task, observations={**task.observations, "critic": critic}), 2)
+    mirror = mirrored.symmetry(other).groups["critic"]
+    assert mirror.index[-2:].tolist() == [len(mirror.index) - 1, len(mirror.index) - 2]
+    assert mirror.sign[-2:].tolist() == [1, 1]
+
+
+def test_a_term_without_mirror_image_is_named(walk, monkeypatch):
+    env, _ = walk
+    add_term(monkeypatch, "knee", lambda world: world.joint_pos[:, [2]])
+    task = env.task
+    critic = {**task.observations["critic"], "knee": {}}
+    other = envs.make_task(replace(task, observations={**task.observations, "critic": critic}), 2)
+    with pytest.raises(InputError, match="the observation knee has no mirror image"):
+        envs.symmetry(other)
+    assert envs.symmetry(other, "auto") is None
+    assert envs.symmetry(other, False) is None
+
+
+def test_a_gait_without_mirror_image_is_refused(walk):
+    env, _ = walk
+    gait = replace(env.task.gait, offsets={"FR": 0.0, "FL": 0.25, "RR": 0.5, "RL": 0.6})
+    with pytest.raises(InputError, match=r"task\.gait\.offsets"):
+        envs.symmetry(envs.make_task(replace(env.task, gait=gait), 2))
+
+
+def test_a_task_of_gymnasium_has_no_mirror_image():
+    env = envs.make(config.load("Hopper-v5", overrides=["num_envs=2"]))
+    with pytest.raises(InputError, match="only tasks of robots"):
+        envs.symmetry(env)
+
+
+# -- networks -----------------------------------------------------------------------------------
+
+OBSERVATION = Mirror.of([1, 0, 2, 3, 4], [1, 1, -1, 1, -1])
+INPUTS = Mirror.of([1, 0, 2, 3, 4, 6, 5], [1, 1, -1, 1, -1, -1, -1])
+ACTIONS = Mirror.of([1, 0, 2], [-1, -1, 1])
+NETWORKS = Networks(actor=(16, 8), critic=(8, 6), activation="elu", last_gain=1.0)
+
+
+def tied(networks=NETWORKS, **ppo):
+    torch.manual_seed(0)
+    settings = replace(shipped(), networks=networks, ppo=Ppo(epochs=2, minibatches=3, **ppo))
+    actor = Actor(5, 3, networks)
+    critic = Critic(7, networks, settings.ppo.normalize_returns)
+    symmetric.tie(actor, OBSERVATION, ACTIONS)
+    symmetric.tie_critic(critic, INPUTS)
+    return Learner(settings, actor, critic)
+
+
+def of_mirror(mirror, x):
+    return torch.from_numpy(mirror(x.detach().numpy()))
+
+
+def is_symmetric(one) -> bool:
+    x = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mean, log_std = one.actor.distribution(x)
+        image, image_log_std = one.actor.distribution(of_mirror(OBSERVATION, x))
+        values, others = one.critic(y), one.critic(of_mirror(INPUTS, y))
+    spread = Mirror(ACTIONS.index, np.abs(ACTIONS.sign))
+    assert mean.std() > 0.05 and values.std() > 0.05
+    return (
+        torch.allclose(image, of_mirror(ACTIONS, mean), atol=1e-5)
+        and torch.allclose(image_log_std, of_mirror(spread, log_std), atol=1e-5)
+        and torch.allclose(values, others, atol=1e-5)
+    )
+
+
+@pytest.mark.parametrize("std", ["global", "state"])
+@pytest.mark.parametrize("objective", ["clip", "trpo"])
+def test_a_symmetric_network_stays_symmetric_whatever_it_learns(objective, std):
+    one = tied(replace(NETWORKS, std=std), objective=objective, normalize_returns=True)
+    assert is_symmetric(one)
+    before = one.actor_parameters.vector.detach().clone()
+    for seed in range(3):
+        one.update(rollout(one, seed=seed))
+    assert not torch.equal(before, one.actor_parameters.vector)
+    assert is_symmetric(one)
+
+
+def test_weights_stay_their_own_mirror_images_to_the_bit():
+    one = tied()
+    for seed in range(3):
+        one.update(rollout(one, seed=seed))
+    for parameters in (one.actor_parameters, one.critic_parameters):
+        vector = parameters.vector.detach().numpy()
+        assert np.array_equal(parameters.mirror(vector), vector)
+
+
+def test_without_the_mean_of_the_gradient_they_do_not(monkeypatch):
+    """Negative control."""
+    one = tied()
+    monkeypatch.setattr(one.actor_parameters, "symmetrize_gradient", lambda: None)
+    one.update(rollout(one))
+    assert not is_symmetric(one)
+
+
+def test_the_gradient_is_that_of_the_samples_and_their_mirror_images_together():
+    one = tied()
+    one.config = replace(one.config, ppo=replace(one.config.ppo, minibatches=1))
+    experience = rollout(one)
+    one._begin(experience, 0.0)
+    samples, _ = one._samples(experience)
+    one._actor_gradient(samples)
+    one.actor_parameters.symmetrize_gradient()
+    found = one.actor_parameters.gradient.clone()
+    both = rollout(one, n=40)
+    images = {"observations": OBSERVATION, "actions": ACTIONS, "means": ACTIONS}
+    for name in ("observations", "actions", "means"):
+        rows = getattr(experience, name)
+        getattr(both, name)[:] = torch.cat((rows, of_mirror(images[name], rows)), dim=1)
+    advantages = torch.from_numpy(samples.advantages).view(6, 20).repeat(1, 2)
+    inputs = one.actor_pass.inputs(both.observations.flatten(0, 1))
+    doubled = type(samples).of(both, inputs, one.loss.old_log_std, advantages)
+    one._actor_gradient(doubled)
+    assert torch.allclose(one.actor_parameters.gradient, found, atol=1e-6)
+
+
+def test_a_normalizer_counts_mirror_images():
+    x = torch.randn(700, 5) * 3 + torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    one, plain = Normalizer(5, 10.0), Normalizer(5, 10.0)
+    one.mirror = OBSERVATION
+    one.update(x)
+    plain.update(torch.cat((x, of_mirror(OBSERVATION, x))))
+    assert torch.allclose(one.mean, plain.mean, atol=1e-6)
+    assert torch.allclose(one.var, plain.var, rtol=1e-5)
+
+
+def test_an_odd_layer_cannot_be_symmetric():
+    actor = Actor(5, 3, replace(NETWORKS, actor=(15, 8)))
+    with pytest.raises(InputError, match=r"15 units .* even"):
+        symmetric.tie(actor, OBSERVATION, ACTIONS)
+
+
+@pytest.mark.parametrize("wanted", [True, "auto"])
+def test_training_goes_on_symmetric_after_a_resume(wanted, tmp_path, quiet_trainer):
+    settings = replace(
+        shipped(),
+        num_envs=8,
+        steps=8 * 6 * 2,
+        networks=replace(shipped().networks, symmetric=wanted),
+    )
+    quiet_trainer(settings, tmp_path)
+    more = replace(settings, steps=8 * 6 * 4)
+    parameters = quiet_trainer(more, tmp_path, resume=True).learner.actor_parameters
+    vector = parameters.vector.detach().numpy()
+    assert parameters.mirror is not None
+    assert np.array_equal(parameters.mirror(vector), vector)
+
+
+@pytest.fixture
+def quiet_trainer():
+    from robot_ppo.training.train import Trainer
+
+    class Log:
+        def log(self, *_):
+            pass
+
+    def train(settings, folder, resume=False):
+        trainer = Trainer(settings, folder, resume=resume)
+        trainer.run(Log())
+        return trainer
+
+    return train
