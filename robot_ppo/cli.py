@@ -169,20 +169,18 @@ def _command(
 
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
-    text = "List robots, tasks and presets."
+    text = "List robots, tasks and presets, and where each is from."
     _command(commands, _list, "list", text, "robot-ppo list", needs=())
 
 
 def _list(_: argparse.Namespace) -> None:
     from robot_ppo import project
 
-    for title, names in (
-        ("robots", project.robot_names()),
-        ("tasks", project.task_names()),
-        ("tasks of Gymnasium", [*project.GYM_TASKS, "gym:ID (any other with Box spaces)"]),
-        ("presets", project.preset_names()),
-    ):
-        print(f"{title}: {', '.join(names)}")
+    for kind in ("robot", "task", "preset"):
+        print(f"{kind}s:")
+        for line in project.listing(kind):
+            print(f"  {line}")
+    print(f"tasks of Gymnasium: {', '.join(project.GYM_TASKS)}, gym:ID (any other of Box spaces)")
 
 
 # -- check --------------------------------------------------------------------------------------
@@ -198,7 +196,7 @@ def _check(args: argparse.Namespace) -> int:
     from robot_ppo import project
     from robot_ppo.robot_model import comparison
 
-    folder = project.folder_of(args.robot)
+    folder = project.robot_folder(args.robot)
     robot = project.load_robot_in(folder)
     page, right = comparison.page(robot, folder / robot.model)
     print(page)
@@ -211,9 +209,11 @@ def _check(args: argparse.Namespace) -> int:
 def _add_train(commands: argparse._SubParsersAction) -> None:
     text = "Train a policy for a task. Ctrl-C keeps a checkpoint; --resume goes on from it."
     p = _command(commands, _train, "train", text, TRAIN)
-    p.add_argument("task", metavar="TASK", help="see `robot-ppo list`")
+    p.add_argument("task", metavar="TASK", help="see `robot-ppo list`, or a YAML")
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
-    p.add_argument("--preset", metavar="NAME", help="see `robot-ppo list` (default: the task's)")
+    p.add_argument(
+        "--preset", metavar="NAME", help="see `robot-ppo list`, or a YAML (default: the task's)"
+    )
     p.add_argument("--seed", type=int, metavar="N", help="of everything random (default: preset's)")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
@@ -232,9 +232,10 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from robot_ppo import project
     from robot_ppo.training import run_folder
 
-    out = args.out or Path("runs") / re.sub(r"[:/]", "-", args.task)
+    out = args.out or Path("runs") / re.sub(r"[:/]", "-", project.name_of(args.task))
     flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads")}
     run_folder.train(args.task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
 
@@ -348,7 +349,7 @@ def _add_sim(commands: argparse._SubParsersAction) -> None:
 
     text = "Be the robot: MuJoCo in real time, over UDP or DDS."
     p = _command(commands, _sim, "sim", text, SIM)
-    p.add_argument("robot", metavar="ROBOT", help="see `robot-ppo list`")
+    p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
     p.add_argument("--transport", default="udp", metavar="NAME", help="udp, unitree or ros2")
     p.add_argument("--port", type=arguments.port, default=DEFAULT_PORT, metavar="P", help="of UDP")
     p.add_argument("--interface", default="lo", metavar="NAME", help="of DDS (default: lo)")

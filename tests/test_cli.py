@@ -14,7 +14,7 @@ from env_helpers import train_arguments
 from node_helpers import ROOT
 
 import robot_ppo
-from robot_ppo import cli, project
+from robot_ppo import cli
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.evaluation import evaluate
 
@@ -112,16 +112,21 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out.strip() == f"robot-ppo {robot_ppo.__version__}"
 
 
-def test_list_names_robots_tasks_and_presets(capsys):
+def test_list_names_robots_tasks_and_presets_and_where_they_are_from(capsys, tmp_path, monkeypatch):
+    (tmp_path / "robots" / "dog").mkdir(parents=True)
+    (tmp_path / "robots" / "dog" / "robot.yaml").touch()
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        f"robots: {', '.join(project.robot_names())}",
-        f"tasks: {', '.join(project.task_names())}",
-        f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other with Box spaces)",
-        f"presets: {', '.join(project.preset_names())}",
+    assert [line for line in lines if not line.startswith("  ")] == [
+        "robots:",
+        "tasks:",
+        "presets:",
+        f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other of Box spaces)",
     ]
-    assert "go2" in lines[0] and "go2_walk" in lines[1] and "default" in lines[3]
+    words = [line.split() for line in lines]
+    assert ["dog", "robots/dog"] in words and ["go2", "shipped"] in words
+    assert ["go2_walk", "shipped"] in words and ["default", "shipped"] in words
 
 
 # -- wrong input --------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ def shipped(tmp_path, monkeypatch):
     (tmp_path / "robots").symlink_to(source / "robots")
     shutil.copytree(source / "configs", tmp_path / "configs")
     monkeypatch.setattr(project, "root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
 
     def ship(folder: str, text: str) -> None:
         (tmp_path / "configs" / folder / "mine.yaml").write_text(text)

@@ -18,6 +18,7 @@ import msgspec
 import msgspec.inspect
 import yaml
 
+from robot_ppo import project
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
@@ -98,7 +99,9 @@ def chain(find: Callable[[str], Path], name: str) -> Iterator[tuple[Path, Data]]
         if parent is None:
             return reversed(found)
         if not isinstance(parent, str):
-            raise SettingError("extends", f"must be a name, got {parent!r}", str(path))
+            raise SettingError("extends", f"must be a name or a path, got {parent!r}", str(path))
+        if project.is_path(parent):  # relative to the file that says it
+            parent = str(path.parent / parent)
         if parent in names:
             circle = " -> ".join([*names, parent])
             raise SettingError("extends", f"leads back to itself: {circle}", str(path))

@@ -33,7 +33,7 @@ def task_names() -> list[str]:
 
 
 def load_task(name: str) -> AnyTask:
-    """Return a task by name: of a robot, of Gymnasium, or "gym:" and any Gymnasium id."""
+    """Return a task by name or path: of a robot, of Gymnasium, or "gym:" and a Gymnasium id."""
     layers = Layers()
     _add_task(layers, name)
     kind = GymTask if layers.data["task"]["kind"] == "gym" else Task
@@ -46,8 +46,8 @@ def load(
     """Return the configuration of a run.
 
     Args:
-        task: name of a file in configs/tasks, of a Gymnasium task, or "gym:" and an id.
-        preset: name of a file in configs/train; None: see `default_preset`.
+        task: name or path of a robot's task, name of a Gymnasium task, or "gym:" and an id.
+        preset: name or path; None: see `default_preset`.
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
     """
@@ -72,8 +72,8 @@ def layers_of(
 def default_preset(task: str) -> str:
     """Return the preset of a task: the one of its name, else `default` for robots, else `gym`."""
     kind = load_task(task)
-    if task in project.preset_names():
-        return task
+    if project.name_of(task) in project.preset_names():
+        return project.name_of(task)
     return "default" if isinstance(kind, Task) else "gym"
 
 
@@ -82,11 +82,22 @@ def _add_task(layers: Layers, name: str) -> None:
     if name in project.GYM_TASKS or name.startswith(FOREIGN):
         layers.add(name, {"task": {"kind": "gym", "name": name}})
         return
-    if name not in task_names():
+    if not project.is_path(name) and name not in task_names():
         hint = strict.did_you_mean(name, task_names())
-        raise InputError(f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium")
-    layers.add_file(project.task_path, name, below="task", adapt=_in_todays_layout)
-    layers.add(str(project.task_path(name)), {"task": {"kind": "robot", "name": name}})
+        raise InputError(
+            f"unknown task {name!r}{hint}, and gym:ID for any other id of Gymnasium"
+            f"{project.looked('task')}"
+        )
+    layers.add_file(project.task_path, name, below="task", adapt=_adapted)
+    given = {"kind": "robot", "name": project.name_of(name)}
+    layers.add(str(project.task_path(name)), {"task": given})
+
+
+def _adapted(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return what the YAML of a robot's task holds, with its robot as it is found from there."""
+    if isinstance(data.get("robot"), str):
+        data = data | {"robot": project.robot_beside(path, data["robot"])}
+    return _in_todays_layout(path, data)
 
 
 def _in_todays_layout(path: Path, data: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +137,7 @@ def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags
     layers = Layers()
     layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)))
     name = layers.data["task"]["name"]
-    if name != task:
+    if name != project.name_of(task):
         raise InputError(f"{folder}: is a run of the task {name!r}, not {task!r}")
     layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
     return _overridden(layers, overrides)
@@ -138,6 +149,12 @@ def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
     for text in overrides:
         layers.override(text)
     config = layers.convert(Config)
+    if isinstance(config.task, Task) and project.has_folder(config.task.robot):
+        # A run is resumed and scored from any folder.
+        robot = str(project.robot_folder(config.task.robot))
+        config = msgspec.structs.replace(
+            config, task=msgspec.structs.replace(config.task, robot=robot)
+        )
     if (config.task.__struct_config__.tag, config.task.name) != (kind, name):
         raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
     try:

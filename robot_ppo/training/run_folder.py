@@ -66,7 +66,8 @@ def train(
     if trainer.interrupted:
         print(f"go on with: {again}")
     elif isinstance(settings.task, config.Task):
-        print(f"next: robot-ppo eval {out}   or   robot-ppo export {out} -o {task}.onnx")
+        export = f"robot-ppo export {out} -o {settings.task.name}.onnx"
+        print(f"next: robot-ppo eval {out}   or   {export}")
     else:
         print(f"next: robot-ppo eval {out}")
 
