@@ -1,11 +1,13 @@
 """Tasks without a gait and without a velocity command: YAML alone, in the same environment."""
 
 import env_helpers as helpers
+import mujoco
 import numpy as np
 import pytest
 
 from robot_ppo import config
 from robot_ppo.envs.robot import observations
+from robot_ppo.robot_model import geometry
 from robot_ppo_export.errors import InputError
 
 TASKS = ("go2_joint_hold", "go2_stand_up")
@@ -56,6 +58,22 @@ def test_stand_up_starts_lying_on_every_side_and_its_trunk_is_carried():
     height = env.engine.qpos[:, env.engine.base_pos.stop - 1]
     assert height.min() > 0.03  # with feet alone, the trunk sinks into the ground
     assert env.layout.command.size == 0 and env._phase(...).tolist() == [0.0] * 256
+
+
+def test_who_starts_lying_touches_the_ground_with_nothing_and_is_as_near_as_the_task_says():
+    env = made("go2_stand_up", "task.events.reset.fallen_pose.fraction=1", n=32)
+    env.reset(seed=2)
+    low, high = env.task.events.reset["fallen_pose"]["clearance"]
+    model = env.engine.model
+    data = mujoco.MjData(model)
+    lowest = []
+    for qpos in env.engine.qpos:
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(model, data)
+        points = geometry.lowest_points(model, data)
+        lowest.append(points[model.geom_bodyid > 0].min())
+    assert low - 1e-6 <= min(lowest) and max(lowest) <= high + 1e-6
+    assert max(lowest) - min(lowest) > 0.5 * (high - low)
 
 
 def test_without_its_trunk_a_fallen_robot_sinks():

@@ -64,6 +64,14 @@ def swinging(w, i):
     return sum(errors) / 4
 
 
+def upright(w, i):
+    return 1 - math.acos(min(1.0, max(-1.0, -w.projected_gravity[i, 2]))) / math.pi
+
+
+def raised(w, i):
+    return upright(w, i) * min(1.0, max(0.0, w.base_height[i] / helpers.robot().base.height))
+
+
 CLOSED_FORMS = {
     "lin_vel_tracking": (
         {"sigma2": 0.7},
@@ -100,7 +108,17 @@ CLOSED_FORMS = {
         {"sigma2": 2.0},
         lambda w, i: math.exp(-mean2(w.joint_pos[i] - DEFAULT) / 2.0),
     ),
-    "upright": ({}, lambda w, i: (1 - w.projected_gravity[i, 2]) / 2),
+    "upright": ({}, upright),
+    "raised": ({}, raised),
+    "standing_joint_vel": ({}, lambda w, i: raised(w, i) ** 2 * mean2(w.joint_vel[i])),
+    "standing_action_rate": (
+        {},
+        lambda w, i: raised(w, i) ** 2 * mean2(w.action[i] - w.last_action[i]),
+    ),
+    "standing_pose_tracking": (
+        {"sigma2": 2.0},
+        lambda w, i: raised(w, i) ** 2 * math.exp(-mean2(w.joint_pos[i] - DEFAULT) / 2.0),
+    ),
     "base_height_tracking": (
         {"target": 0.3, "sigma2": 0.7},
         lambda w, i: math.exp(-((w.base_height[i] - 0.3) ** 2) / 0.7),
@@ -182,7 +200,7 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
     )
     w.joint_vel, w.failed = nothing, np.zeros(N, bool)
     good = ("lin_vel_tracking", "yaw_rate_tracking", "contact_schedule", "default_pose_tracking")
-    good += ("upright", "base_height_tracking")
+    good += ("upright", "raised", "standing_pose_tracking", "base_height_tracking")
     for name, (parameters, _) in CLOSED_FORMS.items():
         if name == "joint_pos_tracking":
             continue  # another command
@@ -255,11 +273,11 @@ def test_a_term_of_the_wrong_shape_is_named(shape, context, monkeypatch):
     [
         (
             {"lin_vel_traking": {"weight": 1.0}},
-            "`task.rewards`: unknown reward 'lin_vel_traking'; did you mean 'lin_vel_tracking'?",
+            "lin_vel_traking`: unknown reward 'lin_vel_traking'; did you mean 'lin_vel_tracking'?",
         ),
         (
             {"lin_vel_tracking": {"weight": 1.0, "sigma": 1.0}},
-            "`task.rewards.lin_vel_tracking`: unknown parameter 'sigma'; it takes weight, sigma2",
+            "lin_vel_tracking.sigma`: unknown parameter 'sigma'; it takes weight, sigma2",
         ),
         ({"slip": {"weight": 1.0, "sigma2": 1.0}}, "unknown parameter 'sigma2'; it takes weight"),
         ({"base_height": {"weight": 1.0}}, "`task.rewards.base_height`: lacks target"),

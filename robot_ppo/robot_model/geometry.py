@@ -171,6 +171,30 @@ def _vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:
     return vertices[model.mesh_graph[graph + 2 + hull : graph + 2 + 2 * hull]]
 
 
+class Outline:
+    """The geoms of a robot that can touch something: how low it reaches in any pose."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        """Find the geoms that are not fixed to the world."""
+        touching = source.colliding_geoms(model) & ~source.static_geoms(model)
+        ids = [i for i in np.flatnonzero(touching) if _TYPES(int(model.geom_type[i])) in SOLID]
+        self._model, self._data = model, mujoco.MjData(model)
+        self._ids = np.array(ids, int)
+        self._shapes = [Shape(model, int(i)) for i in ids]
+
+    def lowest(self, qpos: np.ndarray) -> np.ndarray:
+        """Return the height of the lowest point (m,) [m] in the positions `qpos` (m, nq)."""
+        centres = np.empty((len(qpos), len(self._ids)))
+        up = np.empty((len(qpos), len(self._ids), 3))
+        for i, row in enumerate(qpos):
+            self._data.qpos[:] = row
+            mujoco.mj_kinematics(self._model, self._data)
+            centres[i] = self._data.geom_xpos[self._ids, 2]
+            up[i] = self._data.geom_xmat[self._ids, 6:]
+        below = [shape.below(up[:, i]) for i, shape in enumerate(self._shapes)]
+        return (centres - np.stack(below, axis=1)).min(axis=1)
+
+
 def lowest_points(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
     """Return the height of each geom's lowest point, (ngeom,) [m]; inf where it has none."""
     lowest = np.full(model.ngeom, np.inf)

@@ -13,6 +13,7 @@ the state before the last physics step. After `reset` all is current for the sim
 reset.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo.robot_model.geometry import FootGeometry, Outline
 from robot_ppo.sim.batch_engine import BatchEngine
 from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
 from robot_ppo.sim.motors import PdMotors
@@ -100,6 +101,11 @@ class RobotEngine(BatchEngine):
         """Columns of qvel: velocity of the base in the world [m/s]."""
         self.base_ang_vel = slice(at_qvel + 3, at_qvel + 6)
         """Columns of qvel: angular velocity of the base in its own frame [rad/s]."""
+
+    @functools.cached_property
+    def outline(self) -> Outline:
+        """The robot's lowest point in any pose, for initial states."""
+        return Outline(self.model)
 
     def vary(self, fields: tuple[str, ...]) -> None:
         """Give model fields a value per simulation; those of `Measurement` have one already.

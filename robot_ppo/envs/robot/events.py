@@ -89,14 +89,15 @@ def fallen_pose(
     rng: np.random.Generator,
     *,
     fraction: Fraction,
-    height: Range,
+    clearance: Range,
     tilt: Range,
     joints: Fraction,
 ) -> None:
     """Part of the robots, by `fraction`, lie about: leaning any way, their joints anywhere.
 
-    They start `height` [m] above the ground and drop. `tilt` is the angle of lean [rad], about an
-    axis of any heading; `joints` is the part of each joint's range, about its middle.
+    Their lowest point is `clearance` [m] above the ground, and they drop. `tilt` is the angle of
+    lean [rad], about an axis of any heading; `joints` is the part of each joint's range, about its
+    middle.
     """
     ids = np.flatnonzero(rng.random(len(start.qpos)) < fraction)
     m, engine, span = len(ids), start.engine, start.robot.vector("range")
@@ -106,11 +107,12 @@ def fallen_pose(
     leaning = (sine * np.cos(about - yaw / 2), sine * np.sin(about - yaw / 2))
     quat = (cosine * np.cos(yaw / 2), *leaning, cosine * np.sin(yaw / 2))
     start.qpos[ids, engine.base_quat] = np.stack(quat, axis=1)
-    start.qpos[ids, engine.base_pos.start + 2] = rng.uniform(*height, m)
     middle, half = span.mean(axis=1), 0.5 * joints * np.diff(span, axis=1)[:, 0]
     columns = np.arange(start.qpos.shape[1])[engine.joint_qpos]
     start.qpos[np.ix_(ids, columns)] = rng.uniform(middle - half, middle + half, (m, len(span)))
     start.qvel[ids] = 0.0
+    lift = rng.uniform(*clearance, m) - engine.outline.lowest(start.qpos[ids])
+    start.qpos[ids, engine.base_pos.start + 2] += lift
 
 
 @INTERVALS.add()
@@ -158,7 +160,8 @@ def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[
         found = [table for table in tables if name in table.functions]
         if not found:
             known = [n for table in tables for n in table.functions]
-            raise SettingError(path, f"unknown event {name!r}{strict.did_you_mean(name, known)}")
+            hint = strict.did_you_mean(name, known)
+            raise SettingError(f"{path}.{name}", f"unknown event {name!r}{hint}")
         terms[name] = found[0].one(path, name, given, robot)
     return terms
 

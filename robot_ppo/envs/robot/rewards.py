@@ -5,6 +5,8 @@ log and here is the same. What belongs to joints or feet is a mean over them, so
 means the same on another robot.
 """
 
+import math
+
 from array_api_compat import array_namespace
 
 from robot_ppo.envs.robot.terms import Entries, PerJoint, Positive, Table
@@ -55,8 +57,34 @@ def default_pose_tracking(world: World, *, sigma2: Positive) -> Array:
 
 @REWARDS.add()
 def upright(world: World) -> Array:
-    """(1 + cos(tilt)) / 2: 1 upright, 0.5 on the side, 0 on the back."""
-    return 0.5 - 0.5 * world.projected_gravity[:, 2]
+    """1 - tilt / pi: 1 upright, 0.5 on the side, 0 on the back; every degree counts the same."""
+    xp = array_namespace(world.projected_gravity)
+    return 1.0 - xp.acos(xp.clip(-world.projected_gravity[:, 2], -1.0, 1.0)) / math.pi
+
+
+@REWARDS.add()
+def raised(world: World) -> Array:
+    """`upright` times the height of the base over its home height, between 0 and 1."""
+    height = world.base_height / world.constants.home_height
+    return upright(world) * array_namespace(height).clip(height, 0.0, 1.0)
+
+
+@REWARDS.add()
+def standing_pose_tracking(world: World, *, sigma2: Positive) -> Array:
+    """`default_pose_tracking` times the square of `raised`: little for a robot that lies."""
+    return raised(world) ** 2 * default_pose_tracking(world, sigma2=sigma2)
+
+
+@REWARDS.add()
+def standing_joint_vel(world: World) -> Array:
+    """`joint_vel` times the square of `raised`: who gets up moves, who stands does not."""
+    return raised(world) ** 2 * joint_vel(world)
+
+
+@REWARDS.add()
+def standing_action_rate(world: World) -> Array:
+    """`action_rate` times the square of `raised`: little for a robot that lies."""
+    return raised(world) ** 2 * action_rate(world)
 
 
 @REWARDS.add()
