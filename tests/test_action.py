@@ -95,7 +95,7 @@ def test_a_number_that_is_none_comes_out_as_none():
 @pytest.mark.parametrize("key", ["scale", "clip"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_a_scale_or_clip_that_is_not_above_zero_is_refused(key, value):
-    with pytest.raises(InputError, match=rf"action\.{key}: .* must be above 0"):
+    with pytest.raises(InputError, match=rf"`action\.{key}`: .* must be above 0"):
         action_map(**{key: value})
 
 
@@ -115,8 +115,8 @@ def test_a_scale_per_joint_moves_each_joint_by_its_own():
     "change, text",
     [
         ({"tail": 0.5}, "name each joint once; differs by tail"),
-        ({"FR_hip_joint": 0.0}, "action.scale.FR_hip_joint: 0.0 must be above 0"),
-        ({"FR_hip_joint": float("nan")}, "action.scale.FR_hip_joint: nan must be above 0"),
+        ({"FR_hip_joint": 0.0}, "action.scale.FR_hip_joint`: 0.0 must be above 0"),
+        ({"FR_hip_joint": float("nan")}, "action.scale.FR_hip_joint`: nan must be above 0"),
     ],
 )
 def test_a_scale_per_joint_that_does_not_fit_is_refused(change, text):

@@ -16,7 +16,7 @@ from node_helpers import ROOT
 import robot_ppo
 from robot_ppo import cli
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
-from robot_ppo.evaluation import evaluate
+from robot_ppo.envs.robot import trials
 
 COMMANDS = ("list", "check", "train", "doctor", "eval", "export", "play", "sim", "log")
 
@@ -279,8 +279,8 @@ def policy(tmp_path_factory, short_rollouts):
 @pytest.fixture
 def short(monkeypatch):
     """Scorecards of a fraction of a second."""
-    monkeypatch.setattr(evaluate, "SECONDS", 0.4)
-    monkeypatch.setattr(evaluate, "UNSCORED", 0.2)
+    monkeypatch.setattr(trials, "SECONDS", 0.4)
+    monkeypatch.setattr(trials, "UNSCORED", 0.2)
 
 
 def scored(policy, name, *more):
@@ -310,10 +310,10 @@ def test_a_policy_file_scores_as_the_run_that_it_came_from(policy, short):
 
 
 def test_without_quick_every_condition_is_scored(policy, short, monkeypatch):
-    monkeypatch.setattr(evaluate, "COMMANDS", ((0.0, 0.0, 0.0),))
+    monkeypatch.setattr(trials, "COMMANDS", ((0.0, 0.0, 0.0),))
     path = policy / "all.json"
     assert cli.main(["eval", str(policy / "run"), "--json", str(path)]) == 0
-    names = [c.name for c in evaluate.CONDITIONS]
+    names = [c.name for c in trials.CONDITIONS]
     assert list(json.loads(path.read_text())["conditions"]) == names
 
 

@@ -10,6 +10,7 @@ import yaml
 from robot_ppo import config, project
 from robot_ppo.config.check import check
 from robot_ppo.envs.robot.robot_env import RobotEnv
+from robot_ppo.training import run_folder
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
@@ -186,6 +187,48 @@ def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shippe
         config.load("mine")
     project.preset_path("default").with_name("mine.yaml").write_text("# nothing\n")
     assert config.load(TASK, "mine").ppo == config.Ppo()
+
+
+MISTAKES = {
+    "evaluation: {limits: {velocity_eror: 1}}": (
+        "`task.evaluation.limits.velocity_eror`: unknown figure 'velocity_eror'; did you mean"
+    ),
+    "evaluation: {commands: {vz: [0.1]}}": "`task.evaluation.commands.vz`: unknown entry 'vz'",
+    "evaluation: {unscored: 8.0}": "`task.evaluation.unscored`: 8 s leave nothing of the trial's 8",
+    "evaluation: {start: {falen_pose: {}}}": "`task.evaluation.start.falen_pose`: unknown initial",
+    "rewards: {slp: {weight: 1}}": "`task.rewards.slp`: unknown reward 'slp'; did you mean 'slip'",
+    "rewards: {slip: {sigma2: 1}}": "`task.rewards.slip.sigma2`: unknown parameter 'sigma2'; it",
+    "events: {reset: {kpp: {range: [1, 1]}}}": "`task.events.reset.kpp`: unknown event 'kpp'",
+    "observations: {critic: {hight: {}}}": "`task.observations.critic.hight`: unknown term",
+    "noise: {joint_poss: 1}": "`task.noise.joint_poss`: unknown signal 'joint_poss'; did you mean",
+    "action: {scale: -1}": "`task.action.scale`: -1.0 must be above 0",
+}
+"""What a task may hold beside what it extends, and what is said of it."""
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_what_no_environment_can_be_made_of_is_told_with_its_file_before_anything_is_written(
+    text, shipped, tmp_path
+):
+    """Though the mistake is in a file that another extends, and shows only when terms resolve."""
+    shipped("tasks", f"extends: {TASK}\n{text}")
+    mine = project.task_path("mine")
+    mine.with_name("child.yaml").write_text(
+        "extends: mine\n"
+        "rewards: {slip: {weight: -0.2}, torque: {weight: 0}}\n"
+        "evaluation: {seconds: 8.0, limits: {falls: 1}}\n"
+        "noise: {joint_pos: 0.02}"
+    )
+    with pytest.raises(InputError) as error:
+        run_folder.train("child", tmp_path / "run", None, ["num_envs=2"], False, False)
+    assert f"{mine}: {MISTAKES[text]}" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_with_a_flag_is_told_with_the_flag(tmp_path):
+    wrong = "task.evaluation.limits.fals=1"
+    with pytest.raises(InputError, match=f"--set {wrong}: `task.evaluation.limits.fals`: unknown"):
+        run_folder.train(TASK, tmp_path / "run", None, [wrong], False, False)
 
 
 # check()
@@ -412,14 +455,14 @@ def built(*overrides):
             "task.events.start.kp.range=[1, 1]",
             "`task.events.start.kp`: is at reset too; choose one",
         ),
-        ("task.events.start={push: {}}", "`task.events.start`: unknown event 'push'"),
+        ("task.events.start={push: {}}", "`task.events.start.push`: unknown event 'push'"),
         (
             "task.events.reset.kp.range=1",
             "`task.events.reset.kp.range`: Expected `array`, got `int`",
         ),
         ("task.terminations.tilt={}", "`task.terminations.tilt`: lacks limit"),
         ("task.metrics.tilt.limit=1", "unknown parameter 'limit'; it takes none"),
-        ("task.curriculum.widen={}", "`task.curriculum`: unknown curriculum term 'widen'"),
+        ("task.curriculum.widen={}", "`task.curriculum.widen`: unknown curriculum term 'widen'"),
         ("task.rewards.slip={sigma2: 1}", "unknown parameter 'sigma2'; it takes weight"),
         ("task.rewards.slip={}", "`task.rewards.slip`: lacks weight"),
         ("task.rewards.slip.weight=x", "`task.rewards.slip.weight`: Expected `float`, got `str`"),

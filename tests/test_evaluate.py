@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from robot_ppo import config, export, project
-from robot_ppo.envs.robot import observations
+from robot_ppo.config import Condition
+from robot_ppo.envs.robot import observations, trials
+from robot_ppo.envs.robot.trials import COMMANDS, CONDITIONS, WALKING
 from robot_ppo.evaluation import evaluate
-from robot_ppo.evaluation.evaluate import COMMANDS, CONDITIONS, WALKING, Condition, Scorecard
+from robot_ppo.evaluation.evaluate import Scorecard
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint
 from robot_ppo_export.contract.command import NO_COMMAND
 from robot_ppo_export.errors import InputError
 
-FIGURES = {**evaluate.TASK_FIGURES["twist"], **evaluate.COMMON_FIGURES}
+FIGURES = trials.figures("twist")
 STAND = (0.0, 0.0, 0.0)
 
 
@@ -40,9 +42,9 @@ def commands(monkeypatch):
     """Sets the commands, and the time that they are given, for one test."""
 
     def set_to(*values, seconds=4.0, unscored=2.0):
-        monkeypatch.setattr(evaluate, "COMMANDS", values)
-        monkeypatch.setattr(evaluate, "SECONDS", seconds)
-        monkeypatch.setattr(evaluate, "UNSCORED", unscored)
+        monkeypatch.setattr(trials, "COMMANDS", values)
+        monkeypatch.setattr(trials, "SECONDS", seconds)
+        monkeypatch.setattr(trials, "UNSCORED", unscored)
 
     return set_to
 
@@ -65,7 +67,7 @@ def run_of(contract, *conditions, seed=0):
 
 
 def test_a_policy_that_does_nothing_stands_for_all_eight_seconds(contract, commands):
-    commands(STAND, seconds=evaluate.SECONDS)
+    commands(STAND, seconds=trials.SECONDS)
     overall = evaluate.evaluate(contract, zeros, CONDITIONS[:1], threads=1).overall()
     assert overall["falls"] == 0
     assert overall["velocity_error"] < 0.05 and overall["yaw_error"] < 0.05
@@ -286,7 +288,7 @@ def test_strength_and_delay_are_those_of_the_motors(contract, commands):
 def test_a_push_adds_its_speed_to_the_base_every_three_seconds(contract, commands):
     commands(STAND)
     run = run_of(contract, Condition("nominal"), Condition("pushed", push=0.5))
-    every = round(evaluate.PUSH_EVERY / contract.control_period)
+    every = round(trials.PUSH_EVERY / contract.control_period)
     for ticks, pushed in ((0, False), (every - 1, False), (every, True), (2 * every, True)):
         run.ticks = ticks
         before = run.engine.qvel.copy()
@@ -361,6 +363,43 @@ def test_only_the_nominal_condition_decides_over_walking():
     assert one.walking
 
 
+def test_gain_is_measured_over_commanded_along_each_axis():
+    one = card()
+    asked = one.commands.T
+    noise = np.random.default_rng(0).normal(0, 0.02, (2, len(asked[0])))
+    one.measured = {
+        "vx": np.stack((0.9 * asked[0], 0.5 * asked[0])),
+        "vy": np.stack((np.zeros(45), 1.2 * asked[1])) + noise,
+        "yaw_rate": np.stack((0.75 * asked[2], -asked[2])) + noise,
+    }
+    assert list(one.gain().items()) == [
+        ("vx", pytest.approx(0.9)),
+        ("vy", pytest.approx(0.0, abs=0.02)),
+        ("yaw_rate", pytest.approx(0.75, abs=0.02)),
+    ]
+    assert one.gain(1) == pytest.approx({"vx": 0.5, "vy": 1.2, "yaw_rate": -1.0}, abs=0.02)
+    data = one.to_json()
+    assert data["gain"] == data["conditions"]["nominal"]["gain"] == one.gain()
+
+
+def test_an_axis_that_nobody_asked_for_has_no_gain(contract, commands):
+    commands((0.8, 0.0, 0.0), (-0.4, 0.0, 0.0))
+    card = evaluate.evaluate(contract, zeros, CONDITIONS[:1], threads=1)
+    assert card.gain() == {"vx": pytest.approx(0.0, abs=0.02)}  # it stands
+
+
+def test_measured_velocities_are_those_that_errors_are_taken_of(contract, commands):
+    commands((0.8, 0.0, 0.7), STAND, seconds=1.0, unscored=0.0)
+    run = run_of(contract, CONDITIONS[0])
+    run.engine.qvel[0, :6] = (0.3, 0.1, 0, 0, 0, 0.5)
+    run._score(np.zeros(2), np.zeros(2), np.zeros(2))
+    card = run.scorecard()
+    measured = [values[0, 0] for values in card.measured.values()]
+    assert measured == pytest.approx([0.3, 0.1, 0.5])
+    assert card.figures["velocity_error"][0, 0] == pytest.approx(np.hypot(0.8 - 0.3, 0.1))
+    assert card.figures["yaw_error"][0, 0] == pytest.approx(0.2)
+
+
 def test_the_json_has_the_headline_figures_at_the_top_and_all_others_below(contract):
     one = card(velocity_error=0.1, yaw_error=0.05)
     one.figures["velocity_error"][0, 3] = 0.55
@@ -372,7 +411,7 @@ def test_the_json_has_the_headline_figures_at_the_top_and_all_others_below(contr
     assert set(data["conditions"]["nominal"]) == set(FIGURES)
     assert data["per_command"]["nominal"]["velocity_error"][3] == 0.55
     assert data["commands"][3] == list(COMMANDS[3]) and len(data["commands"]) == 45
-    assert data["limits"] == evaluate.WALKING
+    assert data["limits"] == trials.WALKING
 
 
 # -- the task's own section -----------------------------------------------------------------------
@@ -407,7 +446,7 @@ def test_commands_that_are_not_given_are_drawn_within_their_ranges(contract):
 
 
 def test_what_starts_lying_has_fallen_only_if_it_lies_when_it_is_scored(contract):
-    lie = {"fallen_pose": {"fraction": 1, "height": [0.2, 0.3], "tilt": [3, 3.14], "joints": 0.5}}
+    lie = {"fallen_pose": {"fraction": 1, "clearance": [0, 0.1], "tilt": [3, 3.14], "joints": 0.5}}
     section = {"seconds": 1.0, "unscored": 0.5, "trials": 3, "start": lie}
     card = evaluate.evaluate(with_section(contract, **section), zeros, threads=1)
     assert card.overall()["falls"] == 3
@@ -420,9 +459,12 @@ def test_what_starts_lying_has_fallen_only_if_it_lies_when_it_is_scored(contract
     [
         ({"limits": {"velocity_eror": 1}}, "unknown figure 'velocity_eror'; did you mean"),
         ({"commands": {"vz": [0.0]}}, "unknown entry 'vz'; did you mean"),
-        ({"unscored": 9.0}, "nothing of the trial's seconds is left"),
+        (
+            {"unscored": 9.0},
+            "`evaluation.unscored`: 9 s leave nothing of the trial's 8 s to be scored",
+        ),
         ({"start": {"falen_pose": {}}}, "unknown initial state 'falen_pose'; did you mean"),
-        ({"second": 3.0}, "unknown key `second`"),
+        ({"second": 3.0}, "unknown key `evaluation.second`"),
     ],
 )
 def test_a_section_that_cannot_be_is_refused_in_a_sentence(contract, section, text):

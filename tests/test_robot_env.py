@@ -529,22 +529,25 @@ def test_the_draws_of_the_randomization_reach_the_critic():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"noise": {"joint_poss": 0.1}}, "task.noise: unknown signal 'joint_poss'; did you mean"),
+        (
+            {"noise": {"joint_poss": 0.1}},
+            "`task.noise.joint_poss`: unknown signal 'joint_poss'; did you mean",
+        ),
         (
             {"observations": {"actor": {"command": {}}, "teacher": {"base_hight": {}}}},
-            "`task.observations.teacher`: unknown term 'base_hight'; did you mean 'base_height'?",
+            "teacher.base_hight`: unknown term 'base_hight'; did you mean 'base_height'?",
         ),
         (
             {"randomization": {"frictoin": (0.5, 1.0)}},
-            "`task.events.reset`: unknown event 'frictoin'; did you mean 'friction'?",
+            "`task.events.reset.frictoin`: unknown event 'frictoin'; did you mean 'friction'?",
         ),
         (
             {"rewards": {"slipp": {"weight": 1.0}}},
-            "`task.rewards`: unknown reward 'slipp'; did you mean 'slip'?",
+            "`task.rewards.slipp`: unknown reward 'slipp'; did you mean 'slip'?",
         ),
         (
             {"observation": {"comand": {}}},
-            "`task.observations.actor`: unknown term 'comand'; did you mean 'command'?",
+            "`task.observations.actor.comand`: unknown term 'comand'; did you mean 'command'?",
         ),
     ],
 )

@@ -89,8 +89,11 @@ def test_a_term_is_called_with_its_parameters():
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
-        ({"cta": {}}, "`task.pets`: unknown pet 'cta'; did you mean 'cat'? Known: cat, dog"),
-        ({"cat": {"live": 9}}, "`task.pets.cat`: unknown parameter 'live'; it takes name, lives,"),
+        ({"cta": {}}, "`task.pets.cta`: unknown pet 'cta'; did you mean 'cat'? Known: cat,"),
+        (
+            {"cat": {"live": 9}},
+            "`task.pets.cat.live`: unknown parameter 'live'; it takes name, lives",
+        ),
         ({"cat": {"name": "Tom"}}, "`task.pets.cat`: lacks lives"),
         ({"cat": {"lives": 9}}, "`task.pets.cat`: lacks name"),
         ({"cat": {"name": 3, "lives": 9}}, "`task.pets.cat.name`: Expected `str`, got `int`"),

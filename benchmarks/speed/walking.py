@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.engine_ratio import TASK, raw_steps_per_second
+from robot_ppo.envs.robot import trials
 from robot_ppo.evaluation import evaluate, scorecard
 from robot_ppo.training.checkpoint import Checkpoints, load
 from robot_ppo_export.errors import InputError
@@ -89,7 +90,7 @@ def time_to_walking(out: Path, seed: int, overrides: Sequence[str] = ()) -> dict
     for path in checkpoints.paths():
         checkpoint = load(path)
         scored = scorecard.from_checkpoint(checkpoints.settings(checkpoint), checkpoint)
-        card = evaluate.evaluate(*scored, evaluate.CONDITIONS[:1])
+        card = evaluate.evaluate(*scored, trials.CONDITIONS[:1])
         result |= {name: round(value, 4) for name, value in card.overall().items()}
         if card.walking:
             result["seconds_to_walking"] = round(path.stat().st_mtime - began, 1)

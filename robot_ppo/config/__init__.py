@@ -6,6 +6,7 @@ from robot_ppo.config.loading import (
     load_resumed,
     load_run,
     load_task,
+    resumed_layers_of,
     task_names,
     to_yaml,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "load_resumed",
     "load_run",
     "load_task",
+    "resumed_layers_of",
     "robot_task",
     "task_names",
     "to_yaml",

@@ -11,6 +11,7 @@ takes the entry out; elsewhere it is a value.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,15 @@ class Layers:
 
     def convert(self, kind: type, data: Any = None, path: str = "") -> Any:
         """Return the data, or part of them, as a `kind`; an error names its source."""
-        try:
-            given = self.data if data is None else data
+        given = self.data if data is None else data
+        with self.naming():
             return strict.convert(kind, without_nulls(kind, given), path=path)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let every `SettingError` that is raised inside name the source of its key."""
+        try:
+            yield
         except SettingError as error:
             raise self.named(error) from None
 

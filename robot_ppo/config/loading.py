@@ -21,7 +21,6 @@ from robot_ppo.config.check import check
 from robot_ppo.config.layers import Layers
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
 from robot_ppo_export.contract import strict
-from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -134,13 +133,21 @@ def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags
         overrides: as for `load`.
         flags: as for `load`.
     """
-    layers = Layers()
-    layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)))
+    layers = resumed_layers_of(folder, **flags)
     name = layers.data["task"]["name"]
     if name != project.name_of(task):
         raise InputError(f"{folder}: is a run of the task {name!r}, not {task!r}")
-    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
     return _overridden(layers, overrides)
+
+
+def resumed_layers_of(folder: Path, overrides: Sequence[str] = (), **flags: Any) -> Layers:
+    """Return what `load_resumed` makes a configuration of: which value comes from where."""
+    layers = Layers()
+    layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)))
+    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
+    for text in overrides:
+        layers.override(text)
+    return layers
 
 
 def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
@@ -157,10 +164,8 @@ def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
         )
     if (config.task.__struct_config__.tag, config.task.name) != (kind, name):
         raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
-    try:
+    with layers.naming():
         check(config)
-    except SettingError as error:
-        raise layers.named(error) from None
     return config
 
 

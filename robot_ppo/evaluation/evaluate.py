@@ -13,138 +13,47 @@ that it does afterwards is to its credit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from robot_ppo import project
 from robot_ppo.config import Condition, Evaluation
-from robot_ppo.envs.robot.events import STATES, Start
+from robot_ppo.envs.robot import trials
+from robot_ppo.envs.robot.events import Start
+from robot_ppo.envs.robot.trials import Plan
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import frames, strict
-from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import InputError
 
-COMMANDS = tuple(product((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.3, 0.0, 0.3), (-0.7, 0.0, 0.7)))
-"""vx [m/s], vy [m/s], yaw rate [rad/s]."""
-SECONDS, UNSCORED = 8.0, 2.0
-WALKING = {"velocity_error": 0.15, "yaw_error": 0.20, "falls": 0}
-"""A policy walks when none of these is exceeded on the nominal 45."""
-
-
-CONDITIONS = (
-    Condition("nominal"),
-    Condition("pushes", push=0.5),
-    Condition("friction 0.3", friction=0.3),
-    Condition("payload +3 kg", payload=3.0),
-    Condition("delay +20 ms", delay=0.020),
-    Condition("strength 0.85", strength=0.85),
-)
-PUSH_EVERY = 3.0
 LOST = 10.0
 """What every figure is that has no value: far from what a robot does that stands."""
-
-TASK_FIGURES: dict[str, dict[str, str]] = {
-    "twist": {"velocity_error": "m/s", "yaw_error": "rad/s"},
-    "joint_pos": {"joint_error": "rad"},
-    "none": {"pose_error": "rad", "lying": ""},
-}
-"""Kind of command -> figures that say how well it is followed, with their units; without a command,
-the distance to the default pose and the fraction of time that the robot does not stand."""
-COMMON_FIGURES = {
-    "falls": "",
-    "cost_of_transport": "",
-    "torque_saturation": "",
-    "action_rate": "1/s",
-    "foot_slip": "m/s",
-}
-"""Name -> unit of the figures that every task has."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is tried, and what passes."""
-
-    seconds: float
-    unscored: float
-    commands: np.ndarray
-    """(trials, k)"""
-    conditions: tuple[Condition, ...]
-    push_every: float
-    limits: dict[str, float]
-    states: list[Callable[..., None]]
-    """Initial states, in order; none: the home pose."""
-    units: dict[str, str]
-    """Figure -> its unit."""
 
 
 def plan(contract: Contract) -> Plan:
     """Return what a policy is tried on: its file's section, or the first edition's.
 
     Raises:
-        InputError: the section contradicts the command or names what does not exist.
+        InputError: the section contradicts the command or names what does not exist, or there is
+            none for a policy without a twist.
     """
-    kind, spec = contract.command.kind, contract.command
-    if kind not in TASK_FIGURES:
+    command, section = contract.command, contract.evaluation
+    if section is not None:
+        given = strict.convert(Evaluation, section, path="evaluation")
+        return trials.plan(given, command, contract.robot, "evaluation")
+    if command.kind != "twist":
         raise InputError(
-            f"commands of the kind {kind!r} cannot be scored: {list(TASK_FIGURES)} can"
+            f"the task {contract.task!r} has no `evaluation:`, which says how a policy without "
+            "a twist command is scored; add it to the task"
         )
-    units = {**TASK_FIGURES[kind], **COMMON_FIGURES}
-    if contract.evaluation is None:
-        if kind != "twist":
-            raise InputError(
-                f"the task {contract.task!r} has no `evaluation:`, which says how a policy without "
-                "a twist command is scored; add it to the task"
-            )
-        grid = np.array(COMMANDS, np.float32)
-        return Plan(SECONDS, UNSCORED, grid, CONDITIONS, PUSH_EVERY, WALKING, [], units)
-    given = strict.convert(Evaluation, contract.evaluation, "evaluation")
-    for name in given.limits:
-        if name not in units:
-            hint = strict.did_you_mean(name, units)
-            raise InputError(f"evaluation.limits: unknown figure {name!r}{hint}")
-    if given.unscored >= given.seconds:
-        raise InputError("evaluation.unscored: nothing of the trial's seconds is left to be scored")
-    conditions = tuple(
-        msgspec.structs.replace(condition, name=name)
-        for name, condition in given.conditions.items()
-    )
-    states = STATES.resolve("evaluation.start", given.start, contract.robot)
-    return Plan(
-        given.seconds,
-        given.unscored,
-        _commands(given, spec),
-        conditions,
-        given.push_every,
-        given.limits,
-        [term.function for term in states.values()],
-        units,
-    )
-
-
-def _commands(given: Evaluation, spec: CommandSpec) -> np.ndarray:
-    """Return the commands of all trials, (trials, k) float32."""
-    names = [entry.name for entry in spec.entries]
-    for name in given.commands:
-        if name not in names:
-            hint = strict.did_you_mean(name, names)
-            raise InputError(f"evaluation.commands: unknown entry {name!r}{hint}")
-    low, high = spec.bounds().T if names else np.zeros((2, 0), np.float32)
-    if given.commands:
-        middle = (0.5 * (low + high)).tolist()
-        axes = [given.commands.get(name, (middle[i],)) for i, name in enumerate(names)]
-        return np.array(list(product(*axes)), np.float32)
-    drawn = np.random.default_rng(0).uniform(low, high, (given.trials, len(names)))
-    return drawn.astype(np.float32)
+    return trials.first_edition()
 
 
 @dataclass
@@ -159,6 +68,21 @@ class Scorecard:
     figures: dict[str, np.ndarray] = field(default_factory=dict)
     """Name -> (conditions, trials)."""
     source: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, np.ndarray] = field(default_factory=dict)
+    """Entry of a twist -> its mean as measured, (conditions, trials); in the order of `commands`,
+    and empty for other kinds."""
+
+    def gain(self, condition: int = 0) -> dict[str, float]:
+        """Return measured over commanded for each entry of a twist that was asked for.
+
+        It is the slope through the origin that fits the trials best: 1 where a policy does what it
+        is told, 0 where it ignores it.
+        """
+        slopes = {}
+        for asked, (name, values) in zip(self.commands.T, self.measured.items(), strict=False):
+            if size := float(np.square(asked, dtype=np.float64).sum()):
+                slopes[name] = float(values[condition] @ asked) / size
+        return slopes
 
     def overall(self, condition: int = 0) -> dict[str, float]:
         """Return means over the trials; falls are counted."""
@@ -185,12 +109,15 @@ class Scorecard:
 
     def to_json(self) -> dict[str, Any]:
         """Return the scorecard as plain data; the nominal means stand at the top."""
+        means = {c: self.overall(i) for i, c in enumerate(self.conditions)}
+        gains = {c: {"gain": self.gain(i)} for i, c in enumerate(self.conditions) if self.measured}
         return {
             "passed": self.passed,
             "walking": self.walking,
             **self.overall(0),
+            **gains.get(self.conditions[0], {}),
             "limits": self.limits,
-            "conditions": {c: self.overall(i) for i, c in enumerate(self.conditions)},
+            "conditions": {c: means[c] | gains.get(c, {}) for c in means},
             "commands": self.commands.astype(np.float64).round(6).tolist(),
             "per_command": {
                 c: {name: values[i].tolist() for name, values in self.figures.items()}
@@ -256,6 +183,8 @@ class _Run:
         self.alive, self.lost = np.ones(n, bool), np.zeros(n, bool)
         self.sums = {name: np.zeros(n) for name in self.plan.units if name != "cost_of_transport"}
         self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.twist = np.zeros((n, 3))
+        """Sum of the measured vx, vy [m/s] and yaw rate [rad/s]; a lost robot adds nothing."""
         self._apply_conditions()
         self.engine.restart(np.arange(n), self.engine.home)
         if self.plan.states:
@@ -359,6 +288,7 @@ class _Run:
         for name, value in ticked.items():
             self.sums[name] += np.where(self.lost, LOST, np.nan_to_num(value, nan=LOST))
         self.power += power
+        self.twist += np.where(self.lost[:, None], 0.0, np.nan_to_num(self._twist()))
         velocity_w = engine.qvel[:, engine.base_lin_vel_w]
         self.distance += np.sqrt(np.square(velocity_w[:, :2]).sum(axis=1))
         self.scored += 1
@@ -367,18 +297,23 @@ class _Run:
         """Return how far each robot is from what it is to do, (n,) per figure."""
         engine, kind = self.engine, self.contract.command.kind
         if kind == "twist":
-            velocity_w = engine.qvel[:, engine.base_lin_vel_w]
-            velocity = frames.to_body(engine.qpos[:, engine.base_quat], velocity_w)[:, :2]
-            yaw_rate = engine.qvel[:, engine.base_ang_vel.stop - 1]
+            error = self._twist() - self.command
             return {
-                "velocity_error": np.sqrt(np.square(velocity - self.command[:, :2]).sum(axis=1)),
-                "yaw_error": np.abs(yaw_rate - self.command[:, 2]),
+                "velocity_error": np.sqrt(np.square(error[:, :2]).sum(axis=1)),
+                "yaw_error": np.abs(error[:, 2]),
             }
         joints = engine.qpos[:, engine.joint_qpos]
         if kind == "joint_pos":
             return {"joint_error": np.abs(joints - self.command).mean(axis=1)}
         pose = np.abs(joints - self.actions.default_pose).mean(axis=1)
         return {"pose_error": pose, "lying": self._is_down().astype(np.float64)}
+
+    def _twist(self) -> np.ndarray:
+        """Return vx, vy [m/s] and the yaw rate [rad/s] in the base's frame, (n, 3)."""
+        engine = self.engine
+        velocity_w = engine.qvel[:, engine.base_lin_vel_w]
+        velocity = frames.to_body(engine.qpos[:, engine.base_quat], velocity_w)[:, :2]
+        return np.column_stack((velocity, engine.qvel[:, engine.base_ang_vel.stop - 1]))
 
     def scorecard(self) -> Scorecard:
         """Return the figures, (conditions, commands) each."""
@@ -393,4 +328,8 @@ class _Run:
         figures["cost_of_transport"] = transport.reshape(shape)
         ordered = {name: figures[name] for name in self.plan.units}
         names = [condition.name for condition in self.conditions]
-        return Scorecard(names, self.plan.commands, self.plan.limits, self.plan.units, ordered)
+        card = Scorecard(names, self.plan.commands, self.plan.limits, self.plan.units, ordered)
+        if card.is_twist:
+            means = (self.twist / self.scored[:, None]).T.reshape(3, *shape)
+            card.measured = dict(zip(self.contract.command.names, means, strict=True))
+        return card

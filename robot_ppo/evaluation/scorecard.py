@@ -105,6 +105,9 @@ def show(card: Scorecard, console: Console) -> None:
         ]
         table.add_row(condition, *cells)
     console.print(table)
+    if gain := card.gain():
+        said = ", ".join(f"{name} {value:.2f}" for name, value in gain.items())
+        console.print(f"measured over commanded ({card.conditions[0]}): {said}", highlight=False)
     limits = ", ".join(f"{name} <= {limit}" for name, limit in card.limits.items())
     what = "walking" if card.is_twist else "passed"
     verdict = f"[bold green]{what}[/]" if card.passed else f"[bold red]not {what}[/]"

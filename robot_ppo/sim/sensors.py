@@ -12,6 +12,7 @@ from robot_ppo_export.contract import frames, strict
 from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
 
 CONTACT_FORCE = 1.0
@@ -112,9 +113,8 @@ def add_noise(state: RobotState, noise: dict[str, float], rng: np.random.Generat
 
 
 def check_noise(noise: dict[str, float]) -> None:
-    """Raise `InputError` with the list of signals if `noise` names one that does not exist."""
+    """Raise `SettingError` with the list of signals if `noise` names one that does not exist."""
     for name in noise:
         if name not in SIGNALS:
-            raise InputError(
-                f"task.noise: unknown signal {name!r}{strict.did_you_mean(name, SIGNALS)}"
-            )
+            hint = strict.did_you_mean(name, SIGNALS)
+            raise SettingError(f"task.noise.{name}", f"unknown signal {name!r}{hint}")

@@ -32,8 +32,10 @@ def train(
     """Train `task` in the folder `out`, and say how to go on from there."""
     if resume:
         settings = _resumed(out, task, preset, overrides, **flags)
+        layers = config.resumed_layers_of(out, overrides, **flags)
     else:
         settings = config.load(task, preset, overrides, **flags)
+        layers = config.layers_of(task, preset, overrides, **flags)
         check(out, overwrite)
     from robot_ppo.training.logger import Logger
     from robot_ppo.training.threads import single_threaded
@@ -44,7 +46,8 @@ def train(
         if resume:
             held.enter_context(_alone(out))
             _tell_of_an_edited_robot(out, settings)
-        trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
+        with layers.naming():
+            trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
         if not resume:
             held.enter_context(_alone(out))
             start(out, settings, overwrite)

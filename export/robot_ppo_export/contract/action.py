@@ -11,7 +11,7 @@ import numpy as np
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.contract.strict import SettingError
 
 
 class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -30,7 +30,7 @@ class ActionMap:
     def __init__(self, action: ActionSpec, robot: RobotSpec) -> None:
         """Precompute the float32 vectors."""
         if not action.clip > 0:
-            raise InputError(f"action.clip: {action.clip} must be above 0")
+            raise SettingError("action.clip", f"{action.clip} must be above 0")
         low_high = robot.vector("range")
         margin = robot.safety.joint_range_margin
         self.default_pose = robot.vector("default").astype(np.float32)
@@ -54,10 +54,10 @@ class ActionMap:
 
 
 def _scale(scale: float | dict[str, float], robot: RobotSpec) -> np.float32 | np.ndarray:
-    """Return the checked scale, float32; `InputError` names a joint that is missing or unknown."""
+    """Return the checked scale, float32; an error names the joint that is missing or unknown."""
     if not isinstance(scale, dict):
         if not scale > 0:
-            raise InputError(f"action.scale: {scale} must be above 0")
+            raise SettingError("action.scale", f"{scale} must be above 0")
         own = [joint.action_scale for joint in robot.joints]
         if not any(own):
             return np.float32(scale)
@@ -65,11 +65,11 @@ def _scale(scale: float | dict[str, float], robot: RobotSpec) -> np.float32 | np
     joints = robot.joint_names
     differing = sorted(set(scale) ^ set(joints))
     if differing:
-        raise InputError(
-            f"action.scale: must be one number, or name each joint once; differs by "
-            f"{', '.join(differing)}"
+        raise SettingError(
+            "action.scale",
+            f"must be one number, or name each joint once; differs by {', '.join(differing)}",
         )
     for name, value in scale.items():
         if not value > 0:
-            raise InputError(f"action.scale.{name}: {value} must be above 0")
+            raise SettingError(f"action.scale.{name}", f"{value} must be above 0")
     return np.array([scale[name] for name in joints], np.float32)

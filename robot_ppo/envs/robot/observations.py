@@ -110,7 +110,8 @@ def specs(entries: Entries, path: str = "task.observations.actor") -> tuple[Term
     """Return the terms of the exported group as the contract writes them."""
     for name in entries:
         if name not in TERMS:
-            raise SettingError(path, f"unknown term {name!r}{strict.did_you_mean(name, TERMS)}")
+            hint = strict.did_you_mean(name, TERMS)
+            raise SettingError(f"{path}.{name}", f"unknown term {name!r}{hint}")
     return tuple(_spec(f"{path}.{name}", name, entry) for name, entry in entries.items())
 
 
@@ -174,7 +175,8 @@ def _function(
         return functools.partial(_measured, TERMS[name].function)
     if name not in OBSERVATIONS.functions:
         known = OBSERVATIONS.functions.keys() | TERMS.keys()
-        raise SettingError(path, f"unknown term {name!r}{strict.did_you_mean(name, known)}")
+        hint = strict.did_you_mean(name, known)
+        raise SettingError(f"{path}.{name}", f"unknown term {name!r}{hint}")
     return OBSERVATIONS.one(path, name, given, robot, has).function
 
 

@@ -29,7 +29,7 @@ from gymnasium.vector import AutoresetMode
 from robot_ppo import config, project
 from robot_ppo.envs import serialization
 from robot_ppo.envs.environment import Observations
-from robot_ppo.envs.robot import observations
+from robot_ppo.envs.robot import observations, trials
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.curriculum import Curriculum
 from robot_ppo.envs.robot.events import Clocks, Events
@@ -49,6 +49,7 @@ from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ log = logging.getLogger(__name__)
 def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
     """Return the environment of a shipped task."""
     settings = config.robot_task(config.load(task), "this environment")
-    return RobotEnv(settings, project.load_robot(settings.robot), num_envs, threads, seed)
+    robot = project.load_robot(settings.robot)
+    with config.layers_of(task).naming():
+        return RobotEnv(settings, robot, num_envs, threads, seed)
 
 
 class RobotEnv(gymnasium.vector.VectorEnv):
@@ -83,7 +86,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.task, self.robot, self.num_envs = task, robot, num_envs
         dt, has = task.control_period, parts(task)
         sensors.check_noise(task.noise)
-        self.actions = ActionMap(task.action, robot)
+        self.actions = _action_map(task, robot)
         self.schedule = Schedule(task.gait, robot) if task.gait else None
         self.constants = Constants.of(robot, self.schedule)
         self.commands = CommandSource(task.commands, robot, num_envs, dt)
@@ -95,6 +98,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.curriculum = Curriculum(task.curriculum, robot, self.rewards, self.commands, has)
         metrics = METRICS.resolve("task.metrics", task.metrics, robot, has)
         levels = self.curriculum.figures
+        if task.evaluation is not None:  # told now, not when the policy is to be scored
+            trials.plan(task.evaluation, self.layout.command, robot, "task.evaluation")
         self.metrics = RobotMetrics(num_envs, self.rewards.names, dt, metrics, levels)
         self.engine = self._build_engine(threads)
         ids = Ids.of(self.engine.model, robot)
@@ -391,6 +396,14 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         batch = gymnasium.vector.utils.batch_space
         self.observation_space = batch(self.single_observation_space, self.num_envs)
         self.action_space = batch(self.single_action_space, self.num_envs)
+
+
+def _action_map(task: config.Task, robot: RobotSpec) -> ActionMap:
+    """Return the action's arithmetic; an error names the key in the task."""
+    try:
+        return ActionMap(task.action, robot)
+    except SettingError as error:
+        raise SettingError(f"task.{error.key}", error.text) from None
 
 
 def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:

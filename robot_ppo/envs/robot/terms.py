@@ -106,10 +106,10 @@ class Table(Generic[F]):
         has: frozenset[str] = frozenset(),
     ) -> Term:
         """Return one term of a task; see `resolve`."""
+        here = f"{path}.{name}"
         if name not in self.functions:
             hint = strict.did_you_mean(name, self.functions)
-            raise SettingError(path, f"unknown {self.kind} {name!r}{hint}")
-        here = f"{path}.{name}"
+            raise SettingError(here, f"unknown {self.kind} {name!r}{hint}")
         for need in self.needs[name]:
             if need not in has:
                 raise SettingError(
@@ -119,7 +119,7 @@ class Table(Generic[F]):
         for key in given:
             if key not in types:
                 takes = f"it takes {', '.join(types)}" if types else "it takes none"
-                raise SettingError(here, f"unknown parameter {key!r}; {takes}")
+                raise SettingError(f"{here}.{key}", f"unknown parameter {key!r}; {takes}")
         parameters = self.parameters(name)
         lacking = [
             key
