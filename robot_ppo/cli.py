@@ -24,6 +24,11 @@ robot-ppo train go2_walk --out runs/go2 --resume
 robot-ppo train HalfCheetah-v5 --steps 1000000
 robot-ppo train gym:Pendulum-v1
 """
+TUNE = """
+robot-ppo tune go2_walk --space space.yaml --trials 20 --set steps=1000000
+robot-ppo tune HalfCheetah-v5 --space space.yaml --trials 30 --seeds 3
+robot-ppo tune go2_walk --space space.yaml --trials 200 --storage postgresql://host/studies
+"""
 EVAL = """
 robot-ppo eval runs/go2 --json scorecard.json --plot scorecard.png
 robot-ppo eval go2_walk.onnx --quick
@@ -128,6 +133,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Collection[str]]:
         _add_list,
         _add_check,
         _add_train,
+        _add_tune,
         _add_doctor,
         _add_eval,
         _add_export,
@@ -232,12 +238,72 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from robot_ppo import project
     from robot_ppo.training import run_folder
 
-    out = args.out or Path("runs") / re.sub(r"[:/]", "-", project.name_of(args.task))
+    out = args.out or Path("runs") / _as_file(args.task)
     flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads")}
     run_folder.train(args.task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
+
+
+def _add_tune(commands: argparse._SubParsersAction) -> None:
+    text = (
+        "Search over settings of a task, judged by what the policies do. The same command goes on "
+        "with a study that was stopped, and joins one that other machines work on (--storage)."
+    )
+    needs = ("torch", "mujoco", "gymnasium", "rich", "matplotlib")
+    p = _command(commands, _tune, "tune", textwrap.fill(text, 98), TUNE, needs=needs)
+    natural, positive = arguments.at_least(0), arguments.at_least(1)
+    add = p.add_argument
+    add("task", metavar="TASK", help="see `robot-ppo list`")
+    add("--space", type=Path, required=True, metavar="FILE.yaml", help=_SPACE)
+    add("--trials", type=positive, required=True, metavar="N", help="finished ones, in all")
+    add("--out", type=Path, metavar="DIR", help="folder (default: runs/tune-TASK)")
+    add("--preset", metavar="NAME", help="what the search starts from (default: the task's)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="for every trial")
+    add(
+        "--objective",
+        choices=("scorecard", "seconds", "return"),
+        help="worst figure over its limit, seconds until it passes (both robots), or mean return "
+        "(Gymnasium; default: scorecard or return)",
+    )
+    add("--seeds", type=positive, default=2, metavar="N", help="trainings of a trial (default: 2)")
+    add("--checks", type=positive, default=4, metavar="N", help="times each is judged (default: 4)")
+    add("--storage", metavar="URL", help="of a database, for several machines (default: a file)")
+    add("--study", metavar="NAME", help="of the study in the storage (default: TASK)")
+    add("--seed", type=natural, metavar="N", help="of the draws (default: another every time)")
+    add("--threads", type=natural, metavar="N", help="for physics (default: all CPUs)")
+
+
+_SPACE = "key: {low: A, high: B} or {low: A, high: B, log: true} or {choices: [A, B]}"
+
+
+def _tune(args: argparse.Namespace) -> None:
+    if find_spec("optuna") is None:
+        raise InputError("this command needs optuna: pip install 'robot-ppo[tune]'")
+    from robot_ppo.tuning import command
+
+    command.run(
+        args.task,
+        args.space,
+        args.trials,
+        args.out or Path("runs") / f"tune-{_as_file(args.task)}",
+        args.preset,
+        args.set,
+        args.objective,
+        args.seeds,
+        args.checks,
+        args.storage,
+        args.study,
+        args.seed,
+        args.threads,
+    )
+
+
+def _as_file(task: str) -> str:
+    """Return the name of a task as part of a folder's."""
+    from robot_ppo import project
+
+    return re.sub(r"[:/]", "-", project.name_of(task))
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:

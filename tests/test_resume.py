@@ -144,7 +144,7 @@ def other(tmp_path_factory):
     folder = tmp_path_factory.mktemp("other")
     trainer = Trainer(lively(*OBJECTIVES["kl_adaptive"], "seed=9"), folder)
     trainer._start_episodes()
-    return trainer._snapshot()
+    return trainer.snapshot()
 
 
 @pytest.mark.parametrize("path", PARTS, ids=".".join)

@@ -387,7 +387,7 @@ def test_an_actor_of_other_groups_is_not_exported(tmp_path):
     trainer = Trainer(tiny_config("networks.actor_groups=[critic]", threads=1), tmp_path)
     trainer._start_episodes()
     with pytest.raises(InputError, match=r"actor_groups.*cannot be exported"):
-        export.build(trainer.config, trainer._snapshot())
+        export.build(trainer.config, trainer.snapshot())
 
 
 # -- the rollout --------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ class Trainer:
         mean, log_std = self.learner.policy(self._actor_inputs(self.observations))
         if not (mean.isfinite().all() and log_std.exp().isfinite().all()):
             raise self._diverged("the policy's output is")
-        return self.checkpoints.save(self._snapshot(), self.config.keep)
+        return self.checkpoints.save(self.snapshot(), self.config.keep)
 
     def _check_weights(self) -> None:
         """Raise `DivergedError` where actor or critic, normalizers included, are not finite."""
@@ -214,7 +214,8 @@ class Trainer:
             f"{what} no longer finite after {self.steps:,} steps: learning diverged; {on}"
         )
 
-    def _snapshot(self) -> Checkpoint:
+    def snapshot(self) -> Checkpoint:
+        """Return the run as it is now."""
         return Checkpoint(
             steps=self.steps,
             seconds=self.seconds,

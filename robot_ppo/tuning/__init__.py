@@ -1,0 +1,1 @@
+"""`robot-ppo tune`: search over settings, judged by behaviour."""
