@@ -302,7 +302,7 @@ def test_what_format_2_said_is_read_as_format_3():
 @pytest.mark.parametrize("key", ["scale", "clip"])
 @pytest.mark.parametrize("value", [0.0, -0.5])
 def test_an_action_that_moves_nothing_or_backwards_is_refused(key, value):
-    refused(with_value(("action", key), value), "does not hold together", f"action.{key}: {value}")
+    refused(with_value(("action", key), value), "does not hold together", f"`action.{key}`: {value}")
 
 
 @pytest.mark.parametrize(
