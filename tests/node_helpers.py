@@ -269,5 +269,3 @@ def deaf(monkeypatch, name: str) -> None:
     monkeypatch.setattr(self_test, "STATE_GUARDS", changed[:count])
     monkeypatch.setattr(envelope, "NUMBERED_STATE", numbered[:count])
     monkeypatch.setattr(envelope, "NUMBERED_TARGET", numbered[count:])
-    cleared = tuple((i, g) for i, g in numbered[:count] if g.name not in envelope.BY_NUMBER)
-    monkeypatch.setattr(envelope, "CLEARED", cleared)

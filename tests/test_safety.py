@@ -11,8 +11,8 @@ from node_helpers import contract, robot
 
 from robot_ppo_export.contract import frames
 from robot_ppo_node.drivers.base import Health, held_signals
-from robot_ppo_node.safety import envelope, guards
-from robot_ppo_node.safety.envelope import BY_NUMBER, NUMBERED_TARGET, Envelope
+from robot_ppo_node.safety import guards
+from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guards import GUARDS
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, blank
 
@@ -191,7 +191,7 @@ def judge(s: TickState) -> tuple[Envelope, str | None]:
 def outcome(envelope: Envelope, name: str) -> Outcome:
     i = [g.name for g in GUARDS].index(name)
     verdict = envelope.last[i]
-    found = verdict.outcome if verdict else Outcome.PASS  # cleared with others at a time
+    found = verdict.outcome if verdict else Outcome.PASS  # another one ended the tick
     assert envelope.fired >> i & 1 == int(found is not Outcome.PASS)
     return found
 
@@ -390,87 +390,8 @@ def test_the_report_has_the_worst_value_of_each_guard_and_its_count():
     assert line == "3 x torque at FR_hip_joint: 30 N m, limit 23.7 N m"
 
 
-numbers = st.one_of(
-    st.floats(width=32), st.sampled_from([np.nan, np.inf, -np.inf, 3.4e38, -1.35, 45.15, 23.55])
-)
-
-
-@settings(max_examples=500)
-@given(st.lists(st.tuples(st.integers(0, sum(SIGNALS.values()) - 1), numbers), max_size=3))
-def test_the_quick_comparison_clears_exactly_what_its_guards_pass(changes):
-    s = calm()
-    for i, value in changes:
-        s.measured.flat[i] = value
-    envelope, bounds = Envelope(robot(), LIMITS, SIGNALS), Bounds(robot(), LIMITS, SIGNALS)
-    with np.errstate(all="ignore"):
-        slow = all(getattr(guards, n)(bounds, s).outcome is Outcome.PASS for n in BY_NUMBER)
-        assert envelope._clear(s) == slow
-
-
-scalars = {
-    "step": st.floats(-0.1, 2 * LIMITS.max_clock_step),
-    "age": st.floats(0, 2 * LIMITS.stale_after),
-    "imu_repeats": st.integers(0, 2 * LIMITS.frozen_ticks),
-    "joint_repeats": st.integers(0, 2 * LIMITS.frozen_ticks),
-    "missed": st.integers(0, 2 * LIMITS.max_missed_deadlines),
-    "others": st.integers(0, 1),
-    "voltage": st.sampled_from([math.nan, 0.0, 15.0, 20.0, 29.0]),
-    "temperature": st.sampled_from([math.nan, 40.0, 200.0]),
-    "angle": st.floats(0, 1.1 * LIMITS.max_tilt),
-    "norm": st.floats(0.9, 1.1),
-    "rate": st.floats(0, 1.5 * LIMITS.max_angular_rate),
-    "nan": st.sampled_from(["step", "age"]),
-}
-
-
-@settings(max_examples=600)
-@given(st.data())
-def test_a_calm_robot_is_one_that_every_other_state_guard_passes(data):
-    limits = msgspec.structs.replace(LIMITS, min_voltage=21.0)
-    s, bounds, parts = calm(), Bounds(robot(), limits, SIGNALS), Health(J)
-    chosen = data.draw(st.lists(st.sampled_from([*scalars]), max_size=3, unique=True))
-    values = {name: data.draw(scalars[name]) for name in chosen}
-    state = s.measured.state
-    state.base_quat[:] = values.get("norm", 1.0) * quat(values.get("angle", 0.0))
-    state.base_ang_vel[1] = values.get("rate", 0.0)
-    parts.motor_temperature[3] = values.get("temperature", math.nan)
-    s.health.update(parts)
-    for name in set(values) - {"norm", "angle", "rate", "temperature", "nan"}:
-        setattr(s, name, values[name])
-    if "nan" in values:
-        setattr(s, values["nan"], math.nan)
-    verdicts = [g.check(bounds, s) for _, g in envelope.CLEARED]
-    passed = all(verdict.outcome is Outcome.PASS for verdict in verdicts)
-    assert guards.calm(bounds, s) == (passed and s.health.unsaid)
-
-
-entries = st.sampled_from(["observation", "action", "target", "previous", "kp", "kd", "q", "dq"])
-
-
-@settings(max_examples=1000)
-@given(
-    st.lists(st.tuples(entries, st.integers(0, J - 1), numbers), max_size=3),
-    st.sampled_from([0, LIMITS.hold_after_missed]),
-    st.sampled_from([0.3, LIMITS.max_target_step]),
-)
-def test_targets_are_cleared_exactly_where_every_guard_passes(changes, missed, step):
-    limits = msgspec.structs.replace(LIMITS, max_target_step=step)
-    s = calm()
-    s.missed = missed
-    state = s.measured.state
-    vectors = {"q": state.joint_pos, "dq": state.joint_vel}
-    for name, i, value in changes:
-        (getattr(s, name) if name not in vectors else vectors[name])[i] = value
-    envelope = Envelope(robot(), limits, SIGNALS)
-    with np.errstate(all="ignore"):
-        quick = envelope._clear_target(s)
-        envelope._check(NUMBERED_TARGET, s)
-    huge = any(abs(value) > 1e38 for _, _, value in changes)
-    assert quick == (envelope.fired == 0) or (huge and not quick)  # sums overflow
-
-
 @pytest.mark.parametrize("beyond", [False, True])
-def test_the_step_is_compared_as_the_guard_does_it(beyond):
+def test_the_step_is_compared_with_the_limit_itself(beyond):
     """0.3 is a little more as a float32, and the guard compares with 0.3 itself."""
     limits = msgspec.structs.replace(LIMITS, max_target_step=0.3)
     envelope = Envelope(robot(), limits, SIGNALS)
@@ -479,6 +400,5 @@ def test_the_step_is_compared_as_the_guard_does_it(beyond):
     step = np.float32(0.3)
     s.target[0] = step if beyond else np.nextafter(step, np.float32(0))
     s.measured.state.joint_pos[0] = s.target[0]
-    assert envelope._clear_target(s) is not beyond
     envelope.check_target(s)
     assert bool(envelope.fired) is beyond

@@ -8,23 +8,15 @@ The first guard that says damp ends the tick: the node goes to damping and names
 The guards themselves are in guards.py.
 """
 
-import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from robot_ppo_export.contract.spec import Limits, RobotSpec
-from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard, calm
+from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard
 from robot_ppo_node.safety.reason import Reason
 from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, Verdict
 
 NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
 NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
-BY_NUMBER = ("finite_state", "joint_position", "joint_velocity")
-"""State guards that hold each measured number against bounds of its own. One comparison clears
-them, another all target guards, and `guards.calm` the other state guards: so nearly every tick
-passes, in less than half of the time. Where it does not, they run and say which and how far."""
-CLEARED = tuple((i, guard) for i, guard in NUMBERED_STATE if guard.name not in BY_NUMBER)
 
 
 class Envelope:
@@ -34,11 +26,6 @@ class Envelope:
         """Guard `robot` within `limits`; `signals` are those of the state, with their widths."""
         self.bounds = Bounds(robot, limits, signals)
         self.joint_names = robot.joint_names
-        self._above, self._within = (np.zeros(self.bounds.floor.shape, bool) for _ in range(2))
-        shape = self.bounds.target_floor.shape
-        self._judged, self._damping = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
-        self._target, self._step, self._torque = self._judged
-        self._not_below, self._inside = (np.zeros(shape, bool) for _ in range(2))
         self.reset()
 
     def reset(self) -> None:
@@ -46,7 +33,7 @@ class Envelope:
         self.counts = [[0] * len(Outcome) for _ in GUARDS]
         """How often each guard came to each outcome but `PASS`, which is not counted."""
         self.last: list[Verdict | None] = [None] * len(GUARDS)
-        """The last verdict of each guard; None while it was cleared without running."""
+        """The last verdict of each guard; None before it has run."""
         self.worst: list[Verdict | None] = [None] * len(GUARDS)
         """Of each guard that did not pass, the verdict that was farthest beyond its limit."""
         self.fired = 0
@@ -55,13 +42,11 @@ class Envelope:
     def check_state(self, tick_state: TickState) -> Reason | None:
         """Return why the robot must be damped, or None; begins the tick's count."""
         self.fired = 0
-        if not self._clear(tick_state):
-            return self._check(NUMBERED_STATE, tick_state)
-        return None if calm(self.bounds, tick_state) else self._check(CLEARED, tick_state)
+        return self._check(NUMBERED_STATE, tick_state)
 
     def check_target(self, tick_state: TickState) -> Reason | None:
         """Bring the target inside the envelope; return why the robot must be damped, or None."""
-        return None if self._clear_target(tick_state) else self._check(NUMBERED_TARGET, tick_state)
+        return self._check(NUMBERED_TARGET, tick_state)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -77,33 +62,6 @@ class Envelope:
             for i, guard in enumerate(GUARDS)
             if (worst := self.worst[i])
         ]
-
-    def _clear(self, tick_state: TickState) -> bool:
-        """Return whether the guards in `BY_NUMBER` pass; a number that is not one is not within."""
-        flat, bounds = tick_state.measured.flat, self.bounds
-        np.greater_equal(flat, bounds.floor, out=self._above)
-        np.less_equal(flat, bounds.ceiling, out=self._within)
-        np.logical_and(self._above, self._within, out=self._within)
-        return bool(np.logical_and.reduce(self._within))
-
-    def _clear_target(self, s: TickState) -> bool:
-        """Return whether all target guards pass, in the arithmetic that each of them does."""
-        bounds, state = self.bounds, s.measured.state
-        if s.missed >= bounds.limits.hold_after_missed:
-            return False
-        # A sum is finite only where every number is; one that overflows is left to the guards.
-        if not math.isfinite(np.add.reduce(s.observation) + np.add.reduce(s.action)):
-            return False
-        self._target[:] = s.target
-        np.subtract(s.target, s.previous, out=self._step)
-        np.subtract(s.target, state.joint_pos, out=self._torque)
-        np.multiply(s.kp, self._torque, out=self._torque)
-        np.multiply(s.kd, state.joint_vel, out=self._damping)
-        np.subtract(self._torque, self._damping, out=self._torque)
-        np.greater_equal(self._judged, bounds.target_floor, out=self._not_below)
-        np.less_equal(self._judged, bounds.target_ceiling, out=self._inside)
-        np.logical_and(self._not_below, self._inside, out=self._inside)
-        return bool(np.logical_and.reduce(self._inside, axis=None))
 
     def _check(self, guards: tuple[tuple[int, Guard], ...], tick_state: TickState) -> Reason | None:
         bounds, last, counts = self.bounds, self.last, self.counts

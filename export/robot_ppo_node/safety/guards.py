@@ -193,30 +193,6 @@ def voltage(bounds: Bounds, s: TickState) -> Verdict:
     return Verdict(DAMP if s.voltage < limit else PASS, s.voltage, limit)
 
 
-def calm(bounds: Bounds, s: TickState) -> bool:
-    """Return whether every guard above passes that judges the robot as a whole.
-
-    It asks what they ask, in the same arithmetic, in a third of the time; a test holds it to them.
-    A robot that says how its parts are is left to the guards.
-    """
-    limits, state = bounds.limits, s.measured.state
-    w, x, y, z = state.base_quat.tolist()
-    p, q, r = state.base_ang_vel.tolist()
-    return (
-        0 <= s.step <= limits.max_clock_step
-        and s.age <= limits.stale_after
-        and s.imu_repeats + 1 < limits.frozen_ticks
-        and s.joint_repeats + 1 < limits.frozen_ticks
-        and s.missed < limits.max_missed_deadlines
-        and not s.others
-        and abs(math.sqrt(w * w + x * x + y * y + z * z) - 1) <= QUATERNION_TOLERANCE
-        and math.acos(min(max(1 - 2 * (x * x + y * y), -1.0), 1.0)) <= limits.max_tilt
-        and math.sqrt(p * p + q * q + r * r) <= limits.max_angular_rate
-        and s.health.unsaid
-        and not s.voltage < limits.min_voltage
-    )
-
-
 # -- what it is told to do ----------------------------------------------------------------------
 
 

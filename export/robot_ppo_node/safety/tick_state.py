@@ -113,23 +113,5 @@ class Bounds:
         """[N m]"""
         self.velocity = (limits.max_velocity_fraction * velocity).astype(np.float32)
         """[rad/s] of a measured velocity"""
-        floor, ceiling = (Measured(signals) for _ in range(2))
-        self.first_of_imu: int = floor.span(*IMU).start
+        self.first_of_imu: int = Measured(signals).span(*IMU).start
         """Place in the flat state."""
-        ceiling.flat[:] = np.finfo(np.float32).max
-        floor.flat[:] = -ceiling.flat
-        floor.state.joint_pos[:], ceiling.state.joint_pos[:] = self.lowest, self.highest
-        floor.state.joint_vel[:], ceiling.state.joint_vel[:] = -self.velocity, self.velocity
-        self.floor, self.ceiling = floor.flat, ceiling.flat
-        """Of every measured number: being within is what three of the guards ask."""
-        step = np.full_like(self.low, _rounded_down(limits.max_target_step))
-        self.target_floor = np.stack((self.low, -step, -self.torque))
-        self.target_ceiling = np.stack((self.high, step, self.torque))
-        """(3, joints) of the target [rad], of its change in a tick [rad] and of the torque that it
-        implies [N m]"""
-
-
-def _rounded_down(limit: float) -> np.float32:
-    """Return the highest float32 that is not above `limit`."""
-    nearest = np.float32(limit)
-    return np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > limit else nearest
