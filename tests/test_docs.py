@@ -307,10 +307,10 @@ def test_the_script_of_the_playback_page_is_one(tmp_path):
 def needs_opengl():
     import mujoco
 
-    from robot_ppo.playback import video
+    from robot_ppo.rendering import picture
 
     try:
-        video.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()
+        picture.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()
     except InputError as reason:
         pytest.skip(str(reason))
 

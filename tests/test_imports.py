@@ -57,7 +57,7 @@ NODE_LAYERS = (
 TRAINING_LAYERS = (
     ("project", "arguments", "lock", "mirror"),
     ("config",),
-    ("robot_model",),
+    ("robot_model", "rendering"),
     ("sim",),
     ("envs", "ppo"),
     ("training",),
@@ -388,7 +388,7 @@ def test_torch_stays_where_learning_is():
 def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import mujoco and simulate or draw nothing."""
     allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs")
-    allowed += ("robot_ppo.playback.video", "robot_ppo.playback.window")
+    allowed += ("robot_ppo.rendering", "robot_ppo.playback.film", "robot_ppo.playback.window")
     return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
 

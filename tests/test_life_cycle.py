@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from robot_ppo import cli, project
+from robot_ppo.playback import film
 from robot_ppo.playback import play as playback
-from robot_ppo.playback import video
 from robot_ppo.playback.play import play
+from robot_ppo.rendering.camera import FollowCamera, extent, show_robot
 from robot_ppo.sim.gantry import CLEARANCE
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_node.control.states import State
@@ -152,7 +153,7 @@ def test_negative_control_a_policy_that_stands_ends_with_exit_code_0(tmp_path):
 
 
 def test_a_video_of_a_policy_that_did_not_run_is_not_left_behind(walker, tmp_path, monkeypatch):
-    monkeypatch.setattr(playback, "SIZE", (160, 96))
+    monkeypatch.setattr(film, "SIZE", (160, 96))
     _, path = walker(None)
     try:
         summary = play(path, video=tmp_path / "v.mp4", say=silent)
@@ -171,9 +172,9 @@ def test_a_video_of_a_policy_that_did_not_run_is_not_left_behind(walker, tmp_pat
 def test_the_camera_sees_the_whole_robot(walker, name):
     spec = walker("standing")[0] if name == "walker" else project.load_robot(name)
     robot = SimulatedRobot(spec)
-    camera = video.FollowCamera(robot.model, spec.base.body, qpos=robot.standing_qpos())
+    camera = FollowCamera(robot.model, spec.base.body, qpos=robot.standing_qpos())
     camera.follow(robot.data)
-    size = video.extent(robot.model, spec.base.body, robot.standing_qpos())
+    size = extent(robot.model, spec.base.body, robot.standing_qpos())
     half = camera.camera.distance * np.tan(np.radians(robot.model.vis.global_.fovy / 2))
     top = size[2] - camera.camera.lookat[2]
     assert 1.2 * top < half < 5 * top
@@ -183,8 +184,8 @@ def test_the_camera_sees_the_whole_robot(walker, name):
 def test_a_robot_that_has_collision_geoms_alone_is_drawn_with_them(walker):
     option = mujoco.MjvOption()
     assert not option.geomgroup[3]
-    video.show_robot(SimulatedRobot(walker("standing")[0]).model, option)
+    show_robot(SimulatedRobot(walker("standing")[0]).model, option)
     assert option.geomgroup[3]
     option = mujoco.MjvOption()
-    video.show_robot(SimulatedRobot(project.load_robot("go2"), looks=True).model, option)
+    show_robot(SimulatedRobot(project.load_robot("go2"), looks=True).model, option)
     assert not option.geomgroup[3]  # negative control: it has a body of its own to look at

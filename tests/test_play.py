@@ -10,9 +10,11 @@ import node_helpers as helpers
 import numpy as np
 import pytest
 
+from robot_ppo.playback import film, video
 from robot_ppo.playback import play as playback
-from robot_ppo.playback import video
 from robot_ppo.playback.play import play
+from robot_ppo.rendering import picture
+from robot_ppo.rendering.camera import FollowCamera
 from robot_ppo_export import to_onnx
 from robot_ppo_export.errors import InputError
 
@@ -92,7 +94,7 @@ def test_two_playbacks_are_the_same(tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """Little pictures: what is tested does not depend on their size."""
-    monkeypatch.setattr(playback, "SIZE", (160, 96))
+    monkeypatch.setattr(film, "SIZE", (160, 96))
 
 
 def quick_to_stand(path, seconds):
@@ -110,7 +112,7 @@ def skip_without_gl():
     import mujoco
 
     try:
-        video.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()
+        picture.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16).close()
     except InputError as reason:
         pytest.skip(str(reason))
 
@@ -136,8 +138,8 @@ def test_a_video_has_a_frame_for_every_other_tick_and_shows_motion(tmp_path, sma
 def test_a_video_that_breaks_off_leaves_the_old_one(tmp_path):
     path = tmp_path / "walk.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), video.Video(path, 50, 160, 96) as film:
-        film.add(np.zeros((96, 160, 3), np.uint8))
+    with pytest.raises(RuntimeError), video.Video(path, 50, 160, 96) as file:
+        file.add(np.zeros((96, 160, 3), np.uint8))
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
@@ -153,11 +155,11 @@ def test_without_opengl_the_sentence_says_what_to_install(monkeypatch):
     def broken(width, height):
         raise ImportError("Cannot initialize a EGL device display")
 
-    monkeypatch.setattr(video, "_gl_context", broken)
+    monkeypatch.setattr(picture, "_gl_context", broken)
     import mujoco
 
     with pytest.raises(InputError, match="libegl1"):
-        video.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16)
+        picture.Picture(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16)
 
 
 def test_the_camera_glides_after_the_robot():
@@ -167,7 +169,7 @@ def test_the_camera_glides_after_the_robot():
         "<mujoco><worldbody><body name='b'><geom size='.1'/></body></worldbody></mujoco>"
     )
     data = mujoco.MjData(model)
-    camera = video.FollowCamera(model, "b", time_constant=0.5)
+    camera = FollowCamera(model, "b", time_constant=0.5)
     camera.follow(data)
     data.xpos[1, 0], data.time = 1.0, 0.5
     camera.follow(data)

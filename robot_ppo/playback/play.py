@@ -9,9 +9,10 @@ hurt. From then on the commands follow a script.
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,11 +32,11 @@ from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node
 
-SIZE = (1280, 720)
-"""Width and height of the video."""
+if TYPE_CHECKING:
+    from robot_ppo.rendering.picture import Quality
+
 FPS = 25
-"""Frames per second of the video, or the nearest that is a whole number of ticks: without a GPU a
-frame takes longer than a second's fiftieth many times over."""
+"""Frames per second of the video, or the nearest that is a whole number of ticks."""
 AT_LATEST = 60.0
 """[s] By then the policy runs, or the playback ends."""
 NO_DISPLAY = "there is no display for a window: give --video FILE.mp4, or --plot FILE.png"
@@ -49,6 +50,7 @@ def play(
     seconds: float | None = None,
     command: str | tuple[float, ...] | None = None,
     script: Path | None = None,
+    quality: "Quality" = "fast",
     say: Callable[[str], None] = print,
 ) -> Summary:
     """Run the policy file at `path` in lockstep with its robot, and return a summary.
@@ -60,6 +62,7 @@ def play(
         seconds: how long the policy runs; by default 12 s, or as long as the script.
         command: one command for the whole time, or as on the command line, e.g. "0.5,0,0".
         script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
+        quality: of the video: "fast", or "high" (shadows, edges and curves twice as fine).
         say: called with each line of text.
 
     With neither `video` nor `plot`, a window opens and shows it in real time. Where the policy
@@ -69,15 +72,17 @@ def play(
     policy = Policy(path)
     segments, seconds = choose(command, script, seconds, policy.contract.command)
     session = _Session(policy, segments, seconds, looks=plot is None or video is not None)
-    watch = _filmed(session, video) if video else None if plot else _shown(session)
-    if video:
-        say(f"Filming {seconds:g} s and standing up; without a GPU this takes a minute or two.")
     began = time.perf_counter()
-    if watch is None:
+    film = _Filming(session) if video else None
+    if film:
+        session.run(film.record)
+    elif plot:
         session.run(lambda: True)
     else:
-        with watch as show:
+        with _shown(session) as show:
             session.run(show)
+    if film and video:
+        film.write(video, quality)
     summary = session.summary()
     say(str(summary))
     if video and video.exists():
@@ -166,26 +171,33 @@ class _Session:
         return self.robot.tilt() > spec.safety.max_tilt or bool(low)
 
 
-@contextmanager
-def _filmed(session: _Session, path: Path) -> Iterator[Callable[[], bool]]:
-    """Yield a function that appends a frame to the video at `path`."""
-    from robot_ppo.playback.video import FollowCamera, Picture, Video
+class _Filming:
+    """Records a session and films it afterwards."""
 
-    robot, node = session.robot, session.node
-    camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
-    every = max(1, round(1 / (FPS * node.period)))
-    rate = round(1 / (every * node.period))
-    with Picture(robot.model, *SIZE) as picture, Video(path, rate, *SIZE) as video:
+    def __init__(self, session: _Session) -> None:
+        from robot_ppo.playback.film import Film
+        from robot_ppo.rendering.camera import FollowCamera
 
-        def show() -> bool:
-            camera.follow(robot.data)
-            due = node.ticks % every == 0
-            # Before it stands up and after the end the robot does nothing, which is not to be seen.
-            if due and node.sends and (node.state is not State.DAMP or node.fault):
-                video.add(picture.render(robot.data, camera.camera, *_caption(session)))
-            return True
+        robot, period = session.robot, session.node.period
+        self._session = session
+        self._camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
+        self._film = Film(robot.model, self._camera)
+        self._every = max(1, round(1 / (FPS * period)))
+        self._fps = round(1 / (self._every * period))
 
-        yield show
+    def record(self) -> bool:
+        """Record the present tick if its frame is due; return True, as a window that is open."""
+        robot, node = self._session.robot, self._session.node
+        self._camera.follow(robot.data)
+        due = node.ticks % self._every == 0
+        # Before it stands up and after the end the robot does nothing, which is not to be seen.
+        if due and node.sends and (node.state is not State.DAMP or node.fault):
+            self._film.record(robot.data, *_caption(self._session))
+        return True
+
+    def write(self, path: Path, quality: "Quality") -> None:
+        """Draw what was recorded into the file at `path`."""
+        self._film.write(path, self._fps, quality=quality)
 
 
 def _shown(session: _Session) -> AbstractContextManager[Callable[[], bool]]:

@@ -34,7 +34,7 @@ class Track:
 
     def plot(self, path: Path) -> None:
         """Write the plot as a PNG."""
-        from robot_ppo.playback.video import write_plot
+        from robot_ppo.playback.plot import write_plot
 
         height = np.reshape(self.position, (-1, 3))[:, 2]
         command, velocity = np.reshape(self.command, (-1, 3)), np.reshape(self.velocity, (-1, 3))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import mujoco.viewer
 
-from robot_ppo.playback.video import FollowCamera, show_robot
+from robot_ppo.rendering.camera import FollowCamera, show_robot
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_node.clock import MonotonicClock, Pacer
 

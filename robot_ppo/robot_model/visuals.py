@@ -27,14 +27,21 @@ def add(spec: mujoco.MjSpec, base: str) -> None:
         type=mujoco.mjtTexture.mjTEXTURE_2D,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
         mark=mujoco.mjtMark.mjMARK_EDGE,
-        rgb1=(0.36, 0.40, 0.45),
-        rgb2=(0.32, 0.36, 0.41),
-        markrgb=(0.52, 0.56, 0.60),
+        rgb1=(0.45, 0.50, 0.5625),
+        rgb2=(0.40, 0.45, 0.5125),
+        markrgb=(0.65, 0.70, 0.75),
         width=1024,
         height=1024,
     )
+    # At 0.8, sun and headlight together stay below 1, where OpenGL cuts light that it adds in one
+    # pass and not light that it adds in two: with and without shadows the floor looks the same.
     material = spec.add_material(
-        name="robot_ppo/floor", texrepeat=(1, 1), texuniform=True, reflectance=0.0, specular=0.0
+        name="robot_ppo/floor",
+        texrepeat=(1, 1),
+        texuniform=True,
+        reflectance=0.0,
+        specular=0.0,
+        rgba=(0.8, 0.8, 0.8, 1),
     )
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "robot_ppo/tiles"
     spec.geom(FLOOR).material = "robot_ppo/floor"

@@ -1,0 +1,1 @@
+"""Pictures of a simulation without a display: cameras and off-screen OpenGL."""
