@@ -107,7 +107,7 @@ def test_noise_is_uniform_within_its_half_width_and_stays_float32():
         assert np.abs(value).max() <= width and np.abs(value).max() > 0.99 * width
         assert value.mean() == pytest.approx(0, abs=0.05 * width)
         assert value.std() == pytest.approx(width / np.sqrt(3), rel=0.05)
-        assert len(np.unique(value)) > 0.99 * value.size
+        assert len(np.unique(value)) > 0.8 * value.size  # of the 65,536 that there are
     for name in set(BASIC) - set(noise) - {"base_quat"}:
         assert not getattr(state, name).any(), name
 

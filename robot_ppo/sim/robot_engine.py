@@ -25,7 +25,7 @@ from robot_ppo.robot_model.geometry import FootGeometry, Outline
 from robot_ppo.sim.batch_engine import BatchEngine
 from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
 from robot_ppo.sim.motors import PdMotors
-from robot_ppo.sim.sensors import SensorMap
+from robot_ppo.sim.sensors import SensorMap, converted
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
@@ -193,16 +193,24 @@ class RobotEngine(BatchEngine):
         qpos, qvel = self.qpos[ids], self.qvel[ids]
         return qpos.astype(np.float32, order="F"), qvel.astype(np.float32, order="F")
 
+    def sensor_values(self, ids: Any = ...) -> np.ndarray:
+        """Return a copy of `sensordata` (m, nsensordata), float32, column by column in memory."""
+        return converted(self.sensordata[ids])
+
     def measure(
-        self, ids: Any = ..., present: tuple[np.ndarray, np.ndarray] | None = None
+        self,
+        ids: Any = ...,
+        present: tuple[np.ndarray, np.ndarray] | None = None,
+        values: np.ndarray | None = None,
     ) -> RobotState:
         """Return what the sensors of `ids` say, with bias and delay, without noise.
 
         Args:
             ids: simulations.
             present: their `positions`, where the caller has them already.
+            values: their `sensor_values`, likewise; the state's signals are views of them.
         """
-        state = self.sensors.read(self.sensordata[ids])
+        state = self.sensors.state(self.sensor_values(ids) if values is None else values)
         self._freshen(state, ids, *(present or self.positions(ids)))
         state.joint_pos += self._measurement["encoder_offset"][ids]
         state.base_ang_vel += self._measurement["gyro_bias"][ids]
@@ -235,7 +243,7 @@ class RobotEngine(BatchEngine):
 
     def foot_velocities_w(self, ids: Any = ...) -> np.ndarray:
         """Return the feet's velocities (m, feet, 3) [m/s], world frame, float32."""
-        return self.sensors.foot_velocities_w(self.sensordata[ids])
+        return self.sensors.foot_velocities_w(self.sensor_values(ids))
 
     def push(self, ids: np.ndarray, velocity_w: np.ndarray) -> None:
         """Add a horizontal velocity (m, 2) [m/s] to the base of `ids`."""

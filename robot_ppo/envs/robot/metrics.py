@@ -51,11 +51,11 @@ class EpisodeMetrics:
 
     def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
-        rows: dict[str, np.ndarray] = {
-            name: self.sums[i, ids].copy() for i, name in enumerate(self._summed)
-        }
-        rows[self._duration] = self.counts[ids] * self._period
-        rows["failed"] = failed.astype(np.float64)
+        figures = np.empty((len(self.columns), len(ids)))
+        figures[:-2] = self.sums[:, ids]
+        figures[-2] = self.counts[ids] * self._period
+        figures[-1] = failed
+        rows = dict(zip(self.columns, figures, strict=True))
         self.clear(ids)
         self._finished.append(rows)
         return rows
@@ -71,11 +71,12 @@ class EpisodeMetrics:
             failed: (m,) of the m that are done.
         """
         ids = np.flatnonzero(done)
-        figures = {}
-        for name, values in self.finish(ids, failed).items():
-            figures[name] = np.zeros(len(done))
-            figures[name][ids] = values
-        return {"episode_figures": figures, "_episode_figures": done}
+        figures = np.zeros((len(self.columns), len(done)))
+        figures[:, ids] = list(self.finish(ids, failed).values())
+        return {
+            "episode_figures": dict(zip(self.columns, figures, strict=True)),
+            "_episode_figures": done,
+        }
 
     def drain(self) -> dict[str, np.ndarray]:
         """Return the figures of all episodes that finished since the last call."""

@@ -214,7 +214,7 @@ class Randomizer:
         low, high = np.array([ranges[name] for name in names]).reshape(-1, 2).T
         self._middle = np.repeat(0.5 * (low + high), sizes)
         self._half = np.repeat(0.5 * (high - low), sizes)
-        self._kept = np.flatnonzero(np.repeat([name in kept for name in names], sizes))
+        self.kept = np.flatnonzero(np.repeat([name in kept for name in names], sizes))
         ends = np.cumsum(sizes).tolist()
         self._slices = [slice(e - s, e) for e, s in zip(ends, sizes, strict=True)]
 
@@ -227,7 +227,7 @@ class Randomizer:
         """
         units = rng.uniform(-1.0, 1.0, (m, self.size))
         if before is not None:
-            units[:, self._kept] = before[:, self._kept]
+            units[:, self.kept] = before[:, self.kept]
         units = units.astype(np.float32)
         draws = self._middle + self._half * units
         for function, mine in zip(self.functions, self._slices, strict=True):

@@ -37,6 +37,7 @@ from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.metrics import METRICS, RobotMetrics
 from robot_ppo.envs.robot.randomization import Randomizer
 from robot_ppo.envs.robot.rewards import Rewards
+from robot_ppo.envs.robot.starts import Starts
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.terms import parts
 from robot_ppo.envs.robot.world import Constants, World
@@ -105,6 +106,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         ids = Ids.of(self.engine.model, robot)
         self.randomizer = Randomizer(self.events.ranges, ids, self.events.kept)
         self.engine.vary(self.randomizer.fields)
+        self.starts = Starts(self.events, self.randomizer, self.engine)
         self.observer = Observer(self.layout, (num_envs,))
         self.max_ticks = round(task.episode_length / dt)
         self.diverged = 0
@@ -130,6 +132,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         everyone = np.arange(self.num_envs)
+        self.starts.clear()
         self._reset(everyone, start=True)
         self.metrics.clear(everyone)
         # Simulations that start together must not end together: their clocks are spread.
@@ -192,6 +195,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.engine.derive()
         self._rng.bit_generator.state = state["rng"]
         self.diverged = state["diverged"]
+        self.starts.restore()
         self.curriculum.advance()
         self.last_inputs = None
 
@@ -221,7 +225,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         joint_vel = qvel[:, engine.joint_qvel]
         change = joint_vel - self._joint_vel[ids]
         self._joint_vel[ids] = joint_vel
-        state = engine.measure(ids, (qpos, qvel))
+        values = engine.sensor_values(ids)
+        state = engine.measure(ids, (qpos, qvel), values)
         command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
         moving, phase = self.commands.moving(command), self._phase(ids)
         world = World(
@@ -235,7 +240,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             joint_acc=change / np.float32(self.task.control_period),
             torque=state.joint_torque,
             foot_height=engine.foot_heights(ids),
-            foot_vel_w=engine.foot_velocities_w(ids),
+            foot_vel_w=engine.sensors.foot_velocities_w(values),
             foot_contact=state.foot_force > sensors.CONTACT_FORCE,
             command=command,
             moving=moving,
@@ -256,21 +261,21 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         world.failed[diverged] = True
         return world.failed
 
-    def _observe(self, state: RobotState, ids: Any = ...) -> np.ndarray:
+    def _observe(self, state: RobotState, phase: np.ndarray, ids: Any = ...) -> np.ndarray:
         """Return the observation of `ids` from their measurements, made noisy in place."""
         sensors.add_noise(state, self.task.noise, self._rng)
         self.last_inputs = Inputs(
             state,
             self.commands.values[ids].copy(),  # it is redrawn in place
             self._action[ids],
-            self._phase(ids),
+            phase,
             self.actions.default_pose,
         )
         return self.observer.observe(self.last_inputs, ids)
 
     def _groups(self, world: World, state: RobotState, ids: Any = ...) -> Observations:
         """Return every observation group of `ids`."""
-        groups = {observations.EXPORTED: self._observe(state, ids)}
+        groups = {observations.EXPORTED: self._observe(state, world.phase, ids)}
         world.inputs = self.last_inputs
         for name, observer in self.others.items():
             groups[name] = observer.observe(world, ids)  # type: ignore[arg-type]  # see GroupLayout
@@ -304,15 +309,14 @@ class RobotEnv(gymnasium.vector.VectorEnv):
 
         With `start`, what is drawn once is drawn, too.
         """
-        m, engine, rng = len(ids), self.engine, self._rng
-        begin = self.events.start(engine, m, rng)
-        rows = engine.nominal(self.randomizer.fields, m)
+        engine, rng = self.engine, self._rng
         before = None if start else self._randomized[ids]
-        self._randomized[ids] = self.randomizer.apply(rows, m, rng, before)
-        engine.reset(ids, begin.qpos, begin.qvel, rows)
+        begin = self.starts.take(len(ids), rng, before)
+        self._randomized[ids] = begin.draws
+        engine.reset(ids, begin.qpos, begin.qvel, begin.rows)
         self._joint_vel[ids] = begin.qvel[:, engine.joint_qvel]
         self.ticks[ids] = 0
-        self._gait_ticks[ids] = rng.integers(0, self._gait_cycle, m)
+        self._gait_ticks[ids] = rng.integers(0, self._gait_cycle, len(ids))
         self._action[ids] = self._last_action[ids] = 0.0
         self.commands.resample(ids, rng)
         self.clocks.schedule(ids, rng)
@@ -326,6 +330,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             "diverged": self.diverged,
             "metrics": self.metrics.arrays(),
             "curriculum": self.curriculum.arrays(),
+            "starts": self.starts.arrays(),
         }
 
     def _rows(self) -> serialization.State:
@@ -373,7 +378,7 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.others: dict[str, Observer] = {}
         self._reset(np.arange(self.num_envs), start=True)
         world, state = self._read()
-        self._observe(state)
+        self._observe(state, world.phase)
         world.inputs = self.last_inputs
         return world
 
