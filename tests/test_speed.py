@@ -70,10 +70,11 @@ def test_the_yardstick_makes_the_same_steps_from_the_same_states():
     env = robot_env.make("go2_walk", 4, seed=1)
     raw = engine_ratio.Raw(env)
     env.reset(seed=1)
-    env.step(np.ones((4, 12), np.float32))
-    assert raw.seconds() > 0
-    elapsed = raw.batch.state[:, 0] - env.engine.batch.state[:, 0]  # the first entry is the time
-    np.testing.assert_allclose(elapsed, 0.02, rtol=1e-6)
+    action = np.full((4, 12), 0.1, np.float32)
+    before = env.engine.batch.state[:, 0].copy()  # the first entry is the time
+    assert raw.seconds(action) > 0
+    np.testing.assert_allclose(raw.batch.state[:, 0] - before, 0.02, rtol=1e-6)
+    env.step(action)
     np.testing.assert_array_equal(raw.batch.bind("ctrl"), env.engine.batch.bind("ctrl"))
     assert np.ptp(raw.batch.bind("ctrl")) > 0
     times = engine_ratio.walking_times(steps=2, simulations=4, warm_up=1)
