@@ -363,11 +363,12 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from robot_ppo import export
+    from robot_ppo.evaluation import scorecard
     from robot_ppo.training.threads import single_threaded
 
     out, ticks = args.out, export.GOLDEN_TICKS
     with single_threaded():
-        worst = export.export(args.run_folder, out, tell=True)
+        worst = export.export(args.run_folder, out, tell=True, judge=scorecard.judge)
     size = out.stat().st_size / 1024
     print(f"{out}: {size:.0f} kB; {ticks} golden ticks recomputed, worst difference {worst}")
 

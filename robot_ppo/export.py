@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
-from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
@@ -29,8 +30,18 @@ ROLLOUT_ROBOTS, ROLLOUT_TICKS = 64, 500
 or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
 
+Act = Callable[[np.ndarray], np.ndarray]
+"""Observations (n, size) -> deterministic raw actions (n, joints)."""
+Judge = Callable[[Contract, Act], Scores | None]
+"""What the scorecard says of a policy; `evaluation.scorecard.judge` is one."""
+
+
 def export(
-    run: Path, out: Path, checkpoint: Checkpoint | None = None, tell: bool = False
+    run: Path,
+    out: Path,
+    checkpoint: Checkpoint | None = None,
+    tell: bool = False,
+    judge: Judge | None = None,
 ) -> Difference:
     """Write the policy of a run, read it back and prove it; return the worst difference.
 
@@ -39,6 +50,7 @@ def export(
         out: the policy file.
         checkpoint: which one; by default the newest.
         tell: warn where the robot was edited since the run was trained.
+        judge: scores the policy, for the file to say; None: it says nothing.
     """
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
@@ -47,7 +59,7 @@ def export(
     settings, trained_with = checkpoints.settings(checkpoint), fingerprint.newest(run)
     if tell:
         fingerprint.warn_if_edited(trained_with, robot_task(settings, "a policy file").robot, run)
-    data = build(settings, checkpoint, trained_with)
+    data = build(settings, checkpoint, trained_with, judge)
     temporary = out.with_name(f".{out.name}.unproven")
     to_onnx.write_atomically(temporary, data)
     try:
@@ -58,14 +70,25 @@ def export(
     return worst
 
 
-def build(config: Config, checkpoint: Checkpoint, trained_with: str | None = None) -> bytes:
+def build(
+    config: Config,
+    checkpoint: Checkpoint,
+    trained_with: str | None = None,
+    judge: Judge | None = None,
+) -> bytes:
     """Return the bytes of the policy file; the same checkpoint gives the same bytes.
 
-    `trained_with` is the fingerprint of the robot's model, by default that of its files now.
+    Args:
+        config: of the run.
+        checkpoint: which weights.
+        trained_with: fingerprint of the robot's model, by default that of its files now.
+        judge: see `export`.
     """
     actor = load_actor(config, checkpoint)
     contract = build_contract(config, checkpoint, actor, trained_with)
     contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
+    if judge is not None:
+        contract = msgspec.structs.replace(contract, scores=judge(contract, act_of(actor)))
     traces = _golden(config, actor, contract.input_names())
     return to_onnx.build(blocks(actor), contract, traces)
 
@@ -76,6 +99,16 @@ def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
     actor = Actor(len(weights["normalizer.mean"]), len(weights["log_std"]), config.networks)
     actor.load_state_dict(weights)
     return actor.eval()
+
+
+def act_of(actor: Actor) -> Act:
+    """Return an actor as a function of arrays."""
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return actor(torch.from_numpy(observation)).numpy()
+
+    return act
 
 
 def build_contract(

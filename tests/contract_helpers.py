@@ -150,6 +150,12 @@ def contract(actor: PlainMlp, terms=TERMS) -> Contract:
         ),
         evaluation={"episode": 10.0, "commands": [[0.5, 0.0, 0.0]]},
         model_fingerprint="f" * 64,
+        scores=contracts.Scores(
+            condition="nominal",
+            passed=True,
+            figures={"velocity_error": 0.125, "falls": 0.0},
+            gain={"vx": 0.98, "yaw_rate": 0.755},
+        ),
     )
 
 

@@ -241,7 +241,7 @@ FREE = (
     ("training", "versions"),
 )
 """Places whose keys are anybody's: another one there is another consistent contract."""
-OPAQUE = (("evaluation",), ("model_fingerprint",))
+OPAQUE = (("evaluation",), ("model_fingerprint",), ("scores",))
 """Fields that say nothing to the node."""
 
 

@@ -17,6 +17,7 @@ import robot_ppo
 from robot_ppo import cli
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.envs.robot import trials
+from robot_ppo_export.policy import Policy
 
 COMMANDS = ("list", "check", "train", "doctor", "eval", "export", "play", "sim", "log")
 
@@ -267,20 +268,17 @@ def test_the_command_line_alone_loads_nothing_heavy():
 # -- the whole line -----------------------------------------------------------------------------
 
 
+SHORT = ("--set", "task.evaluation.seconds=1.0", "--set", "task.evaluation.unscored=0.4")
+"""Scorecards of a second."""
+
+
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory, short_rollouts):
     """A run of two iterations, and its policy file."""
     folder = tmp_path_factory.mktemp("line")
-    assert cli.main(train_arguments(folder / "run")) == 0
+    assert cli.main(train_arguments(folder / "run", *SHORT)) == 0
     assert cli.main(["export", str(folder / "run"), "-o", str(folder / "walk.onnx")]) == 0
     return folder
-
-
-@pytest.fixture
-def short(monkeypatch):
-    """Scorecards of a fraction of a second."""
-    monkeypatch.setattr(trials, "SECONDS", 0.4)
-    monkeypatch.setattr(trials, "UNSCORED", 0.2)
 
 
 def scored(policy, name, *more):
@@ -291,7 +289,7 @@ def scored(policy, name, *more):
     return json.loads(path.read_text())
 
 
-def test_eval_writes_the_figures_that_scripts_read(policy, short, capsys):
+def test_eval_writes_the_figures_that_scripts_read(policy, capsys):
     data = scored(policy, "run", "--plot", str(policy / "card.png"))
     assert {"velocity_error", "yaw_error", "falls", "walking"} <= set(data)
     assert isinstance(data["walking"], bool) and isinstance(data["velocity_error"], float)
@@ -301,23 +299,32 @@ def test_eval_writes_the_figures_that_scripts_read(policy, short, capsys):
     assert "nominal" in said and "not walking (nominal: velocity_error <= 0.15" in words(said)
 
 
-def test_a_policy_file_scores_as_the_run_that_it_came_from(policy, short):
+def test_a_policy_file_scores_as_the_run_that_it_came_from(policy):
     """The same weights; two runtimes, which differ in the last bits."""
     run, file = scored(policy, "run"), scored(policy, "file")
     for figure in ("velocity_error", "yaw_error", "foot_slip"):
-        assert run[figure] == pytest.approx(file[figure], rel=1e-2), figure
+        assert run[figure] == pytest.approx(file[figure], rel=5e-2), figure
     assert run["source"]["steps"] == file["source"]["steps"] == 2 * 64
 
 
-def test_without_quick_every_condition_is_scored(policy, short, monkeypatch):
-    monkeypatch.setattr(trials, "COMMANDS", ((0.0, 0.0, 0.0),))
+def test_a_policy_file_says_what_the_scorecard_said_when_it_was_exported(policy):
+    run, scores = scored(policy, "run"), Policy(policy / "walk.onnx").contract.scores
+    assert scores is not None and scores.condition == "nominal"
+    assert scores.passed == run["passed"] is False
+    assert scores.gain == pytest.approx(run["gain"])
+    figures = run["conditions"]["nominal"]
+    assert scores.figures == pytest.approx({k: figures[k] for k in scores.figures})
+    assert set(figures) == {*scores.figures, "gain"}
+
+
+def test_without_quick_every_condition_is_scored(policy):
     path = policy / "all.json"
     assert cli.main(["eval", str(policy / "run"), "--json", str(path)]) == 0
     names = [c.name for c in trials.CONDITIONS]
     assert list(json.loads(path.read_text())["conditions"]) == names
 
 
-def test_an_unwritable_target_is_said(policy, short, capsys, tmp_path):
+def test_an_unwritable_target_is_said(policy, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "x.onnx"
     assert "cannot be written" in refused(["export", policy / "run", "-o", target], capsys)

@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
-from node_helpers import ROOT, contract, policy_file, robot
+from node_helpers import ROOT, contract, policy_file, robot, write_policy
 from process_helpers import (
     QUICK,
     Robot,
@@ -328,6 +329,16 @@ def test_describe_says_everything_and_json_is_the_contract(capsys):
         assert word in out
     code, out, _ = call(capsys, "describe", policy_file(), "--json")
     assert contracts.from_json(out) == contract()
+
+
+def test_describe_shows_what_the_policy_did_and_the_gain_of_each_axis(capsys):
+    figures, gain = {"velocity_error": 0.125, "falls": 0.0}, {"vx": 0.98, "yaw_rate": 0.755}
+    scores = contracts.Scores(condition="nominal", passed=True, figures=figures, gain=gain)
+    file = write_policy(msgspec.structs.replace(contract(), scores=scores))
+    _, out, _ = call(capsys, "describe", file)
+    assert "nominal: passed" in out
+    assert re.search(r"^velocity_error +0\.125$", out, re.MULTILINE)
+    assert re.search(r"^axis +measured over commanded\n.*\nvx +0\.98\nyaw_rate +0\.7", out, re.M)
 
 
 def test_doctor_reports(capsys):

@@ -32,7 +32,7 @@ def test_a_policy_file_of_format_2_passes_its_golden_traces(policy):
     assert policy.check_golden().value <= TOLERANCE
     page = report.describe_page(policy)
     assert "twist, frame body" in page and "gait clock 2 Hz" in page
-    assert "no fingerprint" in page
+    assert "no fingerprint" in page and "not stated: `robot-ppo eval` scores a policy" in page
     assert policy.contract.format_version == 2 and "format 2" in report.check_page(policy, WORST)
 
 

@@ -28,7 +28,7 @@ from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import frames, strict
-from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import InputError
@@ -106,6 +106,15 @@ class Scorecard:
     def walking(self) -> bool:
         """Whether the policy follows a twist, and passes."""
         return self.is_twist and self.passed
+
+    def scores(self) -> Scores:
+        """Return what a policy file says of its policy."""
+        return Scores(
+            condition=self.conditions[0],
+            passed=self.passed,
+            figures=self.overall(0),
+            gain=self.gain(0),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the scorecard as plain data; the nominal means stand at the top."""

@@ -1,11 +1,10 @@
 """`robot-ppo eval`: score a run or a policy file, and show it as table, JSON and picture."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -15,14 +14,15 @@ from robot_ppo import config as configs
 from robot_ppo import export
 from robot_ppo.evaluation import evaluate
 from robot_ppo.evaluation.evaluate import Scorecard
+from robot_ppo.export import Act
 from robot_ppo.robot_model import fingerprint
 from robot_ppo.training.checkpoint import Checkpoints
-from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 from robot_ppo_export.policy import Policy
 
-Act = Callable[[np.ndarray], np.ndarray]
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -74,12 +74,21 @@ def from_checkpoint(
 ) -> tuple[Contract, Act]:
     """Return contract and deterministic action of one checkpoint; see `export.build`."""
     actor = export.load_actor(settings, checkpoint)
+    contract = export.build_contract(settings, checkpoint, actor, trained_with)
+    return contract, export.act_of(actor)
 
-    def act(observation: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return actor(torch.from_numpy(observation)).numpy()
 
-    return export.build_contract(settings, checkpoint, actor, trained_with), act
+def judge(contract: Contract, act: Act) -> Scores | None:
+    """Return what a policy file says of its policy: the figures of the condition that decides.
+
+    None, with a warning, where the policy cannot be scored.
+    """
+    try:
+        decisive = evaluate.plan(contract).conditions[:1]
+        return evaluate.evaluate(contract, act, decisive).scores()
+    except InputError as error:
+        log.warning("the policy file will not say what the policy does: %s", error)
+        return None
 
 
 def show(card: Scorecard, console: Console) -> None:

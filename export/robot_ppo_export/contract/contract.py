@@ -89,6 +89,19 @@ class Training(_Struct, frozen=True):
     git_commit: str
 
 
+class Scores(_Struct, frozen=True):
+    """What the scorecard said of the policy when its file was written."""
+
+    condition: str
+    """The first of the task's conditions, which decides."""
+    passed: bool
+    """Whether no limit of the task was exceeded."""
+    figures: dict[str, float]
+    """Figure -> its mean over the trials; falls are counted."""
+    gain: dict[str, float]
+    """Entry of a twist -> measured over commanded; none of other commands."""
+
+
 class Contract(_Struct, frozen=True, kw_only=True):
     """The assumptions of one policy."""
 
@@ -117,6 +130,8 @@ class Contract(_Struct, frozen=True, kw_only=True):
     """The task's section on evaluation, as plain data; nothing here reads it."""
     model_fingerprint: str | None = None
     """Fingerprint of the robot's model files that the policy was trained with."""
+    scores: Scores | None = None
+    """None in a file that was written without scoring its policy; nothing here reads it."""
 
     def resolve(self) -> Layout:
         """Return the observation's layout."""
@@ -144,6 +159,10 @@ ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 
+LATER = ("scores",)
+"""Keys that were added to format 3 after files of it were written; without them, their default."""
+
+
 def to_json(contract: Contract) -> str:
     """Return the contract as JSON; floats are written so that reading gives the same bits."""
     newest = msgspec.structs.replace(contract, format_version=FORMAT_VERSION)
@@ -164,8 +183,8 @@ def from_json(text: str) -> Contract:
         raise RefusedError(f"the contract is incomplete or malformed: {error}") from None
     # A structure fills in defaults; a file that leaves one out was not written by us.
     lacking = _lacking(msgspec.json.decode(to_json(contract)), data, "")
-    if contract.format_version == 2:
-        lacking = [path for path in lacking if path not in ADDED]
+    known = LATER + ADDED if contract.format_version == 2 else LATER
+    lacking = [path for path in lacking if path not in known]
     if lacking:
         raise RefusedError(f"the contract lacks {', '.join(lacking)}")
     _check(contract)
@@ -196,7 +215,7 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """Return contract data of any format that is read in the newest; malformed keys stay so."""
     if data["format_version"] == FORMAT_VERSION:
         return data
-    added = {"signal_sizes": {}, "evaluation": None, "model_fingerprint": None}
+    added = {"signal_sizes": {}, "evaluation": None, "model_fingerprint": None, "scores": None}
     unknown = sorted({"command", *added} & data.keys())
     if unknown:
         raise RefusedError(f"the contract is malformed: format 2 has no field `{unknown[0]}`")

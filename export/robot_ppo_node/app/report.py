@@ -73,6 +73,7 @@ def describe_page(policy: Policy) -> str:
         ("Command it was trained with", _command(contract)),
         ("Safety limits", _limits(contract)),
         ("Training", _training(contract)),
+        ("Scorecard", _scores(contract)),
         ("What it saw in training", _seen(contract)),
     )
     return "\n\n".join(f"{title}\n{'=' * len(title)}\n{body}" for title, body in parts)
@@ -160,6 +161,19 @@ def _training(contract: Contract) -> str:
     if contract.evaluation is not None:
         lines.append(f"scored by: {', '.join(sorted(contract.evaluation)) or 'nothing'}")
     return "\n".join(lines)
+
+
+def _scores(contract: Contract) -> str:
+    """Return what the policy did when its file was written, and the gain of each axis."""
+    scores = contract.scores
+    if scores is None:
+        return "not stated: `robot-ppo eval` scores a policy, `robot-ppo export` writes it down"
+    verdict = "passed" if scores.passed else "did not pass"
+    page = table(("figure", "mean"), [(k, f"{v:.4g}") for k, v in scores.figures.items()])
+    if scores.gain:
+        rows = [(name, f"{value:.2f}") for name, value in scores.gain.items()]
+        page += "\n\n" + table(("axis", "measured over commanded"), rows)
+    return f"{scores.condition}: {verdict}\n\n{page}"
 
 
 def _seen(contract: Contract) -> str:
