@@ -335,9 +335,8 @@ def test_two_files_in_one_are_refused():
 
 @pytest.mark.parametrize("data", [b"", b"x", b"not a model at all" * 100])
 def test_what_is_no_policy_file_is_refused_with_what_to_do(data, refused):
-    refused(
-        data, "carries no checksum (robot_ppo.sha256)", "export it again with `robot-ppo export`"
-    )
+    what = "an empty file" if not data else "no whole ONNX file"
+    refused(data, "carries no checksum (robot_ppo.sha256)", f"It is {what}.", "`robot-ppo export`")
 
 
 def test_the_refusal_names_the_file_and_both_digests(refused):

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 
 from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.onnx_summary import summarize
 
 KEY = "robot_ppo.sha256"
 BLANK = "0" * 64
@@ -37,10 +38,7 @@ def verify(data: bytes, source: str) -> str:
     try:
         start = _digest_at(data)
     except ValueError:
-        raise RefusedError(
-            f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file, or its "
-            "first bytes are damaged: export it again with `robot-ppo export`"
-        ) from None
+        raise RefusedError(_foreign(data, source)) from None
     stated = data[start : start + 64]
     digest = hashlib.sha256(data[:start] + BLANK.encode() + data[start + 64 :]).hexdigest()
     if stated != digest.encode():
@@ -49,6 +47,17 @@ def verify(data: bytes, source: str) -> str:
             f"{stated.decode('ascii', 'replace')}: it was changed or damaged after export"
         )
     return digest
+
+
+def _foreign(data: bytes, source: str) -> str:
+    """Return the sentence about a file without a checksum: what it is, and what it lacks."""
+    return (
+        f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file, or is a "
+        f"damaged one. It is {summarize(data)}. Missing are the contract (joints, gains, terms of "
+        "the observation, limits) and the golden traces, without which nobody knows what the "
+        "numbers of a graph mean, and one input `observation`, one output `action`, no state: "
+        "`robot-ppo export` writes all of it, of a run of `robot-ppo train`"
+    )
 
 
 def _digest_at(data: bytes) -> int:
