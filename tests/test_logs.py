@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 
+import fastjsonschema
 import msgspec
 import numpy as np
 import pytest
@@ -154,8 +155,29 @@ def test_a_number_that_is_none_does_not_break_the_file(log, tmp_path):
     rows["time"][20] = np.inf
     mcap.write(Log(log.path, rows, log.meta), tmp_path / "x.mcap")
     found = messages(tmp_path / "x.mcap")
-    assert found["/imu"][10][1]["angular_velocity"]["x"] is None
+    assert found["/imu"][10][1]["angular_velocity"] == {}
     assert len(found["/imu"]) == len(log) - 1
+
+
+def test_every_message_is_valid_against_the_schema_of_its_topic(log, tmp_path):
+    """By an independent validator, also where something was never measured or never said."""
+    rows = {k: v.copy() for k, v in log.rows.items()}
+    rows["wanted_age"][:50] = np.inf
+    rows["measured"][:30] = np.nan
+    mcap.write(Log(log.path, rows, log.meta), tmp_path / "x.mcap")
+    checks, seen = {}, set()
+    with (tmp_path / "x.mcap").open("rb") as file:
+        for schema, channel, message in make_reader(file).iter_messages():
+            if channel.topic not in checks:
+                checks[channel.topic] = fastjsonschema.compile(json.loads(schema.data))
+            checks[channel.topic](json.loads(message.data))
+            seen.add(channel.topic)
+            assert "age" in json.loads(schema.data)["properties"] or channel.topic != "/command"
+    assert seen == {"/joints", "/imu", "/tf", "/command", "/node", "/events"}
+    ages = [content.get("age") for _, content in messages(tmp_path / "x.mcap")["/command"]]
+    assert ages[:50] == [None] * 50 and None not in ages[50:]
+    with pytest.raises(fastjsonschema.JsonSchemaException):  # negative control
+        checks["/command"]({"age": None})
 
 
 @pytest.mark.parametrize(

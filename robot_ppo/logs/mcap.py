@@ -1,6 +1,7 @@
 """Convert a log to an MCAP file, for Foxglove and other readers of MCAP.
 
-Every message is JSON with a JSON schema of its own. Orientation and events are in schemas that
+Every message is JSON with a JSON schema of its own; a number that is not finite, such as the age of
+a command that never came, is left out of its message. Orientation and events are in schemas that
 Foxglove knows (`foxglove.FrameTransform`, `foxglove.Log`), so its 3D and log panels show them.
 
     /joints    per joint: position, velocity, torque, target, kp, kd
@@ -52,7 +53,7 @@ def write(log: Log, path: Path) -> None:
             number = writer.register_schema(name, "jsonschema", schema)
             channels[topic] = writer.register_channel(topic, "json", number)
         stamp = _nanoseconds(log, time)
-        data = msgspec.json.encode(content)
+        data = msgspec.json.encode(_finite(content))
         writer.add_message(channels[topic], log_time=stamp, data=data, publish_time=stamp)
     about = {key: str(log.meta[key]) for key in ("policy", "task", "robot", "control_period")}
     writer.add_metadata("robot_ppo", about)
@@ -144,7 +145,7 @@ def _event(log: Log, time: float, text: str) -> dict[str, Any]:
 
 
 def _schema(content: Any) -> dict[str, Any]:
-    """Return the JSON schema of a message; a number that is not finite is written as null."""
+    """Return the JSON schema of a message."""
     if isinstance(content, dict):
         parts = {name: _schema(value) for name, value in content.items()}
         return {"type": "object", "properties": parts}
@@ -153,6 +154,22 @@ def _schema(content: Any) -> dict[str, Any]:
     if isinstance(content, str):
         return {"type": "string"}
     return {"type": "integer" if isinstance(content, int) else "number"}
+
+
+def _finite(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without what is not finite, for which JSON has no number.
+
+    A vector goes as a whole: its other numbers would move up.
+    """
+    kept = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            kept[name] = _finite(value)
+        elif isinstance(value, list):
+            kept |= {name: value} if all(map(math.isfinite, value)) else {}
+        elif isinstance(value, str) or math.isfinite(value):
+            kept[name] = value
+    return kept
 
 
 def _nanoseconds(log: Log, time: float) -> int:
