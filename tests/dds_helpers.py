@@ -29,6 +29,8 @@ class Alive:
         self.looks = []
         """Since when a command may have been there: the look before the one that found it."""
         self.sends, self.sent = sends, 0
+        self.every = 0.002
+        """[s] between two states."""
         self._random = np.random.default_rng(0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -46,7 +48,7 @@ class Alive:
                 self.state.base_ang_vel[:] = self._random.normal(0, 0.01, 3)
                 self.end.send_state(now, self.state)
                 self.sent += 1
-            time.sleep(0.002)
+            time.sleep(self.every)
 
     def close(self):
         self._stop.set()

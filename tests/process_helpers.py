@@ -35,6 +35,8 @@ class Robot:
         self.looks = []
         """Since when a command may have been there: the look before the one that found it."""
         self.fall_after = None
+        self.speed = 0.0
+        """[rad/s] Of the first joint, once commands come."""
         self.wire = UdpRobot(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
@@ -70,6 +72,7 @@ class Robot:
                 self.looks.append(before)
                 self.times.append(time.monotonic())
                 self.commands.append(command)
+                state.joint_vel[0] = self.speed
                 if command.kp.any():
                     state.joint_pos += 0.5 * (command.target - state.joint_pos)
             state.base_ang_vel[:] = random.normal(0, 0.01, 3)

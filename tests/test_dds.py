@@ -37,9 +37,9 @@ def payload(mark):
 # --- configuration
 
 
-def test_a_loopback_interface_has_no_multicast_and_asks_this_computer():
+def test_a_loopback_interface_announces_by_multicast_and_asks_this_computer():
     tree = ElementTree.fromstring(configuration("lo"))
-    assert tree.find(".//AllowMulticast").text == "false"
+    assert tree.find(".//AllowMulticast").text == "spdp"  # messages go to each reader by itself
     assert [peer.get("Address") for peer in tree.iter("Peer")] == ["127.0.0.1"]
     assert tree.find(".//NetworkInterface").get("name") == "lo"
 

@@ -23,6 +23,7 @@ from robot_ppo_node.drivers.base import (
 )
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
+from robot_ppo_node.drivers.state_rate import LONG, KnowsStateRate, explanation
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
@@ -237,6 +238,19 @@ class LiveContract(DriverContract):
         alive = Alive(end, joints, FEET, pose)
         self.opened += [driver, alive]
         return driver, LiveEnd(alive, joints)
+
+    @pytest.mark.parametrize("every", [0.001, 0.01])
+    def test_it_knows_how_often_the_robot_states_its_measurements(self, every):
+        driver, end = self.make(NAMES)
+        end.alive.every = every
+        driver.open(NAMES, FEET)
+        ends = time.monotonic() + 0.5
+        while time.monotonic() < ends:
+            driver.read()
+            time.sleep(0.005)
+        assert every <= driver.state_period < 1.5 * every + 0.002
+        assert isinstance(driver, KnowsStateRate)
+        assert bool(explanation(driver, "joint_velocity")) == (every > LONG)
 
 
 class TestUdp(LiveContract):

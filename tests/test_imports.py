@@ -38,7 +38,7 @@ CONTRACT_LAYERS = (
 )
 EXPORT_LAYERS = (
     ("__init__", "errors"),
-    ("contract", "files"),
+    ("contract", "files", "onnx_summary"),
     ("checksum", "golden"),
     ("to_onnx", "policy"),
 )
@@ -76,8 +76,11 @@ LAYERS = {
 EXTRAS = {f"{EXPORT}.to_onnx": {"onnx"}, f"{NODE}.commands.gamepad": {"evdev"}}
 DDS = {
     f"{DRIVERS}.{name}"
-    for name in ("dds.participant", "dds.dds_config", "dds.dds_watch", "unitree.unitree_idl")
-} | {f"{DRIVERS}.ros2.ros2_idl"}
+    for name in (
+        *("dds.participant", "dds.dds_config", "dds.dds_watch", "dds.qos_words"),
+        *("dds.type_descriptions", "unitree.unitree_idl", "ros2.ros2_idl"),
+    )
+}
 """Where the extras `unitree` and `ros2` are imported."""
 
 Imports = dict[str, set[str]]
@@ -388,8 +391,7 @@ def test_torch_stays_where_learning_is():
 def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import mujoco and simulate or draw nothing."""
     allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs")
-    allowed += ("robot_ppo.rendering",)
-    allowed += tuple(f"robot_ppo.playback.{name}" for name in ("film", "portrait", "window"))
+    allowed += ("robot_ppo.rendering", "robot_ppo.playback.film", "robot_ppo.playback.window")
     return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
 

@@ -106,6 +106,18 @@ def test_a_fault_in_a_timed_run_exits_3_with_the_reason():
     assert is_damping(r.commands[-1])
 
 
+@pytest.mark.parametrize(("every", "hint"), [(0.002, False), (0.01, True)])
+def test_joints_that_oscillate_under_torques_held_for_long_end_with_that_hint(every, hint):
+    """As in a simulator that steps as seldom; a robot with short periods has another illness."""
+    with Robot(every=every) as r:
+        r.speed = 100.0
+        code, _, err = finish(start(*run_arguments(r, "--stand", "--seconds", 5)))
+    assert code == 3
+    assert "the run ended in a fault: joint_velocity" in err
+    assert ("holds each for so long" in err) == hint
+    assert not hint or re.search(r"states come every 1[0-9]\.\d ms", err)
+
+
 def test_what_fails_its_checks_before_anything_moves_exits_3_with_the_check():
     with Robot() as r:
         r.fall_after = -1  # from the first state on

@@ -268,14 +268,32 @@ def test_an_encoding_with_parameters_is_refused():
 class Publisher:
     """A program of its own on a robot's domain."""
 
-    def __init__(self, domain):
+    def __init__(self, domain, qos=None):
         from robot_ppo_node.drivers.dds import participant
         from robot_ppo_node.drivers.ros2 import ros2_idl
 
         self.bus = participant.Bus(domain)
         self.idl = ros2_idl
-        self.joints = self.bus.writer("rt/joint_states", ros2_idl.JointState)
-        self.imu = self.bus.writer("rt/imu", ros2_idl.Imu)
+        self.joints = self.writer("rt/joint_states", ros2_idl.JointState, qos)
+        self.imu = self.writer("rt/imu", ros2_idl.Imu, qos)
+
+    def writer(self, topic, kind, qos=None):
+        """A writer as the driver's, or one with a quality of service of its own."""
+        if qos is None:
+            return self.bus.writer(topic, kind)
+        from cyclonedds.pub import DataWriter
+
+        from robot_ppo_node.drivers.dds.participant import Writer
+
+        bus = self.bus
+        entity = DataWriter(bus._participant, bus._topic(topic, kind), qos)
+        return Writer(bus._keep(entity), kind)
+
+    def reader(self, topic, kind, qos):
+        from cyclonedds.sub import DataReader
+
+        bus = self.bus
+        return bus._keep(DataReader(bus._participant, bus._topic(topic, kind), qos))
 
     def send(self, names, position, effort=None, ago=0.0):
         now = time.time() - ago
@@ -309,8 +327,8 @@ def live(domain):
         opened.append(made)
         return made
 
-    def publisher():
-        made = Publisher(domain)
+    def publisher(qos=None):
+        made = Publisher(domain, qos)
         opened.append(made.bus)
         return made
 
@@ -465,6 +483,76 @@ def test_a_second_commander_is_refused_at_the_start_and_a_fault_later(live):
             make(wait=0.5).open(NAMES, FEET)
 
 
+def offered(reliability, durability, **more):
+    """A quality of service by its names, and with `ownership` or `deadline` [ns]."""
+    from cyclonedds.core import Policy, Qos
+
+    kinds = {
+        "reliable": Policy.Reliability.Reliable(0),
+        "best effort": Policy.Reliability.BestEffort,
+    }
+    policies = [kinds[reliability], getattr(Policy.Durability, durability)]
+    policies += [Policy.History.KeepLast(1)]
+    policies += [Policy.Deadline(more["deadline"])] if "deadline" in more else []
+    policies += [Policy.Ownership.Exclusive] if "exclusive" in more else []
+    return Qos(*policies)
+
+
+@pytest.mark.parametrize("durability", ["Volatile", "TransientLocal"])
+@pytest.mark.parametrize("reliability", ["best effort", "reliable"])
+def test_publishers_of_every_usual_setting_connect(live, reliability, durability):
+    make, publisher, _ = live
+    legs = publisher(offered(reliability, durability, deadline=10**9))
+    with Sending(lambda: legs.send(NAMES, np.zeros(12))):
+        driver = make()
+        driver.open(NAMES, FEET)
+        assert within(2, driver.read)
+
+
+@pytest.mark.parametrize("reliability", ["best effort", "reliable"])
+def test_controllers_of_every_reliability_hear_commands(live, reliability):
+    make, publisher, _ = live
+    legs = publisher()
+    kind = legs.idl.Float64MultiArray
+    reader = legs.reader("rt/joint_commands", kind, offered(reliability, "Volatile"))
+    with Sending(lambda: legs.send(NAMES, np.zeros(12))):
+        driver = make()
+        driver.open(NAMES, FEET)
+        driver.damp()
+        assert within(2, lambda: reader.take(N=1))
+
+
+@pytest.mark.parametrize(
+    ("durability", "more", "theirs"),
+    [
+        ("TransientLocal", {}, "(reliable, transient local)"),
+        ("Volatile", {"deadline": 10**7}, "(reliable, volatile, a deadline of 0.01 s)"),
+        ("Volatile", {"exclusive": True}, "(reliable, volatile, exclusive ownership)"),
+    ],
+)
+def test_a_controller_that_cannot_be_reached_is_told_with_both_sides(
+    live, durability, more, theirs
+):
+    """Else the robot would never hear a command, and nobody would say so."""
+    make, publisher, _ = live
+    legs = publisher()
+    kind = legs.idl.Float64MultiArray
+    legs.reader("rt/joint_commands", kind, offered("reliable", durability, **more))
+    with Sending(lambda: legs.send(NAMES, np.zeros(12))), pytest.raises(RefusedError) as error:
+        make().open(NAMES, FEET)
+    assert "nobody who reads rt/joint_commands can be reached" in str(error.value)
+    assert f"Float64MultiArray_ {theirs}; this writes reliable, volatile. Let" in str(error.value)
+
+
+def test_a_publisher_that_owns_its_topic_is_told_with_both_sides(live):
+    make, publisher, _ = live
+    legs = publisher(offered("reliable", "Volatile", exclusive=True))
+    with Sending(lambda: legs.send(NAMES, np.zeros(12))), pytest.raises(RefusedError) as error:
+        make(wait=0.6).open(NAMES, FEET)
+    theirs = "Imu_ (reliable, volatile, exclusive ownership)"
+    assert f"{theirs}; this reads best effort, volatile" in str(error.value)
+
+
 def test_a_writer_that_cannot_be_matched_is_shown_with_its_settings(live):
     """The IMU's topic carries another type: discovery finds it, and nothing connects."""
     make, publisher, _ = live
@@ -478,7 +566,7 @@ def test_a_writer_that_cannot_be_matched_is_shown_with_its_settings(live):
         with (
             Sending(lambda: legs.send(NAMES, np.zeros(12))),
             pytest.raises(
-                RefusedError, match=r"nothing on /imu.*String_ with .*Durability.TransientLocal"
+                RefusedError, match=r"nothing on /imu.*String_ \(reliable, transient local\)"
             ),
         ):
             driver.open(NAMES, FEET)

@@ -30,9 +30,7 @@ from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_node.safety import guards
-from robot_ppo_node.safety.bounds import Bounds
-from robot_ppo_node.safety.draft import Draft
-from robot_ppo_node.safety.verdict import Outcome
+from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
 
 pytestmark = pytest.mark.real_time
 
@@ -176,11 +174,10 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
     if body is QUADRUPED:
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
-        draft = Draft(GO2, SIGNALS, observation=1, period=0.02)
-        draft.measure(voltage=health.voltage)
-        bounds, loose = (Bounds(GO2, x, SIGNALS) for x in (limits, GO2.safety))
-        assert guards.voltage(bounds, draft.measurement).outcome is Outcome.DAMP
-        assert guards.voltage(loose, draft.measurement).outcome is Outcome.PASS
+        s = blank(len(GO2.joints), SIGNALS, 1)
+        s.voltage = health.voltage
+        assert guards.voltage(Bounds(GO2, limits, SIGNALS), s).outcome is Outcome.DAMP
+        assert guards.voltage(Bounds(GO2, GO2.safety, SIGNALS), s).outcome is Outcome.PASS
 
 
 def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):
@@ -267,7 +264,7 @@ def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monke
     pair = make(motion="normal", motion_mode="release")
     m, serve = unitree_motion, pair.end._serve
     if code is None:
-        del pair.end._services[m.SPORT]
+        del pair.end._channels["byte"].services[m.SPORT]
     else:
         answers = {m.STAND_DOWN: (code, "")}
         monkeypatch.setattr(pair.end, "_serve", lambda n, api: answers.get(api) or serve(n, api))
@@ -300,7 +297,7 @@ def test_a_controller_that_does_not_let_go_is_refused_after_the_time(make, monke
 def test_a_robot_that_does_not_answer_is_refused(make, monkeypatch):
     monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.2)
     pair = make()
-    pair.end._services.clear()
+    pair.end._channels["byte"].services.clear()
     with pytest.raises(RefusedError, match=r"'motion_switcher' did not answer.*ignore"):
         pair.open()
 

@@ -182,7 +182,11 @@ def test_octets_are_declared_as_bytes_and_never_as_uint8(family, name):
             else:
                 yield inner
 
-    found = [*declared(idl.idl_type(family, name)), *declared(idl.Request), *declared(idl.Response)]
+    found = [
+        *declared(idl.idl_type(family, name)),
+        *declared(idl.request_type()),
+        *declared(idl.response_type()),
+    ]
     assert types.byte in found
     assert types.uint8 not in found and types.int8 not in found
 

@@ -8,6 +8,7 @@ While a vendor controller runs (`motion`), no command is taken, as on a robot th
 
 import json
 import math
+import time
 from types import TracebackType
 
 import numpy as np
@@ -29,6 +30,8 @@ BEGINNING = bytes((*HEAD, LOW_LEVEL))
 MODE_MACHINE = 5
 """Of a G1 with 29 joints, as the vendor's simulator says."""
 NOT_IMPLEMENTED = 3203
+LOOK_EVERY = 0.2
+"""[s] between two looks at how others on the domain describe the messages."""
 VOLTAGE = 28.8
 """[V] Eight lithium cells at 3.6 V, about a Go2's; unitree_hg has no field for it."""
 TEMPERATURE = 35
@@ -70,6 +73,22 @@ class CommandDecoder:
         return MotorCommand(q, kp, kd)
 
 
+class _Channel:
+    """What a robot writes and reads on its domain, with octets declared in one way."""
+
+    def __init__(self, bus: participant.Bus, family: str, octet: str) -> None:
+        self.states = bus.writer(STATES, idl.idl_type(family, "LowState_", octet))
+        self.commands = bus.reader(COMMANDS, idl.idl_type(family, "LowCmd_", octet))
+        self.services = {
+            name: (
+                bus.reader(f"rt/api/{name}/request", idl.request_type(octet), 10, reliable=True),
+                bus.writer(f"rt/api/{name}/response", idl.response_type(octet), 10),
+            )
+            for name in (unitree_motion.SWITCHER, unitree_motion.SPORT)
+        }
+        self.answer = idl.response_type(octet)
+
+
 class UnitreeRobot:
     """A robot of Unitree's on a DDS domain."""
 
@@ -103,21 +122,20 @@ class UnitreeRobot:
             self._state.fields["power_v"] = VOLTAGE
         self._commanded = -np.inf
         self.bus = participant.Bus(domain, interface)
-        self._states = self.bus.writer(STATES, idl.idl_type(body.family, "LowState_"))
-        self._commands = self.bus.reader(COMMANDS, idl.idl_type(body.family, "LowCmd_"))
-        self._services = {
-            name: (
-                self.bus.reader(f"rt/api/{name}/request", idl.Request, 10, reliable=True),
-                self.bus.writer(f"rt/api/{name}/response", idl.Response, 10),
-            )
-            for name in (unitree_motion.SWITCHER, unitree_motion.SPORT)
+        self._channels = {"byte": _Channel(self.bus, body.family, "byte")}
+        """By how octets are declared; a way is added once somebody on the domain uses it."""
+        self._others = {
+            STATES: ("LowState_", self.bus.descriptions(STATES)),
+            COMMANDS: ("LowCmd_", self.bus.descriptions(COMMANDS)),
         }
+        self._look_at = -np.inf
         self.calls: list[int] = []
         """What the services were asked, oldest first."""
 
     def receive(self, now: float) -> MotorCommand | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
-        payload = self._commands.newest()
+        payloads = [channel.commands.newest() for channel in self._channels.values()]
+        payload = next((p for p in payloads if p is not None), None)
         if payload is None:
             return None
         self.counters.received += 1
@@ -135,7 +153,7 @@ class UnitreeRobot:
 
     def wait(self, seconds: float) -> bool:
         """Block until a command has arrived, or for so long; return whether one has."""
-        return self._commands.wait(seconds)
+        return self._channels["byte"].commands.wait(seconds)
 
     def silent(self, now: float) -> bool:
         """Return whether no command came for `SILENT_AFTER`."""
@@ -163,8 +181,11 @@ class UnitreeRobot:
         )
         if self.body.family == "unitree_hg":
             fields["mode_machine"] = self.mode_machine
-        self._states.write(self._state.encode())
+        payload = self._state.encode()
+        for channel in self._channels.values():
+            channel.states.write(payload)
         self._answer()
+        self._adapt(time.monotonic())
 
     def close(self) -> None:
         """Leave the domain; may be called twice."""
@@ -183,15 +204,28 @@ class UnitreeRobot:
         """Leave the domain."""
         self.close()
 
+    def _adapt(self, now: float) -> None:
+        """Speak with octets declared in another way, too, once somebody does; `now` is [s]."""
+        if now < self._look_at or len(self._channels) == len(idl.OCTETS):
+            return
+        self._look_at = now + LOOK_EVERY
+        for octet in set(idl.OCTETS) - set(self._channels):
+            if any(
+                others.include(idl.idl_type(self.body.family, name, octet))
+                for name, others in self._others.values()
+            ):
+                self._channels[octet] = _Channel(self.bus, self.body.family, octet)
+
     def _answer(self) -> None:
         """Answer what the services were asked."""
-        for name, (requests, answers) in self._services.items():
-            for request in requests.take():
-                api = request.header.identity.api_id
-                self.calls.append(api)
-                code, data = self._serve(name, api)
-                header = idl.ResponseHeader(request.header.identity, idl.ResponseStatus(code))
-                answers.send(idl.Response(header, data, []))
+        for channel in self._channels.values():
+            for name, (requests, answers) in channel.services.items():
+                for request in requests.take():
+                    identity = request.header.identity
+                    self.calls.append(identity.api_id)
+                    code, data = self._serve(name, identity.api_id)
+                    header = idl.ResponseHeader(identity, idl.ResponseStatus(code))
+                    answers.send(channel.answer(header, data, []))
 
     def _serve(self, service: str, api: int) -> tuple[int, str]:
         """Return code and data of an answer."""

@@ -4,12 +4,16 @@ import contextlib
 import random
 import re
 import socket
+import struct
 from pathlib import Path
+from xml.etree import ElementTree
 
 from robot_ppo_export.errors import InputError
 
 MAX_PARTICIPANTS = 20
 """Programs on one computer that a peer is looked for among."""
+DISCOVERY_GROUP = "239.255.0.1"
+"""Where DDS programs announce themselves by multicast, by the DDSI standard."""
 _LOOPBACK = 0x8
 
 
@@ -42,6 +46,9 @@ def configuration(interface: str, peers: tuple[str, ...] = ()) -> str:
     Args:
         interface: its name, as in `ip link`.
         peers: addresses to look at besides multicast; on a loopback interface, this computer.
+
+    On a loopback interface others are looked for both ways, one by one and by multicast, because a
+    program of one way alone does not find one of the other. Messages go to each reader by itself.
     """
     names = [name for _, name in socket.if_nameindex()]
     if interface not in names:
@@ -51,11 +58,14 @@ def configuration(interface: str, peers: tuple[str, ...] = ()) -> str:
         raise InputError(f"peer {bad[0]!r} is not an address")
     loopback = is_loopback(interface)
     looked_at = peers or (("127.0.0.1",) if loopback else ())
+    multicast = loopback and _joins_multicast("127.0.0.1")
+    attribute = ' multicast="true"' if multicast else ""
+    allowed = "spdp" if multicast else "false" if loopback else "default"
     entries = "".join(f'<Peer Address="{peer}"/>' for peer in looked_at)
     return (
         '<CycloneDDS><Domain Id="any">'
-        f'<General><Interfaces><NetworkInterface name="{interface}"/></Interfaces>'
-        f"<AllowMulticast>{'false' if loopback else 'default'}</AllowMulticast></General>"
+        f'<General><Interfaces><NetworkInterface name="{interface}"{attribute}/></Interfaces>'
+        f"<AllowMulticast>{allowed}</AllowMulticast></General>"
         "<Discovery><ParticipantIndex>auto</ParticipantIndex>"
         f"<MaxAutoParticipantIndex>{MAX_PARTICIPANTS}</MaxAutoParticipantIndex>"
         f"<Peers>{entries}</Peers></Discovery></Domain></CycloneDDS>"
@@ -67,3 +77,23 @@ def is_loopback(interface: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return bool(int(Path(f"/sys/class/net/{interface}/flags").read_text(), 16) & _LOOPBACK)
     return interface.startswith("lo")
+
+
+def discovery(interface: str, domain: int, peers: tuple[str, ...] = ()) -> str:
+    """Return where others are looked for, as a person can compare it with their settings."""
+    tree = ElementTree.fromstring(configuration(interface, peers))
+    asked = [str(peer.get("Address")) for peer in tree.iter("Peer")]
+    if tree.findtext(".//AllowMulticast") != "false":
+        asked.append(f"multicast to {DISCOVERY_GROUP}")
+    return f"interface {interface}, DDS domain {domain}, asking {' and '.join(asked)}"
+
+
+def _joins_multicast(address: str) -> bool:
+    """Return whether this computer lets a socket of `address` join the group of discovery."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        wanted = struct.pack("4s4s", socket.inet_aton(DISCOVERY_GROUP), socket.inet_aton(address))
+        try:
+            probe.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, wanted)
+        except OSError:
+            return False
+    return True

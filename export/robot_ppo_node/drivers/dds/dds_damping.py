@@ -21,10 +21,12 @@ SETTLE = 0.5
 LOOK_EVERY = 0.002
 
 
-def handover(bus: participant.Bus, topic: str, message: str, payload: bytes) -> Handover:
+def handover(
+    bus: participant.Bus, topic: str, message: str, payload: bytes, octet: str = "byte"
+) -> Handover:
     """Return how to send `payload` to `topic` as the ally of `bus`'s writers.
 
-    `message` is the family of Unitree's `LowCmd_`, or "ros2".
+    `message` is the family of Unitree's `LowCmd_`, whose octets are declared as `octet`, or "ros2".
     """
     arguments = {
         "domain": bus.domain,
@@ -33,6 +35,7 @@ def handover(bus: participant.Bus, topic: str, message: str, payload: bytes) -> 
         "token": bus.token.hex(),
         "topic": topic,
         "message": message,
+        "octet": octet,
         "command": payload.hex(),
     }
     return Handover(__name__, arguments)
@@ -61,14 +64,14 @@ def sender(arguments: dict[str, Any], files: tuple[int, ...]) -> DdsSender:
     a = arguments
     bus = participant.Bus(a["domain"], a["interface"], tuple(a["peers"]), bytes.fromhex(a["token"]))
     bus.mark = WATCHDOG + bus.token
-    writer = bus.writer(a["topic"], _type_of(a["message"]))
+    writer = bus.writer(a["topic"], _type_of(a["message"], a["octet"]))
     ends = time.monotonic() + SETTLE
     while not writer.readers and time.monotonic() < ends:
         time.sleep(LOOK_EVERY)
     return DdsSender(bus, writer, bytes.fromhex(a["command"]))
 
 
-def _type_of(message: str) -> type:
+def _type_of(message: str, octet: str) -> type:
     """Return the DDS type of a command."""
     if message == "ros2":
         from robot_ppo_node.drivers.ros2.ros2_idl import Float64MultiArray
@@ -76,4 +79,4 @@ def _type_of(message: str) -> type:
         return Float64MultiArray
     from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
-    return idl_type(message, "LowCmd_")
+    return idl_type(message, "LowCmd_", octet)

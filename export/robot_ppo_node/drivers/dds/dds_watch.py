@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robot_ppo_node.drivers.dds.qos_words import in_words
+
 WATCHDOG = b"robot-ppo watchdog "
 """Before the token of a writer that damps a robot whose node is gone (dds_damping.py)."""
 UNKNOWN_LEASE = 20.0
@@ -34,6 +36,10 @@ class ForeignWriter:
     """For so long it is seen after it was killed [s]."""
     watchdog: bool = False
     """It damps the robot of a node that is gone."""
+    key: uuid.UUID | None = None
+    """Its identity on the domain."""
+    program: uuid.UUID | None = None
+    """Of its participant on the domain."""
 
     @property
     def lives(self) -> bool:
@@ -87,15 +93,11 @@ class Watch:
 
     def settings(self) -> tuple[str, ...]:
         """Return type and quality of service of each writer that discovery has found."""
-        shown = ("Policy.Reliability", "Policy.Durability", "Policy.Ownership")
-        found = []
-        for endpoint in self._entity.read(N=64):
-            if endpoint.topic_name != self.topic or self._is_ours(endpoint):
-                continue
-            stated = [str(policy) for policy in endpoint.qos]
-            settings = [s.removeprefix("Policy.") for s in stated if s.startswith(shown)]
-            found.append(f"a publisher of {endpoint.type_name} with {', '.join(settings)}")
-        return tuple(found)
+        return tuple(
+            f"a publisher of {endpoint.type_name} ({in_words(endpoint.qos)})"
+            for endpoint in self._entity.read(N=64)
+            if endpoint.topic_name == self.topic and not self._is_ours(endpoint)
+        )
 
     def _is_ours(self, endpoint: Any) -> bool:
         return endpoint.participant_key == self._ours or carries(endpoint, self._token)
@@ -104,6 +106,7 @@ class Watch:
         """Return the writer with what its program states of itself."""
         from cyclonedds.core import Policy
 
+        identity = (endpoint.key, endpoint.participant_key)
         watchdog = any(mark.startswith(WATCHDOG) for mark in _marks(endpoint))
         for program in self._programs.read(N=256):
             if program.key == endpoint.participant_key:
@@ -117,8 +120,11 @@ class Watch:
                     stated.get("__ProcessName", "a program"),
                     leases[0].lease_duration / 1e9 if leases else UNKNOWN_LEASE,
                     watchdog,
+                    *identity,
                 )
-        return ForeignWriter(endpoint.type_name, watchdog=watchdog)
+        return ForeignWriter(
+            endpoint.type_name, watchdog=watchdog, key=identity[0], program=identity[1]
+        )
 
 
 def carries(endpoint: Any, token: bytes | None) -> bool:

@@ -61,7 +61,8 @@ class ExclusiveAccess:
         writers = self._commanders.foreign_writers()
         who = "; ".join(map(str, writers))
         spoken = self._spoken.newest() is not None
-        if not spoken and self.allow_silent:
+        unheard = [w for w in writers if not self._spoken.hears(w.key)]
+        if not spoken and self.allow_silent and not unheard:
             return None
         if writers and all(w.watchdog for w in writers):
             return (
@@ -71,6 +72,12 @@ class ExclusiveAccess:
         if spoken:
             by = f" ({who})" if who else ""
             return f"somebody else sends {self._commands}{by}: two controllers fight for the motors"
+        if self.allow_silent and unheard:
+            return (
+                f"somebody else can send {self._commands} ({'; '.join(map(str, unheard))}) and is "
+                "not heard here, because its type or its settings are others: whether it stays "
+                "silent cannot be seen, so end that program"
+            )
         if writers:
             return (
                 f"somebody else can send {self._commands} ({who}): end that program, or, if it is "
@@ -113,4 +120,6 @@ class ExclusiveAccess:
         return (robots, 2) if len(robots) > 1 else (self._commanders.foreign_writers(), 1)
 
     def _robot_writers(self) -> tuple[ForeignWriter, ...]:
-        return self._robots.foreign_writers() if self._robots else ()
+        """Return one writer of each program that sends states."""
+        writers = self._robots.foreign_writers() if self._robots else ()
+        return tuple({writer.program: writer for writer in writers}.values())

@@ -7,8 +7,7 @@
         payload = states.newest()                 # or None
         others = bus.watch("rt/lowcmd")           # who else writes there
 
-On a loopback interface there is no multicast: the peers are asked one by one at 127.0.0.1. The
-configuration is built in dds_config.py and replaces `CYCLONEDDS_URI`.
+The configuration is built in dds_config.py and replaces `CYCLONEDDS_URI`.
 """
 
 import contextlib
@@ -19,8 +18,9 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.drivers.dds.dds_config import MAX_PARTICIPANTS, configuration
+from robot_ppo_node.drivers.dds.dds_config import MAX_PARTICIPANTS, configuration, discovery
 from robot_ppo_node.drivers.dds.dds_watch import Watch, carries
+from robot_ppo_node.drivers.dds.type_descriptions import Descriptions
 from robot_ppo_node.drivers.sends import Sends
 
 BLOCKING_MS = 2
@@ -169,6 +169,14 @@ class Bus:
         """Return a look at who else writes to `topic`."""
         return Watch(self._participant, self._keep, topic, self.token)
 
+    def descriptions(self, topic: str) -> Descriptions:
+        """Return a look at how others describe the messages of `topic`."""
+        return Descriptions(self._participant, self._keep, topic)
+
+    def where(self) -> str:
+        """Return where others are looked for, in words."""
+        return discovery(self.interface, self.domain, self.peers)
+
     def close(self) -> None:
         """Leave the domain; may be called twice."""
         while self._entities:
@@ -250,6 +258,12 @@ class Reader:
     def writers(self) -> int:
         """How many writers are connected."""
         return len(self.entity.get_matched_publications())
+
+    def hears(self, writer: uuid.UUID | None) -> bool:
+        """Return whether a writer with this key is connected."""
+        handles = self.entity.get_matched_publications()
+        found = map(self.entity.get_matched_publication_data, handles)
+        return any(endpoint is not None and endpoint.key == writer for endpoint in found)
 
     def newest(self) -> bytes | None:
         """Return the newest payload of a `raw` type since the last call, or None."""

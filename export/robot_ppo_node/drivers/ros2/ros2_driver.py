@@ -17,6 +17,7 @@ that was set back is a fault while a command is out, and else the new time after
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
+from robot_ppo_node.drivers.dds.reached import require_reader
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.ros2 import ros2_messages, ros2_urdf
@@ -46,6 +48,7 @@ from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.sends import Sends, Unsent
+from robot_ppo_node.drivers.state_rate import StateRate
 
 JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
 DESCRIPTION = "rt/robot_description"
@@ -87,6 +90,7 @@ class Ros2Driver:
         self._parts = JointParts(())
         self._imu: Imu | None = None
         self._imu_from = (0, -math.inf)  # publisher of the IMU, and when it spoke last
+        self._rates: dict[int, StateRate] = defaultdict(StateRate)  # of the joints' publishers
         self._order = StampOrder()
         self._sequence = 0
         self._settled = False  # whether joints and signals are those of `open`
@@ -127,7 +131,9 @@ class Ros2Driver:
             )
             self.clock.sleep_until(joined + SETTLE)
             access.wait(self.clock, c.wait, c.say)
-            writer = self.bus.writer(JOINT_COMMANDS, idl.Float64MultiArray)
+            kind = idl.Float64MultiArray
+            writer = self.bus.writer(JOINT_COMMANDS, kind)
+            require_reader(self.bus, writer, JOINT_COMMANDS, kind, self.clock, self.name)
         except BaseException:
             self.close()
             raise
@@ -152,6 +158,12 @@ class Ros2Driver:
         self._imu = None
         self._sequence += 1
         return Sample(self._in_order(joints, imu), self._sequence, self.clock.now())
+
+    @property
+    def state_period(self) -> float | None:
+        """Mean time between two messages of the joints' publisher that speaks most often [s]."""
+        periods = [rate.period for rate in self._rates.values() if rate.period]
+        return min(periods, default=None)
 
     def other_writers(self) -> tuple[str, ...]:
         """Return who else commands the motors, in a sentence, or nothing."""
@@ -216,23 +228,26 @@ class Ros2Driver:
 
     def _silence(self) -> str:
         """Return the sentence about what was waited for in vain."""
+        from robot_ppo_node.drivers.ros2 import ros2_idl as idl
+
         c = self.connection
         assert self.bus is not None
         silent = {
             "/joint_states": (JOINT_STATES, not self._parts.names),
             "/imu": (IMU, self._imu is None),
         }
+        kinds = {"/joint_states": idl.JointState, "/imu": idl.Imu}
         names = [name for name, (_, is_silent) in silent.items() if is_silent]
-        found = [
-            f"{name} has {writer}"
-            for name in names
-            for writer in self.bus.watch(silent[name][0]).settings()
-        ]
+        found = []
+        for name in names:
+            topic = silent[name][0]
+            found += [f"{name} has {writer}" for writer in self.bus.watch(topic).settings()]
+            difference = self.bus.descriptions(topic).difference(kinds[name])
+            found += [f"its type is not ours: {difference}"] if difference else []
         seen = f"; {'; '.join(found)}; this reads best effort, volatile" if found else ""
         return (
-            f"driver ros2: nothing on {' and '.join(names)} within {c.wait:g} s on interface "
-            f"{c.interface}, DDS domain {c.domain}: see --interface, and --domain for "
-            f"ROS_DOMAIN_ID{seen}"
+            f"driver ros2: nothing on {' and '.join(names)} within {c.wait:g} s on "
+            f"{self.bus.where()}: see --interface, --peer, and --domain for ROS_DOMAIN_ID{seen}"
         )
 
     def _described(self, reader: participant.Reader) -> Capabilities:
@@ -280,6 +295,7 @@ class Ros2Driver:
         now = self.clock.now()
         self._order.check((writer, message.names), message.stamp, now)
         self._parts.add(writer, message, now)
+        self._rates[writer].note(now)
 
     def _take_imu(self, writer: int, payload: bytes) -> None:
         """Take in a message of /imu."""

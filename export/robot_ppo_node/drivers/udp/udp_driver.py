@@ -18,6 +18,7 @@ from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.sends import Sends, Unsent
+from robot_ppo_node.drivers.state_rate import FEWEST
 from robot_ppo_node.drivers.udp import udp_damping
 from robot_ppo_node.drivers.udp.udp_endpoint import NodeEndpoint
 from robot_ppo_node.drivers.udp.udp_frame import DEFAULT_PORT, VERSION
@@ -64,6 +65,8 @@ class UdpDriver:
         self.feet: tuple[str, ...] = ()
         self.capabilities = NOTHING
         self.endpoint: NodeEndpoint | None = None
+        self._opened = -math.inf
+        """When the robot had answered [s]."""
         self._heard = -math.inf
         """When the robot was last heard, or asked [s]."""
         self._arrived = -math.inf
@@ -84,7 +87,7 @@ class UdpDriver:
         asked = [name for name in signals if SIGNALS[name].optional]
         self.endpoint = NodeEndpoint(self.host, self.port, asked)
         self.adopt(self._wait_for_hello(self.endpoint), joints, feet, signals)
-        self._heard = self.clock.now()
+        self._heard = self._opened = self.clock.now()
 
     def adopt(
         self,
@@ -107,6 +110,12 @@ class UdpDriver:
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
         self._damping = per_joint(self.damping, self.joint_names).astype(np.float32)
         self._states = StateMap(self.map, feet, self.feet, self.signals)
+
+    @property
+    def state_period(self) -> float | None:
+        """Mean time between two of the robot's states since the driver was opened [s]."""
+        states = self.counters.accepted + self.counters.superseded
+        return (self._arrived - self._opened) / states if states >= FEWEST else None
 
     def read(self) -> Sample | None:
         """Return the newest state that has arrived since the last call, or None."""

@@ -6,9 +6,9 @@ has no documented unit and is not offered, and the checksum of incoming states i
 because the vendor's own simulator leaves it zero.
 
 Before the first command: a state must have arrived, the vendor's controller must have let go
-(unitree_motion.py), and nobody else may write to the motors' topic (unitree_alone.py). The last is
-watched during the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and B
-on the remote control damp. Commands are repeated at 500 Hz, but not for longer than three control
+(unitree_motion.py), and nobody else may write to the motors' topic (exclusive_access.py). The last
+is watched during the run as well. `mode_machine` (unitree_hg) is what the robot says it is. L2 and
+B on the remote control damp. Commands are repeated at 500 Hz, but not for longer than three control
 periods.
 """
 
@@ -32,9 +32,12 @@ from robot_ppo_node.drivers.base import (
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
+from robot_ppo_node.drivers.dds.reached import require_reader
+from robot_ppo_node.drivers.dds.type_descriptions import Descriptions
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.sends import Sends, Unsent
+from robot_ppo_node.drivers.state_rate import StateRate
 from robot_ppo_node.drivers.unitree import unitree_remote
 from robot_ppo_node.drivers.unitree.unitree_bodies import Body, body_of
 from robot_ppo_node.drivers.unitree.unitree_messages import (
@@ -56,7 +59,10 @@ FASTEST_COMMANDS = 1000.0
 """[Hz] The vendor's examples allow 1 to 10 ms between two commands."""
 SETTLE = 0.5
 """[s] from joining the domain until everybody on it is known: discovery takes a few round trips."""
+DESCRIBED_WITHIN = 0.2
+"""[s] Without a state until it is looked at how others describe one."""
 LOOK_EVERY = 0.002
+COUNT_EVERY = 0.0005
 LOSING = 5
 """States in a row in which a motor's count of lost packets grew: it does not answer any more."""
 
@@ -90,6 +96,9 @@ class UnitreeDriver:
         """States that could not be read: reason -> number."""
         self.bus: participant.Bus | None = None
         self.repeater: Repeater | None = None
+        self._octet = "byte"
+        """How the robot declares one, a key of unitree_idl.OCTETS."""
+        self._rate = StateRate()
         self._sends = Sends()
         self._sequence = 0
         self._e_stop: str | None = None
@@ -129,6 +138,11 @@ class UnitreeDriver:
             self._state_of(message), self._sequence, self.clock.now(), self._health_of(message)
         )
 
+    @property
+    def state_period(self) -> float | None:
+        """Mean time between two of the robot's states when the driver was opened [s]."""
+        return self._rate.period
+
     def other_writers(self) -> tuple[str, ...]:
         """Return who else commands the motors, in a sentence, or nothing."""
         fault = self.repeater.fault if self.repeater else None
@@ -165,7 +179,7 @@ class UnitreeDriver:
         """Return a sender of damping that joins the robot's domain by itself."""
         assert self.bus is not None, "open() comes first"
         damping = self._damping(self.map.to_robot(kd))
-        return dds_damping.handover(self.bus, COMMANDS, self.body.family, damping)
+        return dds_damping.handover(self.bus, COMMANDS, self.body.family, damping, self._octet)
 
     def reclaim(self, takeovers: int) -> None:
         """Do nothing: the robot listens to everybody, and the watchdog is silent again."""
@@ -183,24 +197,25 @@ class UnitreeDriver:
         from robot_ppo_node.drivers.unitree import unitree_motion
         from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
-        c, family = self.connection, self.body.family
+        c = self.connection
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
         joined = self.clock.now()
-        kinds = {name: idl_type(family, name) for name in ("LowCmd_", "LowState_")}
-        self._states = self.bus.reader(STATES, kinds["LowState_"])
-        access = ExclusiveAccess(
-            self.bus, COMMANDS, kinds["LowCmd_"], self.name, STATES, c.allow_silent_writers
-        )
-        first = self._first_state()
+        first = self._first_state(self.bus)
         if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
             return
-        unitree_motion.take_over(self.bus, self.clock, c.motion_mode, self.body.stands_down, c.wait)
-        self.clock.sleep_until(joined + SETTLE)
+        kind = idl_type(self.body.family, "LowCmd_", self._octet)
+        access = ExclusiveAccess(
+            self.bus, COMMANDS, kind, self.name, STATES, c.allow_silent_writers
+        )
+        stands_down, octet = self.body.stands_down, self._octet
+        unitree_motion.take_over(self.bus, self.clock, c.motion_mode, stands_down, c.wait, octet)
+        self._count_states(joined + SETTLE)
         access.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
         access.wait(self.clock, c.wait, c.say)
         self._begin_with(self._blank_command(first))
-        writer = self.bus.writer(COMMANDS, kinds["LowCmd_"])
+        writer = self.bus.writer(COMMANDS, kind)
+        require_reader(self.bus, writer, COMMANDS, kind, self.clock, self.name)
         self._sends = writer.sends
         self.repeater = Repeater(
             writer.write,
@@ -209,23 +224,62 @@ class UnitreeDriver:
             access.trouble,
         )
 
-    def _first_state(self) -> Message:
-        """Wait for the robot."""
-        c = self.connection
-        ends = self.clock.now() + c.wait
-        while True:
-            now = self.clock.now()
+    def _first_state(self, bus: participant.Bus) -> Message:
+        """Return the robot's first state, in whichever way it declares an octet."""
+        from robot_ppo_node.drivers.unitree.unitree_idl import OCTETS, idl_type
+
+        kinds = {octet: idl_type(self.body.family, "LowState_", octet) for octet in OCTETS}
+        self._states = bus.reader(STATES, kinds[self._octet])
+        others = bus.descriptions(STATES)
+        ends = self.clock.now() + self.connection.wait
+        looks_at = self.clock.now() + DESCRIBED_WITHIN
+        while (now := self.clock.now()) < ends:
             payload = self._states.newest()
             message = self._decoded(payload) if payload is not None else None
             if message is not None:
                 return message
-            if now >= ends:
-                raise RefusedError(
-                    f"driver unitree: no {STATES} of {self.body.family} within {c.wait:g} s on "
-                    f"interface {c.interface}, DDS domain {c.domain}: is the robot on, the cable "
-                    "in, this computer's address in the robot's network? See --interface, --domain"
-                )
+            if now >= looks_at:
+                looks_at = now + DESCRIBED_WITHIN
+                self._adapt(bus, others, kinds)
             self.clock.sleep_until(now + LOOK_EVERY)
+        raise RefusedError(self._silence(bus, others.difference(kinds[self._octet])))
+
+    def _count_states(self, until: float) -> None:
+        """Wait until a time [s], and measure how often the robot sends a state."""
+        while (now := self.clock.now()) < until:
+            if self._states.newest() is not None:
+                self._rate.note(now)
+            self.clock.sleep_until(min(now + COUNT_EVERY, until))
+
+    def _adapt(self, bus: participant.Bus, others: Descriptions, kinds: Mapping[str, type]) -> None:
+        """Read states as the robot describes them, where nobody describes them as we do."""
+        if others.include(kinds[self._octet]):
+            return
+        for octet, kind in kinds.items():
+            if octet != self._octet and others.include(kind):
+                self._octet = octet
+                self._states = bus.reader(STATES, kind)
+                self.connection.say(f"driver unitree: the robot declares an octet as {octet}")
+
+    def _silence(self, bus: participant.Bus, difference: str | None) -> str:
+        """Return the sentence about a state that was waited for in vain."""
+        text = (
+            f"driver unitree: no {STATES} of {self.body.family} within {self.connection.wait:g} s "
+            f"on {bus.where()}"
+        )
+        found = bus.watch(STATES).settings()
+        if difference:
+            return (
+                f"{text}: found {'; '.join(found)}, whose type is not ours ({difference}): give "
+                "that program the vendor's published types"
+            )
+        if found:
+            return f"{text}: found {'; '.join(found)}; this reads best effort, volatile"
+        return (
+            f"{text}: is the robot on, the cable in, this computer's address in the robot's "
+            "network? A program that is asked neither way is not found: see --interface, --domain, "
+            "--peer"
+        )
 
     def _begin_with(self, command: Message) -> None:
         """Let `write` write into `command`."""

@@ -1,8 +1,9 @@
 """Unitree's DDS types, for cyclonedds; imported only where a driver opens a domain.
 
-Octets are declared `types.byte`, not `types.uint8`: cyclonedds 11 describes a uint8 to its peers
-with a type code that 0.10, which the vendor's software is made with, does not know; a 0.10.2 peer
-was seen to crash on it. The bytes of the messages are the same either way.
+An octet can be declared `byte` or `uint8`. The bytes of a message are the same, and DDS does not
+connect the one with the other. `byte` is what we say unless somebody on the domain says `uint8`, as
+the vendor's Python SDK does with cyclonedds 11: 0.10, which the vendor's other software is made
+with, does not know the type code of a uint8; a 0.10.2 peer was seen to crash on it.
 """
 
 import functools
@@ -21,8 +22,9 @@ from robot_ppo_node.drivers.unitree.unitree_messages import (
     U32,
 )
 
+OCTETS: dict[str, Any] = {"byte": types.byte, "uint8": types.uint8}
+"""Ways to declare an octet, ours first."""
 NUMBERS: dict[str, Any] = {
-    U8: types.byte,
     U16: types.uint16,
     U32: types.uint32,
     I16: types.int16,
@@ -32,11 +34,15 @@ NUMBERS: dict[str, Any] = {
 
 
 @functools.cache
-def idl_type(family: str, name: str) -> Any:
-    """Return the DDS type of a structure; "LowCmd_" and "LowState_" carry raw bytes."""
+def idl_type(family: str, name: str, octet: str = "byte") -> Any:
+    """Return the DDS type of a structure; "LowCmd_" and "LowState_" carry raw bytes.
+
+    `octet` is a key of `OCTETS`.
+    """
     fields: dict[str, Any] = {}
+    numbers = NUMBERS | {U8: OCTETS[octet]}
     for field, kind, *length in STRUCTS[family][name]:
-        inner = idl_type(family, kind) if kind in STRUCTS[family] else NUMBERS[kind]
+        inner = idl_type(family, kind, octet) if kind in STRUCTS[family] else numbers[kind]
         fields[field] = types.array[inner, length[0]] if length else inner
     kind = make_idl_struct(name, f"{family}.msg.dds_.{name}", fields)
     return raw(kind) if name.startswith("Low") else kind
@@ -52,7 +58,19 @@ RequestPolicy = _api("RequestPolicy_", priority=types.int32, noreply=bool)
 RequestHeader = _api(
     "RequestHeader_", identity=RequestIdentity, lease=RequestLease, policy=RequestPolicy
 )
-Request = _api("Request_", header=RequestHeader, parameter=str, binary=types.sequence[types.byte])
 ResponseStatus = _api("ResponseStatus_", code=types.int32)
 ResponseHeader = _api("ResponseHeader_", identity=RequestIdentity, status=ResponseStatus)
-Response = _api("Response_", header=ResponseHeader, data=str, binary=types.sequence[types.byte])
+
+
+@functools.cache
+def request_type(octet: str = "byte") -> Any:
+    """Return the DDS type of a question to a service of the robot."""
+    binary = types.sequence[OCTETS[octet]]
+    return _api("Request_", header=RequestHeader, parameter=str, binary=binary)
+
+
+@functools.cache
+def response_type(octet: str = "byte") -> Any:
+    """Return the DDS type of an answer."""
+    binary = types.sequence[OCTETS[octet]]
+    return _api("Response_", header=ResponseHeader, data=str, binary=binary)

@@ -28,10 +28,13 @@ REMEDY = "hang the robot or lay it down, end the vendor's mode with its remote o
 class Service:
     """One service of the robot."""
 
-    def __init__(self, bus: Bus, name: str, clock: Clock) -> None:
+    def __init__(self, bus: Bus, name: str, clock: Clock, octet: str = "byte") -> None:
+        """Talk to the service `name`; `octet` is a key of unitree_idl.OCTETS."""
         self.name, self.clock = name, clock
-        self._requests = bus.writer(f"rt/api/{name}/request", idl.Request, depth=10)
-        self._answers = bus.reader(f"rt/api/{name}/response", idl.Response, 10, reliable=True)
+        self._request = idl.request_type(octet)
+        self._requests = bus.writer(f"rt/api/{name}/request", self._request, depth=10)
+        answer = idl.response_type(octet)
+        self._answers = bus.reader(f"rt/api/{name}/response", answer, 10, reliable=True)
 
     def call(self, api: int, parameter: dict[str, Any], wait: float) -> tuple[int, str] | None:
         """Return the code (0 is good) and data of the answer, or None when none came in time."""
@@ -43,7 +46,7 @@ class Service:
         header = idl.RequestHeader(
             idl.RequestIdentity(number, api), idl.RequestLease(0), idl.RequestPolicy(0, False)
         )
-        self._requests.send(idl.Request(header, json.dumps(parameter), []))
+        self._requests.send(self._request(header, json.dumps(parameter), []))
         while True:
             for answer in self._answers.take():
                 if answer.header.identity.id == number:
@@ -58,7 +61,9 @@ class Service:
         return now < ends
 
 
-def take_over(bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: float) -> None:
+def take_over(
+    bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: float, octet: str = "byte"
+) -> None:
     """Return once the vendor's controller does not run, or raise `RefusedError`.
 
     Args:
@@ -67,11 +72,12 @@ def take_over(bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: floa
         policy: "ignore" asks nothing, "refuse" raises where it runs, "release" ends it.
         stands_down: whether the robot can lie down by itself first.
         wait: how long all of it may take [s].
+        octet: how the robot declares one, a key of unitree_idl.OCTETS.
     """
     if policy == "ignore":
         return
     ends = clock.now() + wait
-    switcher = Service(bus, SWITCHER, clock)
+    switcher = Service(bus, SWITCHER, clock, octet)
     running = _running(switcher)
     if running and policy == "refuse":
         raise RefusedError(
@@ -84,18 +90,19 @@ def take_over(bus: Bus, clock: Clock, policy: str, stands_down: bool, wait: floa
                 f"driver unitree: the vendor's controller {running!r} was not released within "
                 f"{wait:g} s; {REMEDY}"
             )
-        _release(bus, clock, switcher, stands_down)
+        _release(switcher, Service(bus, SPORT, clock, octet) if stands_down else None)
         stands_down = False
         running = _running(switcher)
 
 
-def _release(bus: Bus, clock: Clock, switcher: Service, stands_down: bool) -> None:
-    """Ask the robot to lie down, where it can, and its controller to let go.
+def _release(switcher: Service, sport: Service | None) -> None:
+    """Ask the robot to lie down, where it can (`sport`), and its controller to let go.
 
     A robot that does not say that it lies down may be standing, and would drop: `RefusedError`.
     """
-    if stands_down:
-        answer = Service(bus, SPORT, clock).call(STAND_DOWN, {}, ANSWER_WITHIN)
+    clock = switcher.clock
+    if sport:
+        answer = sport.call(STAND_DOWN, {}, ANSWER_WITHIN)
         if answer is None or answer[0] != 0:
             said = f"answered with code {answer[0]}" if answer else "did not answer"
             raise RefusedError(
