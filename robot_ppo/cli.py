@@ -42,6 +42,7 @@ robot-ppo play go2_walk.onnx                       # a window
 CHECK = """
 robot-ppo check go2
 robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
+robot-ppo check spot --picture spot.png            # how it stands
 """
 SIM = """
 robot-ppo sim go2 &
@@ -196,6 +197,7 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     text = "Check a robot's files: every problem at once, or what its two variants are."
     p = _command(commands, _check, "check", text, CHECK, needs=("mujoco",))
     p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
+    p.add_argument("--picture", type=Path, metavar="FILE.png", help="show how the robot stands")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -206,6 +208,11 @@ def _check(args: argparse.Namespace) -> int:
     robot = project.load_robot_in(folder)
     page, right = comparison.page(robot, folder / robot.model)
     print(page)
+    if right and args.picture:
+        from robot_ppo.playback import portrait
+
+        portrait.write(args.picture, robot, folder / robot.model)
+        print(f"\nwrote {args.picture}")
     return 0 if right else RefusedError.exit_code
 
 

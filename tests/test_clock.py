@@ -159,8 +159,7 @@ def test_a_jump_is_a_fault_at_the_next_tick_wherever_it_comes(place, jump):
 def test_with_publishing_in_between_a_jump_back_is_a_fault_too():
     """Each wait for a place in between is as dangerous as that for the next tick."""
     clock = Jumping()
-    r = rig(clock=clock)
-    r.node.command_writer.publish_at(500)
+    r = rig(clock=clock, node={"publish_rate": 500})
     jumped = []
 
     def on_tick():

@@ -192,9 +192,7 @@ def test_commands_that_are_sent_again_count():
 
 
 def rate_of(per_period):
-    node = rig().node
-    node.command_writer.publish_at(per_period / PERIOD)
-    return node.command_writer.rate
+    return rig(node={"publish_rate": per_period / PERIOD}).node._writer.rate
 
 
 def test_a_node_refuses_before_anything_is_sent():

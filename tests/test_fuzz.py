@@ -19,7 +19,7 @@ from robot_ppo_export.contract.state import SIGNALS, zeros
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import DriverFault
+from robot_ppo_node.drivers.base import DriverFault, Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
@@ -35,6 +35,7 @@ from robot_ppo_node.robot_side.udp_robot import UdpRobot
 pytestmark = pytest.mark.real_time
 
 NAMES, FEET = robot().joint_names, robot().feet
+DEFAULT = robot().vector("default").astype("f4")
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
 BATCH = 50
 COUNTS = [2_000, pytest.param(100_000, marks=pytest.mark.slow)]
@@ -125,10 +126,11 @@ def walk_on(node):
     """Put the node back into POLICY after a fault, as it was before; the robot stands."""
     node.policy.reset()
     node.envelope.reset()
-    node.inputs.measured.state.joint_pos[:] = node.state_machine.setpoints.default
-    node.tick_state.previous[:] = node.state_machine.setpoints.default
-    node.state_machine.fault = None
-    node.state_machine.take_up(State.POLICY)
+    measured = Measured(held_signals(node.policy.contract))
+    measured.flat[:] = node.measurement.flat
+    measured.state.joint_pos[:] = DEFAULT
+    newest = node.measurement
+    node.take_up(State.POLICY, DEFAULT, measured.flat, newest.sample_time, newest.sequence)
 
 
 @overflows
@@ -142,7 +144,7 @@ def test_mutated_states_over_udp(count):
         sent = []
         driver.endpoint.send_command = lambda *rows: sent.append([r.copy() for r in rows])
         state = zeros((), len(NAMES), len(FEET))
-        state.joint_pos[:] = node.state_machine.setpoints.default
+        state.joint_pos[:] = DEFAULT
         state.base_quat[:] = [1, 0, 0, 0]
         good = udp_payloads.encode_state(0.0, state)
         sequence, faults, counters = 1000, {}, driver.counters
@@ -156,7 +158,7 @@ def test_mutated_states_over_udp(count):
                     walk_on(node)
                 clock.sleep_until(clock.now() + node.period)
                 node.tick()
-                check_command(robot(), node.inputs.measured.state, *sent[-1])
+                check_command(robot(), node.measurement.state, *sent[-1])
                 if node.fault:
                     reason = node.fault.partition(":")[0].partition(" at ")[0]
                     faults[reason] = faults.get(reason, 0) + 1
@@ -251,7 +253,7 @@ def test_mutated_low_level_states(count):
     driver._connect = connect
     node = walking(driver, clock)
     good = Message("unitree_go", "LowState_")
-    good.motors["q"][:12] = node.state_machine.setpoints.default
+    good.motors["q"][:12] = DEFAULT
     good.fields["imu_state"]["quaternion"][0] = 1
     payload, faults = good.encode(), {}
     for _ in range(count):
@@ -264,7 +266,7 @@ def test_mutated_low_level_states(count):
         command = unitree_messages.decode(sent[-1], "unitree_go", "LowCmd_")
         assert command.intact()
         motors = command.motors[:12]
-        state = node.inputs.measured.state
+        state = node.measurement.state
         check_command(robot(), state, motors["q"], motors["kp"], motors["kd"])
         if node.fault:
             reason = node.fault.partition(":")[0].partition(" at ")[0]

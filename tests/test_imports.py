@@ -391,7 +391,8 @@ def test_torch_stays_where_learning_is():
 def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import mujoco and simulate or draw nothing."""
     allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs")
-    allowed += ("robot_ppo.rendering", "robot_ppo.playback.film", "robot_ppo.playback.window")
+    allowed += ("robot_ppo.rendering",)
+    allowed += tuple(f"robot_ppo.playback.{name}" for name in ("film", "portrait", "window"))
     return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
 

@@ -179,12 +179,12 @@ def test_the_node_names_term_and_joint_and_goes_on(limited):
     text = str(event)
     assert text.startswith("outside of training")
     assert f"joint_vel {joint} is" in text and "rad/s, trained -1.198 .. 1.198" in text
-    assert r.node.state_machine.monitor.excursions() == {f"joint_vel {joint}": 1}
+    assert r.node.excursions == {f"joint_vel {joint}": 1}
 
 
 def test_a_calm_robot_is_not_told_of(limited):
     r = rig(p=limited).until(State.POLICY).ticks(100)
-    assert r.node.state_machine.monitor.excursions() == {}
+    assert r.node.excursions == {}
 
 
 @pytest.mark.slow

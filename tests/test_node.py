@@ -9,11 +9,12 @@ from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import SteppedClock
-from robot_ppo_node.commands.base import COMMAND_TIMEOUT, parse
+from robot_ppo_node.commands.base import COMMAND_TIMEOUT, FixedCommand, parse
 from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.control.command_writer import UNSENT_FOR
+from robot_ppo_node.control.exits import POSE_GATE
 from robot_ppo_node.control.setpoints import FADE
-from robot_ppo_node.control.state_machine import DAMP_SECONDS, POSE_GATE
+from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.sends import Unsent
 
@@ -248,7 +249,7 @@ def counting(r):
     """Let the robot's driver count what it cannot send instead of raising it."""
     r.driver.lost = Unsent()
     r.driver.unsent = lambda: r.driver.lost
-    r.node.command_writer._counting = r.driver
+    r.node._writer._counting = r.driver
     return r
 
 
@@ -335,13 +336,13 @@ def test_a_driver_that_polls_is_asked_before_every_tick_and_its_trouble_is_the_t
     r = rig()
     polls = []
 
-    class Skimming(type(r.driver)):
+    class Polling(type(r.driver)):
         def poll(self):
             polls.append(self.clock.now())
             raise OSError("no")
 
-    r.driver.__class__ = Skimming
-    node = type(r.node)(policy(), r.driver, r.clock, r.node.inputs.commands, arm=True)
+    r.driver.__class__ = Polling
+    node = type(r.node)(policy(), r.driver, r.clock, FixedCommand((0.3, 0.0, 0.1)), arm=True)
     node.run(2.0)
     assert node.fault is None
     assert np.diff(polls) == pytest.approx(np.full(len(polls) - 1, PERIOD))
@@ -357,7 +358,7 @@ def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):
         raise RuntimeError("no")
 
     monkeypatch.setattr(r.node.policy, "warm_up", warm_up)
-    r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.state_machine.ran else None)
+    r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.decision.ran else None)
     assert r.node.fault is None
     assert warmed == [*ran[1:], ran[-1] + 1]  # the first is decided in the tick, as is the end
 

@@ -17,6 +17,7 @@ from robot_ppo_node.app import bench_process, cli, node_bench
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers import create
 from robot_ppo_node.drivers.base import Connection, MotorCommand
+from robot_ppo_node.host.durations import KEPT
 
 pytestmark = pytest.mark.real_time
 
@@ -66,7 +67,7 @@ def test_only_settled_ticks_of_the_policy_are_measured():
     noted = []
     for tick in range(500):
         robot.ticks(1)
-        robot.node.durations[(robot.node.ticks - 1) % len(robot.node.durations)] = tick
+        robot.node.durations._ring[(robot.node.ticks - 1) % KEPT] = tick
         measurement.note()
         if robot.node.state is State.POLICY:
             noted.append(tick)
@@ -80,11 +81,11 @@ def test_deadlines_that_are_missed_before_the_measurement_do_not_count():
     robot = rig().until(State.POLICY)
     node = robot.node
     measurement = bench_process.Measurement(node, 1000)
-    node.missed = 5
+    node._inputs.missed = 5
     for _ in range(round(bench_process.SETTLE / PERIOD) + bench_process.LOOK_EVERY):
         robot.ticks(1)
         measurement.note()
-    node.missed += 2
+    node._inputs.missed += 2
     for _ in range(bench_process.LOOK_EVERY):
         robot.ticks(1)
         measurement.note()

@@ -123,7 +123,7 @@ def test_driver_replay_plays_it(walk, scanning):
     node = Node(scanning, ReplayDriver(clock, rows, meta), clock, FixedCommand(), arm=True)
     node.prepare()
     node.run(seconds=1.0)
-    assert node.tick_state.measured.state.height_scan.any()
+    assert node.measurement.state.height_scan.any()
 
 
 def test_logs_without_it_are_refused_by_its_policy_and_replay_by_their_own(scanning):
@@ -146,7 +146,7 @@ def test_a_driver_that_does_not_offer_it_is_refused_in_a_sentence(scanning):
 
 def test_a_policy_that_does_not_read_it_runs_on_a_robot_that_measures_it():
     node = rig(signals=SEES).until(State.POLICY).ticks(10).node
-    assert "height_scan" not in node.tick_state.measured.state
+    assert "height_scan" not in node.measurement.state
 
 
 # Over UDP
@@ -198,7 +198,7 @@ def test_it_runs_over_udp_where_the_robot_offers_it(scanning):
             node.run(seconds=20 * PERIOD)
         finally:
             node.driver.close()
-    scan = node.tick_state.measured.state.height_scan
+    scan = node.measurement.state.height_scan
     assert np.array_equal(scan, end.scan)
     rows, meta = node.recorder.log()
     assert replay(scanning, rows, meta) == len(rows["time"]) > 5  # a busy computer skips ticks

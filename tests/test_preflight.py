@@ -7,6 +7,8 @@ from node_helpers import PERIOD, policy, rest_pose, rig, robot
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.state import SIGNALS
 from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import held_signals
+from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.startup.preflight import CHECKS, SECONDS, Watch
 
 TICKS = round(SECONDS / PERIOD)
@@ -108,13 +110,12 @@ def test_the_window_is_the_newest_second():
     contract = policy().contract
     for shift in range(4):
         watch = Watch(contract, 10)
-        s = rig().node.tick_state
-        s.fresh = True
+        draft = Draft(robot(), held_signals(contract), observation=1, period=0.02)
         for t in range(10 + shift):
-            s.measured.state.joint_pos[:] = rest_pose()
-            s.measured.state.joint_pos[0] = 0.0 if t < 5 + shift else 0.3
-            s.sample_time = 0.02 * t
-            watch.add(s)
+            draft.state.joint_pos[:] = rest_pose()
+            draft.state.joint_pos[0] = 0.0 if t < 5 + shift else 0.3
+            draft.measure(fresh=True, sample_time=0.02 * t)
+            watch.add(draft.measurement)
         (moved,) = [c for c in watch.judge() if c.name == "at rest"]
         assert moved.value.startswith("FR_hip_joint moved 0.300 rad")
 

@@ -18,6 +18,7 @@ from robot_ppo_node.clock import MonotonicClock, Pacer, SteppedClock
 from robot_ppo_node.control.states import State
 from robot_ppo_node.host import host_doctor, realtime
 from robot_ppo_node.safety.watchdog import REAL_TIME_PRIORITY
+from robot_ppo_node.startup.warm_up import warm_up
 
 pytestmark = pytest.mark.real_time
 
@@ -40,9 +41,8 @@ class Stamped(SteppedClock):
 
 def test_every_command_is_sent_again_at_the_rate_and_between_the_ticks():
     clock = Stamped()
-    r = rig(clock=clock)
+    r = rig(clock=clock, node={"publish_rate": 500})
     clock.watch(r.driver)
-    r.node.command_writer.publish_at(500)
     r.node.run(6.0)
     assert np.diff(clock.times) == pytest.approx(np.full(len(clock.times) - 1, 0.002), abs=1e-6)
     sent = list(r.driver.written)
@@ -54,9 +54,8 @@ def test_every_command_is_sent_again_at_the_rate_and_between_the_ticks():
 def test_what_is_late_is_skipped_and_never_made_up():
     """A tick that takes 9 ms leaves the commands at 2, 4, 6 ms out; those from 8 ms on are sent."""
     clock = Stamped()
-    r = rig(clock=clock)
+    r = rig(clock=clock, node={"publish_rate": 500})
     clock.watch(r.driver)
-    r.node.command_writer.publish_at(500)
 
     def slow():
         clock.time += 0.009
@@ -71,12 +70,11 @@ def test_what_is_late_is_skipped_and_never_made_up():
 @pytest.mark.parametrize("rate", [30.0, 75.0, 10.0])
 def test_a_rate_that_is_no_multiple_is_refused(rate):
     with pytest.raises(InputError, match="not a multiple of the policy's 50 Hz"):
-        rig().node.command_writer.publish_at(rate)
+        rig(node={"publish_rate": rate})
 
 
 def test_nothing_is_published_before_the_robot_may_stand_up():
-    r = rig(arm=False, node={"stand": False})
-    r.node.command_writer.publish_at(500)
+    r = rig(arm=False, node={"stand": False, "publish_rate": 500})
     r.node.run(3.0)
     assert not r.driver.written
 
@@ -128,7 +126,7 @@ def test_the_network_is_warm_before_the_robot_is_ready():
     act = r.node.policy.act
     r.node.policy.act = lambda observation: calls.append(1) or act(observation)
     try:
-        r.node._warm_up()
+        warm_up(r.node.policy, r.node.envelope, r.node._signals)
     finally:
         del r.node.policy.act
     assert len(calls) >= 50
@@ -139,7 +137,7 @@ def test_gait_phases_that_are_computed_ahead_are_those_of_each_tick():
     from robot_ppo_export.contract.terms import gait_phase
 
     p = policy()
-    c, state = p.contract, rig().node.tick_state.measured.state
+    c, state = p.contract, rig().node.measurement.state
     for tick in [*range(0, 2000), 10**6, 3, 511, 512]:
         p.ticks = tick
         phase = p.inputs(state, np.zeros(3, "f4")).phase

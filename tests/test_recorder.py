@@ -9,7 +9,7 @@ from node_helpers import PERIOD, TERMS, policy, policy_file, rig, robot
 
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.app.replay import STAGES, replay
-from robot_ppo_node.control.state_machine import DAMP_SECONDS
+from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Health
 from robot_ppo_node.log import recorder

@@ -9,8 +9,8 @@ from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control import states
 from robot_ppo_node.control.events import APPROVE_RUN, APPROVE_STAND, Code
+from robot_ppo_node.control.exits import HOLD_SECONDS
 from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
-from robot_ppo_node.control.state_machine import HOLD_SECONDS
 from robot_ppo_node.control.states import (
     ROWS,
     RUNNING,
@@ -122,7 +122,7 @@ STATES = sorted({(start, old) for start in STARTS for old, _ in TRANSITIONS[star
 
 @pytest.mark.parametrize(("start", "state"), STATES, ids=name)
 def test_every_other_event_is_refused_by_the_table(start, state):
-    machine = in_state(state, start).node.state_machine
+    machine = in_state(state, start).node._machine
     for event in (e for e in Event if (state, e) not in TRANSITIONS[start]):
         assert not leads_on(state, event, start)
         text = f"in {state.name} the node of a robot that starts {start} knows no event"

@@ -8,7 +8,7 @@ from robot_ppo import project
 from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.commands.base import FixedCommand
-from robot_ppo_node.control import state_machine
+from robot_ppo_node.control import exits
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node
 
@@ -55,7 +55,7 @@ def test_a_robot_that_is_stopped_while_it_walks_lies_down_upright(vx, tick):
 
 
 def test_negative_control_without_standing_still_it_tips_over(monkeypatch):
-    monkeypatch.setattr(state_machine, "HALT_SECONDS", 0.0)
+    monkeypatch.setattr(exits, "HALT_SECONDS", 0.0)
     _, _, tilt = stopped(0.6, UNLUCKY)
     assert tilt > 0.5
 

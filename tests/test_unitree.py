@@ -30,7 +30,9 @@ from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_node.safety import guards
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, blank
+from robot_ppo_node.safety.bounds import Bounds
+from robot_ppo_node.safety.draft import Draft
+from robot_ppo_node.safety.verdict import Outcome
 
 pytestmark = pytest.mark.real_time
 
@@ -174,10 +176,11 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
     if body is QUADRUPED:
         assert health.voltage == pytest.approx(VOLTAGE)
         limits = msgspec.structs.replace(GO2.safety, min_voltage=VOLTAGE + 1)
-        s = blank(len(GO2.joints), SIGNALS, 1)
-        s.voltage = health.voltage
-        assert guards.voltage(Bounds(GO2, limits, SIGNALS), s).outcome is Outcome.DAMP
-        assert guards.voltage(Bounds(GO2, GO2.safety, SIGNALS), s).outcome is Outcome.PASS
+        draft = Draft(GO2, SIGNALS, observation=1, period=0.02)
+        draft.measure(voltage=health.voltage)
+        bounds, loose = (Bounds(GO2, x, SIGNALS) for x in (limits, GO2.safety))
+        assert guards.voltage(bounds, draft.measurement).outcome is Outcome.DAMP
+        assert guards.voltage(loose, draft.measurement).outcome is Outcome.PASS
 
 
 def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):

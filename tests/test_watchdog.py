@@ -282,8 +282,8 @@ def test_a_watchdog_that_cannot_be_replaced_ends_the_run_with_the_reason():
         raise RefusedError("the watchdog ended with code 1 before it watched")
 
     r = rig(arm=False).ticks(3)
-    r.node.command_writer.watchdog = Gone()
-    r.node.command_writer.start_watchdog = refuse
+    r.node._writer.watchdog = Gone()
+    r.node._writer._start_watchdog = refuse
     r.ticks(1)
     assert r.node.over
     assert r.node.fault_code == "watchdog_lost" and "ended with code 1" in r.node.fault
@@ -433,7 +433,7 @@ def test_the_watchdog_is_told_before_the_robot_is():
             self.told = sends
 
     r = rig(arm=False)
-    r.node.command_writer.watchdog = guard = Told()
+    r.node._writer.watchdog = guard = Told()
     write, known = r.driver.write, []
     r.driver.write = lambda command: (known.append(guard.told), write(command))
     r.until(State.STAND).ticks(1)
@@ -452,7 +452,7 @@ def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
         def beat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
-    r.node.command_writer.watchdog = guard = Took()
+    r.node._writer.watchdog = guard = Took()
     guard.has_robot = True
     r.ticks(1)
     assert r.node.state is State.DAMP
@@ -474,7 +474,7 @@ def test_a_takeover_within_a_write_is_followed_by_damping_in_the_same_tick():
         def beat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
-    r.node.command_writer.watchdog = guard = Taken()
+    r.node._writer.watchdog = guard = Taken()
     write = r.driver.write
 
     def stopped(command):

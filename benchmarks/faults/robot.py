@@ -17,9 +17,9 @@ from benchmarks.faults.world import World
 from robot_ppo_node.commands.base import COMMAND_TIMEOUT
 from robot_ppo_node.control.inputs import SAG
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Measured, Sample
+from robot_ppo_node.drivers.base import Measured, Sample, held_signals
 from robot_ppo_node.safety import self_test
-from robot_ppo_node.safety.tick_state import blank
+from robot_ppo_node.safety.draft import Draft
 
 ROUNDING = 1e-4
 """[N m] of float32 in kp (target - q) - kd dq."""
@@ -45,14 +45,15 @@ def _measured(guard: str) -> Callable[[World], None]:
 
     def inject(world: World) -> None:
         bounds = world.node.envelope.bounds
+        contract = world.policy.contract
+        signals = held_signals(contract)
 
         def change(sample: Sample) -> Sample:
-            state = sample.state
-            s = blank(len(state.joint_pos), world.node.tick_state.measured.widths, 0)
-            s.measured.update(state)
-            self_test.INJECTIONS[guard](bounds, s)
-            world.driver.others = ("somebody else",) * s.others
-            return replace(sample, state=s.measured.state, health=s.health)
+            draft = Draft(contract.robot, signals, observation=0, period=world.period)
+            draft.measured.update(sample.state)
+            self_test.INJECTIONS[guard](bounds, draft)
+            world.driver.others = ("somebody else",) * draft.measurement.others
+            return replace(sample, state=draft.state, health=draft.health)
 
         world.driver.change = change
 
@@ -70,9 +71,8 @@ def _stale(world: World) -> float:
 
 
 def _frozen(world: World) -> float:
-    s = world.node.tick_state
-    last = Measured(s.measured.widths)
-    last.update(s.measured.state)
+    last = Measured(held_signals(world.policy.contract))
+    last.flat[:] = world.node.measurement.flat
     world.driver.change = lambda sample: replace(sample, state=last.state)
     return (world.limits.frozen_ticks - 1) * world.period
 
@@ -110,7 +110,7 @@ def _over_torque(path: Path) -> Seen:
         world.policy.broken = lambda action: np.full_like(action, clip * (-1) ** world.node.ticks)
         world.step(5)
         node, asked = world.node, np.abs(world.driver.asked).max(axis=0)
-        said = [line for line in node.envelope.report(node.tick_state) if "torque" in line]
+        said = [line for line in node.envelope.report() if "torque" in line]
         within = bool((asked <= node.envelope.bounds.torque + ROUNDING).all())
         i = int((asked / node.envelope.bounds.torque).argmax())
         most = f"the robot was asked for {asked[i]:.4g} N m at the most"
@@ -123,7 +123,7 @@ def _command_timeout(path: Path) -> Seen:
         world.operator.lost_at = world.walk()
         world.step(round(COMMAND_TIMEOUT / world.period) + 1)
         command, went_on = world.node.command, world.node.state is State.POLICY
-        age = world.node.inputs.wanted[1]
+        age = world.node.wanted[1]
         text = f"command {age:.2f} s old, time-out {COMMAND_TIMEOUT:g} s: "
         text += f"asked for {', '.join(f'{x:g}' for x in command)}"
         return Seen(REFUSED if went_on and not command.any() else NOTHING, text)

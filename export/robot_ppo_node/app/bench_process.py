@@ -91,8 +91,8 @@ class Measurement:
             self._wall, self._cpu, self._missed = time.monotonic(), time.process_time(), node.missed
             return
         ticks = min(LOOK_EVERY, len(self.durations) - self.ticks)
-        newest = np.arange(node.ticks - LOOK_EVERY, node.ticks)[:ticks]
-        self.durations[self.ticks : self.ticks + ticks] = node.durations.take(newest, mode="wrap")
+        newest = node.durations.newest(LOOK_EVERY)[:ticks]
+        self.durations[self.ticks : self.ticks + ticks] = newest
         self.ticks += ticks
         self.missed = node.missed - self._missed
         self.spent = time.monotonic() - self._wall, time.process_time() - self._cpu

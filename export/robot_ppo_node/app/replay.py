@@ -240,19 +240,26 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
             f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "
             "whose past can be rebuilt: record with a longer ring"
         )
-    node.state_machine.take_up(State(int(states[0])))
     for t in range(first - history, first):
-        tape.at = t
-        sample = rows["measured"][t]
-        node.inputs.measured.flat[:] = sample
-        if node.state is State.POLICY:
-            policy.ticks = int(rows["policy_tick"][t])
-            policy.last_action = rows["action"][t - 1].copy()
-            command = rows["command"][t]
-            policy.observer.observe(policy.inputs(node.inputs.measured.state, command))
+        _see(policy, tape, t, states[0])
     policy.ticks = int(rows["policy_tick"][first - 1]) + 1
     policy.last_action = rows["action"][first - 1].copy()
-    node.tick_state.sample_time = float(rows["sample_time"][first - 1])
-    node.inputs.sequence = int(rows["sequence"][first - 1])
-    node.tick_state.previous[:] = rows["target"][first - 1]
+    node.take_up(
+        State(int(states[0])),
+        rows["target"][first - 1],
+        rows["measured"][first - 1],
+        float(rows["sample_time"][first - 1]),
+        int(rows["sequence"][first - 1]),
+    )
     return first
+
+
+def _see(policy: Policy, tape: _Tape, t: int, state: int) -> None:
+    """Let the policy observe tick `t` again, where it did."""
+    if state != State.POLICY:
+        return
+    rows = tape.rows
+    tape.measured.flat[:] = rows["measured"][t]
+    policy.ticks = int(rows["policy_tick"][t])
+    policy.last_action = rows["action"][t - 1].copy()
+    policy.observer.observe(policy.inputs(tape.measured.state, rows["command"][t]))

@@ -24,7 +24,7 @@ from robot_ppo_node.commands.choose import choose
 from robot_ppo_node.commands.keyboard import Keyboard
 from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.events import NodeEvent
-from robot_ppo_node.control.state_machine import DAMP_SECONDS
+from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, HandsOver, held_signals
 from robot_ppo_node.drivers.state_rate import explanation
@@ -123,22 +123,11 @@ class Operator:
         with contextlib.ExitStack() as stack:  # the last one first
             stack.callback(self._finish)
             stack.callback(self.driver.close)
-            stack.callback(self._dismiss_watchdog)
+            stack.callback(self.node.close_watchdog)
             try:
                 yield
             finally:
                 self.signals.ignored = True
-
-    def _dismiss_watchdog(self) -> None:
-        """End the watchdog; where the loop broke over a robot that it commands, leave it the robot.
-
-        The loop ends in order when nothing more is to be sent.
-        """
-        node, watchdog = self.node, self.node.command_writer.watchdog
-        if watchdog and node.sends and not node.over:
-            watchdog.take_over()
-        elif watchdog:
-            watchdog.close()
 
     def _source(self) -> CommandSource:
         """Return where commands come from; on a terminal its keys work beside every source."""
@@ -228,8 +217,8 @@ class Operator:
         lapses = f"zero in {max(left, 0):.0f} s without a key  " if math.isfinite(left) else ""
         return (
             f"{node.state.name:<7} {self._command()}  {lapses}"
-            f"tick p50 {node.tick_quantile(0.5) * 1e3:.2f} ms p99 "
-            f"{node.tick_quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
+            f"tick p50 {node.durations.quantile(0.5) * 1e3:.2f} ms p99 "
+            f"{node.durations.quantile(0.99) * 1e3:.2f} ms  missed {node.missed}  "
             f"guards: {guards or 'none'}"
         )
 
@@ -245,10 +234,10 @@ class Operator:
         node = self.node
         if node.ticks:
             self.console.say(self._status())
-            for line in node.envelope.report(node.tick_state):
+            for line in node.envelope.report():
                 self.console.say(f"guard: {line}")
-        if node.command_writer.unsent.lost or node.command_writer.unsent.stale:
-            self.console.say(str(node.command_writer.unsent))
+        if node.unsent.lost or node.unsent.stale:
+            self.console.say(str(node.unsent))
         if isinstance(self.source, UdpCommands):
             self.console.say(self.source.remarks())
         if self.log:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from robot_ppo_node.control.state_machine import DAMP_SECONDS
+from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import ENDING, State
 from robot_ppo_node.node import Node
 

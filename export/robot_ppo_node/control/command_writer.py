@@ -1,10 +1,13 @@
-"""What leaves the node: each command to the driver, and again in between where a robot needs it.
+"""Sends each command to the driver, and again in between where a robot needs it.
 
-While the watchdog has the robot, nothing leaves.
+While the watchdog has the robot, nothing is sent.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
+
+import numpy as np
 
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import Clock, Pacer
@@ -13,8 +16,7 @@ from robot_ppo_node.control.states import ENDING, SILENT, State
 from robot_ppo_node.drivers.base import Driver, HandsOver, MotorCommand
 from robot_ppo_node.drivers.sends import CountsSends, Unsent
 from robot_ppo_node.safety.reason import Reason
-from robot_ppo_node.safety.tick_state import TickState
-from robot_ppo_node.safety.watchdog import Watchdog
+from robot_ppo_node.safety.watchdog import Handover, Watchdog
 
 UNSENT_FOR = 0.1
 """[s] without a command that could be sent: the robot's side damps by itself then, and so must we
@@ -22,46 +24,53 @@ know that it does."""
 
 
 class CommandWriter:
-    """The way from a tick's target to the motors."""
+    """The commands of one node on their way to the motors, and the watchdog beside them."""
 
-    def __init__(self, driver: Driver, clock: Clock, tick_state: TickState, period: float) -> None:
-        s = tick_state
-        self.driver, self.clock, self.tick_state, self.period = driver, clock, s, period
-        self.sent = MotorCommand(s.target, s.kp, s.kd)
-        """The command of this tick."""
+    def __init__(
+        self,
+        driver: Driver,
+        clock: Clock,
+        period: float,
+        rate: float | None = None,
+        watchdog: Callable[[Handover], Watchdog] | None = None,
+    ) -> None:
+        """Send nothing yet; `InputError` where the rate is not a multiple of the policy's.
+
+        Args:
+            driver: the robot.
+            clock: the node's.
+            period: of the control [s].
+            rate: commands per second [Hz], by default one per period.
+            watchdog: starts the process that damps when this one cannot.
+        """
+        self.driver = driver
+        self.clock = clock
+        self.period = period
+        self.per_period = 1 if rate is None else commands_per_period(rate, period)
+        """Commands per control period."""
         self.failed = False
         """The driver could not send; a fault at the next tick."""
         self.unsent = Unsent()
         """What did not get out, where the driver counts it."""
-        self._counting = driver if isinstance(driver, CountsSends) else None
-        self._warn_from = 1
         self.watchdog: Watchdog | None = None
         """Damps the robot when this process cannot."""
-        self.start_watchdog: Callable[[], Watchdog] | None = None
-        """Starts another one."""
+        self._sent: MotorCommand | None = None
+        """The command of this tick."""
+        self._counting = driver if isinstance(driver, CountsSends) else None
+        self._warn_from = 1
+        self._make_watchdog = watchdog
+        self._start_watchdog: Callable[[], Watchdog] | None = None
+        """Starts one, once the driver has said how to damp its robot."""
         self._warning: Reason | None = None
-        self.per_period = 1
-        """Commands per control period."""
 
     @property
     def rate(self) -> float:
         """Commands per second [Hz]."""
         return self.per_period / self.period
 
-    def publish_at(self, rate: float) -> None:
-        """Send each command again until the next, `rate` [Hz] in all, or `InputError`."""
-        times = rate * self.period
-        if abs(times - round(times)) > 1e-6 or times < 1 - 1e-6:
-            raise InputError(
-                f"--publish-hz {rate:g} is not a multiple of the policy's {1 / self.period:g} Hz"
-            )
-        self.per_period = round(times)
-
-    def write(self) -> None:
-        """Send the tick's target and gains, and remember the target."""
-        s, sent = self.tick_state, self.sent
-        s.previous[:] = s.target
-        sent.target, sent.kp, sent.kd = s.target, s.kp, s.kd
+    def write(self, motors: MotorCommand) -> None:
+        """Send a command; it must not change any more."""
+        self._sent = motors
         self._send()
 
     def publish(self, pacer: Pacer) -> None:
@@ -73,6 +82,33 @@ class CommandWriter:
                 if not pacer.sleep_until(due):  # the clock ran back: the next tick says so
                     return
                 self._send()
+
+    def failure(self) -> Reason | None:
+        """Return that the previous command could not be sent, once."""
+        if not self.failed:
+            return None
+        self.failed = False
+        return Reason("write_failed", "the driver could not send the previous command")
+
+    def start_watchdog(self, damping: np.ndarray) -> None:
+        """Start the watchdog, where there is to be one and the driver can hand its robot over.
+
+        `damping` is the gain with which it brakes, (joints,) [N m s/rad].
+        """
+        if self._make_watchdog is None or not isinstance(self.driver, HandsOver):
+            return
+        handover = self.driver.damping_sender(damping)
+        self._start_watchdog = functools.partial(self._make_watchdog, handover)
+        self.watchdog = self._start_watchdog()
+
+    def close_watchdog(self, commands: bool) -> None:
+        """End the watchdog; where the node still `commands` the robot, let it damp instead."""
+        if self.watchdog is None:
+            return
+        if commands:
+            self.watchdog.take_over()
+        else:
+            self.watchdog.close()
 
     def poll_watchdog(self, requests: Requests, state: State, silent: float) -> None:
         """Yield to a watchdog that has the robot; stop when there is none any more.
@@ -104,11 +140,11 @@ class CommandWriter:
         what = f"the watchdog {self.watchdog.how_lost()}"
         self.watchdog.close()
         self.watchdog = None
-        if state not in SILENT or self.start_watchdog is None:
+        if state not in SILENT or self._start_watchdog is None:
             requests.unguarded = f"{what}: nobody would damp the robot if the node died"
             return
         try:
-            self.watchdog = self.start_watchdog()
+            self.watchdog = self._start_watchdog()
         except RefusedError as error:
             requests.unguarded = f"{what}, and another one does not start: {error}"
             return
@@ -122,7 +158,8 @@ class CommandWriter:
     def pending_warning(self) -> Reason | None:
         """Return what the operator must know: another watchdog, or that unsent commands doubled."""
         if self._warning:
-            warning, self._warning = self._warning, None
+            warning = self._warning
+            self._warning = None
             return warning
         if self._counting:
             with contextlib.suppress(Exception):  # a count that cannot be had is no warning
@@ -135,13 +172,24 @@ class CommandWriter:
         return Reason("commands_lost", str(self.unsent))
 
     def _send(self) -> None:
+        assert self._sent is not None, "a tick writes before anything is sent again"
         if self.watchdog:
             self.watchdog.announce()
             if self.watchdog.has_robot:
                 return
         try:
-            self.driver.write(self.sent)
+            self.driver.write(self._sent)
             if self.watchdog and self.watchdog.has_robot:  # stopped within the write
                 self.driver.damp()  # a driver that repeats would go on until the next tick
         except Exception:  # noted here, and a fault at the next tick
             self.failed = True
+
+
+def commands_per_period(rate: float, period: float) -> int:
+    """Return how often a command is sent, for `rate` [Hz] in all, or `InputError`."""
+    times = rate * period
+    if abs(times - round(times)) > 1e-6 or times < 1 - 1e-6:
+        raise InputError(
+            f"--publish-hz {rate:g} is not a multiple of the policy's {1 / period:g} Hz"
+        )
+    return round(times)

@@ -1,14 +1,31 @@
-"""What the node takes in at every tick: the newest measurement and the operator's command."""
+"""What the node takes in at every tick: a frozen measurement and the operator's command.
+
+inputs = NodeInputs(contract, held_signals(contract), driver, commands)
+measurement = inputs.measure(now, missed, told)     # never raises; see `trouble`
+command = inputs.read_command(now)
+"""
 
 import collections
 import math
+from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.state import RobotState
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, SeesWriters
-from robot_ppo_node.safety.tick_state import IMU, JOINTS, TickState
+from robot_ppo_node.drivers.base import (
+    Driver,
+    DriverFault,
+    Health,
+    Measured,
+    Sample,
+    SeesWriters,
+    mounting_of,
+)
+from robot_ppo_node.safety.measurement import IMU, JOINTS, Measurement
+from robot_ppo_node.safety.reason import Reason
 
 SAG = 1.0
 """[s] for which a voltage must be low."""
@@ -20,62 +37,141 @@ class NodeInputs:
     """The newest measurement and command, with their ages."""
 
     def __init__(
-        self, contract: Contract, driver: Driver, commands: CommandSource, tick_state: TickState
+        self,
+        contract: Contract,
+        signals: Mapping[str, int],
+        driver: Driver,
+        commands: CommandSource,
     ) -> None:
-        """Read into `tick_state`."""
+        """Hold these signals of a measurement, of these widths."""
+        self.contract = contract
         self.driver = driver
         self.commands = commands
-        self.measured, self.health = tick_state.measured, tick_state.health
-        self._tick_state = tick_state
-        self._writers = driver if isinstance(driver, SeesWriters) else None
-        self.sequence = 0
-        self.command = np.zeros(contract.command.size, np.float32)
-        """What the policy is asked for, (k,) in the units of `contract.command`."""
-        self.wanted = (np.zeros_like(self.command), 0.0)
+        self.measured = Measured(signals)
+        self.newest = Measurement(
+            state=_read_only(self.measured.state),
+            flat=_frozen(self.measured.flat),
+            health=Health(len(contract.robot.joints)),
+        )
+        """The measurement of the last tick."""
+        self.wanted = (np.zeros(contract.command.size, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
+        self.missed = 0
+        """Deadlines missed since the start."""
+        self._writers = driver if isinstance(driver, SeesWriters) else None
         self._bounds = contract.command.bounds().tolist()
-        self._spans = tuple(self.measured.span(*part) for part in (IMU, JOINTS))
+        self._last: float | None = None
+        """Time of the tick before [s]."""
+        self._repeats = Repeats(self.measured, len(contract.robot.joints))
         ticks = max(round(SAG / contract.control_period), 1)
         self._volts = collections.deque([math.inf] * ticks, ticks)
         """[V] No verdict before a second is full."""
+
+    def expect(self) -> None:
+        """Prepare for the samples of the driver, which is open."""
+        mounting = mounting_of(self.contract.robot, self.driver)
+        self.measured.expect(self.driver.signals, mounting)
+
+    def measure(self, now: float, missed: int, told: np.ndarray) -> Measurement:
+        """Return what is known of the robot, with the newest sample if there is a new one.
+
+        Args:
+            now: [s]
+            missed: deadlines missed just before.
+            told: the target that was sent last (joints,) [rad].
+        """
+        self.missed += missed
+        tick = {
+            "step": 0.0 if self._last is None else now - self._last,
+            "missed": self.newest.missed + missed if missed else 0,
+        }
+        self._last = now
+        try:
+            tick |= self._read(now, told)
+        except Exception as error:
+            tick |= {"fresh": False, "trouble": self._trouble(error)}
+        self.newest = msgspec.structs.replace(self.newest, **tick)
+        return self.newest
+
+    def read_command(self, now: float) -> np.ndarray:
+        """Return the command (k,): too old or not a number is zero, the rest is clipped."""
+        try:
+            self.wanted = self.commands.read(now)
+        except Exception:  # an operator's device that is gone must not bring the robot down
+            self.wanted = (np.zeros(len(self._bounds), np.float32), math.inf)
+        return bounded(*self.wanted, self._bounds)
+
+    def take_up(self, measured: np.ndarray, sample_time: float, sequence: int) -> None:
+        """Hold what was measured before: for a replay that begins in the middle of a log."""
+        self.measured.flat[:] = measured
+        self.newest = msgspec.structs.replace(
+            self.newest, sample_time=sample_time, sequence=sequence
+        )
+
+    def _read(self, now: float, told: np.ndarray) -> dict[str, object]:
+        """Ask the driver; return the fields of the measurement that follow from its answer."""
+        sample = self.driver.read()
+        found = {} if sample is None else self._take_in(sample, told)
+        sample_time = self.newest.sample_time if sample is None else sample.time
+        return found | {
+            "fresh": sample is not None,
+            "age": abs(now - sample_time),  # from the future is as bad as old
+            "others": len(self._writers.other_writers()) if self._writers else 0,
+            "trouble": None,
+        }
+
+    def _take_in(self, sample: Sample, told: np.ndarray) -> dict[str, object]:
+        """Copy a new sample in; return the fields that follow from it."""
+        self.measured.update(sample.state)
+        found: dict[str, object] = {"sample_time": sample.time, "sequence": sample.sequence}
+        if sample.health is not None:
+            self.newest.health.update(sample.health)
+            found["voltage"] = self._highest(sample.health.voltage)
+        self._repeats.count(told)
+        return found | {"imu_repeats": self._repeats.imu, "joint_repeats": self._repeats.joints}
+
+    def _highest(self, volts: float) -> float:
+        """Return the highest of the last second: a battery sags in a step, a sample may lie."""
+        if math.isnan(volts):
+            return self.newest.voltage
+        self._volts.append(volts)
+        return max(self._volts)
+
+    def _trouble(self, error: Exception) -> Reason:
+        if isinstance(error, DriverFault):
+            return Reason("driver", f"driver {self.driver.name}: {error}")
+        text = f"the driver cannot read: {type(error).__name__}: {error}"
+        return Reason("read_failed", text)
+
+
+class Repeats:
+    """The samples in a row in which the IMU, or all joints, say the very same."""
+
+    def __init__(self, measured: Measured, joints: int) -> None:
+        self.imu = 0
+        self.joints = 0
+        self._flat = measured.flat
+        self._spans = (measured.span(*IMU), measured.span(*JOINTS))
         self._bits = (b"", b"")
-        self._told = tick_state.previous.copy()
+        self._told = np.zeros(joints, np.float32)
         """The target that was sent before the sample before [rad]."""
 
-    def read_robot(self, now: float) -> None:
-        """Take in the newest measurement, if there is a new one, and everybody's age."""
-        s, sample = self._tick_state, self.driver.read()
-        s.fresh = sample is not None
-        if sample is not None:
-            self.measured.update(sample.state)
-            if sample.health is not None:
-                self.health.update(sample.health)
-                self._watch_voltage(sample.health.voltage)
-            self._count_repeats()
-            s.sample_time, self.sequence = sample.time, sample.sequence
-        s.age = abs(now - s.sample_time)  # from the future is as bad as old
-        s.others = len(self._writers.other_writers()) if self._writers else 0
-
-    def _count_repeats(self) -> None:
-        """Count the samples in a row in which the IMU, or all joints, say the very same."""
-        s, flat = self._tick_state, self.measured.flat
-        imu, joints = bits = tuple(flat[span].tobytes() for span in self._spans)
-        s.imu_repeats = s.imu_repeats + 1 if imu == self._bits[0] else 0
-        still = joints == self._bits[1] and float(np.abs(s.previous - self._told).max()) > TOLD
-        s.joint_repeats = s.joint_repeats + 1 if still else 0
+    def count(self, told: np.ndarray) -> None:
+        """Count the newest sample; `told` is the target that was sent before it [rad]."""
+        imu, joints = bits = tuple(self._flat[span].tobytes() for span in self._spans)
+        self.imu = self.imu + 1 if imu == self._bits[0] else 0
+        still = joints == self._bits[1] and float(np.abs(told - self._told).max()) > TOLD
+        self.joints = self.joints + 1 if still else 0
         self._bits = bits
-        self._told[:] = s.previous
+        self._told = told
 
-    def _watch_voltage(self, volts: float) -> None:
-        """Keep the highest of the last second: a battery sags in a step, and a sample may lie."""
-        if not math.isnan(volts):
-            self._volts.append(volts)
-            self._tick_state.voltage = max(self._volts)
 
-    def read_command(self, now: float) -> None:
-        """Take in the command: too old or not a number is zero, the rest is clipped."""
-        try:
-            self.wanted = wanted, age = self.commands.read(now)
-        except Exception:  # an operator's device that is gone must not bring the robot down
-            self.wanted = wanted, age = np.zeros_like(self.command), math.inf
-        self.command = bounded(wanted, age, self._bounds)
+def _frozen(values: np.ndarray) -> np.ndarray:
+    """Return a view of `values` that cannot be written to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _read_only(state: RobotState) -> RobotState:
+    return RobotState(**{name: _frozen(values) for name, values in state.items()})

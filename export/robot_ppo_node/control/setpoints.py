@@ -1,10 +1,17 @@
-"""What each state sends: target [rad], kp, kd; and the way from one state's to the next one's."""
+"""What each state sends: target [rad], kp, kd; and the way from one state's to the next one's.
+
+    setpoints.begin(sent)                                 # a state is entered
+    target = setpoints.pose(State.STAND, elapsed)
+    motors = setpoints.faded(State.STAND, target, elapsed)
+
+Every command is made anew: whoever gets one may change it, and the one before stays as it was sent.
+"""
 
 import numpy as np
 
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.states import State
-from robot_ppo_node.safety.tick_state import TickState
+from robot_ppo_node.drivers.base import MotorCommand
 
 FADE = 0.2
 """Time [s] over which targets and gains go from those of one state to those of the next."""
@@ -20,10 +27,11 @@ class Setpoints:
         self.default = policy.action_map.default_pose
         self.rest = robot.rest().astype(np.float32)
         self.duration = robot.stand.duration
-        kp, kd = (robot.vector(name).astype(np.float32) for name in ("kp", "kd"))
-        stand = tuple(gains.astype(np.float32) for gains in robot.stand_gains())
-        weak = stand[0] * np.float32(WEAK), stand[1] * np.float32(WEAK)
         self.damping = robot.damping_gains().astype(np.float32)
+        kp = robot.vector("kp").astype(np.float32)
+        kd = robot.vector("kd").astype(np.float32)
+        stand = tuple(gains.astype(np.float32) for gains in robot.stand_gains())
+        weak = tuple(gains * np.float32(WEAK) for gains in stand)
         self.gains = {
             State.JOINT_CHECK: weak,
             State.STAND: stand,
@@ -34,45 +42,49 @@ class Setpoints:
             State.HOLD: stand,
             State.DAMP: (np.zeros_like(kp), self.damping),
         }
-        self._from = [np.zeros_like(kp) for _ in range(3)]
-        self._start = self.default
+        self._from = self.nothing()
 
-    def rise_from(self, pose: np.ndarray, s: TickState) -> None:
-        """Begin at the measured `pose` (joints,) [rad], from damping."""
-        s.previous[:] = pose
-        s.kp[:] = 0
-        s.kd[:] = self.damping
+    def nothing(self) -> MotorCommand:
+        """Return a command of zeros: what a state that sends nothing sends."""
+        return MotorCommand(*(np.zeros_like(self.damping) for _ in range(3)))
 
-    def begin(self, s: TickState) -> None:
-        """Remember what was sent last: it is where the next state starts and fades from."""
-        for kept, value in zip(self._from, (s.previous, s.kp, s.kd), strict=True):
-            kept[:] = value
-        self._start = self._from[0].copy()
+    def limp(self, pose: np.ndarray) -> MotorCommand:
+        """Return damping at the measured `pose` (joints,) [rad]: where standing up begins."""
+        target = np.array(pose, np.float32)
+        return MotorCommand(target, np.zeros_like(self.damping), self.damping.copy())
+
+    def begin(self, sent: MotorCommand) -> None:
+        """Start and fade the next state from what was sent last."""
+        self._from = sent
 
     def pose(self, state: State, elapsed: float) -> np.ndarray:
         """Return the target (joints,) [rad] of a state, `elapsed` [s] after its start."""
         if state is State.READY:
             return self.default
+        start = self._from.target
         if state is State.HOLD:
-            return self._start
+            return start
         end = self.rest if state is State.SIT else self.default
         x = min(elapsed / max(self.duration, 1e-9), 1.0)
-        share = x * x * (3 - 2 * x)  # no jump of the velocity at either end
-        return self._start + share * (end - self._start)
+        fraction = x * x * (3 - 2 * x)  # no jump of the velocity at either end
+        return start + fraction * (end - start)
 
-    def fill(self, s: TickState, state: State, target: np.ndarray, elapsed: float) -> None:
-        """Put `target` and the state's gains into `s`, faded from those of the state before."""
-        share = 1.0 if state is State.HALT else elapsed / FADE  # the same network goes on
-        wanted = (target, *self.gains[state])
-        for sent, new, old in zip((s.target, s.kp, s.kd), wanted, self._from, strict=True):
-            if share >= 1:
-                sent[:] = new
-            else:
-                sent[:] = old + share * (new - old)
+    def faded(self, state: State, target: np.ndarray, elapsed: float) -> MotorCommand:
+        """Return `target` with the gains of `state`, faded from the command of the one before."""
+        fraction = 1.0 if state is State.HALT else elapsed / FADE  # the same network goes on
+        kp, kd = self.gains[state]
+        if fraction >= 1:
+            return MotorCommand(np.array(target, np.float32), kp.copy(), kd.copy())
+        old = self._from
+        return MotorCommand(
+            old.target + fraction * (target - old.target),
+            old.kp + fraction * (kp - old.kp),
+            old.kd + fraction * (kd - old.kd),
+        )
 
-    def damp(self, s: TickState, elapsed: float = FADE) -> None:
-        """No position gain; the target is the last one sent, because some robots want a number.
+    def damped(self, previous: np.ndarray, elapsed: float = FADE) -> MotorCommand:
+        """Return a command that only brakes; an `elapsed` below `FADE` [s] fades to it.
 
-        An `elapsed` below `FADE` [s] fades to it, after a controlled lowering.
+        Its target is the one that was sent last, `previous`: some robots want a number.
         """
-        self.fill(s, State.DAMP, s.previous, elapsed)
+        return self.faded(State.DAMP, previous, elapsed)

@@ -1,8 +1,8 @@
 """The envelope: runs the guards over what is measured and over what is to be sent, and counts.
 
     envelope = Envelope(robot, limits, held_signals(contract))
-    reason = envelope.check_state(tick_state)      # None, or a Reason
-    reason = envelope.check_target(tick_state)     # tick_state.target is now inside the envelope
+    reason = envelope.check_state(measurement)               # None, or a Reason
+    reason = envelope.check_target(measurement, decision)    # decision.motors is now inside
 
 The first guard that says damp ends the tick: the node goes to damping and names the guard.
 The guards themselves are in guards.py.
@@ -11,9 +11,11 @@ The guards themselves are in guards.py.
 from collections.abc import Mapping
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
+from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard
+from robot_ppo_node.safety.measurement import Decision, Measurement
 from robot_ppo_node.safety.reason import Reason
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, Verdict
+from robot_ppo_node.safety.verdict import Outcome, Verdict
 
 NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
 NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
@@ -39,14 +41,14 @@ class Envelope:
         self.fired = 0
         """Bit i: guard i clamped or damped in this tick."""
 
-    def check_state(self, tick_state: TickState) -> Reason | None:
+    def check_state(self, measurement: Measurement) -> Reason | None:
         """Return why the robot must be damped, or None; begins the tick's count."""
         self.fired = 0
-        return self._check(NUMBERED_STATE, tick_state)
+        return self._check(NUMBERED_STATE, measurement)
 
-    def check_target(self, tick_state: TickState) -> Reason | None:
-        """Bring the target inside the envelope; return why the robot must be damped, or None."""
-        return self._check(NUMBERED_TARGET, tick_state)
+    def check_target(self, measurement: Measurement, decision: Decision) -> Reason | None:
+        """Bring what is sent inside the envelope; return why the robot must be damped, or None."""
+        return self._check(NUMBERED_TARGET, measurement, decision)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -55,25 +57,28 @@ class Envelope:
         )
         return {name: n for name, n in fired if n}
 
-    def report(self, tick_state: TickState) -> list[str]:
+    def report(self) -> list[str]:
         """Return one line per guard that clamped or damped: how often, and at worst."""
         return [
-            f"{sum(self.counts[i][Outcome.CLAMP :])} x {self._explain(guard, worst, tick_state)}"
+            f"{sum(self.counts[i][Outcome.CLAMP :])} x {self._explain(guard, worst)}"
             for i, guard in enumerate(GUARDS)
             if (worst := self.worst[i])
         ]
 
-    def _check(self, guards: tuple[tuple[int, Guard], ...], tick_state: TickState) -> Reason | None:
-        bounds, last, counts = self.bounds, self.last, self.counts
+    def _check(
+        self, guards: tuple[tuple[int, Guard], ...], *judged: Measurement | Decision
+    ) -> Reason | None:
+        bounds = self.bounds
+        last = self.last
         for i, guard in guards:
-            last[i] = verdict = guard.check(bounds, tick_state)
+            last[i] = verdict = guard.check(bounds, *judged)
             outcome = verdict.outcome
             if outcome:
-                counts[i][outcome] += 1
+                self.counts[i][outcome] += 1
                 self.fired |= 1 << i
                 self._keep_worst(i, verdict)
                 if outcome is Outcome.DAMP:
-                    return Reason(guard.name, self._explain(guard, verdict, tick_state))
+                    return Reason(guard.name, self._explain(guard, verdict))
         return None
 
     def _keep_worst(self, i: int, verdict: Verdict) -> None:
@@ -81,13 +86,13 @@ class Envelope:
         if worst is None or _excess(verdict) > _excess(worst):
             self.worst[i] = verdict
 
-    def _explain(self, guard: Guard, verdict: Verdict, tick_state: TickState) -> str:
+    def _explain(self, guard: Guard, verdict: Verdict) -> str:
         """Return a verdict as a sentence: guard, place, value, limit."""
         place = ""
         if guard.places == "joint":
             place = f" at {self.joint_names[verdict.where]}"
         elif guard.places == "state":
-            place = f" at {tick_state.measured.places[verdict.where]}"
+            place = f" at {self.bounds.places[verdict.where]}"
         elif guard.places == "entry":
             place = f" at entry {verdict.where}"
         unit = f" {guard.unit}" if guard.unit else ""

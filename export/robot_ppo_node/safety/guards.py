@@ -1,8 +1,8 @@
 """Every guard of the safety envelope: one function and one line in a table for each.
 
-A guard looks at one `TickState` and says pass, clamp or damp, with the value that it judged and
-its limit. State guards run before the network, target guards after it; a target guard may move
-the target in place. They are arithmetic on a dozen numbers: no clock, no input or output.
+A guard says pass, clamp or damp, with the value that it judged and its limit. State guards judge a
+measurement, before the network runs; target guards judge the decision that came of it, and may
+change what it sends in place. They are arithmetic on a dozen numbers: no clock, no input or output.
 """
 
 import math
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, Verdict
+from robot_ppo_node.drivers.base import MotorCommand
+from robot_ppo_node.safety.bounds import Bounds
+from robot_ppo_node.safety.measurement import Decision, Measurement
+from robot_ppo_node.safety.verdict import Outcome, Verdict
 
 QUATERNION_TOLERANCE = 0.05
 """Deviation of an orientation's norm from one. All zeros would look upright to `tilt`."""
@@ -36,7 +39,8 @@ class Guard:
     """Where its limit comes from, for the documentation."""
 
 
-_Check = Callable[[Bounds, TickState], Verdict]
+_Check = Callable[..., Verdict]
+"""f(bounds, measurement) of a state guard, f(bounds, measurement, decision) of a target guard."""
 _found: dict[str, list[Guard]] = {"state": [], "target": []}
 
 
@@ -59,22 +63,22 @@ _state, _target = _guard("state"), _guard("target")
 
 
 @_state(DAMP, "s", "", "time since the tick before, not below 0", "`max_clock_step`")
-def clock_jump(bounds: Bounds, s: TickState) -> Verdict:
+def clock_jump(bounds: Bounds, m: Measurement) -> Verdict:
     """A clock that ran backwards or leapt, or a node that was stopped and goes on."""
     limit = bounds.limits.max_clock_step
-    return Verdict(PASS if 0 <= s.step <= limit else DAMP, s.step, limit)
+    return Verdict(PASS if 0 <= m.step <= limit else DAMP, m.step, limit)
 
 
 @_state(DAMP, "", "state", "every measured number is finite", "none")
-def finite_state(bounds: Bounds, s: TickState) -> Verdict:
+def finite_state(bounds: Bounds, m: Measurement) -> Verdict:
     """A measured number that is not finite is a broken sensor."""
-    return _finite(s.measured.flat)
+    return _finite(m.flat)
 
 
 @_state(DAMP, "s", "", "age of the newest state", "`stale_after`")
-def stale_state(bounds: Bounds, s: TickState) -> Verdict:
+def stale_state(bounds: Bounds, m: Measurement) -> Verdict:
     """No new measurement for too long."""
-    return _damp_above(s.age, bounds.limits.stale_after)
+    return _damp_above(m.age, bounds.limits.stale_after)
 
 
 @_state(
@@ -84,40 +88,41 @@ def stale_state(bounds: Bounds, s: TickState) -> Verdict:
     "new states in a row with identical bits of the IMU, or of all joints while told to move",
     "`frozen_ticks`",
 )
-def frozen_state(bounds: Bounds, s: TickState) -> Verdict:
+def frozen_state(bounds: Bounds, m: Measurement) -> Verdict:
     """New measurements that carry the same bits: real sensors have noise, a hung one has none."""
-    limit, joints = bounds.limits.frozen_ticks, s.joint_repeats > s.imu_repeats
-    ticks = (s.joint_repeats if joints else s.imu_repeats) + 1
+    limit = bounds.limits.frozen_ticks
+    joints = m.joint_repeats > m.imu_repeats
+    ticks = (m.joint_repeats if joints else m.imu_repeats) + 1
     where = 0 if joints else bounds.first_of_imu
     return Verdict(DAMP if ticks >= limit else PASS, ticks, limit, where)
 
 
 @_state(DAMP, "", "", "deadlines missed in a row", "`max_missed_deadlines`")
-def missed_deadlines(bounds: Bounds, s: TickState) -> Verdict:
+def missed_deadlines(bounds: Bounds, m: Measurement) -> Verdict:
     """The computer is too slow or too busy to hold the control period."""
     limit = bounds.limits.max_missed_deadlines
-    return Verdict(DAMP if s.missed >= limit else PASS, s.missed, limit)
+    return Verdict(DAMP if m.missed >= limit else PASS, m.missed, limit)
 
 
 @_state(DAMP, "", "", "deviation of the quaternion's norm from one", "0.05")
-def orientation(bounds: Bounds, s: TickState) -> Verdict:
+def orientation(bounds: Bounds, m: Measurement) -> Verdict:
     """An orientation that is not a unit quaternion says nothing about tilt."""
-    w, x, y, z = s.measured.state.base_quat.tolist()
+    w, x, y, z = m.state.base_quat.tolist()
     return _damp_above(abs(math.sqrt(w * w + x * x + y * y + z * z) - 1), QUATERNION_TOLERANCE)
 
 
 @_state(DAMP, "rad", "", "angle between body z and world z", "`max_tilt`")
-def tilt(bounds: Bounds, s: TickState) -> Verdict:
+def tilt(bounds: Bounds, m: Measurement) -> Verdict:
     """The angle between body z and world z: beyond it the robot is falling, not walking."""
-    _, x, y, _ = s.measured.state.base_quat.tolist()
+    _, x, y, _ = m.state.base_quat.tolist()
     angle = math.acos(min(max(1 - 2 * (x * x + y * y), -1.0), 1.0))
     return _damp_above(angle, bounds.limits.max_tilt)
 
 
 @_state(DAMP, "rad/s", "", "norm of the body's angular velocity", "`max_angular_rate`")
-def angular_rate(bounds: Bounds, s: TickState) -> Verdict:
+def angular_rate(bounds: Bounds, m: Measurement) -> Verdict:
     """The norm of the base's angular velocity."""
-    x, y, z = s.measured.state.base_ang_vel.tolist()
+    x, y, z = m.state.base_ang_vel.tolist()
     return _damp_above(math.sqrt(x * x + y * y + z * z), bounds.limits.max_angular_rate)
 
 
@@ -128,9 +133,9 @@ def angular_rate(bounds: Bounds, s: TickState) -> Verdict:
     "measured joint angle",
     "the joint's `range`, and `max_joint_overrun` beyond",
 )
-def joint_position(bounds: Bounds, s: TickState) -> Verdict:
+def joint_position(bounds: Bounds, m: Measurement) -> Verdict:
     """A joint outside its mechanical range: no joint gets there, so the encoder is wrong."""
-    position = s.measured.state.joint_pos
+    position = m.state.joint_pos
     excess = np.maximum(bounds.lowest - position, position - bounds.highest)
     i = int(excess.argmax())
     value = float(position[i])
@@ -145,38 +150,39 @@ def joint_position(bounds: Bounds, s: TickState) -> Verdict:
     "measured joint velocity",
     "`max_velocity_fraction` x the joint's `velocity_limit`",
 )
-def joint_velocity(bounds: Bounds, s: TickState) -> Verdict:
+def joint_velocity(bounds: Bounds, m: Measurement) -> Verdict:
     """A joint faster than its motor could ever turn it."""
-    speed = np.abs(s.measured.state.joint_vel)
+    speed = np.abs(m.state.joint_vel)
     i = int((speed / bounds.velocity).argmax())
-    value, limit = float(speed[i]), float(bounds.velocity[i])
+    value = float(speed[i])
+    limit = float(bounds.velocity[i])
     return Verdict(DAMP if value > limit else PASS, value, limit, i)
 
 
 @_state(DAMP, "", "", "others that command the robot or play it, if the driver can tell", "none")
-def other_writers(bounds: Bounds, s: TickState) -> Verdict:
+def other_writers(bounds: Bounds, m: Measurement) -> Verdict:
     """Two controllers on one robot fight each other, at the motors' expense."""
-    return Verdict(DAMP if s.others else PASS, s.others, 0)
+    return Verdict(DAMP if m.others else PASS, m.others, 0)
 
 
 # Of a robot's health, what a robot does not measure is NaN, and passes: NaN > limit is False.
 
 
 @_state(DAMP, "degC", "joint", "hottest motor, if the robot measures it", "`max_motor_temperature`")
-def motor_temperature(bounds: Bounds, s: TickState) -> Verdict:
+def motor_temperature(bounds: Bounds, m: Measurement) -> Verdict:
     """A motor about to lose its magnets or to switch itself off."""
     limit = bounds.limits.max_motor_temperature
-    i, value = s.health.hottest()
+    i, value = m.health.hottest()
     return Verdict(DAMP if value > limit else PASS, value, limit, i)
 
 
 @_state(
     DAMP, "motors", "joint", "motors that are silent, if the robot says so", "`max_lost_motors`"
 )
-def lost_motors(bounds: Bounds, s: TickState) -> Verdict:
+def lost_motors(bounds: Bounds, m: Measurement) -> Verdict:
     """Motors that no longer answer the robot's own controller."""
     limit = bounds.limits.max_lost_motors
-    i, value = s.health.lost_motors()
+    i, value = m.health.lost_motors()
     return Verdict(DAMP if value > limit else PASS, value, limit, i)
 
 
@@ -187,41 +193,41 @@ def lost_motors(bounds: Bounds, s: TickState) -> Verdict:
     "battery, its highest over the last second, if the robot measures it",
     "`min_voltage`",
 )
-def voltage(bounds: Bounds, s: TickState) -> Verdict:
+def voltage(bounds: Bounds, m: Measurement) -> Verdict:
     """A battery that is about to give up: the robot brakes down while there is power to brake."""
     limit = bounds.limits.min_voltage
-    return Verdict(DAMP if s.voltage < limit else PASS, s.voltage, limit)
+    return Verdict(DAMP if m.voltage < limit else PASS, m.voltage, limit)
 
 
 # -- what it is told to do ----------------------------------------------------------------------
 
 
 @_target(DAMP, "", "entry", "every number of the observation is finite", "none")
-def finite_observation(bounds: Bounds, s: TickState) -> Verdict:
+def finite_observation(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """A number of the observation that is not finite, whatever the network made of it."""
-    return _finite(s.observation)
+    return _finite(d.observation)
 
 
 @_target(DAMP, "", "joint", "every output of the network is finite", "none")
-def finite_action(bounds: Bounds, s: TickState) -> Verdict:
+def finite_action(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """A network output that is not finite: nothing sensible can be sent."""
-    return _finite(s.action)
+    return _finite(d.action)
 
 
 @_target(DAMP, "", "joint", "every target is finite", "none")
-def finite_target(bounds: Bounds, s: TickState) -> Verdict:
+def finite_target(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """A target that is not finite, from whatever state it comes."""
-    return _finite(s.target)
+    return _finite(d.motors.target)
 
 
 @_target(CLAMP, "missed", "", "deadlines missed in a row: the target stays", "`hold_after_missed`")
-def hold(bounds: Bounds, s: TickState) -> Verdict:
+def hold(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """Deadlines are being missed: the last target stays until a tick is in time again."""
     limit = bounds.limits.hold_after_missed
-    if s.missed < limit:
-        return Verdict(PASS, s.missed, limit)
-    s.target[:] = s.previous
-    return Verdict(CLAMP, s.missed, limit)
+    if m.missed < limit:
+        return Verdict(PASS, m.missed, limit)
+    d.motors.target[:] = d.previous
+    return Verdict(CLAMP, m.missed, limit)
 
 
 @_target(
@@ -231,24 +237,25 @@ def hold(bounds: Bounds, s: TickState) -> Verdict:
     "target inside the range",
     "the joint's `range`, less `joint_range_margin`",
 )
-def joint_range(bounds: Bounds, s: TickState) -> Verdict:
+def joint_range(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """The target stays inside the joint's range, less the margin."""
-    excess = np.maximum(bounds.low - s.target, s.target - bounds.high)
+    target = d.motors.target
+    excess = np.maximum(bounds.low - target, target - bounds.high)
     i = int(excess.argmax())
-    value = float(s.target[i])
+    value = float(target[i])
     limit = float(bounds.low[i] if value < bounds.low[i] else bounds.high[i])
     if excess[i] <= 0:
         return Verdict(PASS, value, limit, i)
-    np.maximum(s.target, bounds.low, out=s.target)
-    np.minimum(s.target, bounds.high, out=s.target)
+    np.maximum(target, bounds.low, out=target)
+    np.minimum(target, bounds.high, out=target)
     return Verdict(CLAMP, value, limit, i)
 
 
 @_target(CLAMP, "rad", "joint", "change of the target in one tick", "`max_target_step`")
-def target_step(bounds: Bounds, s: TickState) -> Verdict:
+def target_step(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """The target moves by no more than this in one tick."""
     limit = bounds.limits.max_target_step
-    step = s.target - s.previous
+    step = d.motors.target - d.previous
     size = np.abs(step)
     i = int(size.argmax())
     value = float(size[i])
@@ -256,7 +263,7 @@ def target_step(bounds: Bounds, s: TickState) -> Verdict:
         return Verdict(PASS, value, limit, i)
     np.minimum(step, np.float32(limit), out=step)
     np.maximum(step, np.float32(-limit), out=step)
-    np.add(s.previous, step, out=s.target)
+    np.add(d.previous, step, out=d.motors.target)
     return Verdict(CLAMP, value, limit, i)
 
 
@@ -267,42 +274,79 @@ def target_step(bounds: Bounds, s: TickState) -> Verdict:
     "size of kp (target - q) - kd dq",
     "`max_torque_fraction` x the joint's `torque_limit`",
 )
-def torque(bounds: Bounds, s: TickState) -> Verdict:
+def torque(bounds: Bounds, m: Measurement, d: Decision) -> Verdict:
     """The target is moved so that |kp (target - q) - kd dq| stays within the motor's torque.
 
     It comes last, and keeps the range. The target goes towards the joint and never past it: one
     beyond the joint would balance the braking while the joint moves, and push it when contact stops
     it. So where kd dq alone exceeds the torque, kd gives way.
     """
-    state = s.measured.state
-    damping = s.kd * state.joint_vel
-    wanted = s.kp * (s.target - state.joint_pos) - damping
+    state = m.state
+    motors = d.motors
+    damping = motors.kd * state.joint_vel
+    wanted = motors.kp * (motors.target - state.joint_pos) - damping
     size = np.abs(wanted)
     ratio = size / bounds.torque
     i = int(ratio.argmax())
-    value, limit = float(size[i]), float(bounds.torque[i])
+    value = float(size[i])
+    limit = float(bounds.torque[i])
     if value <= limit:
         return Verdict(PASS, value, limit, i)
-    _hold_torque(bounds, s, damping, wanted, ratio > 1)
+    over = ratio > 1
+    _limit_damping(bounds, state.joint_vel, motors, over)
+    _limit_target(bounds, m, motors, wanted, damping, over)
     return Verdict(CLAMP, value, limit, i)
 
 
-def _hold_torque(
-    bounds: Bounds, s: TickState, damping: np.ndarray, wanted: np.ndarray, over: np.ndarray
+def _limit_damping(
+    bounds: Bounds, velocity: np.ndarray, motors: MotorCommand, over: np.ndarray
 ) -> None:
-    """Bring the joints that are `over` (joints,) to the limit: kd first, then the target."""
-    q, dq, most = s.measured.state.joint_pos, s.measured.state.joint_vel, bounds.torque
-    braking = np.minimum(np.maximum(damping, -most), most)
-    np.copyto(s.kd, most / np.maximum(np.abs(dq), 1e-6), where=over & (braking != damping))
-    target = q + (np.copysign(most, wanted) + braking) / np.maximum(s.kp, 1e-6)
-    np.copyto(s.target, target, where=over & (s.kp > 0))
-    inside = np.minimum(np.maximum(s.target, bounds.low), bounds.high)
-    outside = s.target != inside
-    if outside.any():  # the joint itself is beyond the range: both gains give way
-        s.target[:] = inside
-        share = most / np.maximum(np.abs(s.kp * (inside - q) - s.kd * dq), most)
-        np.multiply(s.kp, share, out=s.kp, where=outside)
-        np.multiply(s.kd, share, out=s.kd, where=outside)
+    """Lower kd of the joints that are `over` (joints,) where kd dq alone exceeds the torque."""
+    most = bounds.torque
+    damping = motors.kd * velocity
+    braking = _within(damping, most)
+    lowered = most / np.maximum(np.abs(velocity), 1e-6)
+    np.copyto(motors.kd, lowered, where=over & (braking != damping))
+
+
+def _limit_target(
+    bounds: Bounds,
+    m: Measurement,
+    motors: MotorCommand,
+    wanted: np.ndarray,
+    damping: np.ndarray,
+    over: np.ndarray,
+) -> None:
+    """Move the targets of the joints that are `over` to the limit, inside the range.
+
+    Where the joint itself is beyond its range, both gains give way.
+
+    Args:
+        bounds: the limits.
+        m: where the joints are.
+        motors: what is changed in place.
+        wanted: kp (target - q) - kd dq (joints,) [N m].
+        damping: kd dq (joints,) [N m], before kd gave way.
+        over: joints that exceed their torque (joints,).
+    """
+    q = m.state.joint_pos
+    dq = m.state.joint_vel
+    most = bounds.torque
+    torque = np.copysign(most, wanted) + _within(damping, most)
+    target = q + torque / np.maximum(motors.kp, 1e-6)
+    np.copyto(motors.target, target, where=over & (motors.kp > 0))
+    inside = np.minimum(np.maximum(motors.target, bounds.low), bounds.high)
+    outside = motors.target != inside
+    if outside.any():
+        motors.target[:] = inside
+        share = most / np.maximum(np.abs(motors.kp * (inside - q) - motors.kd * dq), most)
+        np.multiply(motors.kp, share, out=motors.kp, where=outside)
+        np.multiply(motors.kd, share, out=motors.kd, where=outside)
+
+
+def _within(values: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Return `values` clipped to +-`most`, (joints,) each."""
+    return np.minimum(np.maximum(values, -most), most)
 
 
 def _finite(vector: np.ndarray) -> Verdict:

@@ -18,14 +18,16 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.drivers.base import held_signals
+from robot_ppo_node.safety.bounds import Bounds
+from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guards import GUARDS, QUATERNION_TOLERANCE, STATE_GUARDS, Guard
-from robot_ppo_node.safety.tick_state import Bounds, Outcome, TickState, blank
+from robot_ppo_node.safety.verdict import Outcome
 
 BEYOND = 1.01
 """A fault is a hundredth beyond its limit: a guard with the wrong limit passes it."""
 
-Injection = Callable[[Bounds, TickState], None]
+Injection = Callable[[Bounds, Draft], None]
 
 
 @dataclass(frozen=True)
@@ -58,130 +60,132 @@ def prove(policy: Policy, limits: Limits) -> None:
             f"{policy.path}: the guards {', '.join(silent)} do not fire on a fault, so this robot "
             "would not be safe: robot-ppo-node selftest has the table"
         )
-    envelope, s = _calm(policy, limits)
-    reason = envelope.check_state(s) or envelope.check_target(s)
+    envelope, draft = _standing(policy, limits)
+    reason = envelope.check_state(draft.measurement)
+    reason = reason or envelope.check_target(draft.measurement, draft.decision)
     if reason or envelope.fired:
         raise RefusedError(
             f"{policy.path}: the envelope does not let the robot stand in its default pose: "
-            f"{reason or envelope.report(s)[0]}"
+            f"{reason or envelope.report()[0]}"
         )
 
 
 def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
-    envelope, s = _calm(policy, limits)
+    envelope, draft = _standing(policy, limits)
     if guard.name == "voltage" and not limits.min_voltage:
         return Result(guard, math.nan, limits.min_voltage, Outcome.PASS, off=True)
     injection = INJECTIONS.get(guard.name)
     if injection is None:
         return Result(guard, math.nan, math.nan, Outcome.PASS)
-    injection(envelope.bounds, s)
-    (envelope.check_state if guard in STATE_GUARDS else envelope.check_target)(s)
+    injection(envelope.bounds, draft)
+    if guard in STATE_GUARDS:
+        envelope.check_state(draft.measurement)
+    else:
+        envelope.check_target(draft.measurement, draft.decision)
     verdict = envelope.last[i]
     if verdict is None:  # another guard before it took the blame
         return Result(guard, math.nan, math.nan, Outcome.PASS)
     return Result(guard, verdict.value, verdict.limit, verdict.outcome)
 
 
-def _calm(policy: Policy, limits: Limits) -> tuple[Envelope, TickState]:
+def _standing(policy: Policy, limits: Limits) -> tuple[Envelope, Draft]:
     """Return the envelope, and a robot that stands still in the default pose."""
-    robot = policy.contract.robot
-    signals = held_signals(policy.contract)
-    s = blank(len(robot.joints), signals, policy.layout.size)
-    pose = robot.vector("default").astype(np.float32)
-    s.measured.state.joint_pos[:] = s.target[:] = s.previous[:] = pose
-    s.kp[:], s.kd[:] = robot.vector("kp"), robot.vector("kd")
-    s.age, s.step = 0.0, policy.contract.control_period
-    return Envelope(robot, limits, signals), s
+    contract = policy.contract
+    signals = held_signals(contract)
+    draft = Draft(contract.robot, signals, policy.layout.size, contract.control_period)
+    return Envelope(contract.robot, limits, signals), draft
 
 
-def _clock_jump(bounds: Bounds, s: TickState) -> None:
-    s.step = BEYOND * bounds.limits.max_clock_step
+def _clock_jump(bounds: Bounds, d: Draft) -> None:
+    d.measure(step=BEYOND * bounds.limits.max_clock_step)
 
 
-def _finite_state(bounds: Bounds, s: TickState) -> None:
-    s.measured.state.joint_vel[0] = np.nan
+def _finite_state(bounds: Bounds, d: Draft) -> None:
+    d.state.joint_vel[0] = np.nan
 
 
-def _stale_state(bounds: Bounds, s: TickState) -> None:
-    s.age = BEYOND * bounds.limits.stale_after
+def _stale_state(bounds: Bounds, d: Draft) -> None:
+    d.measure(age=BEYOND * bounds.limits.stale_after)
 
 
-def _frozen_state(bounds: Bounds, s: TickState) -> None:
-    s.imu_repeats = bounds.limits.frozen_ticks - 1
+def _frozen_state(bounds: Bounds, d: Draft) -> None:
+    d.measure(imu_repeats=bounds.limits.frozen_ticks - 1)
 
 
-def _missed_deadlines(bounds: Bounds, s: TickState) -> None:
-    s.missed = bounds.limits.max_missed_deadlines
+def _missed_deadlines(bounds: Bounds, d: Draft) -> None:
+    d.measure(missed=bounds.limits.max_missed_deadlines)
 
 
-def _orientation(bounds: Bounds, s: TickState) -> None:
-    s.measured.state.base_quat[0] = 1 + BEYOND * QUATERNION_TOLERANCE
+def _orientation(bounds: Bounds, d: Draft) -> None:
+    d.state.base_quat[0] = 1 + BEYOND * QUATERNION_TOLERANCE
 
 
-def _tilt(bounds: Bounds, s: TickState) -> None:
+def _tilt(bounds: Bounds, d: Draft) -> None:
     angle = min(BEYOND * bounds.limits.max_tilt, math.pi)
-    s.measured.state.base_quat[:] = frames.from_rotation_vector(np.array([angle, 0.0, 0.0]))
+    d.state.base_quat[:] = frames.from_rotation_vector(np.array([angle, 0.0, 0.0]))
 
 
-def _angular_rate(bounds: Bounds, s: TickState) -> None:
-    s.measured.state.base_ang_vel[2] = -BEYOND * bounds.limits.max_angular_rate
+def _angular_rate(bounds: Bounds, d: Draft) -> None:
+    d.state.base_ang_vel[2] = -BEYOND * bounds.limits.max_angular_rate
 
 
-def _joint_position(bounds: Bounds, s: TickState) -> None:
-    s.measured.state.joint_pos[0] = bounds.highest[0] + 0.01
+def _joint_position(bounds: Bounds, d: Draft) -> None:
+    d.state.joint_pos[0] = bounds.highest[0] + 0.01
 
 
-def _joint_velocity(bounds: Bounds, s: TickState) -> None:
-    s.measured.state.joint_vel[0] = -BEYOND * bounds.velocity[0]
+def _joint_velocity(bounds: Bounds, d: Draft) -> None:
+    d.state.joint_vel[0] = -BEYOND * bounds.velocity[0]
 
 
-def _other_writers(bounds: Bounds, s: TickState) -> None:
-    s.others = 1
+def _other_writers(bounds: Bounds, d: Draft) -> None:
+    d.measure(others=1)
 
 
-def _motor_temperature(bounds: Bounds, s: TickState) -> None:
-    s.health.motor_temperature[0] = BEYOND * bounds.limits.max_motor_temperature
-    s.health.unsaid = False
+def _motor_temperature(bounds: Bounds, d: Draft) -> None:
+    d.health.motor_temperature[0] = BEYOND * bounds.limits.max_motor_temperature
+    d.health.unsaid = False
 
 
-def _lost_motors(bounds: Bounds, s: TickState) -> None:
-    s.health.motor_lost[:] = 0
-    s.health.motor_lost[: bounds.limits.max_lost_motors + 1] = 1
-    s.health.unsaid = False
+def _lost_motors(bounds: Bounds, d: Draft) -> None:
+    d.health.motor_lost[:] = 0
+    d.health.motor_lost[: bounds.limits.max_lost_motors + 1] = 1
+    d.health.unsaid = False
 
 
-def _voltage(bounds: Bounds, s: TickState) -> None:
-    s.voltage = s.health.voltage = bounds.limits.min_voltage - 0.01
-    s.health.unsaid = False
+def _voltage(bounds: Bounds, d: Draft) -> None:
+    low = bounds.limits.min_voltage - 0.01
+    d.measure(voltage=low)
+    d.health.voltage = low
+    d.health.unsaid = False
 
 
-def _finite_observation(bounds: Bounds, s: TickState) -> None:
-    s.observation[0] = np.inf
+def _finite_observation(bounds: Bounds, d: Draft) -> None:
+    d.decision.observation[0] = np.inf
 
 
-def _finite_action(bounds: Bounds, s: TickState) -> None:
-    s.action[0] = np.nan
+def _finite_action(bounds: Bounds, d: Draft) -> None:
+    d.decision.action[0] = np.nan
 
 
-def _finite_target(bounds: Bounds, s: TickState) -> None:
-    s.target[0] = np.nan
+def _finite_target(bounds: Bounds, d: Draft) -> None:
+    d.motors.target[0] = np.nan
 
 
-def _hold(bounds: Bounds, s: TickState) -> None:
-    s.missed = bounds.limits.hold_after_missed
+def _hold(bounds: Bounds, d: Draft) -> None:
+    d.measure(missed=bounds.limits.hold_after_missed)
 
 
-def _joint_range(bounds: Bounds, s: TickState) -> None:
-    s.target[0] = bounds.high[0] + 0.01
+def _joint_range(bounds: Bounds, d: Draft) -> None:
+    d.motors.target[0] = bounds.high[0] + 0.01
 
 
-def _target_step(bounds: Bounds, s: TickState) -> None:
-    s.previous[0] = s.target[0] - BEYOND * bounds.limits.max_target_step
+def _target_step(bounds: Bounds, d: Draft) -> None:
+    d.decision.previous[0] = d.motors.target[0] - BEYOND * bounds.limits.max_target_step
 
 
-def _torque(bounds: Bounds, s: TickState) -> None:
-    s.kp[0] = 1e3 * bounds.torque[0]  # a hundredth of a radian is ten times the torque
-    s.measured.state.joint_pos[0] = s.target[0] + 0.01
+def _torque(bounds: Bounds, d: Draft) -> None:
+    d.motors.kp[0] = 1e3 * bounds.torque[0]  # a hundredth of a radian is ten times the torque
+    d.state.joint_pos[0] = d.motors.target[0] + 0.01
 
 
 INJECTIONS: dict[str, Injection] = {

@@ -3,7 +3,7 @@
     check = JointCheck(contract, kp, kd)
     check.begin(pose)
     target = check.target(elapsed)             # (joints,), at every tick
-    check.add(elapsed, now, tick_state)
+    check.add(elapsed, now, measurement)
     check.over(elapsed)                        # then check.judge()
 
 A joint steps `STEP` towards the middle of its range, rests, and steps back. Its answer is that of
@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
-from robot_ppo_node.safety.tick_state import TickState
+from robot_ppo_node.safety.measurement import Measurement
 from robot_ppo_node.startup.delay_fit import DelayFit
 from robot_ppo_node.startup.preflight import Check
 
@@ -71,12 +71,12 @@ class JointCheck:
         """Return whether every joint had its turn and is fitted."""
         return _half(elapsed) >= 2 * self.joints and len(self._delays) == self.joints
 
-    def add(self, elapsed: float, now: float, s: TickState) -> None:
+    def add(self, elapsed: float, now: float, measurement: Measurement) -> None:
         """Take in one tick, and go on with the fit of a joint that is done."""
         if self._count < len(self._when):
-            self._position[self._count] = s.measured.state.joint_pos
+            self._position[self._count] = measurement.state.joint_pos
             self._half[self._count] = _half(elapsed)
-            self._when[self._count] = now, s.sample_time
+            self._when[self._count] = now, measurement.sample_time
             self._count += 1
         self._go_on(_half(elapsed) // 2)
 

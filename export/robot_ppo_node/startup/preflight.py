@@ -1,8 +1,8 @@
 """What the node judges before anything moves: a robot at rest, watched for a second.
 
     watch = Watch(contract, ticks=50, signals=driver.signals)
-    watch.add(tick_state)           # at every tick
-    checks = watch.judge()         # when `watch.full`
+    watch.add(measurement)          # at every tick
+    checks = watch.judge()          # when `watch.full`
 
 Each check is one function and says what it found, whether that is good, and what to do. They are
 arithmetic on the measurements alone, so that a replay comes to the same result.
@@ -16,8 +16,8 @@ import numpy as np
 
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.contract import Contract
+from robot_ppo_node.safety.measurement import Measurement
 from robot_ppo_node.safety.reason import Reason
-from robot_ppo_node.safety.tick_state import TickState
 
 SECONDS = 1.0
 """How long the robot is watched [s]."""
@@ -85,7 +85,8 @@ class Watch:
         shapes |= {"joints": len(robot.joints), "feet": len(robot.feet)}
         for name, width in shapes.items():
             setattr(self, name, np.zeros((self.ticks, width), np.float32))
-        self.fresh, self.times = np.zeros(self.ticks, bool), np.zeros(self.ticks)
+        self.fresh = np.zeros(self.ticks, bool)
+        self.times = np.zeros(self.ticks)
 
     @property
     def full(self) -> bool:
@@ -96,14 +97,18 @@ class Watch:
         """Start to watch."""
         self.count = 0
 
-    def add(self, s: TickState) -> None:
+    def add(self, measurement: Measurement) -> None:
         """Take in one tick."""
-        i, state = self.count % self.ticks, s.measured.state
-        self.quat[i], self.gyro[i] = state.base_quat, state.base_ang_vel
-        self.acc[i], self.joints[i] = state.base_lin_acc, state.joint_pos
+        i = self.count % self.ticks
+        state = measurement.state
+        self.quat[i] = state.base_quat
+        self.gyro[i] = state.base_ang_vel
+        self.acc[i] = state.base_lin_acc
+        self.joints[i] = state.joint_pos
         if "foot_force" in state:
             self.feet[i] = state.foot_force
-        self.fresh[i], self.times[i] = s.fresh, s.sample_time
+        self.fresh[i] = measurement.fresh
+        self.times[i] = measurement.sample_time
         self.count += 1
 
     def judge(self) -> list[Check]:
@@ -183,13 +188,14 @@ def joint_range(watch: Watch) -> Check:
 
 def pose_distance(watch: Watch) -> Check:
     """Every joint is near the rest or the default pose, so that standing up is what it seems."""
-    position, robot = watch.joints.mean(axis=0, dtype=float), watch.contract.robot
+    position = watch.joints.mean(axis=0, dtype=float)
+    robot = watch.contract.robot
     near = np.abs(position - robot.vector("default"))
     if robot.rest_pose:
         near = np.minimum(near, np.abs(position - robot.rest()))
     i = int(near.argmax())
-    start, has_rest = robot.life_cycle.start, robot.life_cycle.has_rest
-    poses = f"the {start} and the default pose" if has_rest else "the default pose"
+    has_rest = robot.life_cycle.has_rest
+    poses = f"the {robot.life_cycle.start} and the default pose" if has_rest else "the default pose"
     return Check(
         "pose",
         bool(near[i] <= POSE_DISTANCE),

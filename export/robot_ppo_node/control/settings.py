@@ -1,0 +1,45 @@
+"""What is decided about a run before it begins."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from robot_ppo_export.contract.spec import Limits
+from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
+
+DAMP_SECONDS = 1.0
+"""How long damping is sent where nobody is there to end it [s]."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Approvals, limits and times of one run."""
+
+    limits: Limits
+    """Of the envelope."""
+    stand: bool = False
+    """The operator approves beforehand that the robot stands up."""
+    arm: bool = False
+    """And that the policy runs."""
+    joint_check: bool = False
+    """Try every joint before standing up."""
+    fail_after: float = FAIL_AFTER
+    """How long a guard or check may fail before anything moves [s]."""
+    silent_after: float = SILENT_AFTER
+    """How long the robot may be silent there [s]."""
+    damp_after_stop: float = DAMP_SECONDS
+    """How long damping is sent after a stop [s]."""
+    damp_after_fault: float = DAMP_SECONDS
+    """After a fault, and after an emergency stop: the robot did not sit down."""
+
+    def for_replay(self) -> dict[str, Any]:
+        """Return what a replay must know, as plain data under the names of the log."""
+        return {
+            "stand": self.stand,
+            "armed": self.arm,
+            "joint_check": self.joint_check,
+            "limits": msgspec.to_builtins(self.limits),
+            "fail_after": self.fail_after,
+            "silent_after": self.silent_after,
+        }

@@ -1,0 +1,47 @@
+"""A picture of a robot that stands in its default pose: `robot-ppo check ROBOT --picture FILE`.
+
+portrait.write(Path("go2.png"), robot, Path("robots/go2/go2.xml"))
+"""
+
+import io
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from PIL import Image
+
+from robot_ppo.rendering import picture
+from robot_ppo.rendering.camera import extent
+from robot_ppo.robot_model import variants
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.files import write_atomically
+
+WIDTH, HEIGHT = 400, 340
+"""[pixels]"""
+_COLOURS = 128
+"""Of the palette: a picture stays below 40 kB."""
+_DISTANCE = 0.85
+"""Of the camera, in sums of the robot's sides."""
+
+
+def write(path: Path, robot: RobotSpec, xml: Path) -> None:
+    """Write a PNG of `robot`; `InputError` where the file cannot be written or without OpenGL."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(render(robot, xml)).quantize(_COLOURS, dither=Image.Dither.NONE)
+    image.save(buffer, format="png", optimize=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def render(robot: RobotSpec, xml: Path) -> np.ndarray:
+    """Return the picture (HEIGHT, WIDTH, 3) uint8, from beside, in front and above."""
+    model = variants.eval_model(robot, xml, looks=True)
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
+    mujoco.mj_forward(model, data)
+    size = extent(model, robot.base.body, data.qpos)
+    camera = mujoco.MjvCamera()
+    camera.azimuth, camera.elevation = 135, -14
+    camera.lookat[:] = (*data.xpos[model.body(robot.base.body).id, :2], size[2] / 2)
+    camera.distance = _DISTANCE * float(size.sum())
+    with picture.of(model, WIDTH, HEIGHT, "high") as drawn:
+        return drawn.render(data, camera)
