@@ -17,6 +17,16 @@ def make(config: "Config", num_envs: int | None = None, seed: int | None = None)
     return make_task(config.task, n, config.threads, config.seed if seed is None else seed)
 
 
+def make_named(
+    name: str, num_envs: int = 1, threads: int = 0, seed: int | None = None
+) -> "Environment":
+    """Return the environment of a task by name; an error names the file that its key is in."""
+    from robot_ppo import config
+
+    with config.layers_of(name).naming():
+        return make_task(config.load_task(name), num_envs, threads, seed)
+
+
 def make_task(
     task: "AnyTask", num_envs: int = 1, threads: int = 0, seed: int | None = None
 ) -> "Environment":

@@ -33,7 +33,6 @@ def _make(**kwargs: Any) -> gymnasium.Env:
 
 
 def _make_vec(**kwargs: Any) -> gymnasium.vector.VectorEnv:
-    from robot_ppo import config, envs
+    from robot_ppo import envs
 
-    task = config.load_task(kwargs.pop("task"))
-    return cast("gymnasium.vector.VectorEnv", envs.make_task(task, **kwargs))
+    return cast("gymnasium.vector.VectorEnv", envs.make_named(kwargs.pop("task"), **kwargs))

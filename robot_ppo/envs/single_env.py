@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robot_ppo import config, envs
+from robot_ppo import envs
 from robot_ppo.envs.environment import Observations
 
 
@@ -16,7 +16,7 @@ class SingleEnv(gymnasium.Env):
 
     def __init__(self, task: str, threads: int = 1) -> None:
         """Build the vector environment that does the work."""
-        self._vector = envs.make_task(config.load_task(task), 1, threads)
+        self._vector = envs.make_named(task, 1, threads)
         self.observation_space = self._vector.single_observation_space
         self.action_space = self._vector.single_action_space
 
