@@ -13,6 +13,7 @@ from contract_helpers import ROOT
 from PIL import Image
 
 from robot_ppo import cli, project
+from robot_ppo.config import Physics
 from robot_ppo.playback import portrait
 from robot_ppo.robot_model import geometry, source, symmetry, validation, variants
 from robot_ppo.sim.motors import PdMotors
@@ -131,30 +132,83 @@ def test_it_gets_up_from_where_it_lies(name):
     assert standing.tilt < 0.1
 
 
-def limb(model, base, body):
-    """The body next to the base that `body` hangs on, or the base."""
-    while body != base and model.body_parentid[body] != base:
-        body = model.body_parentid[body]
-    return body
+def line(model, body):
+    """A body and all that it hangs on, up to the base."""
+    found = []
+    while body:
+        found.append(body)
+        body = int(model.body_parentid[body])
+    return found
 
 
 @every_robot
 def test_no_limb_touches_another_where_it_stands_and_where_it_lies(name):
-    """By shape, whatever the contact bits say; the base's own geoms are not a limb."""
+    """By shape, whatever the contact bits say: parts of which none hangs on the other."""
     robot, xml = files(name)
     model = source.read(xml).model
     data = geometry.standing_pose(model, robot)
-    base = model.body(robot.base.body).id
     colliding = np.flatnonzero(source.colliding_geoms(model)).tolist()
-    limbs = {geom: limb(model, base, int(model.geom_bodyid[geom])) for geom in colliding}
+    lines = {geom: line(model, int(model.geom_bodyid[geom])) for geom in colliding}
     for pose in (robot.vector("default"), robot.rest()):
         for joint, angle in zip(robot.joint_names, pose, strict=True):
             data.qpos[model.joint(joint).qposadr[0]] = angle
         mujoco.mj_kinematics(model, data)
         for one, other in itertools.combinations(colliding, 2):
-            if base not in (limbs[one], limbs[other]) and limbs[one] != limbs[other]:
+            if lines[one][0] not in lines[other] and lines[other][0] not in lines[one]:
                 gap = mujoco.mj_geomDistance(model, data, one, other, 1.0, None)
                 assert gap > 0, (model.geom(one).name, model.geom(other).name)
+
+
+def contacts(model, data):
+    """The pairs of bodies that touch, by name; the ground is the world."""
+    mujoco.mj_forward(model, data)
+    bodies = model.geom_bodyid[data.contact.geom].tolist()
+    return {tuple(sorted(model.body(i).name for i in pair)) for pair in bodies}
+
+
+@every_robot
+def test_only_its_feet_touch_anything_where_it_stands(name):
+    robot, xml = files(name)
+    physics = Physics(timestep=0.01, collisions="self")
+    for model in (variants.eval_model(robot, xml), variants.train_model(robot, xml, physics, 0.03)):
+        data = geometry.standing_pose(model, robot)
+        data.qpos[int(model.joint(int(model.body(robot.base.body).jntadr[0])).qposadr[0]) + 2] -= (
+            1e-3
+        )
+        owners = {
+            model.body(int(model.geom_bodyid[geoms[0]])).name for geoms in soles(model, robot)
+        }
+        assert contacts(model, data) == {tuple(sorted(("world", owner))) for owner in owners}
+
+
+def soles(model, robot):
+    return geometry.foot_geoms(model, robot)
+
+
+@pytest.mark.parametrize("name, hip", [("g1", "hip_roll_joint"), ("h1", "hip_roll_joint")])
+@pytest.mark.parametrize("collisions, touching", [("feet", False), ("self", True), ("all", True)])
+def test_legs_meet_in_training_where_the_task_says_so(name, hip, collisions, touching):
+    robot, xml = files(name)
+    physics = Physics(timestep=0.01, collisions=collisions)
+    model = variants.train_model(robot, xml, physics, 0.03)
+    data = geometry.standing_pose(model, robot)
+    data.qpos[int(model.joint(int(model.body(robot.base.body).jntadr[0])).qposadr[0]) + 2] = 3.0
+    for side, sign in (("left", -1), ("right", 1)):
+        data.qpos[model.joint(f"{side}_{hip}").qposadr[0]] = 0.3 * sign
+    found = contacts(model, data)
+    assert bool(found) == touching
+    assert all(one[:4] != other[:4] for one, other in found)
+
+
+def test_what_meets_itself_in_training_does_not_touch_the_ground():
+    """Negative control: with every collision geom it does."""
+    robot, xml = files("g1")
+    for collisions, touching in (("self", False), ("all", True)):
+        physics = Physics(timestep=0.01, collisions=collisions)
+        model = variants.train_model(robot, xml, physics, 0.03)
+        data = geometry.standing_pose(model, robot)
+        data.qpos[2:7] = (0.1, 0.7, 0.0, 0.7, 0.0)  # it lies on its front
+        assert (("left_knee_link", "world") in contacts(model, data)) == touching
 
 
 @every_robot

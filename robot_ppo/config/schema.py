@@ -54,8 +54,9 @@ class Physics(_Struct, frozen=True):
     """Of the solver's line search, at most."""
     cone: Literal["pyramidal", "elliptic"] = "pyramidal"
     """Of friction."""
-    collisions: Literal["feet", "all"] = "feet"
-    """What of the robot touches the ground: its feet, or every collision geom."""
+    collisions: Literal["feet", "self", "all"] = "feet"
+    """What touches: the feet the ground and nothing else; beside that the robot's parts each other,
+    as its MJCF says; or every collision geom also the ground."""
 
 
 class EventTable(_Struct, frozen=True):

@@ -128,6 +128,13 @@ def keep_geoms(spec: mujoco.MjSpec, geoms: Geoms, kept: set[int]) -> None:
         spec.delete(geoms.pop(id))
 
 
+def spare_the_ground(spec: mujoco.MjSpec, geoms: Geoms, kept: set[int]) -> None:
+    """Let the geoms `kept` touch the robot's own parts, as the file says, and not the ground."""
+    ground = spec.geom(FLOOR).contype
+    for id in kept:
+        geoms[id].conaffinity &= ~ground
+
+
 def untouchable(geoms: Geoms, kept: set[int]) -> None:
     """Let the `geoms` that are not `kept` touch nothing; a tendon may lie on them all the same."""
     for id, geom in geoms.items():

@@ -69,6 +69,16 @@ def colliding_geoms(model: mujoco.MjModel) -> np.ndarray:
     return colliding
 
 
+def meeting_geoms(model: mujoco.MjModel) -> np.ndarray:
+    """Return which geoms of the robot can touch one of another of its bodies, (ngeom,) bool."""
+    type, affinity = model.geom_contype, model.geom_conaffinity
+    meets = (type[:, None] & affinity) != 0
+    meets |= meets.T
+    meets[model.pair_geom1, model.pair_geom2] = meets[model.pair_geom2, model.pair_geom1] = True
+    bodies, own = model.geom_bodyid, ~static_geoms(model)
+    return (meets & (bodies[:, None] != bodies) & own[:, None] & own).any(axis=1)
+
+
 def wrapped_geoms(model: mujoco.MjModel) -> set[int]:
     """Return the ids of the geoms that tendons lie on."""
     return set(model.wrap_objid[np.isin(model.wrap_type, ROUND_WRAPS)].tolist())

@@ -48,7 +48,9 @@ def train_model(robot: RobotSpec, xml: Path, physics: Physics, max_delay: float)
     file = _checked(robot, xml)
     spec, feet = file.spec, _feet(file, robot)
     geoms = _prepare(file, robot, feet, physics.timestep)
-    touching = set((feet if physics.collisions == "feet" else _colliding(file)).tolist())
+    touching = _touching(file, feet, physics.collisions)
+    if physics.collisions == "self":
+        assembly.spare_the_ground(spec, geoms, touching - set(feet.tolist()))
     assembly.keep_geoms(spec, geoms, touching | source.wrapped_geoms(file.model))
     assembly.untouchable(geoms, touching)
     option = spec.option
@@ -111,6 +113,14 @@ def _feet(file: Source, robot: RobotSpec) -> np.ndarray:
 def _colliding(file: Source) -> np.ndarray:
     """Return the ids of all geoms that may touch the ground."""
     return np.flatnonzero(source.colliding_geoms(file.model))
+
+
+def _touching(file: Source, feet: np.ndarray, collisions: str) -> set[int]:
+    """Return the ids of the geoms that touch something in training; see `Physics.collisions`."""
+    if collisions == "all":
+        return set(_colliding(file).tolist())
+    meeting = np.flatnonzero(source.meeting_geoms(file.model)) if collisions == "self" else []
+    return {*feet.tolist(), *(int(id) for id in meeting)}
 
 
 def _prepare(file: Source, robot: RobotSpec, feet: np.ndarray, timestep: float) -> Geoms:
