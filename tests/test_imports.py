@@ -65,6 +65,7 @@ TRAINING_LAYERS = (
     ("evaluation", "playback", "diagnostics", "interop", "logs"),
     ("tuning",),
     ("cli", "__init__"),
+    ("__main__",),
 )
 LAYERS = {
     CONTRACT: CONTRACT_LAYERS,

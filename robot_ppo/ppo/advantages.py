@@ -143,6 +143,14 @@ def returns_since_start(
     return sums * running, running
 
 
-def normalize(advantages: Tensor) -> Tensor:
-    """Return advantages with mean 0 and standard deviation 1."""
-    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+def normalize(advantages: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
+    """Return advantages with mean 0 and standard deviation 1.
+
+    Args:
+        advantages: any shape.
+        mean: of all that they belong to; None: their own.
+        std: the same.
+    """
+    mean = advantages.mean() if mean is None else mean
+    std = advantages.std() if std is None else std
+    return (advantages - mean) / (std + 1e-8)

@@ -7,9 +7,10 @@ log-probabilities of a rollout and those recomputed while learning see the same 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +70,8 @@ class Normalizer(nn.Module):
     count: Tensor
     mirror: Mirror | None = None
     """Observations count as often as their mirror images, where this says what those are."""
+    pool: Callable[[np.ndarray], np.ndarray] | None = None
+    """Adds up sums over all ranks; None: there is one rank."""
 
     def __init__(self, size: int, clip: float) -> None:
         """Start as the identity (mean 0, variance 1, nothing counted)."""
@@ -87,20 +90,39 @@ class Normalizer(nn.Module):
         return ((x - self.mean.float()) / self.std()).clamp(-self.clip, self.clip)
 
     def update(self, x: Tensor) -> None:
-        """Update mean and variance with observations x (m, size) (Chan's parallel algorithm)."""
+        """Update mean and variance with observations x (m, size), and those of other ranks."""
+        if self.pool is None:
+            self._add(x)
+            return
+        own = Normalizer(len(self.mean), self.clip)
+        own.mirror = self.mirror
+        own._add(x)
+        squares = own.var + own.mean.square()
+        sums = self.pool(
+            (own.count * torch.cat((own.count.new_ones(1), own.mean, squares))).numpy()
+        )
+        count = torch.tensor(sums[0])
+        mean, squares = torch.from_numpy(sums[1:] / sums[0]).chunk(2)
+        self._merge(mean, squares - mean.square(), count)
+
+    def _add(self, x: Tensor) -> None:
         for piece in x.split(512):  # in double precision, so that they fit in the cache
             values = piece.double()
             mean = values.mean(0)
             var = (values - mean).square_().mean(0)  # Tensor.var takes ten times as long
             if self.mirror is not None:
                 mean, var = _with_mirror_images(mean, var, self.mirror)
-            total = self.count + len(piece)
-            delta = mean - self.mean
-            fraction = len(piece) / total
-            self.var += fraction * (var - self.var)
-            self.var += fraction * (1 - fraction) * delta * delta
-            self.mean += fraction * delta
-            self.count.copy_(total)
+            self._merge(mean, var, len(piece))
+
+    def _merge(self, mean: Tensor, var: Tensor, count: Tensor | int) -> None:
+        """Add so many observations with this mean and variance (Chan's parallel algorithm)."""
+        total = self.count + count
+        delta = mean - self.mean
+        fraction = count / total
+        self.var += fraction * (var - self.var)
+        self.var += fraction * (1 - fraction) * delta * delta
+        self.mean += fraction * delta
+        self.count.copy_(total)
 
 
 def _with_mirror_images(mean: Tensor, var: Tensor, mirror: Mirror) -> tuple[Tensor, Tensor]:

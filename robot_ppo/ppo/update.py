@@ -9,9 +9,10 @@ to the bit as long as every product is computed by one thread, which the command
 to (training/threads.py).
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -32,10 +33,12 @@ from robot_ppo.ppo import (
 from robot_ppo.ppo.actor_loss import ActorLoss
 from robot_ppo.ppo.autograd import Pass
 from robot_ppo.ppo.metrics import Metrics, RunningMetrics
-from robot_ppo.ppo.networks import Policy, Value
+from robot_ppo.ppo.networks import Normalizer, Policy, Value
 from robot_ppo.ppo.optimizer import Adam
 from robot_ppo.ppo.parameters import FlatParameters
+from robot_ppo.ppo.ranks import ACTOR, CRITIC, Ranks
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout, rows
+from robot_ppo_export.errors import InputError
 
 SIDE_BY_SIDE = 256
 """Rows per minibatch from which two threads are faster than one after the other: below, a product
@@ -49,6 +52,8 @@ class Learner:
     config: Config
     actor: Policy
     critic: Value
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that learn together."""
 
     def __post_init__(self) -> None:
         """Create passes, optimizers, random streams and the two threads."""
@@ -64,8 +69,23 @@ class Learner:
         self.entropy_weight = ppo.entropy
         self.has_critic = ppo.estimator != "group_relative"
         """Whether a critic learns and estimates; else it stays as it is."""
-        self.generators = [torch.Generator().manual_seed(self.config.seed * 2 + i) for i in (0, 1)]
+        seed = self.config.seed * 2 + (self.ranks.rank << 40)
+        self.generators = [torch.Generator().manual_seed(seed + i) for i in (0, 1)]
         self._threads = ThreadPoolExecutor(2)
+        self._cores = len(os.sched_getaffinity(0))
+        if self.ranks.size > 1:
+            self._join_ranks()
+
+    def _join_ranks(self) -> None:
+        """Let normalizers see the observations of all ranks."""
+        ppo = self.config.ppo
+        if ppo.objective == "trpo" or ppo.estimator == "group_relative":
+            name = "objective: trpo" if ppo.objective == "trpo" else "estimator: group_relative"
+            raise InputError(f"`ppo.{name}` learns in one process; start it without torchrun")
+        for channel, network in ((ACTOR, self.actor), (CRITIC, self.critic)):
+            for module in network.modules():
+                if isinstance(module, Normalizer):
+                    module.pool = partial(self.ranks.sum, channel=channel)
 
     def _create_passes(self) -> None:
         """Choose how the networks are differentiated: by hand where that is possible.
@@ -112,8 +132,9 @@ class Learner:
             if self._stopped:
                 return
             if ppo.normalize_advantages == "minibatch":
-                minibatch.advantages = _normalized(minibatch.advantages)
+                minibatch.advantages = self._normalized(minibatch.advantages)
             metrics = self._actor_gradient(minibatch)
+            metrics["kl"] = self._over_ranks(self.actor_parameters, metrics["kl"], ACTOR)
             if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
                 self.learning_rate = schedules.by_kl(
                     self.learning_rate, metrics["kl"], self.kl_target
@@ -153,6 +174,7 @@ class Learner:
         )
         for minibatch in own.minibatches(ppo.minibatches, epochs, self.generators[1]):
             metrics = self._critic_gradient(minibatch)
+            self._over_ranks(self.critic_parameters, 0.0, CRITIC)
             self.critic_parameters.symmetrize_gradient()
             metrics["critic_grad_norm"] = self.critic_parameters.clip_grad_norm(ppo.max_grad_norm)
             self.critic_optimizer.step(self.critic_learning_rate)
@@ -173,9 +195,23 @@ class Learner:
             running.add({"value_loss": loss}, len(piece) / whole)
         return running.result()
 
+    def _over_ranks(self, parameters: FlatParameters, kl: float, channel: int) -> float:
+        """Replace the gradient by its mean over all ranks, and return that of a KL."""
+        if self.ranks.size == 1:
+            return kl
+        gradient = parameters.gradient.numpy()
+        both = self.ranks.sum(np.append(gradient, np.float32(kl)), channel) / self.ranks.size
+        gradient[:] = both[:-1]
+        return float(both[-1])
+
+    def _normalized(self, raw: np.ndarray) -> np.ndarray:
+        """Return advantages with mean 0 and deviation 1 over all ranks."""
+        values = torch.from_numpy(raw)
+        return advantages.normalize(values, *self.ranks.mean_and_std(values)).numpy()
+
     def _side_by_side(self, rows: int, *jobs: Callable[[], None]) -> None:
         """Run jobs side by side, or one after the other if each handles few rows at a time."""
-        if rows < SIDE_BY_SIDE or len(jobs) == 1:
+        if rows < SIDE_BY_SIDE or len(jobs) == 1 or self._cores == 1:
             for job in jobs:
                 job()
         else:
@@ -293,10 +329,10 @@ class Learner:
         if ppo.stop_kl is not None:
             metrics["actor_steps"] = self._actor_steps
         if self.penalty is not None:
-            reached = self._evaluate(samples)["kl"]
+            reached = self.ranks.metrics(self._evaluate(samples))["kl"]
             metrics |= {"kl_after": reached, "beta": self.penalty.beta}
             self.penalty.follow(reached)
-        return metrics
+        return self.ranks.metrics(metrics)
 
     # -- samples ----------------------------------------------------------------------------
 
@@ -315,7 +351,7 @@ class Learner:
             for_actor = of_actor(estimated).take(np.flatnonzero(rows(running)))
             for_critic = None
         if ppo.normalize_advantages == "batch":
-            for_actor.advantages = _normalized(for_actor.advantages)
+            for_actor.advantages = self._normalized(for_actor.advantages)
         return for_actor, for_critic
 
     @torch.no_grad()
@@ -349,7 +385,7 @@ class Learner:
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "learning_rate": self.learning_rate,
             "beta": self.penalty and self.penalty.beta,
-            "generators": [g.get_state() for g in self.generators],
+            "generators": self.generator_states(),
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -360,8 +396,16 @@ class Learner:
             self.learning_rate = state["learning_rate"]
         if self.penalty is not None and state.get("beta") is not None:  # else: a new objective
             self.penalty.beta = state["beta"]
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(saved)
+        self.load_generator_states(state["generators"])
+
+    def generator_states(self) -> list[Tensor]:
+        """Return the states of the random streams, the actor's and the critic's."""
+        return [generator.get_state() for generator in self.generators]
+
+    def load_generator_states(self, states: Sequence[Tensor]) -> None:
+        """Go on with the `generator_states` of a rank."""
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state)
 
 
 def _values(one: Pass, inputs: np.ndarray) -> np.ndarray:
@@ -369,7 +413,3 @@ def _values(one: Pass, inputs: np.ndarray) -> np.ndarray:
     size = one.most_rows or len(inputs)
     pieces = [inputs[i : i + size] for i in range(0, len(inputs), size)]
     return np.concatenate([one.forward(piece)[0] for piece in pieces])
-
-
-def _normalized(raw: np.ndarray) -> np.ndarray:
-    return advantages.normalize(torch.from_numpy(raw)).numpy()

@@ -45,6 +45,8 @@ class Checkpoint:
     """The running episodes: nested dicts of arrays, numbers and text; None: they are not known."""
     settings: Config | None = None
     """What it was trained with last; None: written before checkpoints said so."""
+    ranks: int = 1
+    """Processes that trained it; each has episodes of its own."""
 
 
 class UnreadableError(InputError):
@@ -54,9 +56,16 @@ class UnreadableError(InputError):
 class Checkpoints:
     """The folder `checkpoints/` of a run; the number in a file's name is its environment steps."""
 
-    def __init__(self, run: Path) -> None:
-        """Name the folder; it is made on the first save."""
+    def __init__(self, run: Path, rank: int = 0, ranks: int = 1) -> None:
+        """Name the folder; it is made on the first save.
+
+        Args:
+            run: folder of the run.
+            rank: which of the `ranks` processes that train it this one is.
+            ranks: how many.
+        """
         self.run, self.folder = run, run / "checkpoints"
+        self.rank, self.ranks = rank, ranks
 
     def paths(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""
@@ -64,8 +73,8 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint, keep: int) -> Checkpoint:
         """Write `checkpoint`; of all, the newest `keep` stay (0: all)."""
-        written = self.folder / f"{checkpoint.steps:012d}.pt"
-        running = written.with_suffix(EPISODES)
+        written = self._path(checkpoint)
+        running = _running(written, self.rank)
         try:
             _write(running, _tensors(checkpoint.episodes))
             settings = msgspec.to_builtins(checkpoint.settings)
@@ -79,11 +88,19 @@ class Checkpoints:
         # Never itself: after a damaged newest one, a resumed run writes smaller numbers than that.
         others = [path for path in self.paths() if path != written]
         old = others[: max(0, len(others) + 1 - keep)] if keep else []
-        old += [path for path in self.folder.glob(f"*{EPISODES}") if path != running]
+        parts = [_running(written, rank) for rank in range(self.ranks)]
+        old += [path for path in self.folder.glob(f"*{EPISODES}") if path not in parts]
         old += self.folder.glob(".0*")  # what a killed process was writing
         for path in old:
             path.unlink(missing_ok=True)
         return checkpoint
+
+    def save_part(self, checkpoint: Checkpoint) -> None:
+        """Write the episodes of another rank than the first, which then saves all else."""
+        _write(_running(self._path(checkpoint), self.rank), _tensors(checkpoint.episodes))
+
+    def _path(self, checkpoint: Checkpoint) -> Path:
+        return self.folder / f"{checkpoint.steps:012d}.pt"
 
     def newest(self) -> Checkpoint:
         """Return the newest checkpoint that is whole, with its episodes if they are whole too.
@@ -93,7 +110,7 @@ class Checkpoints:
         paths = self.paths()
         for path in reversed(paths):
             try:
-                return replace(load(path), episodes=_episodes(path.with_suffix(EPISODES)))
+                return replace(load(path), episodes=_episodes(_running(path, self.rank)))
             except UnreadableError as error:
                 log.warning("%s; using the one before it", error)
         if paths:
@@ -106,6 +123,11 @@ class Checkpoints:
         Of one from before checkpoints said so, that is what the run's config.yaml says.
         """
         return checkpoint.settings or configs.load_run(self.run)
+
+
+def _running(path: Path, rank: int) -> Path:
+    """Return the file of a rank's episodes beside a checkpoint."""
+    return path.with_suffix(f".rank{rank}{EPISODES}" if rank else EPISODES)
 
 
 def load(path: Path) -> Checkpoint:

@@ -40,6 +40,20 @@ PLAIN_EVERY = 5.0
 """Seconds between lines where there is no terminal."""
 
 
+class Silent:
+    """The logger of ranks after the first."""
+
+    def __enter__(self) -> "Silent":
+        """Do nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+    def log(self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]) -> None:
+        """Record nothing."""
+
+
 class Logger:
     """Logger of one run. Use as a context manager."""
 
@@ -104,7 +118,7 @@ class Logger:
             "time_learn": times["learn"],
             "diverged": trainer.env.diverged,
         }
-        return row | trainer.statistics.means() | trainer.env.metrics.behaviour() | metrics
+        return row | trainer.statistics.means() | trainer.behaviour | metrics
 
     def _write(self, row: dict[str, float]) -> None:
         """Append a row; new columns are added, missing ones are left empty."""

@@ -10,12 +10,17 @@ import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robot_ppo import config, lock
 from robot_ppo.config import Config
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
+
+if TYPE_CHECKING:
+    from robot_ppo.ppo.ranks import Ranks
+    from robot_ppo.training.checkpoint import Checkpoint
+    from robot_ppo.training.train import Trainer
 
 LOCK = ".lock"
 
@@ -29,47 +34,81 @@ def train(
     overwrite: bool,
     **flags: Any,
 ) -> None:
-    """Train `task` in the folder `out`, and say how to go on from there."""
+    """Train `task` in the folder `out`, and say how to go on from there.
+
+    Under `torchrun` this is one of several ranks. The first one writes the folder, and speaks. A
+    rank that torchrun starts again, because one had ended, goes on with the run.
+    """
+    from robot_ppo.training import processes
+
+    if processes.was_restarted() and (out / "config.yaml").is_file():
+        resume, preset = True, None
     if resume:
         settings = _resumed(out, task, preset, overrides, **flags)
         layers = config.resumed_layers_of(out, overrides, **flags)
     else:
         settings = config.load(task, preset, overrides, **flags)
         layers = config.layers_of(task, preset, overrides, **flags)
-        check(out, overwrite)
-    from robot_ppo.training.logger import Logger
-    from robot_ppo.training.threads import single_threaded
-    from robot_ppo.training.train import Trainer
-
-    with contextlib.ExitStack() as held:
-        held.enter_context(single_threaded())
-        if resume:
+        if processes.is_first():  # it alone starts the folder, for all ranks
+            check(out, overwrite)
+    with processes.together() as ranks, contextlib.ExitStack() as held:
+        if resume and ranks.rank == 0:
             held.enter_context(_alone(out))
             _tell_of_an_edited_robot(out, settings)
-        with layers.naming():
-            trainer = Trainer(settings, out, resume)  # what cannot be trained touches no folder
-        if not resume:
-            held.enter_context(_alone(out))
-            start(out, settings, overwrite)
-        elif trainer.steps:
-            go_on(out, trainer.learned_with, settings, trainer.steps)
-        else:
-            go_on(out, settings, settings, 0)
-            print("no checkpoint yet: the run starts from its beginning")
-        _record_the_robot(out, settings)
+        with layers.naming():  # what cannot be trained touches no folder
+            trainer = _trainer(settings, out, resume, ranks)
+        if ranks.rank == 0:
+            if not resume:
+                held.enter_context(_alone(out))
+            _begin(trainer, out, resume, overwrite)
+        ranks.barrier()
         again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
-        try:
-            with Logger(out, trainer if resume else None) as logger:
-                last = trainer.run(logger)
-        except KeyboardInterrupt:
+        last = _run(trainer, out, resume, again)
+    if ranks.rank == 0:
+        _tell_what_is_next(trainer, last, out, again)
+
+
+def _trainer(settings: Config, out: Path, resume: bool, ranks: "Ranks") -> "Trainer":
+    from robot_ppo.training.train import Trainer
+
+    return Trainer(settings, out, resume, ranks)
+
+
+def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool) -> None:
+    """Let the folder say what is trained from here on."""
+    settings = trainer.config
+    if not resume:
+        start(out, settings, overwrite)
+    elif trainer.steps:
+        go_on(out, trainer.learned_with, settings, trainer.steps)
+    else:
+        go_on(out, settings, settings, 0)
+        print("no checkpoint yet: the run starts from its beginning")
+    _record_the_robot(out, settings)
+
+
+def _run(trainer: "Trainer", out: Path, resume: bool, again: str) -> "Checkpoint":
+    """Train, and log as the first rank; return the last checkpoint."""
+    from robot_ppo.training.logger import Logger, Silent
+
+    first = trainer.ranks.rank == 0
+    try:
+        with Logger(out, trainer if resume else None) if first else Silent() as logger:
+            return trainer.run(logger)
+    except KeyboardInterrupt:
+        if first:
             print(f"not saved since the last checkpoint; go on from there with: {again}")
-            raise
+        raise
+
+
+def _tell_what_is_next(trainer: "Trainer", last: "Checkpoint", out: Path, again: str) -> None:
+    """Print what was done and what can be done with it."""
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
         print(f"go on with: {again}")
-    elif isinstance(settings.task, config.Task):
-        export = f"robot-ppo export {out} -o {settings.task.name}.onnx"
+    elif isinstance(trainer.config.task, config.Task):
+        export = f"robot-ppo export {out} -o {trainer.config.task.name}.onnx"
         print(f"next: robot-ppo eval {out}   or   {export}")
     else:
         print(f"next: robot-ppo eval {out}")

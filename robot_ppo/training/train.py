@@ -12,22 +12,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from robot_ppo import config as configs
 from robot_ppo import envs
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.networks import Actor, Critic
+from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
+from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -47,13 +50,23 @@ class Log(Protocol):
 class Trainer:
     """One run: environment, learner, counters."""
 
-    def __init__(self, config: Config, folder: Path, resume: bool = False) -> None:
+    def __init__(
+        self, config: Config, folder: Path, resume: bool = False, ranks: Ranks | None = None
+    ) -> None:
         """Build everything; with `resume`, go on from the newest whole checkpoint.
 
         A run that was killed before its first checkpoint starts from nothing, as it did then.
+        With other `ranks`, this one simulates its part of `num_envs`.
         """
         self.config = self.learned_with = config
-        self.env = envs.make(config)
+        self.ranks = ranks or Ranks()
+        self.ranks.require_equal(
+            {"release of robot-ppo": __version__, "configuration": configs.to_yaml(config)}
+        )
+        self.num_envs = _part(config, self.ranks)
+        """Simulations of this rank."""
+        self.seed = config.seed + _APART * self.ranks.rank
+        self.env = envs.make(config, self.num_envs, self.seed)
         networks = config.networks
         size = group_size(self.env, networks.actor_groups, "networks.actor_groups")
         critic_size = group_size(self.env, networks.critic_groups, "networks.critic_groups")
@@ -67,19 +80,23 @@ class Trainer:
             critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
             symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
             symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
-        self.learner = Learner(config, actor, critic)
-        self.rng = np.random.default_rng([config.seed, 1])
+        self.learner = Learner(config, actor, critic, self.ranks)
+        self.rng = np.random.default_rng([self.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
-            config.num_envs,
+            self.num_envs,
             size,
             critic_size,
             actions,
             networks.std == "state",
         )
-        self.checkpoints = Checkpoints(folder)
+        self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
         self.steps, self.seconds, self.iteration = 0, 0.0, 0
         self.statistics = EpisodeStatistics()
+        self.interrupted = False
+        """Whether a signal ended the run."""
+        self.behaviour: dict[str, float] = {}
+        """Metrics of the environments since the last update, means over the ranks."""
         self._started = False
         if resume and self.checkpoints.paths():
             self._restore(self.checkpoints.newest())
@@ -90,22 +107,38 @@ class Trainer:
         if not self._started:
             self._start_episodes()
         with _stop_on_signal() as stopped:
-            while self.progress < 1 and not stopped():
+            while self.progress < 1 and not self._agree_to_stop(stopped()):
                 times = {"physics": -self.env.physics_seconds}
+                self.ranks.tell(f"iteration {self.iteration}")
                 self._collect(times)
-                self.statistics.add(self.env.metrics.drain())
+                self._gather_metrics()
                 metrics = self._learn(times)
                 self.learned_with = self.config
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
-                self.seconds = time.perf_counter() - started
+                due = self._agree_on_time(started, saved)
                 logger.log(self, metrics, times)  # before the check: the doctor reads NaN, too
                 self._check_weights()
-                if self.seconds - saved >= self.config.save_every:
+                if due:
                     self._save()
                     saved = self.seconds
-        self.interrupted = stopped()
         return self._save()
+
+    def _agree_to_stop(self, stopped: bool) -> bool:
+        """Return whether any rank was told to stop, also as `interrupted`."""
+        self.interrupted = bool(self.ranks.sum(np.array([float(stopped)]))[0] > 0)
+        return self.interrupted
+
+    def _agree_on_time(self, started: float, saved: float) -> bool:
+        """Set the clock to that of the first rank; return whether it is time to save."""
+        own = np.array([time.perf_counter() - started]) * (self.ranks.rank == 0)
+        self.seconds = float(self.ranks.sum(own)[0])
+        return self.seconds - saved >= self.config.save_every
+
+    def _gather_metrics(self) -> None:
+        """Take in what the environments of all ranks say of the latest steps."""
+        self.statistics.add(self.ranks.concatenated(self.env.metrics.drain()))
+        self.behaviour = self.ranks.metrics(self.env.metrics.behaviour())
 
     @property
     def progress(self) -> float:
@@ -153,7 +186,7 @@ class Trainer:
 
     def _start_groups(self) -> None:
         """Make every group exact copies of its first simulation, what it saw last included."""
-        everyone = np.arange(self.config.num_envs)
+        everyone = np.arange(self.num_envs)
         first = everyone - everyone % self.config.ppo.group_size
         others = np.flatnonzero(first != everyone)
         self.env.copy_rows(first[others], others)
@@ -180,7 +213,7 @@ class Trainer:
         That is one rollout in which nothing is learned: `steps` leaves it out, the clock does not,
         and the first row of the log is about its episodes too.
         """
-        seed = self.config.seed + self.iteration if self.iteration else None
+        seed = self.seed + self.iteration if self.iteration else None
         _, info = self.env.reset(seed=seed, options={"spread_episodes": True})
         self.observations = info["observations"]
         if self.steps == 0:
@@ -195,7 +228,14 @@ class Trainer:
         mean, log_std = self.learner.policy(self._actor_inputs(self.observations))
         if not (mean.isfinite().all() and log_std.exp().isfinite().all()):
             raise self._diverged("the policy's output is")
-        return self.checkpoints.save(self.snapshot(), self.config.keep)
+        snapshot = self.snapshot()
+        if self.ranks.rank > 0:
+            self.checkpoints.save_part(snapshot)
+        self.ranks.barrier()  # a checkpoint is there when all its parts are
+        if self.ranks.rank == 0:
+            self.checkpoints.save(snapshot, self.config.keep)
+        self.ranks.barrier()
+        return snapshot
 
     def _check_weights(self) -> None:
         """Raise `DivergedError` where actor or critic, normalizers included, are not finite."""
@@ -220,12 +260,15 @@ class Trainer:
             steps=self.steps,
             seconds=self.seconds,
             iteration=self.iteration,
+            ranks=self.ranks.size,
             learner=self.learner.state_dict(),
             rng=dict(self.rng.bit_generator.state),
             episodes={
                 "env": self.env.state_dict(),
                 "observations": self.observations,
                 "statistics": self.statistics.state_dict(),
+                "rng": dict(self.rng.bit_generator.state),
+                "generators": self.learner.generator_states(),
             },
             settings=self.learned_with,
         )
@@ -237,26 +280,51 @@ class Trainer:
         self.iteration = checkpoint.iteration
         resume.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
-        self._restore_episodes(checkpoint.episodes)
+        self._restore_episodes(checkpoint)
 
-    def _restore_episodes(self, episodes: dict[str, Any] | None) -> None:
+    def _restore_episodes(self, checkpoint: Checkpoint) -> None:
         """Go on with the running episodes; where that cannot be, warn and start new ones."""
+        episodes = checkpoint.episodes
         try:
+            if checkpoint.ranks != self.ranks.size:
+                raise InputError(
+                    f"they ran in {checkpoint.ranks} processes, now there are {self.ranks.size}"
+                )
             if episodes is None:
                 raise InputError("the checkpoint is without them")
             if "observations" not in episodes:
                 raise InputError("the checkpoint was written before observations had groups")
             self.env.load_state_dict(episodes["env"])
         except InputError as error:
-            log.warning(
-                "the running episodes cannot go on (%s): new ones start, so from here on the "
-                "weights are not those of an unbroken run",
-                error,
-            )
+            if self.ranks.rank == 0:
+                log.warning(
+                    "the running episodes cannot go on (%s): new ones start, so from here on the "
+                    "weights are not those of an unbroken run",
+                    error,
+                )
+            # Else several ranks would go on with the random numbers of the first.
+            self.rng = np.random.default_rng([self.seed, 1, self.iteration])
             return
         self.observations = episodes["observations"]
         self.statistics.load_state_dict(episodes["statistics"])
+        if self.ranks.rank > 0:
+            self.rng.bit_generator.state = episodes["rng"]
+            self.learner.load_generator_states(episodes["generators"])
         self._started = True
+
+
+_APART = 1 << 33
+"""Distance between the seeds of two ranks: beyond every seed that a run can have."""
+
+
+def _part(config: Config, ranks: Ranks) -> int:
+    """Return the simulations of one rank."""
+    if config.num_envs % ranks.size:
+        raise InputError(
+            f"`num_envs`: {config.num_envs} simulations cannot be shared evenly among "
+            f"{ranks.size} processes; make it a multiple of {ranks.size}"
+        )
+    return config.num_envs // ranks.size
 
 
 def _rows(observations: Observations, ids: np.ndarray) -> Observations:

@@ -1,0 +1,230 @@
+"""Processes that train one policy together: what each must know of all the others.
+
+`torchrun` starts them and says who is who in the environment. Each rank simulates its part of the
+robots; gradients, normalizers and advantages are those over the samples of all ranks, so that every
+rank holds the same weights, bit for bit. A process that was started alone is `Ranks()`, whose
+methods return what they are given.
+
+Each collective call must be made by all ranks in the same order. Actor and critic learn side by
+side, so each has a `channel` of its own.
+"""
+
+import datetime
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from robot_ppo.ppo.metrics import Metrics, RunningMetrics
+from robot_ppo_export.errors import InputError
+
+ACTOR, CRITIC = 0, 1
+"""Channels."""
+PATIENCE = 30.0
+"""Seconds that a rank waits for the others; changed by the variable ROBOT_PPO_RANK_TIMEOUT."""
+_AFTERMATH = 2.0
+"""Seconds that a rank waits for the last words of one that is gone."""
+
+
+class RankLostError(InputError):
+    """Another rank ended, or does not answer."""
+
+
+class Ranks:
+    """One process that trains alone."""
+
+    rank = 0
+    size = 1
+
+    def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return the sum of an array over all ranks; the array may be changed."""
+        return values
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the data of every rank, in their order."""
+        return [data]
+
+    def tell(self, progress: str) -> None:
+        """Say how far this rank is, for the others to know if it is heard of no more."""
+
+    def leave(self, reason: str) -> None:
+        """Say why this rank ends, for the others to repeat."""
+
+    def close(self) -> None:
+        """Take leave of the others after the last call."""
+
+    # -- in terms of these ------------------------------------------------------------------
+
+    def barrier(self) -> None:
+        """Return when every rank is here."""
+        self.sum(np.zeros(1))
+
+    def mean_and_std(self, x: Tensor, channel: int = ACTOR) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the numbers of all ranks, as scalars."""
+        if self.size == 1:
+            return x.mean(), x.std()
+        wide = x.double()
+        sums = [float(x.numel()), wide.sum().item(), wide.square().sum().item()]
+        count, total, squares = self.sum(np.array(sums), channel).tolist()
+        mean = total / count
+        var = max(0.0, squares - count * mean * mean) / (count - 1)
+        return torch.tensor(mean, dtype=x.dtype), torch.tensor(var**0.5, dtype=x.dtype)
+
+    def metrics(self, own: Metrics) -> Metrics:
+        """Return the means of metrics over all ranks; of names that end in `_max`, the largest."""
+        if self.size == 1:
+            return own
+        running = RunningMetrics()
+        for data in self.gather(msgspec.msgpack.encode({k: float(v) for k, v in own.items()})):
+            running.add(msgspec.msgpack.decode(data, type=dict[str, float]))
+        return running.result()
+
+    def concatenated(self, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return name -> the numbers (m,) of all ranks, one rank after the other."""
+        if self.size == 1:
+            return dict(own)
+        encoded = msgspec.msgpack.encode({name: x.tolist() for name, x in own.items()})
+        kind = dict[str, list[float]]
+        rows = [msgspec.msgpack.decode(data, type=kind) for data in self.gather(encoded)]
+        return {name: np.concatenate([np.array(r[name]) for r in rows]) for name in own}
+
+    def require_equal(self, what: Mapping[str, str]) -> None:
+        """Raise `InputError` where a rank has something else than the first, and name both."""
+        if self.size == 1:
+            return
+        rows = [
+            msgspec.msgpack.decode(data, type=dict[str, str])
+            for data in self.gather(msgspec.msgpack.encode(dict(what)))
+        ]
+        for rank, row in enumerate(rows):
+            for name, value in rows[0].items():
+                if row.get(name) != value:
+                    raise InputError(
+                        f"rank {rank} has another {name} than rank 0: "
+                        f"{_differing(row.get(name, ''), value)}; all ranks must run one release "
+                        "with one command"
+                    )
+
+
+def _differing(value: str, wanted: str) -> str:
+    """Return the first lines in which two texts differ."""
+    pairs = zip(value.splitlines() or [""], wanted.splitlines() or [""], strict=False)
+    for one, other in pairs:
+        if one != other:
+            return f"{one.strip()!r}, not {other.strip()!r}"
+    return "one of them is longer"
+
+
+class ProcessGroup(Ranks):
+    """The ranks that `torchrun` started, over gloo."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        """Meet the others; `InputError` where they do not come."""
+        limit = datetime.timedelta(seconds=patience)
+        self._patience = patience
+        self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        start = datetime.timedelta(seconds=max(120.0, patience))  # imports take their time
+        try:
+            self._store, self.rank, self.size = next(
+                iter(dist.rendezvous("env://", timeout=start))  # pyright: ignore
+            )
+            dist.init_process_group(
+                "gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=start
+            )
+            self._groups: list[Any] = [dist.new_group(timeout=limit) for _ in (ACTOR, CRITIC)]
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"the ranks do not meet: {_line(error)}") from None
+
+    def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return the sum of an array over all ranks; the array may be changed."""
+        self._call(dist.all_reduce, torch.from_numpy(values), group=self._groups[channel])
+        return values
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the data of every rank, in their order."""
+        group = self._groups[ACTOR]
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        self._call(dist.all_gather, lengths, torch.tensor([len(data)]), group=group)
+        longest = max(int(length) for length in lengths)
+        own = torch.zeros(longest, dtype=torch.uint8)
+        own[: len(data)] = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)[
+            : len(data)
+        ]
+        rows = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        self._call(dist.all_gather, rows, own, group=group)
+        return [
+            row.numpy()[: int(length)].tobytes() for row, length in zip(rows, lengths, strict=True)
+        ]
+
+    def tell(self, progress: str) -> None:
+        """Say how far this rank is, for the others to know if it is heard of no more."""
+        self._call(self._store.set, self._key("at", self.rank), progress)
+
+    def leave(self, reason: str) -> None:
+        """Say why this rank ends, for the others to repeat."""
+        try:
+            self._store.set(self._key("ended", self.rank), reason)
+        except RuntimeError:
+            return  # whoever keeps the store is gone before us
+
+    def close(self) -> None:
+        """Take leave of the others after the last call."""
+        dist.destroy_process_group()
+
+    def _key(self, what: str, rank: int) -> str:
+        return f"robot_ppo/{self._attempt}/{what}/{rank}"
+
+    def _call(self, function, *args, **kwargs) -> None:  # noqa: ANN001, ANN002, ANN003
+        """Make a call that needs the others; `RankLostError` where one is missing."""
+        try:
+            function(*args, **kwargs)
+        except RuntimeError as error:
+            raise RankLostError(self._who_is_missing(_line(error))) from None
+
+    def _who_is_missing(self, error: str) -> str:
+        """Return a sentence about the rank that ended, or that is behind all others."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        until = time.monotonic() + _AFTERMATH
+        while time.monotonic() < until:
+            for rank in others:
+                if (reason := self._said("ended", rank)) is not None:
+                    return f"rank {rank} ended: {reason}"
+            time.sleep(0.1)
+        at = {rank: self._said("at", rank) or "its start" for rank in range(self.size)}
+        behind = [rank for rank in others if at[rank] != at[self.rank]]
+        if "imed out" in error or "imeout" in error:
+            names = ", ".join(f"rank {rank} (after {at[rank]})" for rank in behind or others)
+            return f"no answer for {self._patience:.0f} s from {names}; it hangs, or is too slow"
+        names = " or ".join(f"rank {rank}" for rank in behind or others)
+        return f"lost {names}, which died without a word ({error[:120]})"
+
+    def _said(self, what: str, rank: int) -> str | None:
+        key = self._key(what, rank)
+        try:
+            return self._store.get(key).decode() if self._store.check([key]) else None
+        except RuntimeError:
+            return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def from_environment() -> Ranks:
+    """Return the ranks that `torchrun` started, or the one process that was started alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Ranks()
+    text = os.environ.get("ROBOT_PPO_RANK_TIMEOUT", str(PATIENCE))
+    try:
+        patience = float(text)
+    except ValueError:
+        patience = 0.0
+    if not 0 < patience < float("inf"):
+        raise InputError(f"ROBOT_PPO_RANK_TIMEOUT={text}: is not a number of seconds above 0")
+    return ProcessGroup(patience)

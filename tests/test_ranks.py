@@ -1,0 +1,459 @@
+"""Several processes that train one policy: what they compute, and how they end.
+
+The processes come from a fork server that has imported everything, so that each takes a moment.
+Where only the arithmetic counts, ranks are threads.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from ppo_helpers import N, learner, rollout
+
+from robot_ppo.ppo import rollout as rollouts
+from robot_ppo.ppo.ranks import Ranks
+from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.update import Learner
+from robot_ppo.training import processes
+from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo_export.errors import InputError
+
+TASK = "InvertedDoublePendulum-v5"
+SMALL = ["num_envs=12", "rollout=16", "ppo.minibatches=2", "ppo.epochs=2", "save_every=0", "keep=0"]
+ITERATION = 12 * 16
+LONG = 40
+"""Iterations of a run that can be killed on its way."""
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["robot_ppo.training.train", "robot_ppo.envs.gymnasium.mujoco_env"])
+
+
+# -- ranks as threads ---------------------------------------------------------------------------
+
+
+class Meeting:
+    """Where threads that play ranks add up."""
+
+    def __init__(self, size):
+        self.size = size
+        self.barriers = [threading.Barrier(size) for _ in range(2)]
+        self.slots = [[None] * size for _ in range(2)]
+
+    def all_of(self, rank, value, channel):
+        self.slots[channel][rank] = value
+        self.barriers[channel].wait(30)
+        found = list(self.slots[channel])
+        self.barriers[channel].wait(30)
+        return found
+
+
+class Thread(Ranks):
+    def __init__(self, meeting, rank):
+        self.meeting, self.rank, self.size = meeting, rank, meeting.size
+
+    def sum(self, values, channel=0):
+        return np.sum(self.meeting.all_of(self.rank, values.copy(), channel), axis=0).astype(
+            values.dtype
+        )
+
+    def gather(self, data):
+        return self.meeting.all_of(self.rank, data, 0)
+
+
+def as_ranks(size, function):
+    """Call function(ranks) in so many threads; return what each returned."""
+    meeting = Meeting(size)
+    with ThreadPoolExecutor(size) as pool:
+        jobs = [pool.submit(function, Thread(meeting, rank)) for rank in range(size)]
+        return [job.result() for job in jobs]
+
+
+def part(whole: Rollout, rank, size) -> Rollout:
+    """Return the columns of one rank."""
+    n = N // size
+    mine = slice(rank * n, (rank + 1) * n)
+    fields = {}
+    for name, value in vars(whole).items():
+        if name == "finals":
+            fields[name] = [final(t, ids, x, mine) for t, ids, x in value]
+        elif name == "last_critic_inputs":
+            fields[name] = value[mine].contiguous()
+        else:
+            fields[name] = None if value is None else value[:, mine].contiguous()
+    return Rollout(**fields)
+
+
+def final(t, ids, inputs, mine):
+    own = (ids >= mine.start) & (ids < mine.stop)
+    return t, ids[own] - mine.start, inputs[own]
+
+
+def in_parts(samples, size, count, epochs, generators):
+    """Minibatches of all samples that are the unions of the ranks' minibatches."""
+    n = N // size
+    columns = np.arange(len(samples)).reshape(-1, N)
+    own = [columns[:, r * n : (r + 1) * n].ravel() for r in range(size)]
+    for _ in range(epochs):
+        mixed = [
+            rows[torch.randperm(len(rows), generator=g).numpy()]
+            for rows, g in zip(own, generators, strict=True)
+        ]
+        for pieces in zip(*(np.array_split(rows, count) for rows in mixed), strict=True):
+            yield samples.take(np.concatenate(pieces))
+
+
+@pytest.mark.parametrize("size", [2, 5])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"normalize_advantages": "batch", "learning_rate_schedule": "kl", "kl_target": 0.01},
+        {"normalize_advantages": "minibatch", "objective": "kl_adaptive", "stop_kl": 0.05},
+        {"normalize_returns": True, "recompute_advantages": True},
+    ],
+)
+def test_ranks_learn_what_one_learns_from_all_their_samples(size, settings, monkeypatch):
+    """To the order of the additions: 1e-5 of weights of about 1 after three updates."""
+    settings = {"minibatches": 3, "epochs": 2, **settings}
+    of_ranks = as_ranks(size, lambda ranks: trained(ranks, settings))
+    alone = reference(size, settings, monkeypatch)
+    for one in of_ranks:
+        for a, b in zip(weights(one), weights(alone), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+    assert moved(alone, settings)
+    assert len({fingerprint(one) for one in of_ranks}) == 1  # among each other to the bit
+
+
+MAKING = threading.Lock()
+"""Networks start from torch's one random stream."""
+
+
+def trained(ranks, settings, updates=3):
+    with MAKING:
+        plain = learner(**settings)
+    one = Learner(plain.config, plain.actor, plain.critic, ranks)
+    for i in range(updates):
+        one.update(part(rollout(one, seed=i), ranks.rank, ranks.size))
+    return one
+
+
+def reference(size, settings, monkeypatch, updates=3):
+    """One learner that sees everything, in the same minibatches."""
+    one = learner(**settings)
+    # Of each rank the actor's and the critic's stream, as a Learner seeds them.
+    streams = {
+        i: [torch.Generator().manual_seed(0 * 2 + i + (r << 40)) for r in range(size)]
+        for i in (0, 1)
+    }
+
+    def minibatches(self, count, epochs, generator):
+        which = 0 if isinstance(self, rollouts.ActorSamples) else 1
+        return in_parts(self, size, count, epochs, streams[which])
+
+    monkeypatch.setattr(rollouts._Samples, "minibatches", minibatches)
+    for i in range(updates):
+        one.update(rollout(one, seed=i))
+    return one
+
+
+def weights(one):
+    modules = (one.actor, one.critic)
+    return [x.detach().float() for m in modules for x in m.state_dict().values()]
+
+
+def fingerprint(one):
+    return hashlib.sha256(b"".join(x.numpy().tobytes() for x in weights(one))).hexdigest()
+
+
+def moved(one, settings):
+    pairs = zip(weights(one), weights(learner(**settings)), strict=True)
+    return max((a - b).abs().max() for a, b in pairs) > 1e-2
+
+
+def test_without_the_mean_over_ranks_they_drift_apart(monkeypatch):
+    """Negative control."""
+    monkeypatch.setattr(Learner, "_over_ranks", lambda self, parameters, kl, channel: kl)
+    found = as_ranks(2, lambda ranks: trained(ranks, {"minibatches": 3}))
+    assert fingerprint(found[0]) != fingerprint(found[1])
+
+
+def test_metrics_are_those_of_all_ranks():
+    def figures(ranks):
+        return ranks.metrics({"kl": float(ranks.rank), "ratio_max": float(ranks.rank)})
+
+    assert as_ranks(3, figures) == [{"kl": 1.0, "ratio_max": 2.0}] * 3
+    assert Ranks().metrics({"kl": 5.0}) == {"kl": 5.0}
+
+
+def test_mean_and_deviation_of_all_ranks():
+    numbers = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)) + 2.0
+    for mean, std in as_ranks(3, lambda ranks: ranks.mean_and_std(numbers[ranks.rank])):
+        assert mean.item() == pytest.approx(numbers.mean().item(), abs=1e-6)
+        assert std.item() == pytest.approx(numbers.std().item(), abs=1e-6)
+
+
+def test_episodes_of_all_ranks_are_counted():
+    found = as_ranks(2, lambda r: r.concatenated({"return": np.arange(r.rank + 1.0)}))
+    assert all(x["return"].tolist() == [0.0, 0.0, 1.0] for x in found)
+
+
+@pytest.mark.parametrize("settings", [{"objective": "trpo"}, {"estimator": "group_relative"}])
+def test_what_learns_in_one_process_only_says_so(settings):
+    with pytest.raises(InputError, match="in one process"):
+        trained(Thread(Meeting(2), 0), settings)
+
+
+# -- cores --------------------------------------------------------------------------------------
+
+
+def test_ranks_share_the_cores_of_a_machine():
+    assert processes.part_of([4, 5, 6, 7], 1, 2) == [6, 7]
+    parts = [processes.part_of(list(range(7)), rank, 3) for rank in range(3)]
+    assert [len(part) for part in parts] == [2, 2, 3]
+    assert [core for part in parts for core in part] == list(range(7))
+    assert processes.part_of([0, 1], 0, 1) == [] == processes.part_of([0], 0, 2)
+
+
+# -- ranks as processes -------------------------------------------------------------------------
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def member(rank, environment, arguments, file, sabotage):
+    """The body of a rank's process."""
+    os.environ.update(environment)
+    with open(file, "w", buffering=1) as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    if sabotage is not None:
+        sabotage()
+    from robot_ppo import cli
+
+    sys.exit(cli.main(arguments))
+
+
+class Crew:
+    """Ranks that train together, each with what it says in a file."""
+
+    def __init__(
+        self, tmp_path, size, out, *more, changed=None, sabotage=None, patience=30, start=0
+    ):
+        self.files = [tmp_path / f"{out}_{start}_{rank}.txt" for rank in range(size)]
+        common = {
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port()),
+            "ROBOT_PPO_RANK_TIMEOUT": str(patience),
+        }
+        self.processes = []
+        for rank in range(size):
+            arguments = ["train", TASK, "--out", str(tmp_path / out), *more]
+            for text in SMALL:
+                arguments += ["--set", text]
+            arguments += (changed or {}).get(rank, [])
+            environment = common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            own = (sabotage or {}).get(rank)
+            process = SERVER.Process(
+                target=member, args=(rank, environment, arguments, self.files[rank], own)
+            )
+            process.start()
+            self.processes.append(process)
+
+    def wait(self, seconds=90):
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0.0, until - time.monotonic()))
+        assert all(p.exitcode is not None for p in self.processes), self.said()
+        return [process.exitcode for process in self.processes]
+
+    def said(self):
+        return [file.read_text() if file.exists() else "" for file in self.files]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+            process.join()
+
+
+def steps(iterations):
+    return ["--steps", str(iterations * ITERATION)]
+
+
+def newest(tmp_path, out):
+    paths = Checkpoints(tmp_path / out).paths()
+    return paths[-1] if paths else None
+
+
+def state_of(tmp_path, out):
+    checkpoint = torch.load(newest(tmp_path, out), weights_only=True)
+    learned = checkpoint["learner"]
+    tensors = [*learned["actor"].values(), *learned["critic"].values()]
+    return checkpoint["steps"], hashlib.sha256(
+        b"".join(t.numpy().tobytes() for t in tensors)
+    ).hexdigest()
+
+
+def train(tmp_path, size, out, *more, **kwargs):
+    with Crew(tmp_path, size, out, *more, **kwargs) as crew:
+        assert crew.wait() == [0] * size, crew.said()
+        return crew.said()
+
+
+def when_saved(tmp_path, out, count):
+    """Return when so many checkpoints are there."""
+    until = time.monotonic() + 60
+    while len(Checkpoints(tmp_path / out).paths()) < count:
+        assert time.monotonic() < until, "no checkpoint"
+        time.sleep(0.01)
+
+
+def test_the_same_ranks_and_seed_give_the_same_bits_also_after_a_kill(tmp_path):
+    """Unbroken, and with a rank killed on the way and resumed: the same weights."""
+    said = train(tmp_path, 2, "whole", *steps(LONG))
+    assert "done after" in said[0] and said[1] == ""  # the first one speaks
+    for killed in (0, 1):
+        out = f"killed{killed}"
+        with Crew(tmp_path, 2, out, *steps(LONG)) as crew:
+            when_saved(tmp_path, out, 3)
+            crew.processes[killed].kill()
+            began = time.monotonic()
+            codes = crew.wait(20)
+            assert codes[killed] == -signal.SIGKILL and codes[1 - killed] == 2
+            assert time.monotonic() - began < 15
+            assert f"rank {killed}" in crew.said()[1 - killed]
+        assert state_of(tmp_path, out)[0] < LONG * ITERATION
+        train(tmp_path, 2, out, *steps(LONG), "--resume")
+        assert state_of(tmp_path, out) == state_of(tmp_path, "whole")
+
+
+def test_three_ranks_and_another_number_of_them_go_on(tmp_path):
+    said = train(tmp_path, 3, "run", *steps(3))
+    parts = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("*.episodes"))
+    assert [re.sub(r"^\d+", "", name) for name in parts] == [
+        ".episodes",
+        ".rank1.episodes",
+        ".rank2.episodes",
+    ]
+    said = train(tmp_path, 2, "run", *steps(5), "--resume")
+    assert "ran in 3 processes, now there are 2" in said[0]
+    assert state_of(tmp_path, "run")[0] == 5 * ITERATION
+
+
+def hang():
+    """Sabotage: this rank stops in its third iteration."""
+    from robot_ppo.training.train import Trainer
+
+    collect = Trainer._collect
+
+    def hangs(self, times):
+        if self.iteration == 2:
+            time.sleep(1000)
+        collect(self, times)
+
+    Trainer._collect = hangs
+
+
+def diverge():
+    """Sabotage: this rank's policy is lost in its third iteration."""
+    from robot_ppo.training.train import Trainer
+
+    collect = Trainer._collect
+
+    def diverges(self, times):
+        if self.iteration == 2:
+            raise self._diverged("the policy's output is")
+        collect(self, times)
+
+    Trainer._collect = diverges
+
+
+def other_release():
+    """Sabotage: this rank is of another release."""
+    from robot_ppo.training import train
+
+    train.__version__ = "0.0.9"
+
+
+def test_a_rank_that_diverges_ends_all_with_its_reason_and_the_last_checkpoint(tmp_path):
+    with Crew(tmp_path, 2, "run", *steps(1000), sabotage={1: diverge}) as crew:
+        assert crew.wait(40) == [2, 2]
+        assert "rank 1 ended: the policy's output is no longer finite" in crew.said()[0]
+        assert "no longer finite" in crew.said()[1]
+    assert state_of(tmp_path, "run")[0] == 2 * ITERATION
+
+
+def test_a_rank_that_hangs_ends_the_others_within_the_time_that_was_stated(tmp_path):
+    with Crew(tmp_path, 2, "run", *steps(1000), sabotage={1: hang}, patience=3) as crew:
+        when_saved(tmp_path, "run", 2)
+        began = time.monotonic()
+        crew.processes[0].join(30)
+        assert crew.processes[0].exitcode == 2 and time.monotonic() - began < 20
+        assert "no answer for 3 s from rank 1 (after iteration 2)" in crew.said()[0]
+
+
+@pytest.mark.parametrize(
+    "changed, sabotage, sentence",
+    [
+        ({1: ["--set", "ppo.gamma=0.9"]}, None, "rank 1 has another configuration than rank 0"),
+        (None, {1: other_release}, "rank 1 has another release of robot-ppo than rank 0"),
+    ],
+)
+def test_ranks_that_do_not_belong_together_refuse(tmp_path, changed, sabotage, sentence):
+    with Crew(tmp_path, 2, "run", *steps(5), changed=changed, sabotage=sabotage) as crew:
+        assert crew.wait(40) == [2, 2]
+        assert all(sentence in said for said in crew.said())
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_simulations_that_cannot_be_shared_are_refused(tmp_path):
+    with Crew(tmp_path, 5, "five", *steps(5)) as crew:
+        assert set(crew.wait(60)) == {2}
+        assert "12 simulations cannot be shared evenly among 5 processes" in crew.said()[0]
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "nan"])
+def test_a_timeout_that_is_none_is_refused(monkeypatch, text):
+    from robot_ppo.ppo import ranks
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ROBOT_PPO_RANK_TIMEOUT", text)
+    with pytest.raises(InputError, match=f"ROBOT_PPO_RANK_TIMEOUT={text}"):
+        ranks.from_environment()
+
+
+def test_a_process_that_was_started_alone_meets_nobody():
+    with processes.together() as met:
+        assert (met.rank, met.size) == (0, 1)
+
+
+def test_cores_and_threads_are_restored(monkeypatch):
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:
+        pytest.skip("one core cannot be shared")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with processes.own_cores():
+        assert os.sched_getaffinity(0) < before
+    assert os.sched_getaffinity(0) == before
+    with contextlib.suppress(ZeroDivisionError), processes.own_cores():
+        raise ZeroDivisionError
+    assert os.sched_getaffinity(0) == before
