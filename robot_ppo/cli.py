@@ -39,6 +39,11 @@ robot-ppo play go2_walk.onnx --video go2_walk.mp4
 robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
 robot-ppo play go2_walk.onnx                       # a window
 """
+IMPORT = """
+robot-ppo import my_robot.urdf                     # ./robots/my_robot/
+robot-ppo import dog.xml --name dog --pose home --imu trunk_imu
+robot-ppo import robot.xml --torque '*_knee*=45' --hold 'arm_*=0'
+"""
 CHECK = """
 robot-ppo check go2
 robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
@@ -132,6 +137,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Collection[str]]:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         _add_list,
+        _add_import,
         _add_check,
         _add_train,
         _add_tune,
@@ -188,6 +194,58 @@ def _list(_: argparse.Namespace) -> None:
         for line in project.listing(kind):
             print(f"  {line}")
     print(f"tasks of Gymnasium: {', '.join(project.GYM_TASKS)}, gym:ID (any other of Box spaces)")
+
+
+# -- import -------------------------------------------------------------------------------------
+
+
+def _add_import(commands: argparse._SubParsersAction) -> None:
+    text = (
+        "Make a robot of an MJCF or a URDF: pose, gains, feet and limits are derived, and proved."
+    )
+    p = _command(commands, _import, "import", text, IMPORT, needs=("mujoco", "matplotlib"))
+    p.add_argument("file", type=Path, metavar="FILE", help="MJCF or URDF")
+    p.add_argument("--name", metavar="N", help="of the robot (default: the file's)")
+    p.add_argument("--out", type=Path, default=Path("robots"), metavar="DIR", help="(./robots)")
+    p.add_argument("--overwrite", action="store_true", help="replace the robot that is there")
+    p.add_argument("--feet", nargs="+", default=[], metavar="LINK", help="links it stands on")
+    p.add_argument("--base", metavar="B", help="link at which the robot begins")
+    p.add_argument("--imu", metavar="SITE", help="site or link of the IMU, fixed to the base")
+    p.add_argument(
+        "--pose", metavar="FILE|KEYFRAME", help="to stand in: a YAML of joints, or a keyframe"
+    )
+    for flag, metavar, text in (
+        ("--hold", "JOINT=ANGLE", "hold joints there: arms, a head; patterns such as 'arm_*' too"),
+        ("--leave", "JOINT", "give joints outside the legs to the policy"),
+        ("--torque", "JOINT=NM", "torque limits that the file lacks [N m]"),
+        ("--range", "JOINT=LOW,HIGH", "ranges that the file lacks [rad]"),
+    ):
+        p.add_argument(flag, nargs="+", action="extend", default=[], metavar=metavar, help=text)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from robot_ppo.robot_model.importing import importer, options
+    from robot_ppo.sim import standing
+
+    asked = options.Options(
+        args.file,
+        args.name,
+        args.out,
+        args.overwrite,
+        tuple(args.feet),
+        args.base,
+        args.imu,
+        args.pose,
+        options.number_by_joint("--hold", args.hold),
+        tuple(args.leave),
+        options.number_by_joint("--torque", args.torque),
+        options.range_by_joint("--range", args.range),
+    )
+    proofs = importer.Proofs(standing.touching, standing.rests, standing.told)
+    folder = importer.run(asked, proofs)
+    print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
+    print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
+    print(f"next: robot-ppo check {folder.name}   or   robot-ppo train walk --robot {folder.name}")
 
 
 # -- check --------------------------------------------------------------------------------------

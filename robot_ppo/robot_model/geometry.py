@@ -137,7 +137,7 @@ class Shape:
         """Take type, size and, of a mesh, its vertices."""
         self.type = _TYPES(int(model.geom_type[geom]))
         self.size = model.geom_size[geom].copy()
-        self.points = _vertices(model, geom) if self.type == _TYPES.mjGEOM_MESH else None
+        self.points = vertices(model, geom) if self.type == _TYPES.mjGEOM_MESH else None
 
     def below(self, up: np.ndarray) -> np.ndarray:
         """Return the distance from the centre down to the lowest point (n,) [m].
@@ -158,7 +158,7 @@ class Shape:
         return np.sqrt(np.square(up * self.size).sum(axis=1))
 
 
-def _vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:
+def vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:
     """Return the vertices of a mesh geom in the geom's frame, (k, 3) [m], those of its hull."""
     mesh = int(model.geom_dataid[geom])
     start, count = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])

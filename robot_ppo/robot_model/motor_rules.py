@@ -42,7 +42,7 @@ _AT_JOINTS = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPAR
 
 def _torque(file: Source, joint: str, limit: float) -> Iterator[str]:
     """Compare a torque limit with the tightest that the file states, where it states one."""
-    found = _torque_limit(file.model, file.model.joint(joint).id)
+    found = torque_limit(file.model, file.model.joint(joint).id)
     if found is not None:
         low, high, kind = found
         name = f"{joint}.torque_limit [N m]"
@@ -52,7 +52,7 @@ def _torque(file: Source, joint: str, limit: float) -> Iterator[str]:
             yield from differ(f"{name} in the negative direction", -limit, where, low, 1e-9)
 
 
-def _torque_limit(model: mujoco.MjModel, joint: int) -> tuple[float, float, str] | None:
+def torque_limit(model: mujoco.MjModel, joint: int) -> tuple[float, float, str] | None:
     """Return the torque range [N m] of a joint and the attribute that states it, or None."""
     stated = []
     if model.jnt_actfrclimited[joint]:

@@ -53,6 +53,8 @@ class Joint(_Struct, frozen=True, omit_defaults=True):
     """Velocity gain that the policy is trained with [N m s/rad]."""
     action_scale: float | None = None
     """[rad] per unit of action; without it, what the task says for all joints."""
+    held: bool = False
+    """It does not serve locomotion (an arm, a head): a derived task keeps it at `default`."""
 
 
 class Base(_Struct, frozen=True):

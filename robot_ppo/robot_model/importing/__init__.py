@@ -1,0 +1,1 @@
+"""A model file of somebody's robot, MJCF or URDF -> `robots/NAME/`: robot.yaml, MJCF, report."""

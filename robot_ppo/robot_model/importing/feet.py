@@ -1,0 +1,185 @@
+"""The contact geometry of a foot, and the other shapes that a link touches with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robot_ppo.robot_model.importing import fitting
+from robot_ppo.robot_model.importing.limbs import Leg
+from robot_ppo.robot_model.importing.tree import Pose, Shape, Tree
+from robot_ppo_export.errors import InputError
+
+FRICTION = 0.8
+"""Of a foot where the file has none, and of everything else."""
+_SOLE = 0.6
+"""A foot whose underside is wider than this fraction of the height of its last joint is a sole."""
+_LEVEL = 0.01
+"""[m] Primitives that reach so near to the lowest point of a sole are its contact points."""
+_SMALL = 0.005
+"""[m] What is thinner in every direction is no foot and no obstacle."""
+
+
+@dataclass(frozen=True)
+class Foot:
+    """What a leg stands on, in the frame of its last link."""
+
+    leg: Leg
+    shapes: tuple[Shape, ...]
+    flat: bool
+    """Whether it is a sole, which has to be level, and not a point."""
+    normal: np.ndarray
+    """(3,) Up, in the link's frame, where the foot is a sole."""
+    how: str
+    """Where the shapes come from, for the report."""
+
+    def centre(self) -> np.ndarray:
+        """Return the middle of the contact (3,) in the link's frame [m]."""
+        if not self.flat:
+            return self.shapes[0].pose.pos
+        points = self.contact_points()
+        return (points.min(axis=0) + points.max(axis=0)) / 2
+
+    def contact_points(self) -> np.ndarray:
+        """Return the points (k, 3) of a sole that touch the ground, or the middle of a ball."""
+        if not self.flat:
+            return self.shapes[0].pose.pos[None]
+        points = np.concatenate([shape.cloud() for shape in self.shapes])
+        height = points @ self.normal
+        return points[height <= height.min() + 2e-3]
+
+
+def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
+    """Return the contact geometry of a leg.
+
+    Args:
+        tree: the robot.
+        leg: whose last link is looked at.
+        frame: of that link in the base's, z up, with the foot down.
+    """
+    link = tree.links[leg.foot]
+    shapes = [s for s in link.shapes if s.collides]
+    origin = "collision"
+    if not shapes and leg.foot in tree.missing:
+        raise InputError(
+            f"{tree.source}: the mesh {tree.missing[leg.foot]!r}, the collision of the foot "
+            f"{leg.foot!r}, is not there; put the file where {tree.source.name} names it"
+        )
+    if not shapes:
+        shapes, origin = list(link.shapes), "looks, since it has no collision"
+    if not shapes:
+        raise InputError(
+            f"{tree.source}: the foot {leg.foot!r} has no geometry, so there is nothing to stand "
+            "on; give the link a collision shape, or name other feet with --feet"
+        )
+    up = frame.mat.T @ (0, 0, 1)
+    points = np.concatenate([shape.cloud() for shape in shapes])
+    if _is_sole(points, link.joints[-1].pos, up):
+        return _sole(leg, shapes, points, up, origin)
+    return _ball(leg, shapes, points, link.joints[-1].pos, origin)
+
+
+def _is_sole(points: np.ndarray, joint: np.ndarray, up: np.ndarray) -> bool:
+    height = (points - joint) @ up
+    low = height.min()
+    slab = points[height <= low + max(0.1 * np.ptp(height), 0.01)]
+    flat = slab - np.outer(slab @ up, up)
+    width = np.linalg.norm(np.ptp(flat, axis=0))
+    return bool(width > _SOLE * abs(low) and width > 0.02)
+
+
+def _sole(
+    leg: Leg, shapes: Sequence[Shape], points: np.ndarray, up: np.ndarray, origin: str
+) -> Foot:
+    floor = (points @ up).min()
+    kept = [
+        shape
+        for shape in shapes
+        if shape.kind != "mesh" and (shape.cloud() @ up).min() <= floor + _LEVEL
+    ]
+    if kept and origin == "collision" and _spread(kept, up) > 0.6 * _spread(shapes, up):
+        how = f"{len(kept)} {kept[0].kind if len(kept) == 1 else 'primitives'} of the file"
+        return Foot(leg, tuple(kept), True, up, how)
+    found = fitting.sole(points, up)
+    found = replace(found, friction=shapes[0].friction)
+    return Foot(leg, (found,), True, up, f"a box fitted to the underside of its {origin}")
+
+
+def _spread(shapes: Sequence[Shape], up: np.ndarray) -> float:
+    points = np.concatenate([shape.cloud() for shape in shapes])
+    flat = points - np.outer(points @ up, up)
+    return float(np.linalg.norm(np.ptp(flat, axis=0)))
+
+
+def _ball(
+    leg: Leg, shapes: Sequence[Shape], points: np.ndarray, joint: np.ndarray, origin: str
+) -> Foot:
+    away = points - joint
+    tip = away[np.argmax(np.linalg.norm(away, axis=1))]
+    down = tip / np.linalg.norm(tip)
+    end = (points @ down).max()
+    balls = [s for s in shapes if s.kind == "sphere" and (s.cloud() @ down).max() > end - 0.015]
+    if balls:
+        return Foot(leg, (balls[-1],), False, -down, "the ball of the file")
+    for shape in shapes:
+        if shape.kind == "capsule" and (shape.cloud() @ down).max() > end - 0.005:
+            axis = shape.pose.mat[:, 2]
+            axis = axis if axis @ down > 0 else -axis
+            centre = shape.pose.pos + axis * shape.size[1]
+            cap = Shape("sphere", np.array([shape.size[0], 0, 0]), Pose(centre), True)
+            cap = replace(cap, friction=shape.friction)
+            return Foot(leg, (cap,), False, -down, "the end of the file's capsule")
+    found = replace(fitting.ball(points, down), friction=shapes[0].friction)
+    return Foot(leg, (found,), False, -down, f"a ball fitted to the end of its {origin}")
+
+
+def others(tree: Tree, feet: Sequence[Foot]) -> dict[str, list[Shape]]:
+    """Return, link by link, the primitives beside the feet: the file's, or fitted to its meshes."""
+    of_feet = {foot.leg.foot: foot for foot in feet}
+    found: dict[str, list[Shape]] = {}
+    for link in tree.links.values():
+        shapes = [s for s in link.shapes if s.collides] or _seen(link.shapes)
+        foot = of_feet.get(link.name)
+        kept = []
+        for shape in shapes:
+            if foot is None:
+                kept.append(_primitive(shape))
+            elif not foot.flat and shape not in foot.shapes:
+                kept += _shortened(shape, foot)
+        found[link.name] = [s for s in kept if s.kind != "box" or s.size.max() > _SMALL]
+    return found
+
+
+def _seen(shapes: Sequence[Shape]) -> list[Shape]:
+    """Return one shape around everything that is seen of a link without collision, or none."""
+    clouds = [shape.cloud() for shape in shapes if shape.points is not None or shape.kind != "mesh"]
+    return [fitting.around(np.concatenate(clouds))] if clouds else []
+
+
+def _primitive(shape: Shape) -> Shape:
+    if shape.kind != "mesh":
+        return shape
+    return replace(fitting.around(shape.cloud()), friction=shape.friction, name=shape.name)
+
+
+def _shortened(shape: Shape, foot: Foot) -> list[Shape]:
+    """Return a shape of a leg's last link, cut off where its foot begins."""
+    ball = foot.shapes[0]
+    down, radius = -foot.normal, float(ball.size[0])
+    end = float(ball.pose.pos @ down) - radius
+    points = shape.cloud()
+    along = points @ down
+    if along.max() <= end + 1e-3 and shape.kind != "mesh":
+        return [shape]
+    if along.min() >= end:
+        return []
+    low = points[along <= end]
+    cut = []
+    for point, height in zip(points[along > end], along[along > end], strict=True):
+        nearest = low[np.argmin(np.linalg.norm(low - point, axis=1))]
+        share = (end - nearest @ down) / max(height - nearest @ down, 1e-9)
+        cut.append(nearest + share * (point - nearest))
+    kept = np.concatenate([low, np.reshape(cut, (-1, 3))])
+    if len(kept) < 4 or np.ptp(kept @ down) < 0.02:
+        return []
+    return [replace(fitting.around(kept), friction=shape.friction, name=shape.name)]

@@ -1,0 +1,178 @@
+"""Which chains are legs, what their feet are, and where forward is.
+
+A leg is a chain of links from the base to a leaf that reaches the ground in the pose that the file
+gives; what ends higher is an arm, a head, a tail. Wheels turn without end and are round.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Tree, turn_base
+from robot_ppo_export.contract.strict import did_you_mean
+from robot_ppo_export.errors import InputError
+
+_NEAR_THE_GROUND = 0.3
+"""A leaf is a foot if its lowest point is so near to the lowest of all, as a fraction of the height
+of the base above that."""
+_MIRRORED = 0.08
+"""Feet are mirror images if they are off by less than this fraction of their distance."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A chain from the base to a foot."""
+
+    foot: str
+    """Its last link, which touches the ground."""
+    links: tuple[str, ...]
+    """From the one below the base to the foot."""
+    joints: tuple[str, ...]
+    """From the base to the foot."""
+
+
+def neutral(joint: Joint) -> float:
+    """Return the angle nearest to the reference that is inside the range, away from the stops."""
+    if joint.range is None:
+        return joint.ref
+    low, high = joint.range
+    margin = 0.1 * (high - low)
+    return (
+        float(np.clip(joint.ref, low + margin, high - margin))
+        if not (low <= joint.ref <= high and min(joint.ref - low, high - joint.ref) >= 0.05)
+        else joint.ref
+    )
+
+
+def neutral_pose(tree: Tree) -> dict[str, float]:
+    """Return every joint's neutral angle [rad]."""
+    return {joint.name: neutral(joint) for _, joint in tree.joints()}
+
+
+def lowest(tree: Tree, link: str, frame: Pose, up: np.ndarray) -> float:
+    """Return the height of a link's lowest point [m], or of its end where it has no shape."""
+    shapes = tree.links[link].shapes
+    touching = [s for s in shapes if s.collides] or shapes
+    clouds = [shape.cloud() for shape in touching] or [tree.links[link].com[None]]
+    return float((frame.points(np.concatenate(clouds)) @ up).min())
+
+
+def legs(tree: Tree, pose: Mapping[str, float], feet: Sequence[str] = ()) -> list[Leg]:
+    """Return the legs, in tree order.
+
+    Args:
+        tree: the robot; links without joints are merged.
+        pose: angles [rad] in which the feet are down.
+        feet: links that are feet, where a person says so.
+    """
+    frames = tree.frames(pose)
+    up = tree.upright.T @ (0, 0, 1)
+    leaves = [name for name in tree.links if not tree.children(name) and name != tree.base.name]
+    if feet:
+        for foot in feet:
+            if foot not in tree.links or foot == tree.base.name:
+                hint = did_you_mean(foot, leaves)
+                raise InputError(f"--feet {foot}: the robot has no such link{hint}")
+        chosen = [name for name in tree.links if name in feet]
+    else:
+        heights = {name: lowest(tree, name, frames[name], up) for name in leaves}
+        if not heights:
+            raise InputError(f"{tree.source}: the robot has no moving links, so no foot")
+        ground = min(heights.values())
+        limit = ground + _NEAR_THE_GROUND * max(-ground, 1e-3)
+        chosen = [name for name in leaves if heights[name] <= limit and ground < 0]
+    found = [_leg(tree, name) for name in chosen]
+    _refuse_wheels(tree, found)
+    if len(found) < 2:
+        ends = ", ".join(leaves)
+        raise InputError(
+            f"{tree.source}: {'no foot reaches' if not found else 'one foot alone reaches'} the "
+            f"ground; name the links that are feet with --feet, of {ends or 'none'}"
+        )
+    return found
+
+
+def _leg(tree: Tree, foot: str) -> Leg:
+    chain = tree.chain(foot)
+    joints = [joint.name for link in chain for joint in link.joints]
+    return Leg(foot, tuple(link.name for link in chain), tuple(joints))
+
+
+def _refuse_wheels(tree: Tree, found: Sequence[Leg]) -> None:
+    for leg in found:
+        link = tree.links[leg.foot]
+        for joint in link.joints:
+            if joint.range is None and joint.kind == "hinge" and _is_round(link, joint):
+                raise InputError(
+                    f"{tree.source}: the link {link.name!r} is a wheel: its joint {joint.name!r} "
+                    f"turns without end; legs can be trained, so lock it with "
+                    f"--hold {joint.name}=0, or name other feet with --feet"
+                )
+
+
+def _is_round(link: Link, joint: Joint) -> bool:
+    """Return whether a link looks the same at any angle of its joint."""
+    shapes = [s for s in link.shapes if s.collides] or link.shapes
+    if not shapes:
+        return False
+    points = np.concatenate([shape.cloud() for shape in shapes]) - joint.pos
+    across = points - np.outer(points @ joint.axis, joint.axis)
+    radii = np.linalg.norm(across, axis=1)
+    basis = np.linalg.svd(joint.axis[None])[2][1:]
+    angles = np.arctan2(across @ basis[1], across @ basis[0])
+    bins = ((angles + np.pi) / (2 * np.pi) * 8).astype(int).clip(0, 7)
+    reach = np.array([radii[bins == i].max(initial=0.0) for i in range(8)])
+    return bool(reach.min() > 0.85 * reach.max())
+
+
+def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) -> str:
+    """Turn the base's frame until z is up and x forward; return what was done, "" for nothing.
+
+    Left and right are mirror images. Where front and rear are too, x stays along the file's own.
+    """
+    done = []
+    upright = tree.upright
+    if not np.allclose(upright, np.eye(3), atol=1e-6):
+        turn_base(tree, upright)
+        done.append("the base's frame is made level, as the file's reference pose has it")
+    frames = tree.frames(pose)
+    centres = np.array([_centre(tree, leg.foot, frames[leg.foot]) for leg in found])
+    axis = _lateral(centres[:, :2])
+    if axis == 0:
+        forward = np.sign(_overhang(tree, found, frames)) or 1.0
+        turn_base(tree, np.array([[0, forward, 0], [-forward, 0, 0], [0, 0, 1.0]]))
+        done.append("the base's frame is turned by 90 degrees, so that x is forward")
+    return "; ".join(done)
+
+
+def _centre(tree: Tree, link: str, frame: Pose) -> np.ndarray:
+    shapes = [s for s in tree.links[link].shapes if s.collides] or tree.links[link].shapes
+    if not shapes:
+        return frame.pos
+    points = frame.points(np.concatenate([s.cloud() for s in shapes]))
+    return (points.min(axis=0) + points.max(axis=0)) / 2
+
+
+def _lateral(feet: np.ndarray) -> int:
+    """Return the axis, 0 or 1, across which the feet (n, 2) are mirror images; 1 where both are."""
+    size = np.ptp(feet, axis=0).max()
+    off = []
+    for axis in (0, 1):
+        mirrored = feet * np.where(np.arange(2) == axis, -1, 1)
+        gaps = np.linalg.norm(feet[:, None] - mirrored[None], axis=2).min(axis=1)
+        separate = np.abs(feet[:, axis]).max() > _MIRRORED * size
+        off.append(gaps.max() / max(size, 1e-6) if separate else np.inf)
+    return 0 if off[0] < _MIRRORED < off[1] else 1
+
+
+def _overhang(tree: Tree, found: Sequence[Leg], frames: Mapping[str, Pose]) -> float:
+    """Return how much further the feet reach to +y than to -y from their last joint [m]."""
+    total = 0.0
+    for leg in found:
+        shapes = tree.links[leg.foot].shapes
+        if shapes:
+            at = frames[leg.foot]
+            points = at.points(np.concatenate([s.cloud() for s in shapes]))[:, 1] - at.pos[1]
+            total += float(points.max() + points.min())
+    return total

@@ -1,0 +1,348 @@
+"""The standing pose, by optimization: one leg after the other, Levenberg-Marquardt.
+
+What is wanted, in this order: feet at one height, soles level and forward; feet below the hips,
+shifted so that the centre of mass is above their middle; joints away from their stops; little
+torque for an equal share of the weight; and near the neutral pose where nothing else decides.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_ppo.robot_model.importing.feet import Foot
+from robot_ppo.robot_model.importing.limbs import neutral
+from robot_ppo.robot_model.importing.tree import Joint, Pose, Tree, placed
+from robot_ppo_export.errors import InputError
+
+EXTENSION = {2: 0.95}
+"""Height of the hips above the feet as a fraction of what the straight leg reaches, by the number
+of feet; a biped stands nearly straight, because bent knees cost torque."""
+EXTENSION_OF_MANY = 0.72
+"""The same of three feet and more."""
+MARGIN = 0.05
+"""Targets keep this far inside the range [rad], or a tenth of it where it is narrow."""
+_STARTS = (0.3, 0.5, 0.7)
+"""Places in the range of each of the last joints from which the search starts."""
+_TRIED = 4
+"""Starts from which the search goes down."""
+_MISS = 0.02
+"""A foot may miss its height by this fraction of the leg's length, and a sole be off level by so
+much [rad]."""
+_SHIFT = 0.2
+"""The feet are shifted below the centre of mass by at most this fraction of the legs' length."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a joint may stand."""
+
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half of the range [rad]."""
+        return (self.high - self.low) / 2
+
+    @property
+    def middle(self) -> float:
+        """Middle of the range [rad]."""
+        return (self.high + self.low) / 2
+
+
+def limits(joint: Joint) -> Limits:
+    """Return where a joint may stand: its range less a margin."""
+    low, high = joint.range or (-np.pi, np.pi)
+    margin = min(1.2 * MARGIN, 0.12 * (high - low))
+    return Limits(low + margin, high - margin)
+
+
+class Leg:
+    """One leg as the optimization sees it."""
+
+    def __init__(self, tree: Tree, foot: Foot, pose: Mapping[str, float], shared: set[str]) -> None:
+        """Take the chain; joints that several legs share stay as they are."""
+        self.tree, self.foot = tree, foot
+        self.links = [tree.links[name] for name in foot.leg.links]
+        self.fixed = dict(pose)
+        self.joints = [
+            joint for link in self.links for joint in link.joints if joint.name not in shared
+        ]
+        self.names = [joint.name for joint in self.joints]
+        self.limits = [limits(joint) for joint in self.joints]
+        self.low = np.array([limit.low for limit in self.limits])
+        self.high = np.array([limit.high for limit in self.limits])
+        self.reference = np.array([pose[name] for name in self.names]).clip(self.low, self.high)
+        frames = self.frames(self.reference)
+        first = next(link for link in self.links if link.joints and link.joints[0] in self.joints)
+        self.hip = frames[first.name].points(first.joints[0].pos[None])[0]
+        centre = self.foot_at(frames)
+        self.start = centre
+        self.heading = frames[foot.leg.foot].mat.T @ (1, 0, 0)
+        """Forward in the foot's frame, as it points in the neutral pose."""
+
+    def frames(self, angles: np.ndarray) -> dict[str, Pose]:
+        """Return the frames of the chain in the base's at the joints' angles."""
+        pose = self.fixed | dict(zip(self.names, angles.tolist(), strict=True))
+        found: dict[str, Pose] = {}
+        frame = Pose()
+        for link in self.links:
+            frame = placed(frame, link, pose)
+            found[link.name] = frame
+        return found
+
+    def foot_at(self, frames: Mapping[str, Pose]) -> np.ndarray:
+        """Return where the foot's middle is (3,), at the height of its lowest point [m]."""
+        frame = frames[self.foot.leg.foot]
+        at = frame.points(self.foot.centre()[None])[0]
+        if not self.foot.flat:
+            at = at - (0, 0, float(self.foot.shapes[0].size[0]))
+        return at
+
+    def reach(self) -> float:
+        """Return how far below the hip the foot can be [m], by a search along one joint each."""
+        angles = self.reference.copy()
+        best = self._drop(angles)
+        for _ in range(3):
+            for i in range(len(angles)):
+                for value in np.linspace(self.low[i], self.high[i], 13):
+                    trial = angles.copy()
+                    trial[i] = value
+                    drop = self._drop(trial)
+                    if drop > best + 1e-9:
+                        best, angles = drop, trial
+        return best
+
+    def _drop(self, angles: np.ndarray) -> float:
+        return float(self.hip[2] - self.foot_at(self.frames(angles))[2])
+
+    def torques(self, frames: Mapping[str, Pose], force: float) -> np.ndarray:
+        """Return the joints' torques [N m] that carry `force` [N] at the foot, as fractions."""
+        at, found = self.foot_at(frames), []
+        for link in self.links:
+            for joint in link.joints:
+                if joint not in self.joints:
+                    continue
+                frame = frames[link.name]
+                anchor, axis = frame.points(joint.pos[None])[0], frame.mat @ joint.axis
+                torque = np.cross(at - anchor, (0, 0, force)) @ axis
+                found.append(torque / (joint.torque or abs(force) * 0.3))
+        return np.array(found)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where a foot is wanted."""
+
+    target: np.ndarray
+    """(3,) in the base's frame [m]."""
+    length: float
+    """Of the leg [m]: errors are counted in it."""
+    force: float
+    """On the foot [N]."""
+
+
+def residuals(leg: Leg, wish: Wish, angles: np.ndarray) -> np.ndarray:
+    """Return what the search makes small; the weights say what matters more."""
+    frames = leg.frames(angles)
+    off = (leg.foot_at(frames) - wish.target) / wish.length
+    parts = [off * (3.0, 1.0, 30.0)]
+    if leg.foot.flat:
+        mat = frames[leg.foot.leg.foot].mat
+        parts += [10 * (mat @ leg.foot.normal)[:2], 3 * (mat @ leg.heading)[1:2]]
+    ranges = np.array([limit.half for limit in leg.limits])
+    middles = np.array([limit.middle for limit in leg.limits])
+    parts.append(0.3 * ((angles - middles) / ranges) ** 4)
+    parts.append(0.2 * leg.torques(frames, wish.force))
+    parts.append(0.1 * (angles - leg.reference))
+    return np.concatenate(parts)
+
+
+def solve(leg: Leg, wish: Wish) -> np.ndarray:
+    """Return the best angles from the most promising of several starts."""
+    bent = list(itertools.product(_STARTS, repeat=min(2, len(leg.names))))
+    starts = [leg.reference]
+    for places in bent:
+        start = leg.reference.copy()
+        for i, place in zip(_bending(leg), places, strict=False):
+            low, high = max(leg.low[i], -2.6), min(leg.high[i], 2.6)
+            start[i] = low + place * (high - low)
+        starts.append(start)
+
+    def cost(start: np.ndarray) -> float:
+        values = residuals(leg, wish, start)
+        return float(values @ values)
+
+    starts.sort(key=cost)
+    found = [descended(leg, wish, start) for start in starts[:_TRIED]]
+    return min(found, key=lambda pair: round(pair[1], 6))[0]
+
+
+def _bending(leg: Leg) -> list[int]:
+    """Return the two joints that change the leg's length most: those whose axes are level."""
+    frames = leg.frames(leg.reference)
+    level = []
+    for i, joint in enumerate(leg.joints):
+        link = next(link for link in leg.links if joint in link.joints)
+        axis = frames[link.name].mat @ joint.axis
+        distance = np.linalg.norm(leg.foot_at(frames) - frames[link.name].pos)
+        level.append((abs(axis[1]) * float(distance), i))
+    return sorted(i for _, i in sorted(level, reverse=True)[:2])
+
+
+def descended(leg: Leg, wish: Wish, start: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return angles and cost after Levenberg-Marquardt from a start, inside the limits."""
+    angles, damping = start.clip(leg.low, leg.high), 1e-2
+    values = residuals(leg, wish, angles)
+    for _ in range(40):
+        jacobian = np.empty((len(values), len(angles)))
+        for i in range(len(angles)):
+            moved = angles.copy()
+            step = 1e-5 if angles[i] + 1e-5 < leg.high[i] else -1e-5
+            moved[i] += step
+            jacobian[:, i] = (residuals(leg, wish, moved) - values) / step
+        normal = jacobian.T @ jacobian
+        delta = np.linalg.solve(
+            normal + damping * np.diag(np.diag(normal) + 1e-6), -jacobian.T @ values
+        )
+        trial = (angles + delta.clip(-0.5, 0.5)).clip(leg.low, leg.high)
+        new = residuals(leg, wish, trial)
+        if new @ new < values @ values:
+            done = values @ values - new @ new < 1e-9
+            angles, values, damping = trial, new, damping * 0.3
+            if done:
+                break
+        else:
+            damping *= 5
+            if damping > 1e6:
+                break
+    return angles, float(values @ values)
+
+
+def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[str, float]:
+    """Return the standing pose: every joint's angle [rad].
+
+    Args:
+        tree: the robot, base level and forward.
+        feet: what it stands on.
+        pose: the neutral pose, which joints outside the legs keep.
+    """
+    counts = [joint for foot in feet for joint in foot.leg.joints]
+    shared = {joint for joint in counts if counts.count(joint) > 1}
+    legs = [Leg(tree, foot, pose, shared) for foot in feet]
+    reaches = [leg.reach() for leg in legs]
+    length = min(reaches)
+    fraction = EXTENSION.get(len(feet), EXTENSION_OF_MANY)
+    ground = max(leg.hip[2] for leg in legs) - fraction * length
+    force = tree.mass * 9.81 / len(feet)
+    images = mirror_images(legs)
+    found, shift = dict(pose), np.zeros(3)
+    for turn in range(4):
+        for leg in legs:
+            if leg.foot.leg.foot in images.values():
+                continue
+            side = np.clip(leg.start[1], leg.hip[1] - 0.3 * length, leg.hip[1] + 0.3 * length)
+            wish = Wish(np.array([leg.hip[0], side, ground]) + shift, length, force)
+            again = turn > 0
+            angles = descended(leg, wish, _of(leg, found))[0] if again else solve(leg, wish)
+            found.update(zip(leg.names, angles.tolist(), strict=True))
+        _mirror(legs, images, found)
+        middle = np.mean([leg.foot_at(leg.frames(_of(leg, found))) for leg in legs], axis=0)
+        off = tree.centre_of_mass(found) - middle
+        if abs(off[0]) < 0.005 * length:
+            break
+        shift[0] = np.clip(shift[0] + off[0], -_SHIFT * length, _SHIFT * length)
+    for leg in legs:
+        _check(tree, leg, found, ground, length)
+    return {name: round(angle, 4) for name, angle in found.items()}
+
+
+def _of(leg: Leg, pose: Mapping[str, float]) -> np.ndarray:
+    return np.array([pose[name] for name in leg.names])
+
+
+def mirror_images(legs: Sequence[Leg]) -> dict[str, str]:
+    """Return the foot of each leg to the left -> that of its mirror image, where it has one."""
+    found = {}
+    for leg in legs:
+        for other in legs:
+            off = np.linalg.norm(leg.hip * (1, -1, 1) - other.hip)
+            if leg.hip[1] > 1e-3 and off < 0.01 and mirror_signs(leg, other):
+                found[leg.foot.leg.foot] = other.foot.leg.foot
+    return found
+
+
+def _mirror(legs: Sequence[Leg], images: Mapping[str, str], found: dict[str, float]) -> None:
+    """Give each leg to the right the angles of its mirror image."""
+    of = {leg.foot.leg.foot: leg for leg in legs}
+    for left, right in images.items():
+        signs = mirror_signs(of[left], of[right]) or []
+        for mine, its, sign in zip(of[left].names, of[right].names, signs, strict=True):
+            found[its] = sign * found[mine]
+
+
+def mirror_signs(leg: Leg, other: Leg) -> list[int] | None:
+    """Return the factor of each joint's angle in the mirror image of a leg; None: it is none."""
+    if len(leg.joints) != len(other.joints):
+        return None
+    zero = [np.zeros(len(side.joints)) for side in (leg, other)]
+    frames = [side.frames(angles) for side, angles in zip((leg, other), zero, strict=True)]
+    signs = []
+    for mine, its in zip(leg.joints, other.joints, strict=True):
+        a, b = (
+            _axis(side, joint, frame)
+            for side, joint, frame in zip((leg, other), (mine, its), frames, strict=True)
+        )
+        turned = a * (-1, 1, -1)  # an axis is no arrow: its mirror image keeps the part across
+        if abs(abs(turned @ b) - 1) > 0.01:
+            return None
+        signs.append(1 if turned @ b > 0 else -1)
+    return signs
+
+
+def _axis(leg: Leg, joint: Joint, frames: Mapping[str, Pose]) -> np.ndarray:
+    link = next(link for link in leg.links if joint in link.joints)
+    return frames[link.name].mat @ joint.axis
+
+
+def _check(tree: Tree, leg: Leg, found: Mapping[str, float], ground: float, length: float) -> None:
+    """Raise `InputError` where a foot cannot be put down."""
+    frames = leg.frames(_of(leg, found))
+    off = abs(leg.foot_at(frames)[2] - ground)
+    if off > _MISS * length:
+        raise InputError(
+            f"{tree.source}: no standing pose is found: the foot {leg.foot.leg.foot!r} misses the "
+            f"ground by {off:.3f} m; give one with --pose FILE|KEYFRAME"
+        )
+    if leg.foot.flat and len(leg.names) > 4:
+        level = (frames[leg.foot.leg.foot].mat @ leg.foot.normal)[2]
+        if np.arccos(min(1.0, level)) > 5 * _MISS:
+            raise InputError(
+                f"{tree.source}: no standing pose is found: the sole of {leg.foot.leg.foot!r} is "
+                f"{np.degrees(np.arccos(level)):.1f} degrees off level; give one with --pose "
+                "FILE|KEYFRAME"
+            )
+
+
+def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[str, float]:
+    """Return the pose in which a robot of many feet lies on its belly: legs folded [rad]."""
+    counts = [joint for foot in feet for joint in foot.leg.joints]
+    shared = {joint for joint in counts if counts.count(joint) > 1}
+    found = dict(pose)
+    for foot in feet:
+        leg = Leg(tree, foot, pose, shared)
+        angles = _of(leg, pose).clip(leg.low, leg.high)
+        length = max(leg.reach(), 1e-3)
+        target = np.array([leg.hip[0], leg.start[1], leg.hip[2] - 0.25 * length])
+        folded, _ = descended(leg, Wish(target, length, 0.0), angles)
+        found.update(zip(leg.names, folded.tolist(), strict=True))
+    legs = [Leg(tree, foot, pose, shared) for foot in feet]
+    _mirror(legs, mirror_images(legs), found)
+    return {name: round(angle, 4) for name, angle in found.items()}
+
+
+def complete(tree: Tree, given: Mapping[str, float]) -> dict[str, float]:
+    """Return a pose of every joint: what is given, and neutral angles."""
+    return {joint.name: neutral(joint) for _, joint in tree.joints()} | dict(given)
