@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from node_helpers import PERIOD, BusyClock, policy, rest_pose, rig, robot, with_safety
+from node_helpers import PERIOD, BusyClock, policy, policy_file, rest_pose, rig, robot, with_safety
 
 from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.policy import Policy
 from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import COMMAND_TIMEOUT, FixedCommand, parse
@@ -361,6 +362,60 @@ def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):
     r.node.run(6.0, lambda: ran.append(r.node.ticks - 1) if r.node.decision.ran else None)
     assert r.node.fault is None
     assert warmed == [*ran[1:], ran[-1] + 1]  # the first is decided in the tick, as is the end
+
+
+class Counting(Policy):
+    """A policy with a state of its own: every tick moves its targets a little farther."""
+
+    count = warmed = 0
+
+    def reset(self):
+        super().reset()
+        self.count = 0
+
+    def tick(self, state, command):
+        self.count += 1
+        return super().tick(state, command) + np.float32(1e-5) * np.float32(self.count)
+
+    def warm_up(self, state, command):
+        self.warmed += 1
+        super().warm_up(state, command)
+
+
+class Restless(Counting):
+    """The negative control: it is advanced by being warmed up."""
+
+    def warm_up(self, state, command):
+        self.tick(state, command)
+
+
+def walked(kind, loop):
+    """The policy, how many ticks ran it, and what was sent; with the node's loop, or its ticks."""
+    p = kind(policy_file())
+    r = rig(p=p)
+    ran = []
+    if loop:
+        r.node.run(6.0, lambda: ran.append(r.node.decision.ran))
+    else:
+        for _ in range(round(6.0 / PERIOD)):
+            r.ticks(1)
+            ran.append(r.node.decision.ran)
+    return p, sum(ran), [c.target.tobytes() for c in r.driver.written][: round(5.9 / PERIOD) - 60]
+
+
+def test_warming_up_before_the_deadline_never_advances_the_policy():
+    warm, ran, sent = walked(Counting, loop=True)
+    assert warm.warmed >= ran - 1 > 100
+    assert warm.count == ran
+    cold, _, alone = walked(Counting, loop=False)
+    assert cold.warmed == 0
+    assert sent == alone
+
+
+def test_negative_control_a_policy_that_warming_up_advances_is_seen():
+    restless, ran, sent = walked(Restless, loop=True)
+    assert restless.count > ran
+    assert sent != walked(Counting, loop=False)[2]
 
 
 def test_an_error_in_the_loop_leaves_a_damping_command_behind():

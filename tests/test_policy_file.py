@@ -224,6 +224,48 @@ def test_warming_up_changes_nothing_of_the_ticks_after_it(load):
     assert not same_bits(run(policy.tick), alone)  # a tick in its place does
 
 
+def advancing_observer(policy, inputs):
+    policy.observer.observe(inputs)
+
+
+def advancing_network(policy, inputs):
+    policy.hidden = getattr(policy, "hidden", 0) + 1
+
+
+@pytest.mark.parametrize("advance", [None, advancing_observer, advancing_network])
+def test_golden_traces_refuse_a_policy_that_a_warm_up_advances(load, monkeypatch, advance):
+    """They are run with warming up on; the negative controls are a history and a hidden state."""
+    policy = load(policy_bytes())
+    act = policy.act
+    monkeypatch.setattr(policy, "act", lambda o: act(o) + 1e-3 * getattr(policy, "hidden", 0))
+    warm_up = policy._warm_up
+    warmed = []
+
+    def warming_up(inputs):
+        warmed.append(inputs)
+        warm_up(inputs)
+        if advance:
+            advance(policy, inputs)
+
+    monkeypatch.setattr(policy, "_warm_up", warming_up)
+    if advance is None:
+        assert policy.check_golden().value <= TOLERANCE
+        assert len(warmed) == len(policy.golden)
+    else:
+        with pytest.raises(RefusedError, match="golden traces are not reproduced"):
+            policy.check_golden()
+
+
+def test_proving_the_golden_traces_leaves_the_policy_at_its_start(load):
+    policy = load(policy_bytes())
+    state = random_state(np.random.default_rng(0))
+    command = np.zeros(3, np.float32)
+    first = policy.tick(state, command)
+    policy.check_golden()
+    assert policy.ticks == 0
+    assert same_bits(policy.tick(state, command), first)
+
+
 def test_a_tick_is_observation_network_and_action_map(load):
     policy, actor = load(policy_bytes()), small_actor()
     policy.reset()

@@ -106,7 +106,11 @@ class Policy:
 
         After a pause of 20 ms a tick takes several times as long as right after another one.
         """
-        self._spare_observer.observe(self.inputs(state, command))
+        self._warm_up(self.inputs(state, command))
+
+    def _warm_up(self, inputs: Inputs) -> None:
+        """Observe with an observer whose histories nobody reads, and run on what lies there."""
+        self._spare_observer.observe(inputs)
         self.session.run_with_iobinding(self._binding)
 
     def act_many(self, observations: np.ndarray) -> np.ndarray:
@@ -121,18 +125,23 @@ class Policy:
         return self.action_map.target(self.last_action)
 
     def check_golden(self) -> Difference:
-        """Recompute every golden tick; raise `RefusedError` beyond `TOLERANCE`, else the worst."""
+        """Recompute every golden tick; raise `RefusedError` beyond `TOLERANCE`, else the worst.
+
+        Each is warmed up for, as in a run: a policy that a warm-up advances is refused here. The
+        policy is afterwards as at its start.
+        """
         worst = Difference(0.0, "observation", 0, 0)
-        observer = Observer(self.layout, ())
+        self.reset()
         for t in range(len(self.golden)):
             with np.errstate(all="ignore"):  # what is not finite is found below
-                errors = self._errors(observer, t)
+                errors = self._errors(t)
             for stage, error in errors.items():
                 # NaN would lose against every later comparison, and so be forgotten.
                 error = np.where(np.isnan(error), np.inf, error)
                 i = int(np.argmax(error))
                 if error[i] > worst.value:
                     worst = Difference(float(error[i]), stage, t, i)
+        self.reset()
         if worst.value > TOLERANCE:
             raise RefusedError(
                 f"{self.path}: the golden traces are not reproduced on this machine: {worst}, "
@@ -140,13 +149,15 @@ class Policy:
             )
         return worst
 
-    def _errors(self, observer: Observer, t: int) -> dict[str, np.ndarray]:
-        """Return the differences to golden tick `t`, per stage; `observer` has seen those before.
+    def _errors(self, t: int) -> dict[str, np.ndarray]:
+        """Return the differences to golden tick `t`, per stage; those before it were observed.
 
         A graph that loads and does not run is a `RefusedError`.
         """
-        observation = observer.observe(self.golden.tick(t, self.action_map.default_pose))
+        inputs = self.golden.tick(t, self.action_map.default_pose)
         try:
+            self._warm_up(inputs)
+            observation = self.observer.observe(inputs)
             action = self.act(observation)
         except Exception as error:
             raise RefusedError(f"{self.path}: onnxruntime cannot run it: {error}") from None
