@@ -12,6 +12,7 @@ from robot_ppo_export.contract.spec import LARGER_IS_TIGHTER
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.app import cli, report
 from robot_ppo_node.safety import guards, limits, self_test
+from robot_ppo_node.safety.verdict import Outcome
 
 SAFETY = robot().safety
 NAMES = SAFETY.__struct_fields__
@@ -104,7 +105,7 @@ EVERY = msgspec.structs.replace(SAFETY, min_voltage=24.0)
 def test_a_guard_that_its_limit_switches_off_is_said_to_be_off(capsys, tmp_path):
     none = msgspec.structs.replace(SAFETY, min_voltage=0.0)
     (off,) = (r for r in self_test.run(policy(), none) if r.off)
-    assert off.guard.name == "voltage" and off.fired is guards.PASS
+    assert off.guard.name == "voltage" and off.fired is Outcome.PASS
     page = report.selftest_page(self_test.run(policy(), none))
     assert re.search(r"voltage +- +0 V +off: its limit is 0", page)
     assert page.endswith("21 guards, 1 off, all others fired")

@@ -195,7 +195,7 @@ def judge(d: Draft) -> tuple[Envelope, str | None]:
 def outcome(envelope: Envelope, name: str) -> Outcome:
     i = [g.name for g in GUARDS].index(name)
     verdict = envelope.last[i]
-    found = verdict.outcome if verdict else Outcome.PASS  # another one ended the tick
+    found = verdict.outcome if verdict else Outcome.PASS
     assert envelope.fired >> i & 1 == int(found is not Outcome.PASS)
     return found
 

@@ -9,7 +9,6 @@ import collections
 import math
 from collections.abc import Mapping
 
-import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
@@ -48,12 +47,17 @@ class NodeInputs:
         self.driver = driver
         self.commands = commands
         self.measured = Measured(signals)
-        self.newest = Measurement(
-            state=_read_only(self.measured.state),
-            flat=_frozen(self.measured.flat),
-            health=Health(len(contract.robot.joints)),
-        )
+        self._state = _read_only(self.measured.state)
+        self._flat = _frozen(self.measured.flat)
+        self._health = Health(len(contract.robot.joints))
+        self.newest = Measurement(self._state, self._flat, self._health)
         """The measurement of the last tick."""
+        self._sequence = 0
+        self._sample_time = -math.inf
+        self._age = math.inf
+        self._voltage = math.nan
+        self._others = 0
+        self._missed_in_row = 0
         self.wanted = (np.zeros(contract.command.size, np.float32), 0.0)
         """The command as its source gave it, and its age [s]."""
         self.missed = 0
@@ -81,16 +85,31 @@ class NodeInputs:
             told: the target that was sent last (joints,) [rad].
         """
         self.missed += missed
-        tick = {
-            "step": 0.0 if self._last is None else now - self._last,
-            "missed": self.newest.missed + missed if missed else 0,
-        }
+        self._missed_in_row = self._missed_in_row + missed if missed else 0
+        step = 0.0 if self._last is None else now - self._last
         self._last = now
+        fresh = False
+        trouble = None
         try:
-            tick |= self._read(now, told)
+            fresh = self._read(now, told)
         except Exception as error:
-            tick |= {"fresh": False, "trouble": self._trouble(error)}
-        self.newest = msgspec.structs.replace(self.newest, **tick)
+            trouble = self._trouble(error)
+        self.newest = Measurement(
+            self._state,
+            self._flat,
+            self._health,
+            fresh,
+            self._sequence,
+            self._sample_time,
+            self._age,
+            step,
+            self._repeats.imu,
+            self._repeats.joints,
+            self._voltage,
+            self._missed_in_row,
+            self._others,
+            trouble,
+        )
         return self.newest
 
     def read_command(self, now: float) -> np.ndarray:
@@ -104,38 +123,33 @@ class NodeInputs:
     def take_up(self, measured: np.ndarray, sample_time: float, sequence: int) -> None:
         """Hold what was measured before: for a replay that begins in the middle of a log."""
         self.measured.flat[:] = measured
-        self.newest = msgspec.structs.replace(
-            self.newest, sample_time=sample_time, sequence=sequence
-        )
+        self._sample_time = sample_time
+        self._sequence = sequence
 
-    def _read(self, now: float, told: np.ndarray) -> dict[str, object]:
-        """Ask the driver; return the fields of the measurement that follow from its answer."""
+    def _read(self, now: float, told: np.ndarray) -> bool:
+        """Ask the driver; return whether it had a new sample."""
         sample = self.driver.read()
-        found = {} if sample is None else self._take_in(sample, told)
-        sample_time = self.newest.sample_time if sample is None else sample.time
-        return found | {
-            "fresh": sample is not None,
-            "age": abs(now - sample_time),  # from the future is as bad as old
-            "others": len(self._writers.other_writers()) if self._writers else 0,
-            "trouble": None,
-        }
+        if sample is not None:
+            self._take_in(sample, told)
+        self._age = abs(now - self._sample_time)  # from the future is as bad as old
+        self._others = len(self._writers.other_writers()) if self._writers else 0
+        return sample is not None
 
-    def _take_in(self, sample: Sample, told: np.ndarray) -> dict[str, object]:
-        """Copy a new sample in; return the fields that follow from it."""
+    def _take_in(self, sample: Sample, told: np.ndarray) -> None:
+        """Copy a new sample in."""
         self.measured.update(sample.state)
-        found: dict[str, object] = {"sample_time": sample.time, "sequence": sample.sequence}
         if sample.health is not None:
-            self.newest.health.update(sample.health)
-            found["voltage"] = self._highest(sample.health.voltage)
+            self._health.update(sample.health)
+            self._watch_voltage(sample.health.voltage)
         self._repeats.count(told)
-        return found | {"imu_repeats": self._repeats.imu, "joint_repeats": self._repeats.joints}
+        self._sample_time = sample.time
+        self._sequence = sample.sequence
 
-    def _highest(self, volts: float) -> float:
-        """Return the highest of the last second: a battery sags in a step, a sample may lie."""
-        if math.isnan(volts):
-            return self.newest.voltage
-        self._volts.append(volts)
-        return max(self._volts)
+    def _watch_voltage(self, volts: float) -> None:
+        """Keep the highest of the last second: a battery sags in a step, and a sample may lie."""
+        if not math.isnan(volts):
+            self._volts.append(volts)
+            self._voltage = max(self._volts)
 
     def _trouble(self, error: Exception) -> Reason:
         if isinstance(error, DriverFault):

@@ -35,7 +35,7 @@ class Envelope:
         self.counts = [[0] * len(Outcome) for _ in GUARDS]
         """How often each guard came to each outcome but `PASS`, which is not counted."""
         self.last: list[Verdict | None] = [None] * len(GUARDS)
-        """The last verdict of each guard; None before it has run."""
+        """The last verdict of each guard that did not pass; None where it always did."""
         self.worst: list[Verdict | None] = [None] * len(GUARDS)
         """Of each guard that did not pass, the verdict that was farthest beyond its limit."""
         self.fired = 0
@@ -69,17 +69,20 @@ class Envelope:
         self, guards: tuple[tuple[int, Guard], ...], *judged: Measurement | Decision
     ) -> Reason | None:
         bounds = self.bounds
-        last = self.last
         for i, guard in guards:
-            last[i] = verdict = guard.check(bounds, *judged)
-            outcome = verdict.outcome
-            if outcome:
-                self.counts[i][outcome] += 1
-                self.fired |= 1 << i
-                self._keep_worst(i, verdict)
-                if outcome is Outcome.DAMP:
-                    return Reason(guard.name, self._explain(guard, verdict))
+            verdict = guard.check(bounds, *judged)
+            if verdict is None:
+                continue
+            self._count(i, verdict)
+            if verdict.outcome is Outcome.DAMP:
+                return Reason(guard.name, self._explain(guard, verdict))
         return None
+
+    def _count(self, i: int, verdict: Verdict) -> None:
+        self.last[i] = verdict
+        self.counts[i][verdict.outcome] += 1
+        self.fired |= 1 << i
+        self._keep_worst(i, verdict)
 
     def _keep_worst(self, i: int, verdict: Verdict) -> None:
         worst = self.worst[i]
