@@ -38,6 +38,7 @@ PLAY = """
 robot-ppo play go2_walk.onnx --video go2_walk.mp4
 robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
 robot-ppo play go2_walk.onnx                       # a window
+robot-ppo play runs/HalfCheetah-v5 --video cheetah.mp4
 """
 IMPORT = """
 robot-ppo import my_robot.urdf                     # ./robots/my_robot/
@@ -461,8 +462,17 @@ def _play(args: argparse.Namespace) -> int:
     import tempfile
 
     from robot_ppo import export
+    from robot_ppo.playback import gym_play
     from robot_ppo.playback.play import play
 
+    if gym_play.is_run(args.policy):
+        for name in ("plot", "command", "script"):
+            if getattr(args, name) is not None:
+                raise InputError(
+                    f"{args.policy}: a run of a Gymnasium task; --{name} is for robots"
+                )
+        gym_play.play(args.policy, video=args.video, seconds=args.seconds)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         path = args.policy
         if path.is_dir():

@@ -32,7 +32,15 @@ def _make(**kwargs: Any) -> gymnasium.Env:
     return SingleEnv(**kwargs)
 
 
-def _make_vec(**kwargs: Any) -> gymnasium.vector.VectorEnv:
+def _make_vec(
+    task: str, render_mode: str | None = None, **kwargs: Any
+) -> gymnasium.vector.VectorEnv:
     from robot_ppo import envs
 
-    return cast("gymnasium.vector.VectorEnv", envs.make_named(kwargs.pop("task"), **kwargs))
+    size = {key: kwargs.pop(key) for key in ("width", "height") if key in kwargs}
+    env = envs.make_named(task, **kwargs)
+    if render_mode is None:
+        return cast("gymnasium.vector.VectorEnv", env)
+    from robot_ppo.envs.view import Rendered
+
+    return Rendered(env, render_mode, **size)

@@ -12,11 +12,30 @@ from robot_ppo.envs.environment import Observations
 class SingleEnv(gymnasium.Env):
     """One simulation of one task. The time limit is inside and is reported as truncation."""
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array", "human"]}  # noqa: RUF012
 
-    def __init__(self, task: str, threads: int = 1) -> None:
-        """Build the vector environment that does the work."""
-        self._vector = envs.make_named(task, 1, threads)
+    def __init__(
+        self,
+        task: str,
+        threads: int = 1,
+        render_mode: str | None = None,
+        **size: int,
+    ) -> None:
+        """Build the vector environment that does the work.
+
+        Args:
+            task: name of a shipped task.
+            threads: for physics.
+            render_mode: "rgb_array", "human" or None.
+            size: `width` and `height` of a picture [pixels].
+        """
+        self.render_mode = render_mode
+        self._vector: Any = envs.make_named(task, 1, threads)
+        if render_mode is not None:
+            from robot_ppo.envs.view import Rendered
+
+            self._vector = Rendered(self._vector, render_mode, **size)
+            self.metadata = self._vector.metadata
         self.observation_space = self._vector.single_observation_space
         self.action_space = self._vector.single_action_space
 
@@ -37,6 +56,20 @@ class SingleEnv(gymnasium.Env):
             groups = info["observations"]
         out = {"observations": _first(groups)}
         return groups["actor"][0], float(reward[0]), bool(failed[0]), bool(truncated[0]), out
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture (height, width, 3) uint8, None with a window or without a mode.
+
+        At the end of an episode it is that of its last state.
+        """
+        if self.render_mode != "rgb_array":
+            return None
+        final = self._vector.final_frame()
+        return self._vector.render()[0] if final is None else final
+
+    def close(self) -> None:
+        """Free the pictures, close the window."""
+        self._vector.close()
 
 
 def _first(groups: Observations) -> Observations:

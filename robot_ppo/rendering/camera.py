@@ -40,14 +40,22 @@ class FollowCamera:
 
     def follow(self, data: mujoco.MjData) -> None:
         """Move on to the time of `data`; a first-order low-pass filter removes steps and sway."""
-        wanted = data.xpos[self._body].copy()
-        wanted[2] = self._height  # the trunk's bobbing must stay visible
+        wanted = self._wanted(data)
         if self._time is None:
             self.camera.lookat[:] = wanted
         else:
             share = -np.expm1(-(data.time - self._time) / self._constant)
             self.camera.lookat[:] += share * (wanted - self.camera.lookat)
         self._time = data.time
+
+    def jump(self, data: mujoco.MjData) -> None:
+        """Look at the body of `data` at once."""
+        self.camera.lookat[:] = self._wanted(data)
+
+    def _wanted(self, data: mujoco.MjData) -> np.ndarray:
+        wanted = data.xpos[self._body].copy()
+        wanted[2] = self._height  # the trunk's bobbing must stay visible
+        return wanted
 
 
 def extent(model: mujoco.MjModel, body: str, qpos: np.ndarray) -> np.ndarray:

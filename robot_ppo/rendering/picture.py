@@ -51,6 +51,8 @@ class Detail:
 HIGH = Detail(samples=4, slices=20, stacks=12, quads=4, shadow_map=4096)
 WHOLE = Detail(samples=0, slices=16, stacks=6, quads=1, shadow_map=2048)
 """A fast picture of a world that is more than a robot on a floor."""
+SMALL = Detail(samples=4, slices=20, stacks=10, quads=4, shadow_map=1024)
+"""For pictures of a few hundred pixels."""
 BACKGROUND = Detail(samples=0, slices=4, stacks=4, quads=1, shadow_map=16)
 ROBOT = Detail(samples=4, slices=16, stacks=5, quads=1, shadow_map=1024, shadow_clip=2.0)
 

@@ -5,35 +5,57 @@ import traceback
 from types import ModuleType
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
 
-def make(id: str, num_envs: int) -> gymnasium.vector.VectorEnv:
+def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.vector.VectorEnv:
     """Return environments that are stepped one after the other and reset in the same step.
 
     Args:
         id: that Gymnasium knows; after "MODULE:" one that importing MODULE registers.
         num_envs: how many.
+        render_mode: one of those that the environment has, or None.
 
     Raises:
-        InputError: the module or the id does not exist, or there is an error inside.
+        InputError: the module or the id does not exist, there is an error inside, or it has no such
+            mode.
     """
     module, _, name = id.rpartition(":")
     known = _ids_of(_imported(id, module)) if module else list(gymnasium.registry)
     if name not in gymnasium.registry:
         raise InputError(f"gym:{id}: {_unknown(name, module, known)}")
+    if render_mode is not None:
+        _check_mode(id, name, render_mode)
     try:
         return gymnasium.make_vec(
             name,
             num_envs=num_envs,
             vectorization_mode=gymnasium.VectorizeMode.SYNC,
+            render_mode=render_mode,
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         )
     except Exception as error:  # whatever the code of its author raises
         raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
+
+
+def _check_mode(id: str, name: str, render_mode: str) -> None:
+    """Raise `InputError` where the environment's class does not list `render_mode`."""
+    try:
+        creator = gymnasium.registry[name].entry_point
+        creator = load_env_creator(creator) if creator else None
+    except Exception as error:  # whatever the code of its author raises
+        raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
+    metadata = getattr(creator, "metadata", None)
+    if metadata is not None and render_mode not in metadata.get("render_modes", []):
+        modes = ", ".join(metadata.get("render_modes", [])) or "none"
+        raise InputError(
+            f"gym:{id}: cannot be shown: its metadata lists the render_modes {modes}, and "
+            f"{render_mode!r} is needed"
+        )
 
 
 def _imported(id: str, name: str) -> ModuleType:

@@ -26,10 +26,12 @@ class ForeignVectorEnv:
 
     diverged = 0
 
-    def __init__(self, id: str, num_envs: int = 1, seed: int | None = None) -> None:
-        """Make them, or raise `InputError` that says what cannot be trained."""
+    def __init__(
+        self, id: str, num_envs: int = 1, seed: int | None = None, render_mode: str | None = None
+    ) -> None:
+        """Make them, or raise `InputError` that says what cannot be trained or shown."""
         self.num_envs, self._seed, self._id = num_envs, seed, id
-        self._envs = foreign_ids.make(id, num_envs)
+        self._envs = foreign_ids.make(id, num_envs, render_mode)
         self._observations = _box(id, "observation", self._envs.single_observation_space)
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
@@ -80,6 +82,19 @@ class ForeignVectorEnv:
             info |= {"final_observations": {"actor": final}, "_final_observations": done}
             info |= self.metrics.finished(done, failed[ended])
         return observation, reward, failed, cut, info
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The environments' own."""
+        return self._envs.metadata
+
+    def render(self) -> Any:
+        """Return what the environments' own `render` gives: as a rule one picture of each."""
+        return self._envs.render()
+
+    def close(self) -> None:
+        """Close the environments, and their windows."""
+        self._envs.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: Gymnasium cannot ask an environment for its state."""

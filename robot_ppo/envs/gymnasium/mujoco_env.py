@@ -14,6 +14,7 @@ gymnasium package.
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
         self._forces_seconds = 0.0
         self.diverged = 0
         """Simulations that diverged, since the start."""
+        self.on_end: Callable[[np.ndarray], None] | None = None
+        """Is called with the ids of episodes that ended, before they start anew."""
         self._rng = np.random.default_rng(seed)
         self._declare_spaces(self.reset()[0].shape[1])
 
@@ -110,6 +113,8 @@ class MujocoVectorEnv(gymnasium.vector.VectorEnv):
             info |= {"final_obs": observation, "_final_obs": done}
             info |= {"final_observations": {"actor": observation}, "_final_observations": done}
             info |= self.metrics.finished(done, failed[ended])
+            if self.on_end:
+                self.on_end(ended)
             self._start(ended)
             observation = observation.copy()
             observation[ended] = task.observe(self._state(ended))

@@ -20,6 +20,7 @@ seen: it is what the value of time that is cut off needs.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -111,6 +112,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
         self.max_ticks = round(task.episode_length / dt)
         self.diverged = 0
         """Simulations that left the finite numbers, since the start."""
+        self.on_end: Callable[[np.ndarray], None] | None = None
+        """Is called with the ids of episodes that ended, before they start anew."""
         self._allocate(num_envs, len(robot.joints))
         self._rng = np.random.default_rng(seed)
         self.last_inputs: Inputs | None = None
@@ -170,6 +173,8 @@ class RobotEnv(gymnasium.vector.VectorEnv):
             info |= self._final(ended, done, failed, groups)
             figures = info["episode_figures"]
             self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
+            if self.on_end:
+                self.on_end(ended)
             self._reset(ended)
             world, state = self._read(ended)
             for name, rows in self._groups(world, state, ended).items():
