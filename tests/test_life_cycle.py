@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from robot_ppo import cli, project
-from robot_ppo.playback import film
-from robot_ppo.playback import play as playback
+from robot_ppo.playback import film, session
 from robot_ppo.playback.play import play
 from robot_ppo.rendering.camera import FollowCamera, extent, show_robot
 from robot_ppo.sim.gantry import CLEARANCE
 from robot_ppo.sim.simulated_robot import SimulatedRobot
+from robot_ppo_export.errors import InputError
 from robot_ppo_node.control.states import State
 
 
@@ -116,14 +116,14 @@ def silent(line):
 def test_a_biped_is_stood_up_and_runs_its_policy(walker, tmp_path, start):
     _, path = walker(start)
     seen = []
-    record = playback._Session._record
+    record = session.Session._record
 
     def recorded(session):
         record(session)
         seen.append(session.node.state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(playback._Session, "_record", recorded)
+        patch.setattr(session.Session, "_record", recorded)
         summary = play(path, plot=tmp_path / "p.png", seconds=0.3, command=(0, 0, 0), say=silent)
     assert summary.seconds == pytest.approx(0.3)
     assert not summary.failed and summary.falls == 0
@@ -157,7 +157,7 @@ def test_a_video_of_a_policy_that_did_not_run_is_not_left_behind(walker, tmp_pat
     _, path = walker(None)
     try:
         summary = play(path, video=tmp_path / "v.mp4", say=silent)
-    except playback.InputError as error:
+    except InputError as error:
         if "OpenGL" in str(error):
             pytest.skip(str(error))
         raise

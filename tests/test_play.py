@@ -10,8 +10,7 @@ import node_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo.playback import film, video
-from robot_ppo.playback import play as playback
+from robot_ppo.playback import film, session, video
 from robot_ppo.playback.play import play
 from robot_ppo.rendering import picture
 from robot_ppo.rendering.camera import FollowCamera
@@ -69,14 +68,14 @@ def test_a_plot_and_a_summary(tmp_path):
 
 def test_a_robot_that_leaves_physics_has_fallen_and_what_was_seen_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
-    record, said = playback._Session._record, []
+    record, said = session.Session._record, []
 
     def breaking(session):
         record(session)
         if len(session.track.time) == 25:
             session.robot.data.qvel[8] = np.nan
 
-    monkeypatch.setattr(playback._Session, "_record", breaking)
+    monkeypatch.setattr(session.Session, "_record", breaking)
     plot = tmp_path / "walk.png"
     summary = play(helpers.policy_file(), plot=plot, seconds=1.0, say=said.append)
     assert summary.falls == 1 and summary.seconds == pytest.approx(0.5)

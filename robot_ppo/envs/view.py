@@ -67,6 +67,7 @@ class Rendered(gymnasium.vector.VectorWrapper):
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Start every episode anew, and show it where there is a window."""
+        self._final = None
         result = self.env.reset(**kwargs)
         self._show()
         return result

@@ -83,6 +83,7 @@ class Film:
         *,
         size: tuple[int, int] | None = None,
         quality: Quality = "fast",
+        crf: int | None = None,
     ) -> None:
         """Draw the frames and write them as an mp4; without a frame there is no file.
 
@@ -91,12 +92,13 @@ class Film:
             fps: frames per second.
             size: width and height [pixels], by default `SIZE`.
             quality: see `picture.of`.
+            crf: of x264, see `Video`.
         """
         size = size or SIZE
         camera = self._camera.camera
         view = camera.azimuth, camera.elevation, camera.distance
         job = Job(self._model, *view, self.frames, size, quality)
-        with Video(path, fps, *size) as video:
+        with Video(path, fps, *size, crf) as video:
             for planes in _progress(_drawn(job), len(self.frames)):
                 video.add_planes(planes)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError
 
-_CRF = "21"
+CRF = 21
 """Quality of x264, lower is better: 12 s stay well below 6 MB."""
 
 
@@ -24,8 +24,18 @@ class Video:
     Without a single frame there is no file.
     """
 
-    def __init__(self, path: Path, fps: int, width: int, height: int) -> None:
-        """Open a temporary file beside `path`, or raise `InputError`."""
+    def __init__(
+        self, path: Path, fps: int, width: int, height: int, crf: int | None = None
+    ) -> None:
+        """Open a temporary file beside `path`, or raise `InputError`.
+
+        Args:
+            path: of the file.
+            fps: frames per second.
+            width: [pixels]
+            height: [pixels]
+            crf: quality of x264, lower is better; `CRF` by default.
+        """
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +47,7 @@ class Video:
         stream = self._file.add_stream("libx264", rate=fps)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": _CRF, "preset": "veryfast"}
+        stream.options = {"crf": str(crf or CRF), "preset": "veryfast"}
         self._stream = stream
         self._frames = 0
 
