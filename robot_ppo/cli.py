@@ -50,6 +50,10 @@ robot-ppo check go2
 robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
 robot-ppo check spot --picture spot.png            # how it stands
 """
+REPORT = """
+robot-ppo report runs/go2 -o report.html
+robot-ppo report runs/go2 runs/other -o compared.html   # trial by trial
+"""
 SIM = """
 robot-ppo sim go2 &
 robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0
@@ -146,6 +150,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Collection[str]]:
         _add_eval,
         _add_export,
         _add_play,
+        _add_report,
         _add_sim,
         _add_log,
     ):
@@ -488,6 +493,24 @@ def _play(args: argparse.Namespace) -> int:
             quality=args.quality,
         )
     return RefusedError.exit_code if summary.failed else 0
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    text = "Write one page that shows what was trained and what it does; compare runs."
+    p = _command(commands, _report, "report", text, REPORT)
+    p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.html", help="to write")
+    p.add_argument("--full", action="store_true", help="score every condition (default: two)")
+    natural = arguments.at_least(0)
+    p.add_argument("--threads", type=natural, default=0, metavar="N", help="(default: all CPUs)")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from robot_ppo.report import report
+    from robot_ppo.training.threads import single_threaded
+
+    with single_threaded():
+        report.run(args.runs, args.out, full=args.full, threads=args.threads)
 
 
 # -- sim, log -----------------------------------------------------------------------------------

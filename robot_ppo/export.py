@@ -1,10 +1,6 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
-import os
-import platform
-import subprocess
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -17,6 +13,7 @@ from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo.robot_model import fingerprint
+from robot_ppo.training import provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
@@ -144,8 +141,8 @@ def build_contract(
             noise=task.noise,
             steps=checkpoint.steps,
             seed=config.seed,
-            versions=_versions(),
-            git_commit=_git_commit(),
+            versions=provenance.versions(),
+            git_commit=provenance.git_commit(),
         ),
     )
 
@@ -215,36 +212,3 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     rows = {name: values[:, 0] for name, values in recorded.items()}
     stacked = np.stack(actions)
     return golden.GoldenTraces(rows, np.stack(observations), stacked, env.actions.target(stacked))
-
-
-def _versions() -> dict[str, str]:
-    names = ("robot-ppo", "torch", "mujoco", "numpy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _git_commit() -> str:
-    """Return the commit that the code is at, "+changes" behind it if it differs; "" outside git.
-
-    A repository around an installed copy is somebody else's, and says nothing about the code.
-    """
-    root = project.root()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=ours
-        ).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return ""
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""

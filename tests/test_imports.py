@@ -63,6 +63,7 @@ TRAINING_LAYERS = (
     ("training",),
     ("export",),
     ("evaluation", "playback", "diagnostics", "interop", "logs"),
+    ("report",),
     ("tuning",),
     ("cli", "__init__"),
     ("__main__",),

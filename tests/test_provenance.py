@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from robot_ppo import export, project
+from robot_ppo import project
+from robot_ppo.training import provenance
 
 
 def git(folder, *words):
@@ -27,22 +28,22 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_the_commit_is_that_of_the_project(repository):
-    assert export._git_commit() == git(repository, "rev-parse", "HEAD")
+    assert provenance.git_commit() == git(repository, "rev-parse", "HEAD")
 
 
 def test_a_change_is_said_and_a_file_that_git_does_not_know_is_none(repository):
-    commit = export._git_commit()
+    commit = provenance.git_commit()
     (repository / "notes.txt").write_text("mine")
-    assert export._git_commit() == commit
+    assert provenance.git_commit() == commit
     (repository / "code.py").write_text("2")
-    assert export._git_commit() == f"{commit}+changes"
+    assert provenance.git_commit() == f"{commit}+changes"
 
 
 def test_a_repository_around_an_installed_copy_says_nothing(repository, monkeypatch):
     inside = repository / "site-packages" / "robot_ppo" / "_assets"
     inside.mkdir(parents=True)
     monkeypatch.setattr(project, "root", lambda: inside)
-    assert export._git_commit() == ""
+    assert provenance.git_commit() == ""
 
 
 def test_a_repository_that_the_environment_names_says_nothing(repository, tmp_path, monkeypatch):
@@ -53,14 +54,24 @@ def test_a_repository_that_the_environment_names_says_nothing(repository, tmp_pa
     git(other, "commit", "-q", "--allow-empty", "-m", "two")
     commit = git(repository, "rev-parse", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert export._git_commit() == commit
+    assert provenance.git_commit() == commit
 
 
 def test_outside_of_git_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "root", lambda: tmp_path)
-    assert export._git_commit() == ""
+    assert provenance.git_commit() == ""
 
 
 def test_without_git_there_is_no_commit(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert export._git_commit() == ""
+    assert provenance.git_commit() == ""
+
+
+def test_a_run_says_where_it_was_started_and_an_older_one_says_nothing(tmp_path, repository):
+    assert provenance.load(tmp_path) == provenance.Origin()
+    provenance.record(tmp_path)
+    origin = provenance.load(tmp_path)
+    assert origin.started.endswith("UTC") and "CPUs" in origin.machine
+    assert origin.versions["mujoco"] and origin.git_commit == provenance.git_commit()
+    (tmp_path / provenance.FILE).write_text("{")
+    assert provenance.load(tmp_path) == provenance.Origin()

@@ -23,6 +23,10 @@ class Track:
     """(3,) position of the base in the world [m]."""
     contacts: list[np.ndarray] = field(default_factory=list)
     """(feet,) bool, true where the foot touches the ground."""
+    joint_vel: list[np.ndarray] = field(default_factory=list)
+    """(joints,) [rad/s]"""
+    torque: list[np.ndarray] = field(default_factory=list)
+    """(joints,) [N m]"""
 
     def add(self, time: float, command: np.ndarray, robot: SimulatedRobot) -> None:
         """Append the current tick."""
@@ -31,6 +35,8 @@ class Track:
         self.velocity.append(measured_velocity(robot))
         self.position.append(robot.position_w())
         self.contacts.append(robot.contacts())
+        self.joint_vel.append(robot.joint_velocities())
+        self.torque.append(robot.torques())
 
     def plot(self, path: Path) -> None:
         """Write the plot as a PNG."""

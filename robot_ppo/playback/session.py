@@ -141,12 +141,16 @@ class Filming:
     def record(self) -> bool:
         """Record the present tick if its frame is due; return True, as a window that is open."""
         robot, node = self._session.robot, self._session.node
-        self._camera.follow(robot.data)
+        self.follow()
         due = node.ticks % self._every == 0
         # Before it stands up and after the end the robot does nothing, which is not to be seen.
         if due and node.sends and (node.state is not State.DAMP or node.fault):
             self._film.record(robot.data, *_caption(self._session))
         return True
+
+    def follow(self) -> None:
+        """Let the camera follow, without a frame."""
+        self._camera.follow(self._session.robot.data)
 
     def write(
         self,

@@ -164,6 +164,14 @@ class SimulatedRobot:
         """Return the true angle between body z and world z [rad]."""
         return float(frames.tilt(self.data.qpos[self._base_qpos + 3 : self._base_qpos + 7]))
 
+    def joint_velocities(self) -> np.ndarray:
+        """Return the true velocities of the joints (joints,) [rad/s]."""
+        return self.data.qvel[self._qvel].copy()
+
+    def torques(self) -> np.ndarray:
+        """Return the motors' torques of the last physics step (joints,) [N m]."""
+        return self.data.ctrl.copy()
+
     def contacts(self) -> np.ndarray:
         """Return which feet touch the ground (feet,) bool."""
         return self._sensors.read(self.data.sensordata).foot_force > CONTACT_FORCE

@@ -76,9 +76,12 @@ def _trainer(settings: Config, out: Path, resume: bool, ranks: "Ranks") -> "Trai
 
 def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool) -> None:
     """Let the folder say what is trained from here on."""
+    from robot_ppo.training import provenance
+
     settings = trainer.config
     if not resume:
         start(out, settings, overwrite)
+        provenance.record(out)
     elif trainer.steps:
         go_on(out, trainer.learned_with, settings, trainer.steps)
     else:
@@ -112,6 +115,7 @@ def _tell_what_is_next(trainer: "Trainer", last: "Checkpoint", out: Path, again:
         print(f"next: robot-ppo eval {out}   or   {export}")
     else:
         print(f"next: robot-ppo eval {out}")
+    print(f"to show it: robot-ppo report {out} -o {out / 'report.html'}")
 
 
 def _tell_of_an_edited_robot(out: Path, settings: Config) -> None:

@@ -46,7 +46,7 @@ def _check_mode(id: str, name: str, render_mode: str) -> None:
     """Raise `InputError` where the environment's class does not list `render_mode`."""
     try:
         creator = gymnasium.registry[name].entry_point
-        creator = load_env_creator(creator) if creator else None
+        creator = load_env_creator(creator) if isinstance(creator, str) else creator
     except Exception as error:  # whatever the code of its author raises
         raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
     metadata = getattr(creator, "metadata", None)
