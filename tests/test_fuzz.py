@@ -292,7 +292,7 @@ def test_mutated_ros_messages(count):
         (ros2_messages.decode_command, ros2_messages.CommandEncoder(NAMES).encode(*vectors)),
     )  # fmt: skip
     reasons: dict[str, int] = {}
-    accepted = 0
+    accepted, simulated = 0, SimulatedRobot(robot())
     for i in range(count):
         decode, payload = decoders[i % len(decoders)]
         try:
@@ -303,6 +303,12 @@ def test_mutated_ros_messages(count):
         accepted += 1
         if isinstance(message, ros2_messages.JointCommand):
             assert np.isfinite(message.values).all() and (message.values[1:] >= 0).all()
+            if set(message.names) == set(NAMES):  # as the robot's side does
+                simulated.drive(*message.values[:, [message.names.index(n) for n in NAMES]])
+                simulated.advance(0.002)
+                check_robot(simulated)
+                if i % 1000 < 4:
+                    simulated.reset()
     print(f"{count} messages: {accepted} decoded, malformed {reasons}")
     assert accepted and {"encoding", "size", "string", "length", "command value"} <= set(reasons)
 

@@ -5,8 +5,6 @@ import time
 import numpy as np
 import pytest
 from dds_helpers import Alive, free_domain, within
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from node_helpers import contract, robot
 
 from robot_ppo_export.errors import RefusedError
@@ -17,7 +15,7 @@ from robot_ppo_node.drivers.capabilities import NOTHING, of_robot
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2 import ros2_urdf
 from robot_ppo_node.drivers.ros2.joint_parts import OWNED, JointParts
-from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu, JointState, Stamp
 from robot_ppo_node.drivers.ros2.stamp_order import IN_A_ROW, StampOrder
 from robot_ppo_node.startup.compatibility import negotiate
@@ -133,133 +131,6 @@ def test_sources_have_clocks_of_their_own():
     feed(order, 5000.0, source="joints")
     assert feed(order, 3.0, 3.1, 3.2, 3.3, source="gripper") == [""] * 4
     assert order.set_back() is None
-
-
-# --- encodings that differ lawfully
-
-
-def typestore():
-    rosbags = pytest.importorskip("rosbags.typesys", reason="rosbags: an independent codec")
-    return rosbags.get_typestore(rosbags.Stores.ROS2_HUMBLE)
-
-
-STORE = None
-
-
-def foreign(kind, little, **fields):
-    """A message in the encoding of rosbags."""
-    global STORE
-    STORE = STORE or typestore()
-    return bytes(STORE.serialize_cdr(STORE.types[kind](**fields), kind, little_endian=little))
-
-
-def foreign_header(stamp, frame):
-    store = STORE or typestore()
-    time_of = store.types["builtin_interfaces/msg/Time"](sec=stamp[0], nanosec=stamp[1])
-    return store.types["std_msgs/msg/Header"](stamp=time_of, frame_id=frame)
-
-
-text = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40)
-number = st.floats(allow_nan=False, width=64)
-stamps = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1))
-
-
-@settings(max_examples=150)
-@given(st.lists(text, unique=True, max_size=9), stamps, text, st.booleans(), st.data())
-def test_any_joint_state_is_read_as_an_independent_codec_wrote_it(
-    names, stamp, frame, little, data
-):
-    n = len(names)
-    vectors = [
-        np.array(data.draw(st.lists(number, min_size=k, max_size=k)))
-        for k in data.draw(st.lists(st.sampled_from([0, n]), min_size=3, max_size=3))
-    ]
-    payload = foreign(
-        "sensor_msgs/msg/JointState",
-        little,
-        header=foreign_header(stamp, frame),
-        name=names,
-        **dict(zip(("position", "velocity", "effort"), vectors, strict=True)),
-    )
-    read = messages.decode_joint_state(payload)
-    assert (read.stamp, read.names) == (stamp, tuple(names))
-    for sent, got in zip(vectors, (read.position, read.velocity, read.effort), strict=True):
-        assert np.array_equal(sent, got)
-
-
-@settings(max_examples=100)
-@given(st.lists(number, min_size=10, max_size=10), stamps, text, st.booleans())
-def test_any_imu_and_twist_are_read_as_another_codec_wrote_them(values, stamp, frame, little):
-    x, y, z, w = values[:4]
-    typestore_ = STORE or typestore()
-    vector = typestore_.types["geometry_msgs/msg/Vector3"]
-    nine = np.zeros(9)
-    payload = foreign(
-        "sensor_msgs/msg/Imu",
-        little,
-        header=foreign_header(stamp, frame),
-        orientation=typestore_.types["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w),
-        orientation_covariance=nine,
-        angular_velocity=vector(*values[4:7]),
-        angular_velocity_covariance=nine,
-        linear_acceleration=vector(*values[7:]),
-        linear_acceleration_covariance=nine,
-    )
-    read = messages.decode_imu(payload)
-    assert read.quaternion.tolist() == [w, x, y, z]
-    assert [*read.angular_velocity, *read.linear_acceleration] == values[4:]
-    twist = {"linear": vector(*values[:3]), "angular": vector(*values[3:6])}
-    payload = foreign("geometry_msgs/msg/Twist", little, **twist)
-    with np.errstate(over="ignore"):
-        expected = np.array([values[0], values[1], values[5]]).astype(np.float32)
-    assert np.array_equal(messages.decode_twist(payload, stamped=False), expected)
-
-
-@settings(max_examples=100)
-@given(st.lists(text, max_size=5), st.lists(number, max_size=9), st.booleans())
-def test_any_array_is_read_as_another_codec_wrote_it(labels, values, little):
-    typestore_ = STORE or typestore()
-    dimension = typestore_.types["std_msgs/msg/MultiArrayDimension"]
-    layout = typestore_.types["std_msgs/msg/MultiArrayLayout"]
-    payload = foreign(
-        "std_msgs/msg/Float64MultiArray",
-        little,
-        layout=layout(dim=[dimension(label=t, size=1, stride=1) for t in labels], data_offset=0),
-        data=np.array(values, float),
-    )
-    cdr = CdrReader(payload)
-    assert cdr.count(4) == len(labels)
-    for label in labels:
-        assert cdr.string() == label
-        assert cdr.take("II") == (1, 1)
-    assert cdr.take("I") == (0,)
-    assert cdr.doubles(cdr.count(8)).tolist() == values
-    cdr.end()
-
-
-@pytest.mark.parametrize("length", range(8))
-def test_padding_that_the_header_counts_is_left_out(length):
-    """As native Cyclone C writes: the last bits of the options say how many bytes are padding."""
-    name = "n" * length
-    body = CdrWriter().string(name).payload()[4:]
-    padding = -len(body) % 4
-    payload = bytes([0, 1, 0, padding]) + body + bytes(padding)
-    cdr = CdrReader(payload)
-    assert cdr.string() == name
-    assert cdr.at == len(cdr.body)
-
-
-@pytest.mark.parametrize(("identifier", "order"), [(b"\x00\x06", ">"), (b"\x00\x07", "<")])
-def test_version_2_aligns_eight_bytes_to_four(identifier, order):
-    numbers = np.array([1.5, -2.5], f"{order}f8").tobytes()
-    count = (2).to_bytes(4, "little" if order == "<" else "big")
-    cdr = CdrReader(identifier + b"\x00\x00" + count + numbers)
-    assert cdr.doubles(cdr.count(8)).tolist() == [1.5, -2.5]
-
-
-def test_an_encoding_with_parameters_is_refused():
-    with pytest.raises(MalformedCdrError, match="encoding"):
-        CdrReader(b"\x00\x03\x00\x00" + bytes(8))
 
 
 # --- robots on a domain

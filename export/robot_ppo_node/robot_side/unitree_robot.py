@@ -68,7 +68,7 @@ class CommandDecoder:
         if 0 in self._modes[self._motor_of].tolist():
             raise MalformedMessageError("mode")
         q, dq, tau, kp, kd = rows
-        if (tau + kd * dq).any():
+        if tau.any() or (dq.astype(bool) & kd.astype(bool)).any():
             raise MalformedMessageError("feed-forward")
         return MotorCommand(q, kp, kd)
 

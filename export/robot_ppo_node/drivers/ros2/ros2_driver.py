@@ -103,42 +103,51 @@ class Ros2Driver:
         signals: Mapping[str, int] = NO_WIDTHS,
     ) -> None:
         """Wait for both topics and map by name; `RefusedError` where that fails."""
-        from robot_ppo_node.drivers.ros2 import ros2_idl as idl
-
         c = self.connection
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
         joined = self.clock.now()
         try:
-            self._parts = JointParts(joints)
-            self._joint_reader = self.bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
-            self._imu_reader = self.bus.reader(IMU, idl.Imu)
-            descriptions = self.bus.reader(DESCRIPTION, idl.String, reliable=True, latched=True)
-            imu = self._first()
-            self._parts.settle()
-            self.joint_names = self._parts.names
-            self.signals = frozenset((*self._parts.signals, *_measured(imu)))
-            self.map = JointMap(joints, self.joint_names, self.name)
-            self.capabilities = self._described(descriptions)
-            self._settled = True
-            if c.watch_only:
-                return
-            access = ExclusiveAccess(
-                self.bus,
-                JOINT_COMMANDS,
-                idl.Float64MultiArray,
-                self.name,
-                allow_silent=c.allow_silent_writers,
-            )
-            self.clock.sleep_until(joined + SETTLE)
-            access.wait(self.clock, c.wait, c.say)
-            kind = idl.Float64MultiArray
-            writer = self.bus.writer(JOINT_COMMANDS, kind)
-            require_reader(self.bus, writer, JOINT_COMMANDS, kind, self.clock, self.name)
+            self._meet(self.bus, joints)
+            if not c.watch_only:
+                self._take_command(self.bus, joined)
         except BaseException:
             self.close()
             raise
+
+    def _meet(self, bus: participant.Bus, joints: tuple[str, ...]) -> None:
+        """Wait for the robot's joints and IMU, and fix what it has."""
+        from robot_ppo_node.drivers.ros2 import ros2_idl as idl
+
+        self._parts = JointParts(joints)
+        self._joint_reader = bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
+        self._imu_reader = bus.reader(IMU, idl.Imu)
+        descriptions = bus.reader(DESCRIPTION, idl.String, reliable=True, latched=True)
+        self._settle(self._first())
+        self.capabilities = self._described(descriptions)
+
+    def _settle(self, imu: Imu) -> None:
+        """Fix joints and signals as those that have been stated by now."""
+        self._parts.settle()
+        self.joint_names = self._parts.names
+        self.signals = frozenset((*self._parts.signals, *_measured(imu)))
+        self.map = JointMap(self._parts.wanted, self.joint_names, self.name)
         self._encoder = CommandEncoder(self.joint_names)
-        damping = self._damping(per_joint(c.damping, joints).astype(np.float32))
+        self._settled = True
+
+    def _take_command(self, bus: participant.Bus, joined: float) -> None:
+        """See to it that nobody else commands the robot and that it listens, and begin."""
+        from robot_ppo_node.drivers.ros2.ros2_idl import Float64MultiArray
+
+        c = self.connection
+        silent = c.allow_silent_writers
+        access = ExclusiveAccess(
+            bus, JOINT_COMMANDS, Float64MultiArray, self.name, allow_silent=silent
+        )
+        self.clock.sleep_until(joined + SETTLE)
+        access.wait(self.clock, c.wait, c.say)
+        writer = bus.writer(JOINT_COMMANDS, Float64MultiArray)
+        require_reader(bus, writer, JOINT_COMMANDS, Float64MultiArray, self.clock, self.name)
+        damping = self._damping(per_joint(c.damping, self._parts.wanted).astype(np.float32))
         stale = STALE_PERIODS * c.control_period
         self._sends = writer.sends
         self.repeater = Repeater(writer.write, damping, stale, access.trouble, REPEAT_EVERY)
@@ -318,7 +327,7 @@ class Ros2Driver:
         what = f"the clock of the robot's messages was set back by {step.seconds:.1f} s"
         if self._commanding:
             self.damp()
-            raise DriverFault(f"driver ros2: {what}: what is old and what is new cannot be told")
+            raise DriverFault(f"{what}: what is old and what is new cannot be told")
         if self.clock.now() - step.since >= NEW_TIME:
             self._order.accept()
             self.connection.say(f"driver ros2: {what}; the new time is taken")
