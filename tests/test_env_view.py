@@ -180,6 +180,9 @@ class Paint(gymnasium.Env):
 class Blind(Paint):
     metadata: ClassVar = {"render_modes": []}
 
+    def __init__(self):  # many environments know nothing of a render_mode
+        super().__init__()
+
 
 @pytest.fixture
 def a_run(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.ve
             name,
             num_envs=num_envs,
             vectorization_mode=gymnasium.VectorizeMode.SYNC,
-            render_mode=render_mode,
+            **({} if render_mode is None else {"render_mode": render_mode}),  # not all take one
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         )
     except Exception as error:  # whatever the code of its author raises
