@@ -13,7 +13,7 @@ NODE_READY := .venv-node/.installed
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play test test-all test-kernels test-node test-the-node lint bench clean
+.PHONY: help setup demo play test test-all test-kernels test-web test-node test-the-node lint bench clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' \
@@ -44,6 +44,7 @@ demo: $(READY) ## train a Go2, score it, export it, run it in the node, film it 
 	code=$$?; kill $$sim; wait $$sim; exit $$code
 	@echo "== 6/6 A video: $(DEMO)/go2_walk.mp4"
 	$(BIN)/robot-ppo play $(DEMO)/go2_walk.onnx --video $(DEMO)/go2_walk.mp4 --plot $(DEMO)/go2_walk.png
+	@echo "== Drive it in a browser: $(BIN)/robot-ppo play $(DEMO) --web"
 
 play: $(READY) ## film the shipped policy, without training
 	@echo "== Playing the shipped policy: go2_walk.mp4"
@@ -60,6 +61,10 @@ test: $(READY) ## the fast tests
 test-kernels: $(READY) ## the tests of equal bits by other kernels of numpy's and torch's libraries
 	OPENBLAS_CORETYPE=Haswell ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest -q -m "numeric and not slow"
 	OPENBLAS_CORETYPE=Sandybridge ATEN_CPU_CAPABILITY=default $(BIN)/pytest -q -m "numeric and not slow"
+
+# Skipped, with a sentence, where there is no Chromium (Debian, Ubuntu: apt-get install chromium).
+test-web: $(READY) ## the page of `robot-ppo play --web` in a real browser without a window
+	$(BIN)/pytest -q -rs -m slow tests/test_web_page.py
 
 # One process: the slow tests learn and measure time, and want the machine to themselves.
 test-all: $(READY) ## all tests, the slow ones too

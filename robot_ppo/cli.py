@@ -38,6 +38,8 @@ PLAY = """
 robot-ppo play go2_walk.onnx --video go2_walk.mp4
 robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
 robot-ppo play go2_walk.onnx                       # a window
+robot-ppo play go2_walk.onnx --web                 # in a browser, driven from there
+robot-ppo play runs/go2 --web --follow             # while it trains
 robot-ppo play runs/HalfCheetah-v5 --video cheetah.mp4
 """
 IMPORT = """
@@ -462,6 +464,25 @@ def _add_play(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
 
+    web = p.add_argument_group("in a browser")
+    web.add_argument(
+        "--web",
+        type=arguments.port,
+        nargs="?",
+        const=8800,
+        metavar="PORT",
+        help="serve a page that shows and drives the robot (default: 8800; 0: any free port)",
+    )
+    web.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to serve on; beyond this computer a token is asked for",
+    )
+    web.add_argument(
+        "--follow", action="store_true", help="go over to the newest checkpoint of a run"
+    )
+
 
 def _play(args: argparse.Namespace) -> int:
     import tempfile
@@ -471,13 +492,15 @@ def _play(args: argparse.Namespace) -> int:
     from robot_ppo.playback.play import play
 
     if gym_play.is_run(args.policy):
-        for name in ("plot", "command", "script"):
+        for name in ("plot", "command", "script", "web"):
             if getattr(args, name) is not None:
                 raise InputError(
                     f"{args.policy}: a run of a Gymnasium task; --{name} is for robots"
                 )
         gym_play.play(args.policy, video=args.video, seconds=args.seconds)
         return 0
+    if args.web is not None:
+        return _play_web(args)
     with tempfile.TemporaryDirectory() as folder:
         path = args.policy
         if path.is_dir():
@@ -493,6 +516,16 @@ def _play(args: argparse.Namespace) -> int:
             quality=args.quality,
         )
     return RefusedError.exit_code if summary.failed else 0
+
+
+def _play_web(args: argparse.Namespace) -> int:
+    from robot_ppo.playback.web import run
+
+    for name in ("video", "plot", "command", "script"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} and --web exclude each other: the page gives the commands")
+    run.play(args.policy, port=args.web, host=args.host, follow=args.follow, seconds=args.seconds)
+    return 0
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:

@@ -394,7 +394,9 @@ def mujoco_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import mujoco and simulate or draw nothing."""
     allowed = ("robot_ppo.robot_model", "robot_ppo.sim", "robot_ppo.envs")
     allowed += ("robot_ppo.rendering",)
-    allowed += tuple(f"robot_ppo.playback.{name}" for name in ("film", "portrait", "window"))
+    allowed += tuple(
+        f"robot_ppo.playback.{name}" for name in ("film", "portrait", "web.scene", "window")
+    )
     return {m for m in importers("mujoco", imports=imports) if not inside(m, *allowed)}
 
 

@@ -164,6 +164,24 @@ class SimulatedRobot:
         """Return the true angle between body z and world z [rad]."""
         return float(frames.tilt(self.data.qpos[self._base_qpos + 3 : self._base_qpos + 7]))
 
+    def set_base_mass(self, mass: float) -> None:
+        """Give the base another mass [kg]; its inertia stays as it is."""
+        self.model.body(self.spec.base.body).mass[:] = mass
+        mujoco.mj_setConst(self.model, mujoco.MjData(self.model))
+
+    def push(self, velocity_b: np.ndarray) -> None:
+        """Change the base's velocity by (2,) [m/s], forward and left as the robot is heading."""
+        quat = self.data.qpos[self._base_qpos + 3 : self._base_qpos + 7]
+        heading = float(frames.yaw(quat))
+        forward = np.array([np.cos(heading), np.sin(heading)])
+        left = np.array([-forward[1], forward[0]])
+        change = velocity_b[0] * forward + velocity_b[1] * left
+        self.data.qvel[self._base_qvel : self._base_qvel + 2] += change
+
+    def joint_positions(self) -> np.ndarray:
+        """Return the true angles of the joints (joints,) [rad]."""
+        return self.data.qpos[self._qpos].copy()
+
     def joint_velocities(self) -> np.ndarray:
         """Return the true velocities of the joints (joints,) [rad/s]."""
         return self.data.qvel[self._qvel].copy()

@@ -1,0 +1,127 @@
+"""Policies that the page may switch to: files beside the first, or the checkpoints of a run.
+
+A checkpoint is exported by a process of its own, at low priority, so that no tick waits for it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from robot_ppo_export.errors import InputError, RefusedError
+from robot_ppo_export.policy import Policy
+
+LOOK = 2.0
+"""Time between two looks for newer checkpoints [s]."""
+EXPORT = (
+    "import sys; from pathlib import Path; from robot_ppo import export; "
+    "from robot_ppo.training import checkpoint; run = Path(sys.argv[1]); "
+    "kept = checkpoint.load(run / 'checkpoints' / sys.argv[2]); "
+    "export.export(run, Path(sys.argv[3]), kept)"
+)
+Loaded = Policy | InputError | RefusedError
+
+
+class Library:
+    """Loads policies in a thread."""
+
+    def __init__(self, source: Path, follow: bool = False) -> None:
+        """Offer what lies in the run folder `source`, or beside the file `source`.
+
+        Args:
+            source: run folder or policy file.
+            follow: take the newest checkpoint of the run whenever there is one.
+        """
+        self._source, self._follow = source, follow
+        self._folder = tempfile.TemporaryDirectory()
+        self.current = "" if source.is_dir() else source.name
+        self._wanted = self._before = self.current
+        self._found: list[str] = []
+        self._looked = -LOOK
+        self._loaded: Loaded | None = None
+        self._thread: threading.Thread | None = None
+
+    def first(self) -> Policy:
+        """Return the policy to begin with, or raise what is wrong with it."""
+        if not self._source.is_dir():
+            if not self._source.is_file():
+                raise InputError(f"{self._source}: no such run folder or policy file")
+            return Policy(self._source)
+        names = self.names()
+        if not names:
+            raise InputError(f"{self._source}: no checkpoint yet; train for a minute first")
+        self.current = names[-1]
+        loaded = self._load(self.current)
+        if not isinstance(loaded, Policy):
+            raise loaded
+        return loaded
+
+    def names(self) -> list[str]:
+        """Return what there is to choose from, the oldest first."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self._found = self._look()
+            if self._follow and self._found and self._found[-1] != self._wanted:
+                self.want(self._found[-1])
+        return self._found
+
+    def want(self, name: str) -> None:
+        """Load a policy; `ready` returns it when it is there."""
+        busy = self._thread is not None and self._thread.is_alive()
+        if busy or name not in self._found or self._loaded is not None:
+            return
+        self._wanted = name
+        self._thread = threading.Thread(target=self._run, args=(name,), daemon=True)
+        self._thread.start()
+
+    def ready(self) -> Loaded | None:
+        """Return a policy that was asked for and is loaded now, once; or why it is not."""
+        loaded, self._loaded = self._loaded, None
+        if isinstance(loaded, Policy):
+            self._before, self.current = self.current, self._wanted
+        return loaded
+
+    def refuse(self) -> None:
+        """What `ready` returned does not fit: the one before it goes on."""
+        self.current = self._before
+
+    def close(self) -> None:
+        """Remove what was exported."""
+        if self._thread:
+            self._thread.join(20.0)
+        self._folder.cleanup()
+
+    def _look(self) -> list[str]:
+        if self._source.is_dir():
+            return sorted(path.name for path in (self._source / "checkpoints").glob("*.pt"))
+        return sorted(path.name for path in self._source.parent.glob("*.onnx"))
+
+    def _run(self, name: str) -> None:
+        self._loaded = self._load(name)
+
+    def _load(self, name: str) -> Loaded:
+        try:
+            if not self._source.is_dir():
+                return Policy(self._source.parent / name)
+            path = Path(self._folder.name) / f"{name}.onnx"
+            if not path.exists():
+                self._export(name, path)
+            return Policy(path)
+        except (InputError, RefusedError) as error:
+            return error
+
+    def _export(self, name: str, path: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            ["nice", sys.executable, "-c", EXPORT, str(self._source), name, str(path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["no reason was given"]
+            raise InputError(f"{name} cannot be exported: {said[-1]}")
