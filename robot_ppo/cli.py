@@ -502,10 +502,11 @@ def _play(args: argparse.Namespace) -> int:
     if args.web is not None:
         return _play_web(args)
     with tempfile.TemporaryDirectory() as folder:
-        path = args.policy
+        path, robot = args.policy, None
         if path.is_dir():
             path = Path(folder) / "policy.onnx"
             export.export(args.policy, path)
+            robot = export.robot_of(args.policy)
         summary = play(
             path,
             video=args.video,
@@ -514,6 +515,7 @@ def _play(args: argparse.Namespace) -> int:
             command=args.command,
             script=args.script,
             quality=args.quality,
+            robot=robot,
         )
     return RefusedError.exit_code if summary.failed else 0
 

@@ -12,7 +12,8 @@ from robot_ppo.config import Config, robot_task
 from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
-from robot_ppo.robot_model import fingerprint
+from robot_ppo.robot_model import carried, fingerprint
+from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.training import provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo_export import golden, to_onnx
@@ -29,7 +30,7 @@ or two and a randomization of its own, and 32 observations lie beyond each 0.1 %
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations (n, size) -> deterministic raw actions (n, joints)."""
-Judge = Callable[[Contract, Act], Scores | None]
+Judge = Callable[[Contract, Act, Mjcf], Scores | None]
 """What the scorecard says of a policy; `evaluation.scorecard.judge` is one."""
 
 
@@ -84,10 +85,21 @@ def build(
     actor = load_actor(config, checkpoint)
     contract = build_contract(config, checkpoint, actor, trained_with)
     contract = msgspec.structs.replace(contract, distribution=_distribution(config, actor))
+    robot = robot_task(config, "a policy file").robot
+    xml = project.robot_folder(robot) / contract.robot.model
     if judge is not None:
-        contract = msgspec.structs.replace(contract, scores=judge(contract, act_of(actor)))
+        scores = judge(contract, act_of(actor), xml)
+        contract = msgspec.structs.replace(contract, scores=scores)
     traces = _golden(config, actor, contract.input_names())
-    return to_onnx.build(blocks(actor), contract, traces)
+    packed = carried.pack(contract.robot, xml)
+    return to_onnx.build(blocks(actor), contract, traces, packed)
+
+
+def robot_of(run: Path) -> str:
+    """Return name or folder of the robot of a run."""
+    checkpoints = Checkpoints(run)
+    settings = checkpoints.settings(checkpoints.newest())
+    return robot_task(settings, "a policy file").robot
 
 
 def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:

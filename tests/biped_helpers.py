@@ -126,7 +126,9 @@ def write_robot(folder: Path, start: str | None) -> robot_spec.RobotSpec:
     return robot_spec.load(folder / "robot.yaml")
 
 
-def write_policy(path: Path, robot: robot_spec.RobotSpec, gain: float) -> Path:
+def write_policy(
+    path: Path, robot: robot_spec.RobotSpec, gain: float, robot_model: str = ""
+) -> Path:
     """Write a policy of random weights, whose last layer is `gain` times as large as usual."""
     layout = Layout(helpers.TERMS, len(JOINTS))
     normalizer = {"mean": (0.0,) * layout.size, "std": (1.0,) * layout.size}
@@ -140,7 +142,8 @@ def write_policy(path: Path, robot: robot_spec.RobotSpec, gain: float) -> Path:
     )
     network = helpers.actor(layout.size, len(JOINTS))
     network.layers[-1][0][:] *= gain
-    to_onnx.write(path, network.blocks(), contract, _traces(contract, network))
+    data = to_onnx.build(network.blocks(), contract, _traces(contract, network), robot_model)
+    path.write_bytes(data)
     return path
 
 

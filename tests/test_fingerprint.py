@@ -89,7 +89,9 @@ def test_a_robot_that_was_edited_since_is_told_in_one_sentence(caplog, edited):
         fingerprint.warn_if_edited(known, "go2", "runs/x")
     assert len(caplog.records) == 1
     text = caplog.records[0].getMessage()
-    assert text.startswith("runs/x was trained with another model of go2 than robots/go2 holds now")
+    assert text.startswith(
+        f"runs/x was trained with another model of go2 than {project.robot_folder('go2')} holds now"
+    )
     assert known[:12] in text and fingerprint.of_robot("go2")[:12] in text
 
 

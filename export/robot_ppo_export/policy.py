@@ -61,6 +61,9 @@ class Policy:
         except RefusedError as error:
             raise RefusedError(f"{path}: {error}") from None
         self.sha256 = metadata[checksum.KEY]
+        self.model = metadata.get(contracts.MODEL_KEY, "")
+        """The robot's model, packed, for a simulation; "" in a file without one. Nothing here
+        reads it."""
         self.layout = self.contract.resolve()
         self._check_shapes()
         self.action_map = self.contract.action_map()

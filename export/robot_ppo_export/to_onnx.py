@@ -67,14 +67,21 @@ def write(
     write_atomically(path, build(blocks, contract, traces))
 
 
-def build(blocks: Sequence[Block], contract: Contract, traces: golden.GoldenTraces) -> bytes:
-    """Return the bytes of the policy file: graph, contract, golden traces, checksum."""
+def build(
+    blocks: Sequence[Block], contract: Contract, traces: golden.GoldenTraces, robot_model: str = ""
+) -> bytes:
+    """Return the bytes of the policy file: graph, contract, golden traces, checksum.
+
+    `robot_model` is the robot's model, packed; without one, the file has none.
+    """
     model = network(blocks)
     metadata = {
         "robot_ppo.contract": contracts.to_json(contract),
         "robot_ppo.golden": golden.to_json(traces),
         checksum.KEY: checksum.BLANK,
     }
+    if robot_model:
+        metadata[contracts.MODEL_KEY] = robot_model
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)

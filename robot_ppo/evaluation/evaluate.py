@@ -24,6 +24,7 @@ from robot_ppo.envs.robot.events import Start
 from robot_ppo.envs.robot.trials import Plan
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -143,6 +144,7 @@ def evaluate(
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
+    xml: Mjcf | None = None,
 ) -> Scorecard:
     """Return the scorecard of a policy.
 
@@ -153,6 +155,7 @@ def evaluate(
         threads: for physics; 0: all CPUs.
         seed: of noise and pushes.
         progress: called with the fraction that is done.
+        xml: the robot's MJCF; by default that in the folder of its name.
     """
     if contract.control_period < variants.EVAL_TIMESTEP:
         raise InputError(
@@ -161,7 +164,7 @@ def evaluate(
         )
     planned = plan(contract)
     chosen = planned.conditions if conditions is None else conditions
-    run = _Run(contract, list(chosen), threads, seed)
+    run = _Run(contract, list(chosen), threads, seed, xml)
     ticks = round(planned.seconds / contract.control_period)
     for t in range(ticks):
         run.tick(act, scored=t * contract.control_period >= planned.unscored)
@@ -173,12 +176,17 @@ class _Run:
     """All conditions times all commands, side by side."""
 
     def __init__(
-        self, contract: Contract, conditions: list[Condition], threads: int, seed: int
+        self,
+        contract: Contract,
+        conditions: list[Condition],
+        threads: int,
+        seed: int,
+        xml: Mjcf | None = None,
     ) -> None:
         self.contract, self.conditions = contract, conditions
         self.plan = plan(contract)
         robot = contract.robot
-        xml = project.robot_folder(robot.name) / robot.model
+        xml = xml or project.robot_folder(robot.name) / robot.model
         self.model = variants.eval_model(robot, xml)
         self.n = n = len(conditions) * len(self.plan.commands)
         self.motors = PdMotors(robot, n, self.model.opt.timestep)

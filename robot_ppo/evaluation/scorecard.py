@@ -15,7 +15,8 @@ from robot_ppo import export
 from robot_ppo.evaluation import evaluate
 from robot_ppo.evaluation.evaluate import Scorecard
 from robot_ppo.export import Act
-from robot_ppo.robot_model import fingerprint
+from robot_ppo.robot_model import carried, fingerprint
+from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.errors import InputError
@@ -35,13 +36,19 @@ def run(
 ) -> Scorecard:
     """Score `source`, print the table, write what was asked for."""
     contract, act = load(source)
-    fingerprint.warn_if_edited(contract.model_fingerprint, contract.robot.name, source)
+    xml = mjcf_of(source, contract)
     conditions = evaluate.plan(contract).conditions[: 1 if quick else None]
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"scoring {source}", total=1.0)
         card = evaluate.evaluate(
-            contract, act, conditions, threads, seed, lambda done: bar.update(task, completed=done)
+            contract,
+            act,
+            conditions,
+            threads,
+            seed,
+            lambda done: bar.update(task, completed=done),
+            xml,
         )
     card.source = {"policy": str(source), "steps": contract.training.steps, "seed": seed}
     show(card, console)
@@ -69,6 +76,17 @@ def load(source: Path) -> tuple[Contract, Act]:
     return policy.contract, policy.act_many
 
 
+def mjcf_of(source: Path, contract: Contract) -> Mjcf:
+    """Return the MJCF that `load(source)` is scored with, and tell where it was edited since.
+
+    It is the robot's, from its folder; where that is not found, what the policy file carries.
+    """
+    robot = export.robot_of(source) if source.is_dir() else contract.robot.name
+    fingerprint.warn_if_edited(contract.model_fingerprint, robot, source)
+    packed = "" if source.is_dir() else Policy(source).model
+    return carried.mjcf(contract.robot, packed, str(source), robot)
+
+
 def from_checkpoint(
     settings: configs.Config, checkpoint: export.Checkpoint, trained_with: str | None = None
 ) -> tuple[Contract, Act]:
@@ -78,14 +96,14 @@ def from_checkpoint(
     return contract, export.act_of(actor)
 
 
-def judge(contract: Contract, act: Act) -> Scores | None:
+def judge(contract: Contract, act: Act, xml: Mjcf) -> Scores | None:
     """Return what a policy file says of its policy: the figures of the condition that decides.
 
-    None, with a warning, where the policy cannot be scored.
+    `xml` is the robot's MJCF. None, with a warning, where the policy cannot be scored.
     """
     try:
         decisive = evaluate.plan(contract).conditions[:1]
-        return evaluate.evaluate(contract, act, decisive).scores()
+        return evaluate.evaluate(contract, act, decisive, xml=xml).scores()
     except InputError as error:
         log.warning("the policy file will not say what the policy does: %s", error)
         return None

@@ -35,6 +35,7 @@ def play(
     command: str | tuple[float, ...] | None = None,
     script: Path | None = None,
     quality: "Quality" = "fast",
+    robot: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Summary:
     """Run the policy file at `path` in lockstep with its robot, and return a summary.
@@ -47,6 +48,8 @@ def play(
         command: one command for the whole time, or as on the command line, e.g. "0.5,0,0".
         script: YAML, a list of {seconds: 2, command: [0.5, 0, 0]}.
         quality: of the video: "fast", or "high" (shadows, edges and curves twice as fine).
+        robot: name or folder of its robot, by default the name in the file; where there is no such
+            robot, the model in the file is played.
         say: called with each line of text.
 
     With neither `video` nor `plot`, a window opens and shows it in real time. Where the policy
@@ -55,7 +58,8 @@ def play(
     _check_outputs(video, plot)
     policy = Policy(path)
     segments, seconds = choose(command, script, seconds, policy.contract.command)
-    session = Session(policy, segments, seconds, looks=plot is None or video is not None)
+    looks = plot is None or video is not None
+    session = Session(policy, segments, seconds, looks, robot)
     began = time.perf_counter()
     film = Filming(session) if video else None
     if film:

@@ -16,7 +16,8 @@ import numpy as np
 from robot_ppo import project
 from robot_ppo.playback.record import Summary, Track, measured_velocity
 from robot_ppo.playback.script import ScriptedCommands, Segment
-from robot_ppo.robot_model import fingerprint
+from robot_ppo.robot_model import carried, fingerprint
+from robot_ppo.robot_model.source import Mjcf, Text
 from robot_ppo.sim.simulated_robot import (
     DivergedRobotError,
     LockstepClock,
@@ -42,7 +43,12 @@ class Session:
     """One playback: the node, its robot, and the record of both."""
 
     def __init__(
-        self, policy: Policy, script: tuple[Segment, ...], seconds: float, looks: bool
+        self,
+        policy: Policy,
+        script: tuple[Segment, ...],
+        seconds: float,
+        looks: bool,
+        robot: str | None = None,
     ) -> None:
         """Build the robot of `policy`, and a node that follows `script` for `seconds` [s].
 
@@ -51,12 +57,14 @@ class Session:
             script: commands from the moment on at which the policy runs.
             seconds: how long the policy runs [s].
             looks: keep what only eyes need.
+            robot: name or folder of the robot, by default the policy's; where there is no such
+                robot, the model in the policy file.
         """
         contract = policy.contract
-        spec = same_robot(contract.robot)
-        fingerprint.warn_if_edited(contract.model_fingerprint, spec.name, "the policy")
+        spec, xml = same_robot(policy, robot)
+        fingerprint.warn_if_edited(contract.model_fingerprint, robot or spec.name, "the policy")
         self.seconds = seconds
-        self.robot = SimulatedRobot(spec, looks=looks, noise=contract.training.noise)
+        self.robot = SimulatedRobot(spec, xml=xml, looks=looks, noise=contract.training.noise)
         self.commands = ScriptedCommands(script)
         clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
         self.node = Node(policy, driver, clock, self.commands, arm=True)
@@ -175,12 +183,19 @@ def _caption(session: Session) -> tuple[str, str]:
     return left, "\n".join(["forward, left [m/s], turn [rad/s]", *numbers])
 
 
-def same_robot(robot: RobotSpec) -> RobotSpec:
-    """Return our robot of that name, if it has the joints that the policy was trained with."""
-    ours = project.load_robot(robot.name)
+def same_robot(policy: Policy, given: str | None = None) -> tuple[RobotSpec, Mjcf]:
+    """Return our robot of that name and its MJCF, if it has the joints that the policy has.
+
+    Without one, the policy file's own. `given` is the robot's name or folder, where it is known.
+    """
+    robot = policy.contract.robot
+    xml = carried.mjcf(robot, policy.model, str(policy.path), given)
+    if isinstance(xml, Text):
+        return robot, xml
+    ours = project.load_robot_in(xml.parent)
     if ours.joint_names != robot.joint_names or ours.feet != robot.feet:
         raise InputError(
             f"robots/{robot.name} has joints {ours.joint_names} and feet {ours.feet}, the policy "
             f"was trained for {robot.joint_names} and {robot.feet}: play it with its own release"
         )
-    return ours
+    return ours, xml.parent / ours.model

@@ -24,6 +24,7 @@ from robot_ppo.evaluation.gym_evaluation import Returns
 from robot_ppo.playback import gym_play, script
 from robot_ppo.playback.record import Summary, Track
 from robot_ppo.playback.session import Filming, Session
+from robot_ppo.robot_model import carried
 from robot_ppo.training import provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.provenance import Origin
@@ -135,7 +136,7 @@ def _add_policy(shown: Shown, full: bool, threads: int) -> None:
         shown.contract = policy.contract
         shown.card = _card(shown, policy, full, threads)
         segments, seconds = script.choose(None, None, None, policy.contract.command)
-        session = Session(policy, segments, seconds, looks=True)
+        session = Session(policy, segments, seconds, looks=True, robot=export.robot_of(shown.run))
         filming = Filming(session)
 
         def show() -> bool:
@@ -180,7 +181,9 @@ def _card(shown: Shown, policy: Policy, full: bool, threads: int) -> Card | None
     if card := _read_card(shown.run / "scorecard.json", shown.steps, planned, full):
         return card
     chosen = planned.conditions if full else planned.conditions[:CONDITIONS]
-    made = evaluate.evaluate(contract, policy.act_many, chosen, threads)
+    robot = export.robot_of(shown.run)
+    xml = carried.mjcf(contract.robot, policy.model, str(policy.path), robot)
+    made = evaluate.evaluate(contract, policy.act_many, chosen, threads, xml=xml)
     return Card(
         made.conditions,
         made.commands,

@@ -19,7 +19,9 @@ import numpy as np
 
 from robot_ppo import project
 from robot_ppo.robot_model import source
+from robot_ppo.robot_model.source import Mjcf
 from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ _GEOM_FIELDS = (
 )
 
 
-def of(robot: RobotSpec, xml: Path) -> str:
+def of(robot: RobotSpec, xml: Mjcf) -> str:
     """Return the fingerprint of a robot.yaml with its MJCF at `xml`."""
     model = source.read(xml).model
     digest = hashlib.sha256(_stated(robot))
@@ -88,15 +90,22 @@ def newest(run: Path) -> str | None:
 
 
 def warn_if_edited(trained_with: str | None, name: str, what: str | Path) -> None:
-    """Warn, in one sentence, where the robot `name` is not what `what` was trained with."""
+    """Warn, in one sentence, where the robot `name` is not what `what` was trained with.
+
+    Where there is no such robot, there is nothing to compare.
+    """
     if trained_with is None:
+        return
+    try:
+        project.robot_folder(name)
+    except InputError:
         return
     now = of_robot(name)
     if now != trained_with:
         log.warning(
-            "%s was trained with another model of %s than robots/%s holds now (fingerprint %s, "
+            "%s was trained with another model of %s than %s holds now (fingerprint %s, "
             "now %s): what follows is about the edited robot",
-            *(what, name, name, trained_with[:12], now[:12]),
+            *(what, name, project.robot_folder(name), trained_with[:12], now[:12]),
         )
 
 

@@ -21,10 +21,27 @@ ROUND_WRAPS = (int(mujoco.mjtWrap.mjWRAP_SPHERE), int(mujoco.mjtWrap.mjWRAP_CYLI
 
 
 @dataclass(frozen=True)
+class Text:
+    """An MJCF that is in no file of its own."""
+
+    name: str
+    """For messages."""
+    xml: str
+
+    def __str__(self) -> str:
+        """Return the name, as a path would say its own."""
+        return self.name
+
+
+Mjcf = Path | Text
+"""Where an MJCF is."""
+
+
+@dataclass(frozen=True)
 class Source:
     """One MJCF, read and compiled."""
 
-    path: Path
+    path: Mjcf
     spec: mujoco.MjSpec
     model: mujoco.MjModel
 
@@ -34,12 +51,15 @@ class Source:
         return self.path.name
 
 
-def read(path: Path) -> Source:
+def read(path: Mjcf) -> Source:
     """Return the MJCF at `path`; `InputError` where MuJoCo cannot read or compile it."""
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise InputError(f"{path}: no such MJCF; robot.yaml's `model` names it")
     try:
-        spec = mujoco.MjSpec.from_file(str(path))
+        if isinstance(path, Text):
+            spec = mujoco.MjSpec.from_string(path.xml)
+        else:
+            spec = mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise InputError(f"{path}: MuJoCo cannot read it: {_line(error)}") from None
     # Bodies keep the frames and the number that the file gives them.
@@ -49,7 +69,7 @@ def read(path: Path) -> Source:
     return Source(path, spec, compile_model(spec, path))
 
 
-def compile_model(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
+def compile_model(spec: mujoco.MjSpec, path: Mjcf) -> mujoco.MjModel:
     """Return the compiled model; `InputError` with MuJoCo's reason where it refuses."""
     try:
         return spec.compile()

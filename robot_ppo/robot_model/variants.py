@@ -12,7 +12,6 @@ actuators, sensors and keyframes is read (`validation.py`) and replaced.
 """
 
 import math
-from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from robot_ppo.config import Physics
 from robot_ppo.robot_model import assembly, geometry, source, validation, visuals
 from robot_ppo.robot_model.assembly import Geoms
-from robot_ppo.robot_model.source import Source
+from robot_ppo.robot_model.source import Mjcf, Source
 from robot_ppo_export.contract.spec import RobotSpec
 
 EVAL_TIMESTEP = 0.002
@@ -36,7 +35,7 @@ _DELAYED_SENSORS = (
 known in the compiled model only, not in the spec."""
 
 
-def train_model(robot: RobotSpec, xml: Path, physics: Physics, max_delay: float) -> mujoco.MjModel:
+def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float) -> mujoco.MjModel:
     """Return the training model of `robot`.
 
     Args:
@@ -74,7 +73,7 @@ def train_model(robot: RobotSpec, xml: Path, physics: Physics, max_delay: float)
     return source.compile_model(spec, xml)
 
 
-def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjModel:
+def eval_model(robot: RobotSpec, xml: Mjcf, looks: bool = False) -> mujoco.MjModel:
     """Return the evaluation model of `robot`: fine physics, torque motors.
 
     Args:
@@ -98,7 +97,7 @@ def eval_model(robot: RobotSpec, xml: Path, looks: bool = False) -> mujoco.MjMod
     return source.compile_model(spec, xml)
 
 
-def _checked(robot: RobotSpec, xml: Path) -> Source:
+def _checked(robot: RobotSpec, xml: Mjcf) -> Source:
     """Return the MJCF, which agrees with `robot`, to be changed into a variant."""
     file = source.read(xml)
     validation.check(file, robot)

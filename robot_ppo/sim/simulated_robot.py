@@ -21,6 +21,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo import project
+from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.robot_model.variants import EVAL_TIMESTEP, eval_model
 from robot_ppo.sim.engine import FASTEST
 from robot_ppo.sim.gantry import CLEARANCE, Gantry
@@ -50,6 +51,7 @@ class SimulatedRobot:
         self,
         robot: RobotSpec,
         *,
+        xml: Mjcf | None = None,
         looks: bool = False,
         noise: Mapping[str, float] | None = None,
         motor_delay: float = 0.0,
@@ -60,6 +62,7 @@ class SimulatedRobot:
 
         Args:
             robot: names, gains and limits.
+            xml: its MJCF; by default that in the folder of its name.
             looks: keep what only eyes need.
             noise: signal -> half-width of its uniform noise, in its unit (base_quat: [rad]).
             motor_delay: from a command to its effect [s], rounded to physics steps.
@@ -67,7 +70,8 @@ class SimulatedRobot:
             seed: of the noise.
         """
         self.spec = robot
-        self.model = eval_model(robot, project.robot_folder(robot.name) / robot.model, looks)
+        xml = xml or project.robot_folder(robot.name) / robot.model
+        self.model = eval_model(robot, xml, looks)
         self.engine = SingleEngine(self.model)
         self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)

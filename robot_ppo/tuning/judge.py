@@ -10,7 +10,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from robot_ppo import export
+from robot_ppo import export, project
 from robot_ppo.config import Config, Task
 from robot_ppo.evaluation import evaluate, gym_evaluation, scorecard
 from robot_ppo.training.checkpoint import Checkpoint
@@ -54,7 +54,8 @@ def judge(config: Config, checkpoint: Checkpoint) -> Verdict:
         return Verdict(score.mean, False, {"return": score.mean, "return_std": score.std})
     contract, act = scorecard.from_checkpoint(config, checkpoint)
     first = evaluate.plan(contract).conditions[:1]
-    card = evaluate.evaluate(contract, act, first, config.threads)
+    xml = project.robot_folder(config.task.robot) / contract.robot.model
+    card = evaluate.evaluate(contract, act, first, config.threads, xml=xml)
     nominal = card.overall(0)
     return Verdict(worst(nominal, card.limits), card.passed, nominal)
 

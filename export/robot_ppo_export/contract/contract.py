@@ -21,6 +21,8 @@ from robot_ppo_export.errors import RefusedError
 
 FORMAT_VERSION = 3
 OLDEST_FORMAT = 2
+MODEL_KEY = "robot_ppo.model"
+"""Of the robot's model in a policy file's metadata, which only simulations read."""
 MOST_NUMBERS = 4096
 """In one signal."""
 
