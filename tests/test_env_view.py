@@ -228,6 +228,18 @@ def test_a_run_that_cannot_be_shown_is_a_sentence(a_run, tmp_path, capsys):
     assert "must end in .mp4" in capsys.readouterr().err
 
 
+def test_an_environment_that_cannot_draw_is_a_sentence(a_run, tmp_path, monkeypatch):
+    run = a_run("gym:Paint-v0")
+
+    def broken(self):
+        raise ImportError("pygame is not installed")
+
+    monkeypatch.setattr(Paint, "render", broken)
+    with pytest.raises(InputError, match=r"cannot be drawn \(pygame is not installed\)"):
+        gym_play.play(run, video=tmp_path / "film.mp4", seconds=0.2)
+    assert not (tmp_path / "film.mp4").exists()
+
+
 def test_only_a_run_of_gymnasium_is_one(a_run, tmp_path):
     assert gym_play.is_run(a_run("gym:Paint-v0"))
     assert not gym_play.is_run(tmp_path)

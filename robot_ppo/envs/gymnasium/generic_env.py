@@ -89,8 +89,15 @@ class ForeignVectorEnv:
         return self._envs.metadata
 
     def render(self) -> Any:
-        """Return what the environments' own `render` gives: as a rule one picture of each."""
-        return self._envs.render()
+        """Return what the environments' own `render` gives: as a rule one picture of each.
+
+        Raises:
+            InputError: drawing fails, often as a library of theirs is missing.
+        """
+        try:
+            return self._envs.render()
+        except Exception as error:  # whatever the code of its author raises
+            raise InputError(f"gym:{self._id}: cannot be drawn ({error})") from error
 
     def close(self) -> None:
         """Close the environments, and their windows."""

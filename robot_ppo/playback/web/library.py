@@ -50,10 +50,10 @@ class Library:
             if not self._source.is_file():
                 raise InputError(f"{self._source}: no such run folder or policy file")
             return Policy(self._source)
-        names = self.names()
-        if not names:
+        self._found = self._look()
+        if not self._found:
             raise InputError(f"{self._source}: no checkpoint yet; train for a minute first")
-        self.current = names[-1]
+        self.current = self._wanted = self._found[-1]
         loaded = self._load(self.current)
         if not isinstance(loaded, Policy):
             raise loaded
