@@ -68,3 +68,13 @@ def test_a_training_writes_events(tmp_path):
     result(tmp_path / "run")
     (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
     assert b"main/kl" in events.read_bytes()
+
+
+def test_the_settings_are_a_page_of_text(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with TensorBoardWriter(tmp_path) as writer:
+        writer.add_text("config", "ppo:\n  gamma: 0.99")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (event,) = events.Tensors("config/text_summary")
+    assert event.tensor_proto.string_val == [b"    ppo:\n      gamma: 0.99\n"]

@@ -142,7 +142,7 @@ class _View:
 def _robot_view(env: "RobotEnv") -> _View:
     """Return the robot as it looks, although what is simulated are its feet."""
     robot = env.robot
-    model = eval_model(robot, project.robot_folder(robot.name) / robot.model, looks=True)
+    model = eval_model(robot, project.robot_folder(env.task.robot) / robot.model, looks=True)
     qpos = model.qpos0.copy()
     qpos[env.engine.joint_qpos] = robot.vector("default")
     follow = FollowCamera(model, robot.base.body, qpos=qpos)

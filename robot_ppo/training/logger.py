@@ -77,6 +77,9 @@ class Logger:
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
         self._tensorboard.__enter__()
+        settings = self.folder / "config.yaml"
+        if settings.is_file():
+            self._tensorboard.add_text("config", settings.read_text(encoding="utf-8"))
         if self.console.is_terminal:
             self._live.start()
         return self

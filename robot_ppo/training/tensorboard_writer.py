@@ -49,6 +49,15 @@ class TensorBoardWriter:
         except OSError as error:
             self._give_up(error)
 
+    def add_text(self, tag: str, text: str) -> None:
+        """Add a page of text, shown as it is."""
+        indented = "".join(f"    {line}\n" for line in text.splitlines())  # Markdown's code
+        try:
+            if self._writer is not None:
+                self._writer.add_text(tag, indented)
+        except OSError as error:
+            self._give_up(error)
+
     def _give_up(self, error: Exception) -> None:
         self._writer = None
         log.warning("%s: no TensorBoard events from here on (%s)", self.folder, error)

@@ -119,11 +119,20 @@ class Lateness:
 class Drive:
     """One robot, the node that drives it, and the page that asks."""
 
-    def __init__(self, policy: Policy, link: Link, library: Library) -> None:
-        """Put the robot of `policy` where its life cycle begins."""
-        self.robot = SimulatedRobot(
-            same_robot(policy.contract.robot), looks=True, noise=policy.contract.training.noise
-        )
+    def __init__(
+        self, policy: Policy, link: Link, library: Library, robot: str | None = None
+    ) -> None:
+        """Put the robot of `policy` where its life cycle begins.
+
+        Args:
+            policy: to begin with.
+            link: to the process that serves the page.
+            library: of the policies that the page may switch to.
+            robot: name or folder of the robot, by default the policy's.
+        """
+        spec, xml = same_robot(policy, robot)
+        noise = policy.contract.training.noise
+        self.robot = SimulatedRobot(spec, xml=xml, looks=True, noise=noise)
         self.policy = Switchable(policy)
         self.lateness = Lateness()
         self._link, self._library = link, library

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from robot_ppo import export
 from robot_ppo.playback.web.drive import KNOBS, Drive
 from robot_ppo.playback.web.library import Library
 from robot_ppo.playback.web.link import Job, Link, pair
@@ -51,7 +52,8 @@ def play(
         policy = library.first()
         ours, theirs = pair()
         link = Link(ours)
-        drive = Drive(policy, link, library)
+        robot_name = export.robot_of(source) if source.is_dir() else None
+        drive = Drive(policy, link, library, robot_name)
         robot = drive.robot
         about = _about(policy)
         job = Job(
