@@ -72,5 +72,5 @@ def symmetry(env: "Environment", wanted: "bool | str" = True) -> "Symmetry | Non
     except InputError as error:
         if wanted != "auto":
             raise
-        log.info("left and right are learned apart: %s", error)
+        log.warning("left and right are learned apart: %s", error)
         return None
