@@ -1,6 +1,7 @@
 """The state machine walks every edge and no other; every fault ends in damping with its reason."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from robot_ppo_node.control.exits import POSE_GATE
 from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
+from robot_ppo_node.drivers.base import DriverFault
 from robot_ppo_node.drivers.sends import Unsent
 
 
@@ -244,6 +246,49 @@ def test_a_driver_that_cannot_send_is_a_fault():
     r.ticks(1)
     assert "could not send" in r.node.fault
     assert is_damping(r.driver.written[-1])
+
+
+def contested(tick, state):
+    raise DriverFault("somebody else sends rt/lowcmd")
+
+
+def leaning(tick, state):
+    state.base_quat[:] = [math.sqrt(0.5), math.sqrt(0.5), 0, 0]
+    return state
+
+
+@pytest.mark.parametrize(
+    ("mutate", "code", "text"),
+    [
+        (contested, "driver", "driver fake: somebody else sends rt/lowcmd"),
+        (leaning, "tilt", "tilt: 1.571 rad, limit 1 rad"),
+        (lambda tick, state: None, "stale_state", "stale_state: inf s, limit 0.1 s"),
+    ],
+)
+def test_a_run_whose_time_is_over_before_anything_passed_ends_with_what_failed(mutate, code, text):
+    r = rig(mutate=mutate)
+    r.node.run(3.0)
+    assert r.node.fault_code == code
+    assert r.node.fault == f"{text}; until the time was over"
+    assert not r.driver.written
+
+
+def test_what_the_driver_says_is_wrong_is_a_failure_and_no_silence():
+    r = rig(mutate=contested, node={"fail_after": 2.0, "silent_after": 1.0})
+    r.node.run(10.0)
+    assert r.clock.now() == pytest.approx(2.0, abs=2 * PERIOD)
+    assert r.node.fault == "driver fake: somebody else sends rt/lowcmd; failing for 2 s"
+
+
+def test_an_orderly_end_before_the_robot_moves_is_no_fault():
+    """A person who stops a run, and a run that only waits for a person."""
+    r = rig(mutate=leaning).ticks(5)
+    r.node.stop("key o")
+    r.ticks(1)
+    assert r.node.over and r.node.fault is None
+    waiting = rig(arm=False, node={"stand": False})
+    waiting.node.run(3.0)
+    assert waiting.node.fault is None
 
 
 def counting(r):

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
+from robot_ppo_node.drivers.unitree.unitree_messages import Message
 from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
@@ -120,6 +122,43 @@ def test_a_node_that_is_started_after_one_was_killed_waits_for_its_watchdog_and_
         assert finish(second)[0] == 0
         assert f"its watchdog damps the robot (until `kill {pid}`)" in first.communicate()[1]
     finally:
+        there.close()
+
+
+class Speaker(threading.Thread):
+    """Somebody who commands the motors of a domain all the time."""
+
+    def __init__(self, domain):
+        super().__init__(daemon=True)
+        self.bus = participant.Bus(domain)
+        self.writer = self.bus.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
+        self.over = threading.Event()
+        self.start()
+
+    def run(self):
+        payload = Message("unitree_go", "LowCmd_").encode()
+        while not self.over.wait(0.02):
+            self.writer.write(payload)
+
+    def close(self):
+        self.over.set()
+        self.join()
+        self.bus.close()
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-silent-writers",)])
+def test_who_speaks_already_ends_the_run_with_the_reason(options):
+    """Tolerated is who stays silent; one that is heard only after the start is one that speaks."""
+    there = DdsRobot("unitree")
+    speaker = Speaker(there.domain)
+    try:
+        node = there.node("--arm", "--seconds", 4, "--no-watchdog", *options)
+        code, out, err = finish(node)
+        assert code == 3, out + err
+        assert "somebody else" in err and "rt/lowcmd" in err
+        assert "STAND" not in out
+    finally:
+        speaker.close()
         there.close()
 
 

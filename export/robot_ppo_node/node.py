@@ -177,6 +177,7 @@ class Node(OperatedNode):
                     missed = pacer.wait(self._prepare_tick)
                     if self.clock.now() >= ends:
                         self.stop(f"the {seconds:g} s are over")
+                        self._requests.time_over = True
                         ends = math.inf
                     self.tick(missed, pacer.late)
                     if on_tick:

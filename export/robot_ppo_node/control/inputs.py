@@ -26,6 +26,8 @@ from robot_ppo_node.drivers.base import (
 from robot_ppo_node.safety.measurement import IMU, JOINTS, Measurement
 from robot_ppo_node.safety.reason import Reason
 
+DRIVER_FAULT = "driver"
+"""Code of what a driver itself says is wrong."""
 SAG = 1.0
 """[s] for which a voltage must be low."""
 TOLD = 0.01
@@ -153,7 +155,7 @@ class NodeInputs:
 
     def _trouble(self, error: Exception) -> Reason:
         if isinstance(error, DriverFault):
-            return Reason("driver", f"driver {self.driver.name}: {error}")
+            return Reason(DRIVER_FAULT, f"driver {self.driver.name}: {error}")
         text = f"the driver cannot read: {type(error).__name__}: {error}"
         return Reason("read_failed", text)
 

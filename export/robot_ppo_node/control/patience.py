@@ -18,13 +18,22 @@ class Patience:
         """The operator has begun anew and is there: nothing ends by itself any more."""
         self._failing_since: float | None = None
         self._silent_since: float | None = None
+        self._failure: Reason | None = None
+        self._silence: Reason | None = None
+
+    @property
+    def pending(self) -> Reason | None:
+        """What has failed, or kept silent, with no pass since; None where an operator attends."""
+        return None if self.attended else self._failure or self._silence
 
     def passed(self) -> None:
         """Take in that every check has passed."""
         self._failing_since = None
+        self._failure = None
 
     def failed(self, now: float, reason: Reason) -> Reason | None:
         """Take in a failure; return why to give up where none has passed for too long."""
+        self._failure = reason
         if self._failing_since is None:
             self._failing_since = now
         long = now - self._failing_since > self.fail_after - ROUNDING
@@ -35,9 +44,11 @@ class Patience:
     def heard(self) -> None:
         """Take in that the robot is heard, or need not be."""
         self._silent_since = None
+        self._silence = None
 
     def silent(self, now: float, reason: Reason) -> Reason | None:
         """Take in that the robot is not heard; return why to give up where that lasts too long."""
+        self._silence = reason
         if self._silent_since is None:
             self._silent_since = now
         long = now - self._silent_since > self.silent_after - ROUNDING

@@ -16,6 +16,8 @@ class Requests:
     """Why to damp."""
     reset: bool = False
     """Leave DAMP for PASSIVE."""
+    time_over: bool = False
+    """The time of the run is over: what has not passed by now is why nothing happened."""
     end: float | None = None
     """Stop damping at most this many seconds after the next tick [s]."""
     taken_over: str | None = None

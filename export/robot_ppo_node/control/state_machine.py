@@ -17,6 +17,7 @@ from robot_ppo_node.control.command_maker import CommandMaker
 from robot_ppo_node.control.damping import FADING, Damping
 from robot_ppo_node.control.events import Code, NodeEvent
 from robot_ppo_node.control.exits import Exits, Judgement, Moment
+from robot_ppo_node.control.inputs import DRIVER_FAULT
 from robot_ppo_node.control.patience import Patience
 from robot_ppo_node.control.requests import Requests
 from robot_ppo_node.control.settings import Settings
@@ -95,8 +96,7 @@ class StateMachine:
         if self.over or (self.state is State.DAMP and not fading):
             return
         reason = trouble or self.envelope.check_state(measurement)
-        stale = measurement.age > self.envelope.bounds.limits.stale_after
-        self._listen(now, trouble is not None or stale, reason)
+        self._listen(now, self._is_silent(measurement, trouble), reason)
         if self.over:
             return
         if fading and (asked.emergency or reason):
@@ -168,7 +168,10 @@ class StateMachine:
         if asked.unguarded:  # nobody would damp the robot of a node that dies from here on
             self.fault = self.fault or Reason("watchdog_lost", asked.unguarded)
             self._stop(now, self.fault, Code.FAULT)
-        if asked.stop:
+        failed = self._patience.pending if asked.time_over and not self.sends else None
+        if failed:
+            self._give_up(now, failed.adding("until the time was over"))
+        elif asked.stop:
             self._stop(now, Reason("operator", asked.stop))
         if asked.end is not None:
             self.damping.end(now, asked.end)
@@ -192,6 +195,12 @@ class StateMachine:
         self.damping.reset()
         self._patience.begin_anew()
         self._change(now, Event.RESET, Reason("operator", "reset"))
+
+    def _is_silent(self, measurement: Measurement, trouble: Reason | None) -> bool:
+        """Return whether nothing is known of the robot; its driver may still say what is wrong."""
+        if trouble is not None:
+            return trouble.code != DRIVER_FAULT
+        return measurement.age > self.envelope.bounds.limits.stale_after
 
     def _listen(self, now: float, silent: bool, reason: Reason | None) -> None:
         """Notice a robot that is not heard; in PASSIVE, end the run where that lasts too long."""
