@@ -21,7 +21,7 @@ from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
 from robot_ppo_node.startup import comparison
 from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
-from robot_ppo_node.startup.compatibility import compare, negotiate, page
+from robot_ppo_node.startup.compatibility import check_compatibility, compare, page
 
 pytestmark = pytest.mark.real_time
 
@@ -60,7 +60,7 @@ def at(field, joint, value):
 
 def refused(d, c=None, rate=None) -> str:
     with pytest.raises(RefusedError) as error:
-        negotiate(c or contract(), d, rate)
+        check_compatibility(c or contract(), d, rate)
     return str(error.value)
 
 
@@ -68,7 +68,7 @@ def refused(d, c=None, rate=None) -> str:
 
 
 def test_a_robot_that_has_just_what_is_needed_fits_in_every_row():
-    rows = negotiate(contract(), driver())
+    rows = check_compatibility(contract(), driver())
     assert {row.verdict for row in rows} == {Verdict.FITS}
     assert len(rows) == len(comparison.ROWS) - 1  # the feet are not read
 
@@ -97,7 +97,7 @@ DIFFERENCES = {
 @pytest.mark.parametrize("what", DIFFERENCES)
 def test_a_row_fires_just_beyond_what_is_tolerated(what):
     fits, differs = DIFFERENCES[what]
-    assert negotiate(contract(), driver(fits))
+    assert check_compatibility(contract(), driver(fits))
     text = refused(driver(differs))
     assert "the robot does not fit the policy, and nothing was sent" in text
     (line,) = (line for line in text.splitlines() if line.endswith("DIFFERS"))
@@ -129,10 +129,10 @@ def test_a_missing_signal_fires():
 
 def test_feet_count_only_where_the_policy_reads_them(monkeypatch):
     other = driver(feet=("a", "b", "c", "d"))
-    assert negotiate(contract(), other)
+    assert check_compatibility(contract(), other)
     # No term of today reads them.
     monkeypatch.setattr(comparison, "needed_signals", lambda contract: ("foot_force",))
-    assert negotiate(contract(), driver(feet=FEET[::-1]))  # by name, in whatever order
+    assert check_compatibility(contract(), driver(feet=FEET[::-1]))  # by name, in whatever order
     assert "FR, FL, RR, RL  a, b, c, d" in refused(other)
 
 
@@ -154,7 +154,7 @@ def test_joints_are_compared_by_name():
     order = np.random.default_rng(3).permutation(JOINTS)
     shuffled = {name: tuple(getattr(WHOLE, name)[i] for i in order) for name in VECTORS}
     names = tuple(NAMES[i] for i in order)
-    assert negotiate(contract(), driver(but(**shuffled), names))
+    assert check_compatibility(contract(), driver(but(**shuffled), names))
     # Negative control: the same figures in the wrong order do not fit.
     refused(driver(but(**shuffled)))
 
@@ -170,13 +170,13 @@ def test_all_differences_come_at_once():
 
 @pytest.mark.parametrize("field", Capabilities.__struct_fields__)
 def test_what_is_not_stated_is_said_and_is_no_difference(field):
-    rows = negotiate(contract(), driver(but(**{field: None})))
+    rows = check_compatibility(contract(), driver(but(**{field: None})))
     assert [row.verdict for row in rows].count(Verdict.UNSTATED) == 1
 
 
 def test_the_page_at_the_start_shows_what_does_not_just_fit():
-    assert page(negotiate(contract(), driver())) == "policy and robot compared: 10 fits"
-    lines = page(negotiate(contract(), driver(but(max_kp=None)))).splitlines()
+    assert page(check_compatibility(contract(), driver())) == "policy and robot compared: 10 fits"
+    lines = page(check_compatibility(contract(), driver(but(max_kp=None)))).splitlines()
     assert re.match(r"largest kp \[N m/rad\] +60 +- +not stated$", lines[2])
     assert lines[3:] == ["policy and robot compared: 9 fits, 1 not stated"]
 
@@ -187,7 +187,7 @@ def test_the_page_at_the_start_shows_what_does_not_just_fit():
 def test_commands_that_are_sent_again_count():
     needs_200 = but(command_rate=(200.0, 1000.0))
     assert "command rate [Hz]  50" in refused(driver(needs_200))
-    assert negotiate(contract(), driver(needs_200), rate_of(per_period=4))
+    assert check_compatibility(contract(), driver(needs_200), rate_of(per_period=4))
     assert "command rate [Hz]  2000" in refused(driver(needs_200), rate=rate_of(per_period=40))
 
 

@@ -27,7 +27,7 @@ from robot_ppo_node.drivers.state_rate import LONG, KnowsStateRate, explanation
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
-from robot_ppo_node.startup.compatibility import negotiate
+from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time
 
@@ -118,12 +118,12 @@ class DriverContract:
         driver, _ = self.make(NAMES, frozenset(SIGNALS) - {"base_ang_vel"})
         driver.open(NAMES, FEET)
         with pytest.raises(RefusedError, match="does not measure base_ang_vel"):
-            negotiate(contract(), driver)
+            check_compatibility(contract(), driver)
 
     def test_a_robot_that_fits_is_accepted(self):
         driver, _ = self.make(SHUFFLED, frozenset(needed_signals(contract())))
         driver.open(NAMES, FEET)
-        negotiate(contract(), driver)
+        check_compatibility(contract(), driver)
 
     def test_times_and_sequences_never_go_back(self):
         driver, end = self.make(NAMES)

@@ -19,7 +19,7 @@ from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2 import ros2_urdf
 from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu, JointState, Stamp
-from robot_ppo_node.startup.compatibility import negotiate
+from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time
 
@@ -279,14 +279,14 @@ def test_the_imu_arrives_in_our_order_of_the_quaternion(make):
     assert state.base_quat.tolist() == [0.5, 0.5, -0.5, -0.5]
     assert state.base_lin_acc[2] == pytest.approx(9.81)
     assert (state.joint_torque == 4).all()
-    negotiate(contract(), driver)
+    check_compatibility(contract(), driver)
 
 
 def test_a_robot_that_describes_itself_is_compared_with_the_policy(make):
     driver, _ = make(description=ros2_urdf.urdf_of(robot()))
     driver.open(NAMES, FEET)
     assert driver.capabilities == of_robot(robot())
-    negotiate(contract(), driver)
+    check_compatibility(contract(), driver)
 
 
 def test_a_robot_that_describes_a_weaker_one_is_refused(make):
@@ -294,7 +294,7 @@ def test_a_robot_that_describes_a_weaker_one_is_refused(make):
     driver, _ = make(description=description)
     driver.open(NAMES, FEET)
     with pytest.raises(RefusedError, match=r"FR_calf_joint: 20 and 3 more"):
-        negotiate(contract(), driver)
+        check_compatibility(contract(), driver)
 
 
 def test_a_robot_that_does_not_describe_itself_states_nothing(make):
@@ -318,7 +318,7 @@ def test_what_the_messages_do_not_carry_is_not_offered(make):
     driver.open(NAMES, FEET)
     assert driver.signals == {"joint_pos", "base_quat", "base_ang_vel"}
     with pytest.raises(RefusedError, match="does not measure joint_vel"):
-        negotiate(contract(), driver)
+        check_compatibility(contract(), driver)
 
 
 def test_a_topic_that_is_silent_is_named(make):

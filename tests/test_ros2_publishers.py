@@ -18,7 +18,7 @@ from robot_ppo_node.drivers.ros2.joint_parts import OWNED, JointParts
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu, JointState, Stamp
 from robot_ppo_node.drivers.ros2.stamp_order import IN_A_ROW, StampOrder
-from robot_ppo_node.startup.compatibility import negotiate
+from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time
 
@@ -274,7 +274,7 @@ def test_effort_of_nan_is_not_measured_and_the_rest_is(live):
         driver = make()
         driver.open(NAMES, FEET)
         assert "joint_torque" not in driver.signals
-        negotiate(contract(), driver)
+        check_compatibility(contract(), driver)
         assert "joint_torque" not in within(2, driver.read).state
 
 

@@ -346,7 +346,7 @@ def read_lines(file) -> list[tuple[int, float]]:
 def beat_for(watchdog, seconds, sends=True):
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        watchdog.beat(sends)
+        watchdog.heartbeat(sends)
         time.sleep(PERIOD / 2)
 
 
@@ -429,7 +429,7 @@ def test_the_watchdog_is_told_before_the_robot_is():
         def announce(self):
             self.told = True
 
-        def beat(self, sends):
+        def heartbeat(self, sends):
             self.told = sends
 
     r = rig(arm=False)
@@ -449,7 +449,7 @@ def test_a_command_that_was_under_way_is_not_repeated_after_a_takeover():
 
         def announce(self): ...
 
-        def beat(self, sends): ...
+        def heartbeat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
     r.node._writer.watchdog = guard = Took()
@@ -471,7 +471,7 @@ def test_a_takeover_within_a_write_is_followed_by_damping_in_the_same_tick():
 
         def announce(self): ...
 
-        def beat(self, sends): ...
+        def heartbeat(self, sends): ...
 
     r = rig().until(State.POLICY).ticks(3)
     r.node._writer.watchdog = guard = Taken()

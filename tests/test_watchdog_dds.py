@@ -235,7 +235,7 @@ def test_the_watchdog_is_silent_until_the_node_is_and_when_it_is_released(there)
     try:
         ends = time.monotonic() + 0.3
         while time.monotonic() < ends:
-            watchdog.beat(sends=True)
+            watchdog.heartbeat(sends=True)
             time.sleep(PERIOD / 4)
         if not watchdog.has_robot:  # this process may have been kept waiting itself
             assert not there.commands
@@ -246,7 +246,7 @@ def test_the_watchdog_is_silent_until_the_node_is_and_when_it_is_released(there)
         assert within(2, driver.read)  # no fault: it is an ally
         driver.reclaim(watchdog.takeovers)
         watchdog.release()
-        watchdog.beat(sends=False)
+        watchdog.heartbeat(sends=False)
         time.sleep(2 * PERIOD)
         silent = len(there.commands)
         time.sleep(0.2)

@@ -78,8 +78,8 @@ ROUNDING = 1 + 1e-6
 
 
 EARLY = 0.0007
-"""[s] What waking up, taking in ten states and a rehearsal cost, and some to spare: what is done
-beforehand ends near the deadline, so that few states come meanwhile and the caches stay warm."""
+"""[s] Cost of waking up, of polling ten states and of a warm-up, and some to spare: they end near
+the deadline, so that few states come meanwhile and the caches stay warm."""
 
 
 class Pacer:
@@ -99,9 +99,9 @@ class Pacer:
         self.missed = 0
         """Deadlines missed since the start."""
         self.deadline = self.start
-        """What the last `wait` waited for [s]."""
+        """Deadline of the last `wait` [s]."""
         self.late = 0.0
-        """How long after its deadline the last `wait` returned [s]."""
+        """Time from that deadline to the return of `wait` [s]."""
 
     def wait(self, beforehand: Callable[[], None] | None = None) -> int:
         """Sleep to the next deadline that is still ahead; return how many were missed.
@@ -112,8 +112,11 @@ class Pacer:
         Args:
             beforehand: called `EARLY` before the deadline, where there is still time for it.
         """
-        clock, period, missed = self.clock, self.period, 0
-        now, due = clock.now(), self.start + self.next * period
+        clock = self.clock
+        period = self.period
+        missed = 0
+        now = clock.now()
+        due = self.start + self.next * period
         if now > due:
             missed, due = self._skip(-(-(now - due) // period))
         if due > now + period * ROUNDING:  # the clock ran back before the wait
@@ -131,7 +134,8 @@ class Pacer:
         if now >= due + period:
             skipped, due = self._skip((now - due) // period)
             missed += skipped
-        self.deadline, self.late = due, now - due
+        self.deadline = due
+        self.late = now - due
         self.missed += missed
         self.next += 1
         return missed

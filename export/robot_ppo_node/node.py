@@ -41,7 +41,7 @@ from robot_ppo_node.safety.measurement import Decision, Measurement
 from robot_ppo_node.safety.reason import Reason
 from robot_ppo_node.safety.watchdog import Handover, Watchdog
 from robot_ppo_node.startup.comparison import Row
-from robot_ppo_node.startup.compatibility import negotiate
+from robot_ppo_node.startup.compatibility import check_compatibility
 from robot_ppo_node.startup.warm_up import warm_up
 
 
@@ -99,7 +99,7 @@ class Node(OperatedNode):
         self.recorder = recorder
         self.on_event = on_event
         self.period = policy.contract.control_period
-        """Of the control [s]."""
+        """Control period [s]."""
         self.limits = limits or policy.contract.robot.safety
         self.prepared = False
         settings = Settings(
@@ -132,7 +132,7 @@ class Node(OperatedNode):
         self.worst: Difference = self.policy.check_golden()
         self_test.prove(self.policy, self.limits)
         self.driver.open(contract.robot.joint_names, contract.robot.feet, self._signals)
-        self.compared: list[Row] = negotiate(contract, self.driver, self._writer.rate)
+        self.compared: list[Row] = check_compatibility(contract, self.driver, self._writer.rate)
         self._machine.expect(self.driver.signals)
         self._inputs.expect()
         warm_up(self.policy, self.envelope, self._signals)

@@ -88,7 +88,9 @@ class Measurement:
             return
         if self._settling:
             self._settling -= 1
-            self._wall, self._cpu, self._missed = time.monotonic(), time.process_time(), node.missed
+            self._wall = time.monotonic()
+            self._cpu = time.process_time()
+            self._missed = node.missed
             return
         ticks = min(LOOK_EVERY, len(self.durations) - self.ticks)
         newest = node.durations.newest(LOOK_EVERY)[:ticks]
@@ -145,7 +147,8 @@ def hours(file: str, length: str) -> dict[str, Any]:
 
     As in a run, the garbage collector does not help.
     """
-    policy, clock = Policy(Path(file)), SteppedClock()
+    policy = Policy(Path(file))
+    clock = SteppedClock()
     pose = policy.contract.robot.rest().astype(np.float32)
     driver = FakeDriver(clock, pose=pose, keep=1)
     node = Node(policy, driver, clock, FixedCommand(COMMAND), arm=True)
@@ -158,7 +161,8 @@ def hours(file: str, length: str) -> dict[str, Any]:
             looks[1].append(memory_mb().private)
 
     node.run(seconds, look)
-    ticks, rest = node.ticks, len(looks[0]) // 10  # the first tenth fills caches and pools
+    ticks = node.ticks
+    rest = len(looks[0]) // 10  # the first tenth fills caches and pools
     return {
         "fault": node.fault,
         "ticks": ticks,

@@ -39,7 +39,7 @@ LATENCY_RATE = 50.0
 FLAT = 1.0
 """[MB/hour] What counts as no growth: one page of memory more per minute is a quarter of it."""
 READY = "offers what it needs"
-"""What `run` says once the file is proven, the robot negotiated and everything warm."""
+"""Text of `run` once the file is proven, the robot compared and everything warm."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Results:
     figures: dict[str, Any] = field(default_factory=lambda: {f.key: None for f in FIGURES})
     """Key of `FIGURES` -> value, None where there is none."""
     remarks: list[str] = field(default_factory=list)
-    """How it was measured, and why something was not."""
+    """The way of measuring, and the reason where something was not."""
 
 
 def measure(file: Path | None, target: Target, seconds: float) -> Results:
@@ -179,7 +179,8 @@ def _measure_run(results: Results, file: Path, target: Target, seconds: float) -
     got = _figures_of("run", str(file), *options)
     if got["fault"]:
         raise InputError(f"the run that was to be measured ended: {got['fault']}")
-    ticks, growth = got.pop("ticks"), got.pop("growth_mb_per_hour")
+    ticks = got.pop("ticks")
+    growth = got.pop("growth_mb_per_hour")
     del got["fault"]
     results.figures |= got | {"growth_real_mb_per_hour": growth}
     results.remarks.append(

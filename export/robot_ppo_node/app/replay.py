@@ -63,8 +63,11 @@ class _Tape:
         self, rows: dict[str, np.ndarray], policy: Policy, signals: dict[str, int]
     ) -> None:
         robot = policy.contract.robot
-        self.rows, self.at = rows, 0
-        self.joint_names, self.feet, self.capabilities = robot.joint_names, robot.feet, NOTHING
+        self.rows = rows
+        self.at = 0
+        self.joint_names = robot.joint_names
+        self.feet = robot.feet
+        self.capabilities = NOTHING
         self.measured = Measured(signals)
         self.signals = frozenset(signals)
         self.health = Health(len(robot.joints))
@@ -103,9 +106,12 @@ class _Tape:
             raise OSError("as recorded")
         if not self.flag(record.FRESH):
             return None
-        rows, at = self.rows, self.at
-        self.measured.flat[:], self.health.flat[:] = rows["measured"][at], rows["health"][at]
-        sequence, time = int(rows["sequence"][at]), float(rows["sample_time"][at])
+        rows = self.rows
+        at = self.at
+        self.measured.flat[:] = rows["measured"][at]
+        self.health.flat[:] = rows["health"][at]
+        sequence = int(rows["sequence"][at])
+        time = float(rows["sample_time"][at])
         return Sample(self.measured.state, sequence, time, self.health)
 
     def other_writers(self) -> tuple[str, ...]:
@@ -121,7 +127,8 @@ class _TapedCommands:
         self.tape = tape
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
-        rows, at = self.tape.rows, self.tape.at
+        rows = self.tape.rows
+        at = self.tape.at
         self.name = rows["source"][at].decode("ascii", "replace")
         return rows["wanted"][at], float(rows["wanted_age"][at])
 
@@ -208,10 +215,12 @@ def _compare(
 ) -> Mismatch | None:
     """Return the first number of tick `t` whose bits differ, or None."""
     for stage in STAGES:
-        old, new = rows[stage][t], again.slots[stage][0]
+        old = rows[stage][t]
+        new = again.slots[stage][0]
         if old.tobytes() == new.tobytes():
             continue
-        a, b = np.atleast_1d(old), np.atleast_1d(new)
+        a = np.atleast_1d(old)
+        b = np.atleast_1d(new)
         bits = a.view(np.uint8).reshape(len(a), -1) != b.view(np.uint8).reshape(len(b), -1)
         i = int(bits.any(axis=1).argmax())
         return Mismatch(t, stage, _place(stage, i, old.ndim, policy), a[i].item(), b[i].item())

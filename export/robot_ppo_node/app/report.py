@@ -44,7 +44,8 @@ def selftest_page(results: list[Result]) -> str:
         )
         for r in results
     ]
-    silent, off = sum(not r.good for r in results), sum(r.off for r in results)
+    silent = sum(not r.good for r in results)
+    off = sum(r.off for r in results)
     verdict = f"{silent} DID NOT FIRE" if silent else "all others fired" if off else "all fired"
     count = f"{len(rows)} guards, " + (f"{off} off, " if off else "")
     return table(("guard", "injected", "limit", "fired"), rows) + f"\n{count}{verdict}"
@@ -105,7 +106,8 @@ def _observation(contract: Contract) -> str:
 
 
 def _joints(contract: Contract) -> str:
-    robot, action = contract.robot, contract.action
+    robot = contract.robot
+    action = contract.action
     scales = contract.action_map().scale * np.ones(len(robot.joints), np.float32)
     rows = [
         (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd, float(scale))

@@ -1,6 +1,6 @@
-"""`robot-ppo-node run`: the operator's side of a node. Keys, screen, files.
+"""`robot-ppo-node run`: wires a node to its operator. Keys, screen, files.
 
-What the node itself must not do is here: it prints, handles signals and touches the disk.
+Printing, signals and the disk are here: the node itself knows none of them.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, HandsOver, held_signals
 from robot_ppo_node.drivers.state_rate import explanation
 from robot_ppo_node.host import realtime
-from robot_ppo_node.host.console import ERR, PATIENCE, Console, tell, unblock
+from robot_ppo_node.host.console import ERR, PATIENCE, Console, say_error, unblock
 from robot_ppo_node.log import log_file
 from robot_ppo_node.log.log_folder import MEMORY_SECONDS, open_log
 from robot_ppo_node.log.log_writer import LogWriter
@@ -40,7 +40,7 @@ from robot_ppo_node.safety.watchdog import Handover, Watchdog
 from robot_ppo_node.startup import compatibility
 
 RING_MARGIN = 15.0
-"""What a run of `--seconds` takes longer, to sit down or to be held, and to damp [s]."""
+"""[s] Time beyond `--seconds`, to sit down or to be held, and to damp."""
 
 NOT_IN_SHADOW = (
     *("stand", "arm", "joint_check", "limits", "publish_hz", "record", "realtime", "cpu"),
@@ -54,7 +54,7 @@ PROMPTS = {
     State.HOLD: "o once more, when somebody holds the robot",
     State.DAMP: "r goes back to PASSIVE, Ctrl-C ends",
 }
-"""What the operator can do next, per state."""
+"""State -> the operator's next step."""
 
 
 class Operator:
@@ -107,7 +107,8 @@ class Operator:
         """Run to the end of damping; return the exit code."""
         unblock(ERR)
         realtime.prepare_process()
-        node, seconds = self.node, self.options.seconds
+        node = self.node
+        seconds = self.options.seconds
         with self.signals.handled(), self._leaving(), self.keyboard or contextlib.nullcontext():
             node.prepare()
             if self.log:
@@ -143,9 +144,11 @@ class Operator:
             "r": lambda: self.node.reset(),
         }
         if self.interactive:
-            bounds, start = self.command.bounds(), self.start
+            bounds = self.command.bounds()
+            start = self.start
             if self.command.kind != "twist":  # its keys still stop, sit and damp
-                bounds, start = np.zeros((3, 2)), (0.0, 0.0, 0.0)
+                bounds = np.zeros((3, 2))
+                start = (0.0, 0.0, 0.0)
             self.keyboard = Keyboard(
                 bounds, start, keys, dead_man=self.options.dead_man, say=self.console.say
             )
@@ -246,10 +249,10 @@ class Operator:
                 self.console.say(str(self.log))
         self.console.close()
         if node.fault:
-            tell(f"the run ended in a fault: {node.fault}", PATIENCE)
+            say_error(f"the run ended in a fault: {node.fault}", PATIENCE)
             hint = explanation(self.driver, node.fault_code)
             if hint:
-                tell(hint, PATIENCE)
+                say_error(hint, PATIENCE)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -264,7 +267,8 @@ def look_on(options: argparse.Namespace) -> int:
         if value is not None and value is not False:  # 0 is a processor
             option = "--" + name.replace("_", "-")
             raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
-    policy, clock = Policy(options.file), MonotonicClock()
+    policy = Policy(options.file)
+    clock = MonotonicClock()
     connection = _connection(options, policy.contract)
     driver = ReadOnly(drivers.create(options.driver, clock, connection))
     operator = OperatorActions(damp=lambda why: None, approve=lambda: None, say=print)

@@ -33,7 +33,7 @@ from robot_ppo_node.drivers.base import (
 from robot_ppo_node.drivers.capabilities import Capabilities
 from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.monitor import Monitor
-from robot_ppo_node.startup.compatibility import negotiate
+from robot_ppo_node.startup.compatibility import check_compatibility
 
 LONGEST = 600.0
 """[s] of a long run that are scored: its end."""
@@ -107,7 +107,10 @@ class Shadow:
     def __init__(
         self, policy: Policy, driver: ReadOnly, clock: Clock, commands: CommandSource
     ) -> None:
-        self.policy, self.driver, self.clock, self.commands = policy, driver, clock, commands
+        self.policy = policy
+        self.driver = driver
+        self.clock = clock
+        self.commands = commands
         self.period = policy.contract.control_period
         self.monitor = Monitor(policy.contract)
         self.measured = Measured(held_signals(policy.contract))
@@ -119,11 +122,11 @@ class Shadow:
         self.stopped = False
 
     def prepare(self) -> None:
-        """Recompute the golden traces, open the driver, negotiate; or `RefusedError`."""
+        """Recompute the golden traces, open the driver, check_compatibility; or `RefusedError`."""
         self.policy.check_golden()
         robot = self.policy.contract.robot
         self.driver.open(robot.joint_names, robot.feet, self.measured.widths)
-        self.compared = negotiate(self.policy.contract, self.driver)
+        self.compared = check_compatibility(self.policy.contract, self.driver)
         self.measured.expect(self.driver.signals, mounting_of(robot, self.driver))
         self.policy.reset()
 
@@ -151,7 +154,9 @@ class Shadow:
             self.measured.update(sample.state)
         if not self.fresh:
             return []  # nothing has arrived yet
-        now, command, age = self.clock.now(), np.zeros(len(self._bounds), np.float32), math.inf
+        now = self.clock.now()
+        command = np.zeros(len(self._bounds), np.float32)
+        age = math.inf
         with contextlib.suppress(Exception):  # a gamepad that is gone
             command, age = self.commands.read(now)
         i = self.ticks % len(self._targets)
@@ -194,7 +199,7 @@ class Shadow:
 
 
 class Score:
-    """How well targets (T, joints) foretold positions (T, joints) [rad].
+    """Agreement of targets (T, joints) with later positions (T, joints) [rad].
 
     A target is where a weak spring pulls, not where the joint will be: on a walking robot that
     obeys, correlations between 0 and 0.9 are usual. A joint that goes against its target is not.
@@ -221,7 +226,8 @@ def _correlation(targets: np.ndarray, positions: np.ndarray, lag: int) -> np.nda
     """Return each joint's correlation of its target with its position `lag` ticks later."""
     a = targets[: len(targets) - lag].astype(float)
     b = positions[lag:].astype(float)
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    a = a - a.mean(axis=0)
+    b = b - b.mean(axis=0)
     moving = (a.std(axis=0) > STILL) & (b.std(axis=0) > STILL)
     spread = np.where(moving, a.std(axis=0) * b.std(axis=0), 1)
     return np.where(moving, (a * b).mean(axis=0) / spread, np.nan)

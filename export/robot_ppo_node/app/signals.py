@@ -15,7 +15,7 @@ from robot_ppo_node.node import Node
 
 
 class Signals:
-    """What each signal asks of the node; before it is prepared, they interrupt."""
+    """Handlers of the signals; before the node is prepared, they interrupt."""
 
     def __init__(self, node: Node) -> None:
         self.node = node

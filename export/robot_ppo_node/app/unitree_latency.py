@@ -1,4 +1,4 @@
-"""How long a command takes from the node to the robot, measured over a real DDS domain.
+"""Measures the time of a command from the node to the robot, over a real DDS domain.
 
 From the call of `UnitreeDriver.write`, encoding included, until a process that stands for the
 robot has received and decoded the message. Both read CLOCK_MONOTONIC, so it must be one computer:
@@ -95,7 +95,8 @@ def _be_robot(robot: RobotSpec, domain: int, pipe: Pipe) -> None:
         due = 0.0
         while not pipe.poll():
             end.wait(STATE_EVERY / 2)
-            command, now = end.receive(time.monotonic()), time.monotonic_ns()
+            command = end.receive(time.monotonic())
+            now = time.monotonic_ns()
             if command is not None:
                 arrived.setdefault(int(command.target[0]), now)
             if time.monotonic() >= due:

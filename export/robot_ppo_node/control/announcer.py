@@ -21,7 +21,7 @@ class Announcer:
         """Code of the reason for waiting that was told last."""
         self._listener = listener
 
-    def tell(self, now: float, event: NodeEvent) -> None:
+    def log(self, now: float, event: NodeEvent) -> None:
         """Keep an event, and tell whoever listens."""
         self.events.append((now, event))
         if self._listener:
@@ -32,4 +32,4 @@ class Announcer:
         """Say why a state is not left, once per reason."""
         if reason.code != self.waiting_for:
             self.waiting_for = reason.code
-            self.tell(now, NodeEvent(Code.WAITING, state, reason, denied=denied))
+            self.log(now, NodeEvent(Code.WAITING, state, reason, denied=denied))

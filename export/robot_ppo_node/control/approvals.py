@@ -1,4 +1,4 @@
-"""What the operator has approved: beforehand, for as long as it takes, or by key, once."""
+"""Approvals of the operator: beforehand, for as long as it takes, or by key, once."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Approvals:
     run: bool
     """Beforehand: the policy may start once the robot stands."""
     key: bool = False
-    """For what this state judges next; the judgement uses it up."""
+    """By key: for the next judgement of this state, which uses it up."""
 
     @property
     def may_stand(self) -> bool:

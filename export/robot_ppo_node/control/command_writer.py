@@ -51,16 +51,16 @@ class CommandWriter:
         self.failed = False
         """The driver could not send; a fault at the next tick."""
         self.unsent = Unsent()
-        """What did not get out, where the driver counts it."""
+        """Commands that could not be sent, where the driver counts them."""
         self.watchdog: Watchdog | None = None
-        """Damps the robot when this process cannot."""
+        """The process that damps the robot when this one cannot."""
         self._sent: MotorCommand | None = None
         """The command of this tick."""
         self._counting = driver if isinstance(driver, CountsSends) else None
         self._warn_from = 1
         self._make_watchdog = watchdog
         self._start_watchdog: Callable[[], Watchdog] | None = None
-        """Starts one, once the driver has said how to damp its robot."""
+        """Starts another one; None before the first."""
         self._warning: Reason | None = None
 
     @property
@@ -153,7 +153,7 @@ class CommandWriter:
     def heartbeat(self, sends: bool) -> None:
         """Tell the watchdog that a tick is done, and whether the node commands the robot."""
         if self.watchdog:
-            self.watchdog.beat(sends)
+            self.watchdog.heartbeat(sends)
 
     def pending_warning(self) -> Reason | None:
         """Return what the operator must know: another watchdog, or that unsent commands doubled."""

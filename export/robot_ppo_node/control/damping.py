@@ -1,4 +1,4 @@
-"""How long damping lasts, and whether it fades in."""
+"""The duration of damping, and its fade."""
 
 import math
 

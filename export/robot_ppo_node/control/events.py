@@ -1,4 +1,4 @@
-"""What a node tells: an event has a code and values, and its sentence is made where it is shown.
+"""Events of a node: a code and values; the sentence is made where it is shown.
 
 event.code is Code.WAITING and event.reason.code == "tilt"
 str(event)                      # "PASSIVE: waiting: tilt: 3.142 rad, limit 1 rad"
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from robot_ppo_node.control.states import Event, State
 from robot_ppo_node.safety.reason import Reason
 
-APPROVE_STAND, APPROVE_RUN = "approve_stand", "approve_run"
+APPROVE_STAND = "approve_stand"
+APPROVE_RUN = "approve_run"
 """Codes of the reasons that only the operator's approval removes."""
 
 
@@ -24,11 +25,11 @@ class Code(enum.Enum):
     WAITING = "waiting: "
     """The state is not left; told once per reason."""
     GIVING_UP = "giving up: "
-    """What failed has failed for too long, and the run ends."""
+    """A check has failed for too long, and the run ends."""
     AT_ONCE = "at once: "
     """Damping no longer fades."""
     WARNING = "warning"
-    """Something to be looked at; it changes nothing. The sentence is the reason's alone."""
+    """It changes nothing, and should be looked at. The sentence is the reason's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class NodeEvent:
     """The state after it."""
     reason: Reason
     cause: Event | None = None
-    """Of a change: what led to it."""
+    """The event of the table that led to a change."""
     held: bool = False
     """A robot that cannot lie down stands still until the operator has it."""
     denied: bool = False

@@ -1,9 +1,9 @@
-"""When a state ends by itself: one condition per state, judged at every tick.
+"""The conditions under which a state ends by itself: one per state, judged at every tick.
 
     judgement = exits.judge(State.STAND, Moment(now, elapsed, measurement), approvals, "")
     judgement.event         # what leads on, or None: then `reason` says what the state waits for
 
-The conditions change nothing but their own counts; the state machine does what they come to.
+The conditions change nothing but their own counts; the state machine acts on the results.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,20 +25,20 @@ from robot_ppo_node.startup.preflight import SECONDS, Check, Watch
 POSE_GATE = 0.5
 """Largest distance [rad] of a joint to the default pose at which the policy may start."""
 HOLD_SECONDS = 10.0
-"""How long a robot that cannot lie down is held after a stop, for the operator to take it [s]."""
+"""[s] A robot that cannot lie down is held so long after a stop, for the operator to take it."""
 HALT_SECONDS = 1.0
-"""How long the policy is asked to stand still before the robot sits down [s]: two steps' time."""
+"""[s] The policy is asked to stand still so long before the robot sits down: two steps' time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the condition of a state comes to."""
+    """The result of a state's condition."""
 
     reason: Reason
     event: Event | None = None
-    """What leads on."""
+    """The event that leads to the next state."""
     denied: bool = False
-    """What was to be approved does not hold: an approval by key is used up."""
+    """The checks do not allow what was approved: an approval by key is used up."""
     fault: bool = False
     """The run cannot go on."""
     failed: Reason | None = None
@@ -64,7 +64,7 @@ class Exits:
         """Judge the states of this robot; `joint_check` tries every joint before standing up."""
         self.contract = contract
         self.checks: list[Check] = []
-        """What PREFLIGHT and the joint check found last."""
+        """Results of the last PREFLIGHT and joint check."""
         self.watch = Watch(contract, ticks=round(SECONDS / contract.control_period))
         self.joint_check = joint_check
         self._standing_up = contract.robot.stand.duration
@@ -87,7 +87,7 @@ class Exits:
     def judge(
         self, state: State, moment: Moment, approvals: Approvals, waiting_for: str
     ) -> Judgement | None:
-        """Return what the state's condition comes to, or None where there is nothing to say.
+        """Return the result of the state's condition, or None where there is nothing to say.
 
         Args:
             state: of the node.

@@ -1,15 +1,16 @@
-"""Whether a robot that hung on a gantry stands on its feet now."""
+"""Tells whether a robot that hung on a gantry stands on its feet."""
 
 import numpy as np
 
 from robot_ppo_node.safety.reason import Reason
 
-CARRY_FORCE, CARRY_SECONDS = 1.0, 1.0
+CARRY_FORCE = 1.0
+CARRY_SECONDS = 1.0
 """A robot that was lowered stands when every foot was pressed by so much [N] for so long [s]."""
 
 
 class Feet:
-    """The time since when every foot carries."""
+    """The time since which every foot carries load."""
 
     def __init__(self) -> None:
         self._carry_since: float | None = None

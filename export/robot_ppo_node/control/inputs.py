@@ -1,4 +1,4 @@
-"""What the node takes in at every tick: a frozen measurement and the operator's command.
+"""Reads the robot and the operator at every tick: a frozen measurement and a command.
 
 inputs = NodeInputs(contract, held_signals(contract), driver, commands)
 measurement = inputs.measure(now, missed, told)     # never raises; see `trouble`
@@ -27,7 +27,7 @@ from robot_ppo_node.safety.measurement import IMU, JOINTS, Measurement
 from robot_ppo_node.safety.reason import Reason
 
 DRIVER_FAULT = "driver"
-"""Code of what a driver itself says is wrong."""
+"""Code of a fault that the driver itself reports."""
 SAG = 1.0
 """[s] for which a voltage must be low."""
 TOLD = 0.01
@@ -161,7 +161,7 @@ class NodeInputs:
 
 
 class Repeats:
-    """The samples in a row in which the IMU, or all joints, say the very same."""
+    """Counts of samples in a row in which the IMU, or all joints, have the same bits."""
 
     def __init__(self, measured: Measured, joints: int) -> None:
         self.imu = 0

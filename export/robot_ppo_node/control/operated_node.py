@@ -1,4 +1,4 @@
-"""The operator's side of a node: what it says of itself, and what people ask of it."""
+"""The operator's side of a node: its status, and requests to it."""
 
 import numpy as np
 
@@ -27,9 +27,9 @@ class OperatedNode:
     ) -> None:
         """Put a node together from its parts; `decision` stands for a tick before the first."""
         self.decision = decision
-        """What the last tick sent, and what that came from."""
+        """Decision of the last tick."""
         self.durations = Durations()
-        """Of the ticks."""
+        """Durations of the ticks."""
         self._inputs = inputs
         self._machine = machine
         self._writer = writer
@@ -37,17 +37,17 @@ class OperatedNode:
 
     @property
     def state(self) -> State:
-        """What the node is doing."""
+        """State of the node."""
         return self._machine.state
 
     @property
     def fault(self) -> str | None:
-        """Why a guard or an error brought the robot down, or None."""
+        """Sentence of the guard or error that brought the robot down, or None."""
         return str(self._machine.fault) if self._machine.fault else None
 
     @property
     def fault_code(self) -> str | None:
-        """Which guard, check or error that was, or None."""
+        """Code of that guard, check or error, or None."""
         return self._machine.fault.code if self._machine.fault else None
 
     @property
@@ -62,7 +62,7 @@ class OperatedNode:
 
     @property
     def checks(self) -> list[Check]:
-        """What PREFLIGHT and the joint check found last."""
+        """Results of the last PREFLIGHT and joint check."""
         return self._machine.exits.checks
 
     @property
@@ -82,7 +82,7 @@ class OperatedNode:
 
     @property
     def measurement(self) -> Measurement:
-        """What is known of the robot since the last tick."""
+        """Measurement of the last tick."""
         return self._inputs.newest
 
     @property
@@ -92,12 +92,12 @@ class OperatedNode:
 
     @property
     def command(self) -> np.ndarray:
-        """What the policy is asked for, (k,) in the units of the contract's command."""
+        """Command that the policy gets, (k,) in the units of the contract's command."""
         return self.decision.command
 
     @property
     def excursions(self) -> dict[str, int]:
-        """How often each entry of the observation left what training had shown."""
+        """Entry of the observation -> how often it left the range of its training."""
         return self._machine.monitor.excursions()
 
     @property
@@ -112,7 +112,7 @@ class OperatedNode:
 
     @property
     def unsent(self) -> Unsent:
-        """What did not get out, where the driver counts it."""
+        """Commands that could not be sent, where the driver counts them."""
         return self._writer.unsent
 
     def arm(self) -> None:

@@ -1,19 +1,21 @@
-"""How long a robot may fail its checks, or be silent, before the run ends by itself."""
+"""Ends a run by itself whose robot fails its checks, or is silent, for too long."""
 
 from robot_ppo_node.safety.reason import Reason
 
-FAIL_AFTER, SILENT_AFTER = 5.0, 10.0
+FAIL_AFTER = 5.0
+SILENT_AFTER = 10.0
 """[s] Where nothing else is said."""
 ROUNDING = 1e-6
 """[s] A sum of control periods may be that much short of the whole."""
 
 
 class Patience:
-    """The times since when something is not as it must be."""
+    """The times since which checks fail, or the robot is silent."""
 
     def __init__(self, fail_after: float, silent_after: float) -> None:
         """End a run after so long [s] of failing checks, or without a state."""
-        self.fail_after, self.silent_after = fail_after, silent_after
+        self.fail_after = fail_after
+        self.silent_after = silent_after
         self.attended = False
         """The operator has begun anew and is there: nothing ends by itself any more."""
         self._failing_since: float | None = None
@@ -23,7 +25,7 @@ class Patience:
 
     @property
     def pending(self) -> Reason | None:
-        """What has failed, or kept silent, with no pass since; None where an operator attends."""
+        """The failure or silence that no pass has followed; None where an operator attends."""
         return None if self.attended else self._failure or self._silence
 
     def passed(self) -> None:

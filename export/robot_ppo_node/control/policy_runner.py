@@ -1,4 +1,4 @@
-"""What a state wants of the joints: the network's targets, or a pose without it."""
+"""Runs the network, or stands in for it in states without one."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Proposal(NamedTuple):
     target: np.ndarray
     """(joints,) [rad]"""
     command: np.ndarray
-    """What the policy is asked for (k,)."""
+    """Command that the policy gets (k,)."""
     observation: np.ndarray
     """(size,) what the network saw, zeros where it does not run"""
     action: np.ndarray

@@ -1,4 +1,4 @@
-"""What people ask of a running node. Set from any thread or signal handler, taken by the tick."""
+"""Requests to a running node, set from any thread or signal handler and taken by the tick."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,19 +11,19 @@ class Requests:
     approval: bool = False
     """Leave PREFLIGHT or READY when its checks pass."""
     stop: str | None = None
-    """Why to sit down."""
+    """Sit down, for this reason."""
     emergency: str | None = None
-    """Why to damp."""
+    """Damp at once, for this reason."""
     reset: bool = False
     """Leave DAMP for PASSIVE."""
     time_over: bool = False
-    """The time of the run is over: what has not passed by now is why nothing happened."""
+    """The time of the run is over; a check that has not passed by now is its fault."""
     end: float | None = None
     """Stop damping at most this many seconds after the next tick [s]."""
     taken_over: str | None = None
-    """What the watchdog says that it did."""
+    """The watchdog has the robot, as this says."""
     unguarded: str | None = None
-    """What became of the watchdog, where there is none any more."""
+    """The watchdog is lost, as this says."""
 
     def take(self) -> "Requests":
         """Return what was asked, and forget it; `NOTHING` where nothing was, nearly always.
@@ -36,7 +36,8 @@ class Requests:
             return NOTHING
         taken = Requests()
         for name in self.__slots__:
-            value, blank = getattr(self, name), getattr(taken, name)
+            value = getattr(self, name)
+            blank = getattr(taken, name)
             if value is not blank:
                 setattr(taken, name, value)
                 setattr(self, name, blank)

@@ -1,4 +1,4 @@
-"""What each state sends: target [rad], kp, kd; and the way from one state's to the next one's.
+"""Targets [rad] and gains of each state, and the fade from one state's to the next one's.
 
     setpoints.begin(sent)                                 # a state is entered
     target = setpoints.pose(State.STAND, elapsed)
@@ -20,7 +20,7 @@ WEAK = 1 / 3
 
 
 class Setpoints:
-    """The targets and gains of every state but the targets of `RUNNING`: they are the network's."""
+    """Targets and gains of every state; the targets of `RUNNING` are the network's."""
 
     def __init__(self, policy: Policy) -> None:
         robot = policy.contract.robot
@@ -45,11 +45,11 @@ class Setpoints:
         self._from = self.nothing()
 
     def nothing(self) -> MotorCommand:
-        """Return a command of zeros: what a state that sends nothing sends."""
+        """Return a command of zeros, for states that send nothing."""
         return MotorCommand(*(np.zeros_like(self.damping) for _ in range(3)))
 
     def limp(self, pose: np.ndarray) -> MotorCommand:
-        """Return damping at the measured `pose` (joints,) [rad]: where standing up begins."""
+        """Return damping at the measured `pose` (joints,) [rad], the start of standing up."""
         target = np.array(pose, np.float32)
         return MotorCommand(target, np.zeros_like(self.damping), self.damping.copy())
 

@@ -1,4 +1,4 @@
-"""What is decided about a run before it begins."""
+"""Settings of a run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_node.control.patience import FAIL_AFTER, SILENT_AFTER
 
 DAMP_SECONDS = 1.0
-"""How long damping is sent where nobody is there to end it [s]."""
+"""[s] Duration of damping where nobody is there to end it."""
 
 
 @dataclass(frozen=True)
@@ -17,21 +17,21 @@ class Settings:
     """Approvals, limits and times of one run."""
 
     limits: Limits
-    """Of the envelope."""
+    """Limits of the envelope."""
     stand: bool = False
     """The operator approves beforehand that the robot stands up."""
     arm: bool = False
-    """And that the policy runs."""
+    """The operator approves beforehand that the policy runs."""
     joint_check: bool = False
     """Try every joint before standing up."""
     fail_after: float = FAIL_AFTER
-    """How long a guard or check may fail before anything moves [s]."""
+    """[s] Longest failure of a guard or check before anything moves."""
     silent_after: float = SILENT_AFTER
-    """How long the robot may be silent there [s]."""
+    """[s] Longest silence of the robot there."""
     damp_after_stop: float = DAMP_SECONDS
-    """How long damping is sent after a stop [s]."""
+    """[s] Duration of damping after a stop."""
     damp_after_fault: float = DAMP_SECONDS
-    """After a fault, and after an emergency stop: the robot did not sit down."""
+    """[s] The same after a fault and after an emergency stop, when the robot did not sit down."""
 
     def for_replay(self) -> dict[str, Any]:
         """Return what a replay must know, as plain data under the names of the log."""

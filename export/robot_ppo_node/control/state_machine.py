@@ -1,4 +1,4 @@
-"""The state machine: what makes each event of states.py happen, and what a tick sends.
+"""The state machine: makes the events of states.py happen, and decides what a tick sends.
 
     machine.advance(now, measurement, asked)                 # make the transitions that are due
     decision = machine.decide(now, measurement, command)     # what to send, inside the envelope
@@ -45,7 +45,7 @@ class StateMachine:
         """Selects the rows of the table."""
         self.state = State.PASSIVE
         self.fault: Reason | None = None
-        """Why a guard or an error brought the robot down; the first reason stays."""
+        """The guard or error that brought the robot down; the first one stays."""
         self.over = False
         """Nothing more is to be sent."""
         self.maker = CommandMaker(policy, settings.limits, signals, settings.joint_check)
@@ -83,7 +83,7 @@ class StateMachine:
     def advance(
         self, now: float, measurement: Measurement, asked: Requests, trouble: Reason | None = None
     ) -> None:
-        """Make the transitions that are due: what was asked, what the guards say, what is over.
+        """Make the transitions that are due: by request, by the guards, by its own condition.
 
         `trouble` says what is wrong with the driver; there is nothing to guard then.
         """
@@ -154,10 +154,10 @@ class StateMachine:
 
     def warn(self, now: float, reason: Reason) -> None:
         """Tell something that changes nothing."""
-        self.announcer.tell(now, NodeEvent(Code.WARNING, self.state, reason))
+        self.announcer.log(now, NodeEvent(Code.WARNING, self.state, reason))
 
     def _obey(self, now: float, asked: Requests) -> None:
-        """Do what people asked for; what means nothing in this state is forgotten."""
+        """Carry out requests; those that mean nothing in this state are forgotten."""
         awaited = self.state in (State.PREFLIGHT, State.READY)
         self._approvals.key = self._approvals.key or (asked.approval and awaited)
         if asked.taken_over and self.sends:
@@ -211,7 +211,7 @@ class StateMachine:
             self._give_up(now, why)
 
     def _judge(self, moment: Moment) -> None:
-        """Do what the condition of this state comes to."""
+        """Act on the condition of this state."""
         waiting_for = self.announcer.waiting_for
         judgement = self.exits.judge(self.state, moment, self._approvals, waiting_for)
         if judgement is None:
@@ -265,7 +265,7 @@ class StateMachine:
             self._change(now, Event.STOP, reason, Code.GIVING_UP)
         else:
             self.over = True
-            self.announcer.tell(now, NodeEvent(Code.GIVING_UP, self.state, reason))
+            self.announcer.log(now, NodeEvent(Code.GIVING_UP, self.state, reason))
 
     def _change(self, now: float, event: Event, reason: Reason, code: Code = Code.CHANGED) -> None:
         """Change state; what was sent last is where targets and gains fade from."""
@@ -277,7 +277,7 @@ class StateMachine:
         self._approvals.key = False
         self.announcer.waiting_for = ""
         held = leads_on(state, Event.RELEASED, self.start)
-        self.announcer.tell(now, NodeEvent(code, state, reason, event, held))
+        self.announcer.log(now, NodeEvent(code, state, reason, event, held))
 
     def _fading(self, now: float) -> bool:
         """Return whether position gains are still on their way to zero, after a stop."""
@@ -286,4 +286,4 @@ class StateMachine:
     def _damp_at_once(self, now: float, reason: Reason) -> None:
         """End the fade."""
         self.damping.at_once()
-        self.announcer.tell(now, NodeEvent(Code.AT_ONCE, self.state, reason))
+        self.announcer.log(now, NodeEvent(Code.AT_ONCE, self.state, reason))

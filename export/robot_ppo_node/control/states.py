@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class State(enum.IntEnum):
-    """What the node is doing; the numbers are those of the log."""
+    """States of the node; the numbers are those of the log."""
 
     PASSIVE = 0
     PREFLIGHT = 1
@@ -28,7 +28,7 @@ class State(enum.IntEnum):
 
 
 class Event(enum.Enum):
-    """What makes the node change its state; the text is the cause, for people."""
+    """Causes of a change of state; the text is for people."""
 
     FIT = "measurements arrive, and every state guard passes"
     UNFIT = "a state guard says damp, or no measurements arrive"
@@ -63,7 +63,7 @@ SENDS = {
     State.SIT: "from the last target to the lying pose, with the standing gains",
     State.DAMP: "velocity gains only, again and again until it is ended; latched",
 }
-"""What the robot gets in each state."""
+"""State -> what is sent in it, for people."""
 
 SILENT = (State.PASSIVE, State.PREFLIGHT)
 """States that send nothing. A stop ends the node here: there is nothing to bring down."""
@@ -74,7 +74,8 @@ RUNNING = (State.POLICY, State.HALT)
 ENDING = (State.HALT, State.HOLD, State.SIT, State.DAMP)
 """States after a stop: Ctrl-C or SIGTERM again is meant for somebody who cannot wait."""
 
-GROUND, UPRIGHT = ("lying", "sitting"), ("standing", "hanging")
+GROUND = ("lying", "sitting")
+UPRIGHT = ("standing", "hanging")
 STARTS = (*GROUND, *UPRIGHT)
 """Values of `life_cycle.start`."""
 
@@ -195,8 +196,9 @@ and says stop once more, for 10 s at most. Then the motors brake, and it sinks.
 
 **What fails its checks ends the run.** Where a robot that answers fails a state guard in PASSIVE \
 or a check in PREFLIGHT for 5 s (`--fail-after`), or is silent in PASSIVE for `--wait`, the node \
-ends with the check and exit code 3, and nothing was sent. With `--arm`, a joint that is far from \
-the default pose in READY for as long is a stop, with exit code 3. After key `r` a person is \
+ends with the check and exit code 3, and nothing was sent. So does a run whose `--seconds` are \
+over before they passed. With `--arm`, a joint that is far from the default pose in READY for as \
+long is a stop, with exit code 3. After key `r` a person is \
 there, and nothing ends by itself.
 
 There are no other transitions: the node refuses an event that the table does not have. In PASSIVE \

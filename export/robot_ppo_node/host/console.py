@@ -3,7 +3,7 @@
     console = Console()
     console.say("READY: waiting")       # returns at once, whatever stands behind standard output
     console.close()
-    tell("the node died")               # one sentence to standard error, likewise
+    say_error("the node died")               # one sentence to standard error, likewise
     unblock(2)                          # what libraries write there by themselves, likewise
 
 A reader that is gone raises (a pipe, a terminal that hung up), one that is stuck blocks for ever.
@@ -17,7 +17,8 @@ import queue
 import stat
 import threading
 
-OUT, ERR = 1, 2
+OUT = 1
+ERR = 2
 """Standard output and standard error."""
 PATIENCE = 2.0
 """[s] The end of a run waits no longer for a reader."""
@@ -53,7 +54,7 @@ class Console:
             _write(OUT, text)
 
 
-def tell(text: str, wait: float = 0.0) -> None:
+def say_error(text: str, wait: float = 0.0) -> None:
     """Say a sentence on standard error, and wait no longer than `wait` [s] until it is said."""
     line = f"robot-ppo-node: {text}\n"
     thread = threading.Thread(target=_write, args=(ERR, line), daemon=True)

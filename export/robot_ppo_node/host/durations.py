@@ -1,4 +1,4 @@
-"""How long the last ticks took."""
+"""Durations of the last ticks."""
 
 import numpy as np
 

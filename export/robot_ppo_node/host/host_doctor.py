@@ -57,7 +57,8 @@ def _kernel() -> Finding:
 
 def _scheduler() -> Finding:
     """Whether SCHED_FIFO is permitted, shown by taking it for a moment."""
-    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    policy = os.sched_getscheduler(0)
+    parameter = os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         os.sched_setscheduler(0, policy, parameter)

@@ -1,10 +1,10 @@
-"""What a process can ask of the machine for an even loop: each measure says whether it was granted.
+"""Asks the machine for an even loop; each measure says whether it was granted.
 
     for measure in apply(fifo=50, cpu=3): print(measure)     # `run --realtime --cpu 3`
     with quiet_gc(): ...                                     # in every run
 
 Timers at full resolution and a garbage collector that keeps out need no permission, and every run
-has them. What more there is to have, and the command that gets it, says doctor.py.
+has them. What more there is to have, and the command that gets it, says host_doctor.py.
 """
 
 import contextlib
@@ -15,13 +15,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
-MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+PR_SET_TIMERSLACK = 29
+PR_GET_TIMERSLACK = 30
+MCL_CURRENT = 1
+MCL_FUTURE = 2
+MCL_ONFAULT = 4
 FIFO_PRIORITY = 50
-"""Above ordinary programs, and below the kernel's interrupt threads on a PREEMPT_RT machine."""
+"""Priority above ordinary programs, below the interrupt threads of a PREEMPT_RT kernel."""
 HELPERS_PRIORITY = 40
-"""Of the other threads: the loop goes first, and waits for no ordinary program when one of them
-holds Python's lock."""
+"""Priority of the other threads: the loop goes first, and waits for no ordinary program when one of
+them holds Python's lock."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ HEADER = struct.Struct("<8s5I")
 CRC = struct.Struct("<I")
 START = HEADER.size + CRC.size
 """Offset of the meta data."""
-MAX_META, MAX_WIDTH, MAX_FILE = 1 << 20, 4096, 1 << 32
+MAX_META = 1 << 20
+MAX_WIDTH = 4096
+MAX_FILE = 1 << 32
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "time": ("<f8", ""),  # [s] the node's clock at the start of the tick
@@ -182,7 +184,8 @@ def _meta(text: bytes, version: int) -> dict[str, Any]:
 
 def _newest(slots: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the slots whose numbers run up to the highest without a gap, and the count of bad."""
-    raw, size = slots.view(np.uint8).data, slots.dtype.itemsize
+    raw = slots.view(np.uint8).data
+    size = slots.dtype.itemsize
     written = np.flatnonzero(slots.view(np.uint8).reshape(-1, size).any(axis=1)).tolist()
     good = [
         i

@@ -39,8 +39,10 @@ class _Ring:
     """One kind of slots: a ring in memory and the ring in the file that follows it."""
 
     def __init__(self, slots: np.ndarray, count: Callable[[], int], offset: int, size: int) -> None:
-        self.slots, self.count = slots, count
-        self.offset, self.size = offset, size
+        self.slots = slots
+        self.count = count
+        self.offset = offset
+        self.size = size
         self.done = 0
         """Slots that the file has, those that were overwritten included."""
         self.lost = 0
@@ -48,12 +50,15 @@ class _Ring:
 
     def write(self, file: int) -> None:
         """Copy what is new."""
-        count, held = self.count(), len(self.slots)
+        count = self.count()
+        held = len(self.slots)
         lost = count - self.done - held
         if lost > 0:
-            self.lost, self.done = self.lost + lost, self.done + lost
+            self.lost = self.lost + lost
+            self.done = self.done + lost
         while self.done < count:
-            i, to = self.done % held, self.done % self.size
+            i = self.done % held
+            to = self.done % self.size
             n = min(count - self.done, held - i, self.size - to)
             data = log_file.add_checksums(self.slots[i : i + n])
             place = self.offset + to * self.slots.dtype.itemsize
@@ -70,7 +75,9 @@ class LogWriter:
 
         The recorder's meta data must be complete. What is at `path` stays until `start`.
         """
-        self.recorder, self.path, self.ticks = recorder, path, ticks
+        self.recorder = recorder
+        self.path = path
+        self.ticks = ticks
         self.trouble: str | None = None
         """Reason why writing has ended, or None."""
         self._meta = encode(recorder.meta)
@@ -103,7 +110,8 @@ class LogWriter:
             os.close(self._file)
             Path(self._temporary).unlink(missing_ok=True)
             return
-        self.recorder.on_tick, self._over = None, True
+        self.recorder.on_tick = None
+        self._over = True
         self._wake.set()
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
@@ -130,7 +138,8 @@ class LogWriter:
 
     def _reserve(self, size: int) -> tuple[int, str]:
         """Return a new file of `size` bytes that exist on the disk, with its head, and its name."""
-        folder, name = self.path.parent, ""
+        folder = self.path.parent
+        name = ""
         try:
             file, name = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
             os.fchmod(file, ordinary_mode())
@@ -151,7 +160,8 @@ class LogWriter:
 
     def _follow(self) -> None:
         """Copy whenever a tick says so, until the run is over."""
-        synced, over = time.monotonic(), False
+        synced = time.monotonic()
+        over = False
         while not over:
             self._wake.wait()
             self._wake.clear()

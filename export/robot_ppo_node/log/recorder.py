@@ -26,8 +26,14 @@ from robot_ppo_node.log import log_file
 from robot_ppo_node.log.log_file import COLUMNS, EVENT
 from robot_ppo_node.safety.guards import GUARDS
 
-ARM, STOP, READ_FAILED, WRITE_FAILED, FRESH = 1, 2, 4, 8, 16
-EMERGENCY, RESET, TAKEN_OVER = 32, 64, 128
+ARM = 1
+STOP = 2
+READ_FAILED = 4
+WRITE_FAILED = 8
+FRESH = 16
+EMERGENCY = 32
+RESET = 64
+TAKEN_OVER = 128
 """Bits of the column `flags`: what happened to the node in this tick."""
 EVENTS = 512
 """Events that are kept: the newest."""
@@ -83,7 +89,8 @@ class Recorder:
     def event(self, time: float, text: str) -> None:
         """Record that something happened at `time` [s]."""
         i = self.events % EVENTS
-        self.told["time"][i], self.told["text"][i] = time, text.encode()
+        self.told["time"][i] = time
+        self.told["text"][i] = text.encode()
         self.events += 1
         self.told["number"][i] = self.events
 

@@ -33,11 +33,11 @@ class Envelope:
     def reset(self) -> None:
         """Forget what was counted."""
         self.counts = [[0] * len(Outcome) for _ in GUARDS]
-        """How often each guard came to each outcome but `PASS`, which is not counted."""
+        """Count of each guard's outcomes; `PASS` is not counted."""
         self.last: list[Verdict | None] = [None] * len(GUARDS)
         """The last verdict of each guard that did not pass; None where it always did."""
         self.worst: list[Verdict | None] = [None] * len(GUARDS)
-        """Of each guard that did not pass, the verdict that was farthest beyond its limit."""
+        """The verdict of each guard that was farthest beyond its limit; None where it passed."""
         self.fired = 0
         """Bit i: guard i clamped or damped in this tick."""
 

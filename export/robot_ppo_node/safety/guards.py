@@ -32,13 +32,13 @@ class Guard:
     check: "_Check"
     unit: str
     places: str
-    """What `Verdict.where` counts: "joint", "state", "entry" or ""."""
+    """Kind of `Verdict.where`: "joint", "state", "entry" or ""."""
     outcome: Outcome
-    """What it says when it does not pass."""
+    """Its outcome where it does not pass."""
     text: str
-    """What it watches, for the documentation."""
+    """The quantity that it watches, for the documentation."""
     limit: str
-    """Where its limit comes from, for the documentation."""
+    """The source of its limit, for the documentation."""
 
 
 _Check = Callable[..., Verdict | None]
@@ -59,7 +59,8 @@ def _guard(stage: str) -> Callable[..., Callable[[_Check], _Check]]:
     return decorate
 
 
-_state, _target = _guard("state"), _guard("target")
+_state = _guard("state")
+_target = _guard("target")
 
 # -- what the robot measures --------------------------------------------------------------------
 
@@ -366,6 +367,7 @@ def _damp_above(value: float, limit: float) -> Verdict | None:
     return None if value <= limit else Verdict(DAMP, value, limit)
 
 
-STATE_GUARDS, TARGET_GUARDS = tuple(_found["state"]), tuple(_found["target"])
+STATE_GUARDS = tuple(_found["state"])
+TARGET_GUARDS = tuple(_found["target"])
 GUARDS = STATE_GUARDS + TARGET_GUARDS
 """In the order in which they run; bit i of the log's `guards` is entry i."""

@@ -1,4 +1,4 @@
-"""What one tick has measured, and what it has decided: the input and the output of the guards.
+"""The measurement and the decision of one tick: the input of the guards.
 
 measurement = inputs.measure(now, missed, told)          # frozen, whatever comes after
 decision = machine.decide(now, measurement, command)
@@ -21,7 +21,7 @@ IMU = ("base_quat", "base_lin_acc")
 
 
 class Measurement(msgspec.Struct, frozen=True, gc=False):
-    """What the node knows of the robot in one tick; its arrays are those of the newest sample."""
+    """The robot as the node knows it in one tick; its arrays are those of the newest sample."""
 
     state: RobotState
     """Signals, (joints,) and so on, in the contract's order; float32."""
@@ -31,7 +31,7 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     fresh: bool = False
     """A new state arrived in this tick."""
     sequence: int = 0
-    """Of the newest sample."""
+    """Number of the newest sample."""
     sample_time: float = -math.inf
     """When the newest state arrived [s]."""
     age: float = math.inf
@@ -50,11 +50,11 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     others: int = 0
     """Programs beside this node that command the robot, or play it, where the driver can tell."""
     trouble: Reason | None = None
-    """Why the driver could not be read in this tick; all else is then as it was."""
+    """Reason why the driver could not be read in this tick; the arrays are then as they were."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What one tick decided, and what that comes from."""
+    """The command of one tick, and the values that it was computed from."""
 
     motors: MotorCommand
     """To be sent; target guards change its vectors in place. Zeros where nothing is sent."""
@@ -65,7 +65,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     action: np.ndarray
     """The network's raw output (joints,), zeros while it does not run."""
     command: np.ndarray
-    """What the policy is asked for, (k,) in the units of the contract's command."""
+    """Command that the policy gets, (k,) in the units of the contract's command."""
     sends: bool = True
     """Something is sent in this state."""
     ran: bool = False

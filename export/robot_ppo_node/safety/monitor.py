@@ -1,4 +1,4 @@
-"""Says when the policy sees what training never showed it; it warns, and never stops the robot.
+"""Warns when an observation leaves the range of its training; never stops the robot.
 
 The contract carries the quantiles that each entry of the observation had in training. A level per
 entry rises by one in a tick outside of the range and falls by one in a tick inside, so a joint
@@ -37,21 +37,23 @@ class Monitor:
             low, high = (np.array(getattr(contract.distribution, k)) for k in ("low", "high"))
             margin = MARGIN * (high - low)
             newest = np.array([entry.age == 0 for entry in self.entries])
-            self.low[newest], self.high[newest] = (low - margin)[newest], (high + margin)[newest]
+            self.low[newest] = (low - margin)[newest]
+            self.high[newest] = (high + margin)[newest]
         self.counts = np.zeros(size, np.int64)
         """Excursions of each entry, (size,)."""
         self.outside = 0
         """Entries that are on an excursion now."""
         self._level = np.zeros(size, np.int8)
         self._active, self._is_out, self._is_high = (np.zeros(size, bool) for _ in range(3))
-        self._calm = True
+        self._settled = True
         """Every level is zero."""
 
     def reset(self) -> None:
         """Begin anew with the next observation; what was counted stays."""
         self._level[:] = 0
         self._active[:] = False
-        self.outside, self._calm = 0, True
+        self.outside = 0
+        self._settled = True
 
     def watch(self, observation: np.ndarray) -> list[str]:
         """Take in one observation (size,); return a sentence for excursions worth telling of.
@@ -59,18 +61,19 @@ class Monitor:
         Of one entry those are the first, the second, the fourth and so on: an entry that goes in
         and out for an hour must not fill the log.
         """
-        level, is_out = self._level, self._is_out
+        level = self._level
+        is_out = self._is_out
         np.less(observation, self.low, out=is_out)
         np.greater(observation, self.high, out=self._is_high)
         np.logical_or(is_out, self._is_high, out=is_out)
-        if self._calm and not np.logical_or.reduce(is_out):
+        if self._settled and not np.logical_or.reduce(is_out):
             return []
         np.add(level, is_out, out=level)
         np.add(level, is_out, out=level)
         np.subtract(level, 1, out=level)
         np.maximum(level, 0, out=level)
         highest = np.maximum.reduce(level)
-        self._calm = not highest
+        self._settled = not highest
         if not self.outside and highest < PATIENCE:
             return []
         np.minimum(level, PATIENCE, out=level)
@@ -88,7 +91,8 @@ class Monitor:
 
     def _tell(self, i: int, observation: np.ndarray) -> str:
         """Return entry `i`, its value and its range in the unit of its term."""
-        entry, count = self.entries[i], int(self.counts[i])
+        entry = self.entries[i]
+        count = int(self.counts[i])
         value, low, high = (float(x[i]) / entry.scale for x in (observation, self.low, self.high))
         unit = "" if entry.unit == "1" else f" {entry.unit}"
         times = f", {count} times so far" if count > 1 else ""

@@ -1,4 +1,4 @@
-"""Why something happens or does not: a code that programs compare, and a sentence for people."""
+"""Reasons: a code that programs compare, and a sentence for people."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Every guard that is on, shown to fire: a fault is injected into it, and the envelope judges it.
+"""Shows that every guard that is on fires: injects a fault, and lets the envelope judge it.
 
     results = run(policy, limits)        # one Result per guard
     prove(policy, limits)                # RefusedError if one did not fire; done at every start
@@ -32,7 +32,7 @@ Injection = Callable[[Bounds, Draft], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one guard's fault."""
+    """The result of one guard's fault."""
 
     guard: Guard
     value: float
@@ -48,7 +48,7 @@ class Result:
 
 
 def run(policy: Policy, limits: Limits) -> list[Result]:
-    """Return what every guard makes of its fault."""
+    """Inject its fault into every guard; return the results."""
     return [_inject(policy, limits, i, guard) for i, guard in enumerate(GUARDS)]
 
 

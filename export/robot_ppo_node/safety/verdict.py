@@ -1,4 +1,4 @@
-"""What a guard says: pass, clamp or damp, with the value that it judged and its limit."""
+"""Verdicts of guards: pass, clamp or damp, with the judged value and its limit."""
 
 import enum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Outcome(enum.IntEnum):
-    """What a guard says."""
+    """The kinds of verdicts."""
 
     PASS = 0
     CLAMP = 1
@@ -14,7 +14,7 @@ class Outcome(enum.IntEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What one guard found. A Struct, because two dozen are made per tick."""
+    """The finding of one guard that does not pass."""
 
     outcome: Outcome
     value: float

@@ -1,7 +1,7 @@
 """A second process that damps the robot when the node no longer can: killed, crashed or frozen.
 
     watchdog = Watchdog(driver.damping_sender(), period=0.02)      # in the node: starts it
-    watchdog.beat(sends=True)                                      # at the end of every tick
+    watchdog.heartbeat(sends=True)                                      # at the end of every tick
     watchdog.takeovers                                             # 1: it has the robot now
     watchdog.release()                                             # a person said: begin anew
     watchdog.close()                                               # the node ends as it should
@@ -33,7 +33,7 @@ from typing import Any
 
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.handover import Handover, Sender
-from robot_ppo_node.host.console import ERR, tell, unblock
+from robot_ppo_node.host.console import ERR, say_error, unblock
 
 FROZEN_AFTER = 3.0
 """Control periods without a beat that mean: the node stands still."""
@@ -44,7 +44,7 @@ STARTS_WITHIN = 15.0
 DEAF_AFTER = 25.0
 """Control periods without a sign of the watchdog that mean: it is gone."""
 REAL_TIME_PRIORITY = 60
-"""Of the watchdog where the node has one, which is below."""
+"""Priority of the watchdog where the node has one, which is lower."""
 
 BEAT, SENDS, TAKEOVERS, RELEASES, ENDED, WATCHING = range(6)
 """Places in the shared page, of 64 bits each: a write to one is whole or not there. The first two
@@ -98,7 +98,8 @@ class Watchdog:
 
     def _wait_for_it(self) -> None:
         """Return once it watches, or end it and raise `RefusedError`."""
-        ends, what = time.monotonic() + STARTS_WITHIN, ""
+        ends = time.monotonic() + STARTS_WITHIN
+        what = ""
         while not (self._page[WATCHING] or what):
             if self.process.poll() is not None:
                 what = f"ended with code {self.process.returncode} before it watched"
@@ -110,7 +111,7 @@ class Watchdog:
             self.close()
             raise RefusedError(f"the watchdog {what}: --no-watchdog runs without it")
 
-    def beat(self, sends: bool) -> None:
+    def heartbeat(self, sends: bool) -> None:
         """Say that a tick is done, and whether the node commands the robot."""
         page = self._page
         page[SENDS] = sends
@@ -127,7 +128,7 @@ class Watchdog:
 
     @property
     def takeovers(self) -> int:
-        """How often it has taken the robot."""
+        """Count of the times that it has taken the robot."""
         return self._page[TAKEOVERS]
 
     @property
@@ -149,7 +150,8 @@ class Watchdog:
 
     def take_over(self) -> None:
         """Let it damp the robot from now on, for as long as it would for a node that died."""
-        self._page[SENDS], self._page[BEAT] = 1, 0
+        self._page[SENDS] = 1
+        self._page[BEAT] = 0
 
     def close(self) -> None:
         """End it; may be called twice."""
@@ -168,7 +170,8 @@ class _Watch:
     """The watchdog's end."""
 
     def __init__(self, told: dict[str, Any], sender: Sender) -> None:
-        self.told, self.sender = told, sender
+        self.told = told
+        self.sender = sender
         self.memory = mmap.mmap(told["page"], PAGE)
         self.page = memoryview(self.memory).cast("Q")
         self.period = told["period"]
@@ -203,19 +206,23 @@ class _Watch:
         Each is asked in the order in which a pause of our own between two looks tells no lie.
         """
         limit = FROZEN_AFTER * self.period * 1e9
-        now, beat = time.monotonic_ns(), self.page[BEAT]
+        now = time.monotonic_ns()
+        beat = self.page[BEAT]
         return now - beat > limit or beat - time.monotonic_ns() > limit
 
     def damp(self) -> None:
         """Take the robot, and damp it until somebody else may."""
-        page, sender = self.page, self.sender
+        page = self.page
+        sender = self.sender
         page[TAKEOVERS] += 1
         with contextlib.suppress(Exception):
             sender.begin(page[TAKEOVERS])
         self.send()
-        tell(self.why())
-        start, lasts = time.monotonic(), self.told["damp_seconds"] or math.inf
-        due, died = start + self.period, start if self.gone else math.inf
+        say_error(self.why())
+        start = time.monotonic()
+        lasts = self.told["damp_seconds"] or math.inf
+        due = start + self.period
+        died = start if self.gone else math.inf
         while page[TAKEOVERS] > page[RELEASES] and not (page[ENDED] or self.asked_to_end):
             now = time.monotonic()
             died = min(died, now) if self.gone else died
@@ -246,7 +253,7 @@ class _Watch:
         has_robot = page[TAKEOVERS] > page[RELEASES]
         self.asked_to_end = self.gone or has_robot or not page[SENDS]
         if not self.asked_to_end:
-            tell("the node commands the robot, so its watchdog stays: end the node instead")
+            say_error("the node commands the robot, so its watchdog stays: end the node instead")
 
 
 def main(argument: str) -> None:

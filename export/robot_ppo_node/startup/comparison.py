@@ -1,4 +1,4 @@
-"""The rows of the comparison of policy and robot: one function each, in `ROWS`.
+"""Rows of the comparison of policy and robot: one function each, in `ROWS`.
 
     rows = [function(Sides(contract, driver, command_rate=50.0)) for function in ROWS]
 
@@ -23,7 +23,7 @@ ANGLE_ROUNDING = 1e-3
 
 
 class Verdict(enum.Enum):
-    """What one row comes to."""
+    """The result of one row."""
 
     FITS = "fits"
     DIFFERS = "DIFFERS"
@@ -39,7 +39,7 @@ class Row:
     robot: str
     verdict: Verdict
     fix: str = ""
-    """What to do where it differs."""
+    """The remedy where it differs."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def joints(sides: Sides) -> Row:
 
 def signals(sides: Sides) -> Row:
     """Everything that the observation and the envelope read is measured."""
-    needed, offered = needed_signals(sides.contract), sides.driver.signals
+    needed = needed_signals(sides.contract)
+    offered = sides.driver.signals
     missing = [name for name in needed if name not in offered]
     return Row(
         "signals",
@@ -84,7 +85,8 @@ def feet(sides: Sides) -> Row | None:
     """The same feet, where the policy reads them."""
     if "foot_force" not in needed_signals(sides.contract):
         return None
-    wanted, offered = sides.contract.robot.feet, sides.driver.feet
+    wanted = sides.contract.robot.feet
+    offered = sides.driver.feet
     return Row(
         "feet",
         ", ".join(wanted),
@@ -96,7 +98,8 @@ def feet(sides: Sides) -> Row | None:
 
 def state_rate(sides: Sides) -> Row:
     """At least one new state per tick."""
-    needed, stated = 1 / sides.contract.control_period, sides.driver.capabilities.state_rate
+    needed = 1 / sides.contract.control_period
+    stated = sides.driver.capabilities.state_rate
     return _row(
         "state rate [Hz]",
         f"{needed:g} or more",
@@ -108,7 +111,8 @@ def state_rate(sides: Sides) -> Row:
 
 def command_rate(sides: Sides) -> Row:
     """Not so few commands that the robot gives up, and not more than it takes."""
-    sent, stated = sides.command_rate, sides.driver.capabilities.command_rate
+    sent = sides.command_rate
+    stated = sides.driver.capabilities.command_rate
     fits = stated is None or (
         stated[0] * (1 - ROUNDING) <= sent <= stated[1] * (1 + ROUNDING)  # of a rate like 1/0.003
     )
@@ -123,7 +127,8 @@ def command_rate(sides: Sides) -> Row:
 
 def position_range(sides: Sides) -> Row:
     """Every angle that the policy knows is one that the joint can have."""
-    trained, stated = sides.contract.robot.vector("range"), sides.stated("position_range")
+    trained = sides.contract.robot.vector("range")
+    stated = sides.stated("position_range")
     short = None
     if stated is not None:
         inward = np.stack([stated[:, 0] - trained[:, 0], trained[:, 1] - stated[:, 1]])
@@ -134,13 +139,15 @@ def position_range(sides: Sides) -> Row:
 
 def velocity_limit(sides: Sides) -> Row:
     """No joint is slower than in training."""
-    needed, fix = sides.contract.robot.vector("velocity_limit"), "train with the robot's limits"
+    needed = sides.contract.robot.vector("velocity_limit")
+    fix = "train with the robot's limits"
     return _at_least(sides, "velocity limit [rad/s]", "velocity_limit", needed, fix)
 
 
 def torque_limit(sides: Sides) -> Row:
     """No motor is weaker than in training."""
-    needed, fix = sides.contract.robot.vector("torque_limit"), "train with the robot's limits"
+    needed = sides.contract.robot.vector("torque_limit")
+    fix = "train with the robot's limits"
     return _at_least(sides, "torque limit [N m]", "torque_limit", needed, fix)
 
 
@@ -203,7 +210,8 @@ def _joint_row(
     if stated is None or short is None or not short.any():
         return _row(what, _span(needed), None if stated is None else _span(stated), True, fix)
     names = [name for name, is_short in zip(_names(sides), short, strict=True) if is_short]
-    i, more = int(short.argmax()), f" and {len(names) - 1} more" if len(names) > 1 else ""
+    i = int(short.argmax())
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     policy, robot = (f"{names[0]}: {_span(values[i])}" for values in (needed, stated))
     return _row(what, policy, robot + more, False, f"{', '.join(names)}: {fix}")
 
@@ -214,7 +222,8 @@ def _names(sides: Sides) -> tuple[str, ...]:
 
 def _span(values: np.ndarray) -> str:
     """Return the smallest and the largest number."""
-    low, high = f"{np.min(values):g}", f"{np.max(values):g}"
+    low = f"{np.min(values):g}"
+    high = f"{np.max(values):g}"
     return low if low == high else f"{low} to {high}"
 
 

@@ -1,7 +1,7 @@
-"""Policy and robot are compared before anything is sent: they fit, or the node does not arm.
+"""Compares policy and robot before anything is sent: they fit, or the node does not arm.
 
-    rows = negotiate(contract, driver, command_rate=50.0)     # or RefusedError with the table
-    print(page(rows))                                         # what was not stated, and a count
+    rows = check_compatibility(contract, driver, command_rate=50.0)    # or RefusedError
+    print(page(rows))                                  # what was not stated, and a count
 
 What is compared is in comparison.py.
 """
@@ -13,7 +13,9 @@ from robot_ppo_node.host.text_table import table
 from robot_ppo_node.startup.comparison import ROWS, Row, Sides, Verdict
 
 
-def negotiate(contract: Contract, driver: Driver, command_rate: float | None = None) -> list[Row]:
+def check_compatibility(
+    contract: Contract, driver: Driver, command_rate: float | None = None
+) -> list[Row]:
     """Return the rows of a robot that fits, or raise `RefusedError` with those that differ.
 
     `command_rate` [Hz] is what the node sends, by default one command per control period.

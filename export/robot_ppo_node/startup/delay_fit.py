@@ -25,7 +25,9 @@ class DelayFit:
 
     def __init__(self, times: np.ndarray, answers: np.ndarray, kp: float, kd: float) -> None:
         """Fit a unit step's `answers` (n,) at `times` (n,) [s] after the command."""
-        self.answers, self.kp, self.kd = answers, kp, kd
+        self.answers = answers
+        self.kp = kp
+        self.kd = kd
         self._since = times - DELAYS[None, :, None]
         self._tried = 0
         self._error = math.inf
@@ -57,7 +59,8 @@ def step_response(t: np.ndarray, inertia: np.ndarray, kp: float, kd: float) -> n
     square = kp / inertia - decay * decay
     rate = np.sqrt(np.maximum(np.abs(square), 1e-9))
     # Overdamped, cosine and sine become hyperbolic; written with decaying exponentials alone.
-    fast, slow = np.exp(-(decay + rate) * t), np.exp(-np.maximum(decay - rate, 0.0) * t)
+    fast = np.exp(-(decay + rate) * t)
+    slow = np.exp(-np.maximum(decay - rate, 0.0) * t)
     over = (slow + fast) / 2 + decay / rate * (slow - fast) / 2
     under = np.exp(-decay * t) * (np.cos(rate * t) + decay / rate * np.sin(rate * t))
     return 1 - np.where(square > 0, under, over)

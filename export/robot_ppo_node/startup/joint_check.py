@@ -1,4 +1,4 @@
-"""Each joint moves a little, alone: does the right one follow, the right way, and how late?
+"""Moves each joint a little, alone: the right one must follow, the right way, in time.
 
     check = JointCheck(contract, kp, kd)
     check.begin(pose)
@@ -38,7 +38,9 @@ class JointCheck:
 
     def __init__(self, contract: Contract, kp: np.ndarray, kd: np.ndarray) -> None:
         """Move with the gains `kp` [N m/rad] and `kd` [N m s/rad], (joints,) each."""
-        self.contract, self.kp, self.kd = contract, kp, kd
+        self.contract = contract
+        self.kp = kp
+        self.kd = kd
         self.joints = len(contract.robot.joints)
         ticks = math.ceil(2 * self.joints * REST / contract.control_period) + 2
         self._position = np.zeros((ticks, self.joints))
@@ -57,7 +59,7 @@ class JointCheck:
         self._delays: list[float] = []
         """[s] of the joints that are fitted, in their order."""
         self._fit: DelayFit | None = None
-        """Of the next joint, once it is done."""
+        """Fit of the next joint, once its turn is over."""
 
     def target(self, elapsed: float) -> np.ndarray:
         """Return the target (joints,) [rad]; one joint is away from the pose, or none."""
@@ -89,7 +91,8 @@ class JointCheck:
         """The joint that was told to move is the one that moved, in the direction it was told."""
         moved = self._end(2 * joint) - self._end(2 * joint - 1)
         share = moved / self._steps[joint]
-        names, other = self.contract.robot.joint_names, int(np.abs(moved).argmax())
+        names = self.contract.robot.joint_names
+        other = int(np.abs(moved).argmax())
         fix = "look at its sign in the driver"
         if other != joint and abs(moved[other]) > MOVED * STEP:
             fix = f"{names[other]} moved instead: look at the order of the joints in the driver"
@@ -140,7 +143,8 @@ class JointCheck:
 
     def _answers(self, joint: int) -> tuple[np.ndarray, np.ndarray]:
         """Return times after the command (n,) [s] and answers (n,) to a unit step of a joint."""
-        times, answers = [], []
+        times = []
+        answers = []
         for half, sign in ((2 * joint, 1.0), (2 * joint + 1, -1.0)):
             first = self._first(half)
             rows = slice(first + 1, min(first + 1 + FIT, self._count))

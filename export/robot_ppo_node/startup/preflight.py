@@ -1,4 +1,4 @@
-"""What the node judges before anything moves: a robot at rest, watched for a second.
+"""Checks before anything moves: a robot at rest is watched for a second and judged.
 
     watch = Watch(contract, ticks=50, signals=driver.signals)
     watch.add(measurement)          # at every tick
@@ -20,11 +20,12 @@ from robot_ppo_node.safety.measurement import Measurement
 from robot_ppo_node.safety.reason import Reason
 
 SECONDS = 1.0
-"""How long the robot is watched [s]."""
+"""[s] Time for which the robot is watched."""
 GRAVITY = 9.81
 QUATERNION_NORM = 0.01
 """Largest deviation of an orientation's norm from one."""
-GRAVITY_ANGLE, GRAVITY_NORM = math.radians(6.0), 0.1
+GRAVITY_ANGLE = math.radians(6.0)
+GRAVITY_NORM = 0.1
 """Largest angle [rad] of the accelerometer to the orientation's gravity, and deviation from g."""
 GYRO_BIAS = 0.1
 """Largest mean angular velocity of a robot at rest [rad/s]."""
@@ -48,11 +49,11 @@ class Check:
     good: bool
     value: str
     fix: str
-    """What to do where it is not good."""
+    """The remedy where it is not good."""
 
     @property
     def reason(self) -> Reason:
-        """What it says, under its name."""
+        """Its sentence, under its name as the code."""
         return Reason(self.name, str(self))
 
     def __str__(self) -> str:
@@ -67,7 +68,7 @@ class Watch:
     contract: Contract
     ticks: int
     signals: frozenset[str] = frozenset()
-    """What the robot measures."""
+    """Signals that the robot measures."""
     count: int = 0
     quat: np.ndarray = field(init=False)
     gyro: np.ndarray = field(init=False)
