@@ -61,7 +61,8 @@ def run(policy: Path, out: Path | None, json_path: Path | None, only: str | None
     """
     if only and out:
         raise InputError("--out writes the page of all faults: leave out --only")
-    console, rows = Console(soft_wrap=True, highlight=False), []
+    console = Console(soft_wrap=True, highlight=False)
+    rows = []
     for fault in _chosen(only):
         seen = fault.run(policy)
         rows.append((fault, seen))

@@ -35,7 +35,9 @@ CORRUPTIONS: dict[str, Callable[[bytes], bytes]] = {
 
 def _corrupted(path: Path) -> Seen:
     """Load each corruption of the file."""
-    data, said, loaded = path.read_bytes(), [], []
+    data = path.read_bytes()
+    said = []
+    loaded = []
     with tempfile.TemporaryDirectory() as folder:
         for name, corrupt in CORRUPTIONS.items():
             bad = Path(folder) / path.name

@@ -51,7 +51,8 @@ class _Stranger:
 
     def speak(self, seconds: float, robot: Any) -> float:
         """Command, as often as the node does; return when the `robot`'s end first heard it [s]."""
-        ends, heard_at = time.monotonic() + seconds, math.inf
+        ends = time.monotonic() + seconds
+        heard_at = math.inf
         while time.monotonic() < ends:
             self._writer.write(self._payload)
             time.sleep(PERIOD)

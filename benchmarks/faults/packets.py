@@ -171,7 +171,8 @@ def _spoofed(path: Path) -> Seen:
             stranger.sendto(udp_frame.encode(udp_frame.COMMAND, number, command), robot)
             world.step()
             followed += bool((world.robot.motors.kp == FORGED_KP).any())
-        at_node, at_robot = world.endpoint.counters.foreign, world.end.counters.foreign
+        at_node = world.endpoint.counters.foreign
+        at_robot = world.end.counters.foreign
         deaf = not followed and world.node.state is State.POLICY and min(at_node, at_robot) > 0
         reason = f"{at_node} foreign at the node, {at_robot} foreign at the robot"
         return Seen(REFUSED if deaf else NOTHING, reason + "; the robot walks on")
@@ -199,7 +200,8 @@ def _network_gone(path: Path) -> Seen:
         since = world.walk()
         world.to_node.tamper = world.to_robot.tamper = lambda data: []
         world.step(GONE)
-        world.to_node.tamper = world.to_robot.tamper = None
+        world.to_node.tamper = None
+        world.to_robot.tamper = None
         return world.damped(since, SILENT_AFTER)
 
 

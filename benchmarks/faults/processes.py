@@ -237,7 +237,8 @@ def _robot_gone(path: Path) -> Seen:
 
 def _overheard(port: int, joints: int, seconds: float) -> list[Heard]:
     """Return the commands that reach a port where nobody answers."""
-    wire, heard = Wire(), []
+    wire = Wire()
+    heard = []
     wire.socket.bind(("127.0.0.1", port))
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:

@@ -109,7 +109,8 @@ def _over_torque(path: Path) -> Seen:
         clip = world.policy.contract.action.clip
         world.policy.broken = lambda action: np.full_like(action, clip * (-1) ** world.node.ticks)
         world.step(5)
-        node, asked = world.node, np.abs(world.driver.asked).max(axis=0)
+        node = world.node
+        asked = np.abs(world.driver.asked).max(axis=0)
         said = [line for line in node.envelope.report() if "torque" in line]
         within = bool((asked <= node.envelope.bounds.torque + ROUNDING).all())
         i = int((asked / node.envelope.bounds.torque).argmax())
@@ -122,7 +123,8 @@ def _command_timeout(path: Path) -> Seen:
     with World(path) as world:
         world.operator.lost_at = world.walk()
         world.step(round(COMMAND_TIMEOUT / world.period) + 1)
-        command, went_on = world.node.command, world.node.state is State.POLICY
+        command = world.node.command
+        went_on = world.node.state is State.POLICY
         age = world.node.wanted[1]
         text = f"command {age:.2f} s old, time-out {COMMAND_TIMEOUT:g} s: "
         text += f"asked for {', '.join(f'{x:g}' for x in command)}"

@@ -130,7 +130,8 @@ class LeapingClock:
         if deadline > self.now():
             self.world += deadline - self.now()
             self.advance(self.world)
-        self.ahead, self.leap = self.ahead + self.leap, 0.0
+        self.ahead = self.ahead + self.leap
+        self.leap = 0.0
 
 
 class BreakablePolicy(Policy):

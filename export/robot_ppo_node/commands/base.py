@@ -82,7 +82,8 @@ class Chosen:
     """The command of one source; others are listened to as well, for their buttons alone."""
 
     def __init__(self, source: CommandSource, *others: CommandSource) -> None:
-        self.source, self.others = source, others
+        self.source = source
+        self.others = others
         self.name = source.name
 
     def read(self, now: float) -> tuple[np.ndarray, float]:

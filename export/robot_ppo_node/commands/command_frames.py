@@ -30,7 +30,8 @@ from typing import NamedTuple
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
-MAGIC, VERSION = b"RPCM", 1
+MAGIC = b"RPCM"
+VERSION = 1
 STOP, ANSWER = 1, 2
 """Bits of the flags."""
 BODY = struct.Struct("<4sBBHQ3f")
@@ -96,12 +97,14 @@ def new_key(path: Path) -> None:
 def read_key(path: Path) -> bytes:
     """Return the key in a file of hexadecimal digits, or raise `InputError`."""
     try:
-        text, mode = path.read_text("ascii").strip(), path.stat().st_mode
+        text = path.read_text("ascii").strip()
+        mode = path.stat().st_mode
         key = bytes.fromhex(text)
     except OSError as error:
         raise InputError(f"{path}: the key cannot be read ({error.strerror})") from None
     except ValueError:
-        key, mode = b"", 0
+        key = b""
+        mode = 0
     if len(key) < KEY_BYTES:
         raise InputError(
             f"{path}: a key is {2 * KEY_BYTES} hexadecimal digits or more: make one with "

@@ -15,10 +15,12 @@ import numpy as np
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.commands.base import OperatorActions, from_sticks
 
-FORWARD, SIDEWAYS = "ABS_Y", "ABS_X"
+FORWARD = "ABS_Y"
+SIDEWAYS = "ABS_X"
 TURNS = ("ABS_RX", "ABS_Z")
 """Sideways on the right stick: which of the two depends on the pad and its driver."""
-DAMP, GO = "BTN_EAST", "BTN_START"
+DAMP = "BTN_EAST"
+GO = "BTN_START"
 GAMEPAD = "BTN_SOUTH"
 """Every gamepad has it, says the kernel's documentation; a mouse and a keyboard have not."""
 
@@ -32,7 +34,9 @@ class Gamepad:
         """Take an open `evdev.InputDevice`, or one of its kind; `bounds` is (3, 2)."""
         from evdev import ecodes
 
-        self.device, self.bounds, self.operator = device, bounds, operator
+        self.device = device
+        self.bounds = bounds
+        self.operator = operator
         self.gone = False
         self._codes = ecodes
         info = dict(device.capabilities(absinfo=True).get(ecodes.EV_ABS, ()))

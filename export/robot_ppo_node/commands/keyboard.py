@@ -54,7 +54,9 @@ class Keyboard:
         """
         self.bounds = bounds
         self.command = np.array(start, np.float32)
-        self.keys, self.dead_man, self.say = keys, dead_man, say
+        self.keys = keys
+        self.dead_man = dead_man
+        self.say = say
         self.file = sys.stdin.fileno() if file is None else file
         self.gone = False
         self.pressed = math.inf

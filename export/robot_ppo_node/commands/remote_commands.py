@@ -23,7 +23,8 @@ class RemoteCommands:
 
     def __init__(self, driver: HearsRemote, bounds: np.ndarray) -> None:
         """Read what `driver` hears; `bounds` (3, 2) are the trained ranges."""
-        self.driver, self.bounds = driver, bounds
+        self.driver = driver
+        self.bounds = bounds
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
         """Return the command (3,) and its age [s], infinite where no remote has been heard."""

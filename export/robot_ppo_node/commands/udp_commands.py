@@ -55,11 +55,15 @@ class UdpCommands:
                 f"commands from outside of this computer ({host}) need a shared key: make one with "
                 "`robot-ppo-node command --new-key FILE`, and give --key FILE on both sides"
             )
-        self.operator, self.key, self.wall = operator, key, wall
+        self.operator = operator
+        self.key = key
+        self.wall = wall
         self.dropped: dict[str, int] = {}
         """Reason -> datagrams."""
         self.accepted = 0
-        self._command, self._heard, self._stamp = np.zeros(3, np.float32), -np.inf, 0
+        self._command = np.zeros(3, np.float32)
+        self._heard = -np.inf
+        self._stamp = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
@@ -109,7 +113,8 @@ class UdpCommands:
         else:
             self._stamp = order.stamp
         self.accepted += 1
-        self._command, self._heard = np.array(order.command, np.float32), now
+        self._command = np.array(order.command, np.float32)
+        self._heard = now
 
 
 class CommandSender:
@@ -118,7 +123,9 @@ class CommandSender:
     def __init__(
         self, host: str = "127.0.0.1", port: int = DEFAULT_PORT, key: bytes | None = None
     ) -> None:
-        self.host, self.port, self.key = host, port, key
+        self.host = host
+        self.port = port
+        self.key = key
         self._stamp = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -134,7 +141,9 @@ class CommandSender:
 
     def stop(self) -> None:
         """Send an emergency stop again and again until the node answers, or `RefusedError`."""
-        first, ends, heard = self._stamp + 1, time.monotonic() + STOP_FOR, "no answer"
+        first = self._stamp + 1
+        ends = time.monotonic() + STOP_FOR
+        heard = "no answer"
         while (now := time.monotonic()) < ends:
             try:
                 self._send((0.0, 0.0, 0.0), stop=True)
@@ -186,7 +195,8 @@ def address(text: str) -> tuple[str, int]:
         ipaddress.IPv4Address(host)
         number = int(port) if port else DEFAULT_PORT
     except ValueError:
-        host, number = "", -1
+        host = ""
+        number = -1
     if not host or not 0 <= number < 65536:
         raise InputError(f"{text!r} is not an IPv4 address with a port, such as 127.0.0.1:47101")
     return host, number

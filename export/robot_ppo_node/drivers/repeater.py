@@ -45,8 +45,10 @@ class Repeater:
             check: says why commands must stop for good, or None.
             period: [s] between two sends.
         """
-        self._send, self._damping = send, damping
-        self._stale_after, self._check = stale_after, check
+        self._send = send
+        self._damping = damping
+        self._stale_after = stale_after
+        self._check = check
         self._lock = threading.Lock()  # else an old command could be sent after a new one
         self._payload: bytes | None = None
         self._refreshed = 0.0
@@ -58,7 +60,8 @@ class Repeater:
         self._is_stale = False
         self.fault: str | None = None
         """What `check` said, or an error of the thread; from then on only damping is sent."""
-        self._period, self._clock = period, MonotonicClock()
+        self._period = period
+        self._clock = MonotonicClock()
         self._repeated = -math.inf
         """When the thread sent last [s]."""
         self._thread = threading.Thread(target=self._run, name="repeater", daemon=True)

@@ -75,7 +75,8 @@ class ReplayDriver:
                 )
         self._states = StateMap(self.map, feet, feet, self.signals)
         self.feet = feet
-        self._next, self._start = 0, self.clock.now()
+        self._next = 0
+        self._start = self.clock.now()
 
     def read(self) -> Sample | None:
         """Return the newest measurement that is due and has not been returned, or None."""

@@ -38,7 +38,8 @@ class Ros2Robot:
             signals: what it measures.
             description: its URDF, published once for whoever comes.
         """
-        self.joints, self.signals = joints, signals
+        self.joints = joints
+        self.signals = signals
         self.counters = Counters()
         self._commanded = -np.inf
         self.bus = participant.Bus(domain, interface)

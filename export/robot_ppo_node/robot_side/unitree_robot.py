@@ -45,7 +45,8 @@ class CommandDecoder:
         """Read what is for the motors of `joints`, in their order."""
         self._motor_of = body.places(joints)
         self._message = Message(body.family, "LowCmd_")
-        self._rows, self._modes = self._message.commands(), self._message.motors["mode"]
+        self._rows = self._message.commands()
+        self._modes = self._message.motors["mode"]
         self._has_head = body.family == "unitree_go"
         self._gains = 3 * len(joints)
 
@@ -109,7 +110,8 @@ class UnitreeRobot:
             interface: network interface.
             motion: name of the vendor controller that runs, "" for none.
         """
-        self.body, self.motion = body, motion
+        self.body = body
+        self.motion = motion
         self.remote: Remote | None = None
         """What the remote control says."""
         self.counters = Counters()
@@ -164,11 +166,9 @@ class UnitreeRobot:
 
         The services wait for it, so that they never keep a command waiting.
         """
-        fields, motors, imu = (
-            self._state.fields,
-            self._state.motors,
-            self._state.fields["imu_state"],
-        )
+        fields = self._state.fields
+        motors = self._state.motors
+        imu = self._state.fields["imu_state"]
         motors["q"][self._motor_of] = state.joint_pos
         motors["dq"][self._motor_of] = state.joint_vel
         motors["tau_est"][self._motor_of] = state.joint_torque

@@ -45,7 +45,9 @@ class DdsSender:
     """Sends one command, as a participant of its own."""
 
     def __init__(self, bus: participant.Bus, writer: participant.Writer, payload: bytes) -> None:
-        self.bus, self.writer, self.payload = bus, writer, payload
+        self.bus = bus
+        self.writer = writer
+        self.payload = payload
 
     def begin(self, takeover: int) -> None:
         """Do nothing: the robot listens to everybody."""

@@ -73,7 +73,8 @@ class Watch:
         self.topic = topic
         self._entity = keep(BuiltinDataReader(participant, BuiltinTopicDcpsPublication))
         self._programs = keep(BuiltinDataReader(participant, BuiltinTopicDcpsParticipant))
-        self._ours, self._token = participant.guid, token
+        self._ours = participant.guid
+        self._token = token
         self._foreign: dict[uuid.UUID, ForeignWriter] = {}
 
     def foreign_writers(self) -> tuple[ForeignWriter, ...]:

@@ -47,7 +47,9 @@ class ExclusiveAccess:
             allow_silent: tolerate others that could command, while they do not.
         """
         self.allow_silent = allow_silent
-        self._commands, self._states, self._driver = commands, states, driver
+        self._commands = commands
+        self._states = states
+        self._driver = driver
         self._spoken = bus.reader(commands, command, others=True)
         self._commanders = bus.watch(commands)
         self._robots = bus.watch(states) if states else None
@@ -93,7 +95,8 @@ class ExclusiveAccess:
             longest: wait no longer than this, whatever the lease is [s].
             say: takes whom we are waiting for.
         """
-        begin, told = clock.now(), False
+        begin = clock.now()
+        told = False
         while reason := self._double() or self.trouble():
             writers, too_many = self._concerned()
             ends = [math.inf if w.watchdog else w.lease + MARGIN for w in writers]

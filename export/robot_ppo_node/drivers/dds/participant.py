@@ -46,7 +46,8 @@ def raw(kind: type) -> type:
         return sample
 
     changed: Any = kind
-    changed.serialize, changed.deserialize = serialize, classmethod(deserialize)
+    changed.serialize = serialize
+    changed.deserialize = classmethod(deserialize)
     return changed
 
 
@@ -99,7 +100,9 @@ class Bus:
         """
         if not 0 <= domain <= MAX_DOMAIN:
             raise InputError(f"DDS domain {domain} is not between 0 and {MAX_DOMAIN}")
-        self.domain, self.interface, self.peers = domain, interface, peers
+        self.domain = domain
+        self.interface = interface
+        self.peers = peers
         self.token = token or uuid.uuid4().bytes
         self.mark = self.token
         """What our writers show; a watchdog's shows what it is, too."""
@@ -222,7 +225,9 @@ class Reader:
 
         What writers with the token `ignore_token` say is dropped.
         """
-        self.entity, self._participant, self._keep = entity, participant, keep
+        self.entity = entity
+        self._participant = participant
+        self._keep = keep
         self._ignore_token = ignore_token
         self._own: set[int] = set()
         self._wait_set: Any = None

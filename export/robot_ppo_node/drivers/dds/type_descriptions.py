@@ -80,7 +80,8 @@ class Descriptions:
             theirs, _ = get_types_for_typeid(self._participant, endpoint.type_id, LOOKUP_NS)
         except DDSException:
             return f"{endpoint.type_name} is another type there, nobody says which"
-        there, here = members(theirs), members(kind)
+        there = members(theirs)
+        here = members(kind)
         different = [name for name in {**here, **there} if there.get(name) != here.get(name)]
         named = [
             f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"

@@ -50,7 +50,9 @@ from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.state_rate import StateRate
 
-JOINT_STATES, IMU, JOINT_COMMANDS = "rt/joint_states", "rt/imu", "rt/joint_commands"
+JOINT_STATES = "rt/joint_states"
+IMU = "rt/imu"
+JOINT_COMMANDS = "rt/joint_commands"
 DESCRIPTION = "rt/robot_description"
 DESCRIBER_WITHIN = 1.0
 """[s] in which discovery finds who publishes a robot's URDF, if anybody does."""
@@ -77,7 +79,8 @@ class Ros2Driver:
         """Talk on `connection`'s interface and domain (`ROS_DOMAIN_ID`)."""
         require_cyclonedds("ros2")
         self.name = "ros2"
-        self.clock, self.connection = clock, connection
+        self.clock = clock
+        self.connection = connection
         self.joint_names: tuple[str, ...] = ()
         self.signals: frozenset[str] = frozenset()
         self.feet: tuple[str, ...] = ()
@@ -212,7 +215,8 @@ class Ros2Driver:
             self.repeater.close()
         if self.bus:
             self.bus.close()
-        self.repeater = self.bus = None
+        self.repeater = None
+        self.bus = None
         self._settled = False
 
     def _damping(self, kd: np.ndarray) -> bytes:

@@ -106,7 +106,8 @@ def decode_imu(payload: bytes) -> Imu:
     stamp = _header(cdr)
     parts: list[np.ndarray | None] = []
     for size in (4, 3, 3):
-        values, covariance = cdr.doubles(size), cdr.doubles(9)
+        values = cdr.doubles(size)
+        covariance = cdr.doubles(9)
         parts.append(None if covariance[0] == NO_ESTIMATE else values)
     cdr.end()
     xyzw = parts[0]
@@ -139,7 +140,8 @@ class CommandEncoder:
         cdr = CdrWriter().put("I", 2).string(ROWS).put("II", 3, 3 * n)
         cdr.string(",".join(names)).put("III", n, n, 0)  # ..., data_offset
         cdr.doubles(np.zeros(3 * n))
-        self._size, self._head = 3 * n, cdr.payload()[: -8 * 3 * n]
+        self._size = 3 * n
+        self._head = cdr.payload()[: -8 * 3 * n]
 
     def encode(self, *rows: np.ndarray) -> bytes:
         """Return the message; target, kp and kd are (joints,) each."""

@@ -64,5 +64,6 @@ def _limits(joint: ElementTree.Element) -> tuple[float, float, float, float]:
         float(limit.get(name, 0)) for name in ("lower", "upper", "effort", "velocity")
     )
     if joint.get("type") == "continuous":
-        low, high = -ENDLESS, ENDLESS
+        low = -ENDLESS
+        high = ENDLESS
     return low, high, effort, velocity

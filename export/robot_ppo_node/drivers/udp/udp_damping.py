@@ -24,7 +24,9 @@ class UdpSender:
 
     def __init__(self, node: socket.socket, robot: tuple[str, int], payload: bytes) -> None:
         """Send `payload` from the `node`'s socket to the `robot`'s address."""
-        self.node, self.robot, self.payload = node, robot, payload
+        self.node = node
+        self.robot = robot
+        self.payload = payload
         self.number = 0
 
     def begin(self, takeover: int) -> None:

@@ -186,7 +186,8 @@ class UdpDriver:
     def _wait_for_hello(self, endpoint: NodeEndpoint) -> Hello:
         """Ask until the robot has said its joints; return its HELLO."""
         now = self.clock.now()
-        ends, ask_at = now + self.wait, now
+        ends = now + self.wait
+        ask_at = now
         while endpoint.hello is None:
             if now >= ends:
                 endpoint.close()

@@ -81,7 +81,8 @@ class NodeEndpoint:
 
     def listen(self) -> bool:
         """Take in and count what has arrived; return whether there are states among it."""
-        waiting, before = self._waiting, len(self._waiting)
+        waiting = self._waiting
+        before = len(self._waiting)
         for frame, sender in self.wire.drain():
             if sender != self.address:
                 self.counters.foreign += 1
@@ -98,9 +99,11 @@ class NodeEndpoint:
         `RefusedError` where another robot than before has said hello.
         """
         if self._other_robot:
-            refused, self._other_robot = self._other_robot, None
+            refused = self._other_robot
+            self._other_robot = None
             raise refused
-        states, self._waiting = self._waiting, []
+        states = self._waiting
+        self._waiting = []
         # Newest first: a robot may send ten states per tick, and only one is worth unpacking.
         for i, frame in enumerate(reversed(states)):
             message = self._unpack(frame)
@@ -138,7 +141,8 @@ class NodeEndpoint:
         if self.hello is None:
             return None
         try:
-            joints, feet = len(self.hello.joints), len(self.hello.feet)
+            joints = len(self.hello.joints)
+            feet = len(self.hello.feet)
             state = udp_payloads.decode_state(frame.payload, joints, feet, self.hello.optional)
         except MalformedError as reason:
             self.counters.reject(str(reason))

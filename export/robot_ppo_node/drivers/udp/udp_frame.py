@@ -20,7 +20,10 @@ MAGIC = b"RPPO"
 VERSION = 2
 DEFAULT_PORT = 47100
 """Where the robot listens."""
-HELLO_REQUEST, HELLO, STATE, COMMAND = 1, 2, 3, 4
+HELLO_REQUEST = 1
+HELLO = 2
+STATE = 3
+COMMAND = 4
 _PREFIX = struct.Struct("<4sBBHI")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<4sBBHII")

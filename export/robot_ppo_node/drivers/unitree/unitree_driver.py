@@ -50,7 +50,8 @@ from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 )
-COMMANDS, STATES = "rt/lowcmd", "rt/lowstate"
+COMMANDS = "rt/lowcmd"
+STATES = "rt/lowstate"
 HEAD = (0xFE, 0xEF)
 LOW_LEVEL = 0xFF
 STALE_PERIODS = 3
@@ -80,7 +81,8 @@ class UnitreeDriver:
         """
         require_cyclonedds("unitree")
         self.name = "unitree"
-        self.clock, self.connection = clock, connection
+        self.clock = clock
+        self.connection = connection
         self.body = body or body_of(connection.robot)
         self.joint_names = self.body.joint_names
         self.signals = SIGNALS
@@ -159,7 +161,8 @@ class UnitreeDriver:
         if self._e_stop:
             self.repeater.damp()
             return
-        motors, to_robot = self._motors, self.map.to_robot
+        motors = self._motors
+        to_robot = self.map.to_robot
         self._q[motors] = to_robot(command.target)
         self._kp[motors] = to_robot(command.kp)
         self._kd[motors] = to_robot(command.kd)
@@ -190,7 +193,8 @@ class UnitreeDriver:
             self.repeater.close()
         if self.bus:
             self.bus.close()
-        self.repeater = self.bus = None
+        self.repeater = None
+        self.bus = None
 
     def _connect(self) -> None:
         """Join, hear the robot, see to it that nobody else commands, and begin."""
@@ -207,7 +211,8 @@ class UnitreeDriver:
         access = ExclusiveAccess(
             self.bus, COMMANDS, kind, self.name, STATES, c.allow_silent_writers
         )
-        stands_down, octet = self.body.stands_down, self._octet
+        stands_down = self.body.stands_down
+        octet = self._octet
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, stands_down, c.wait, octet)
         self._count_states(joined + SETTLE)
         access.forget()
@@ -301,7 +306,8 @@ class UnitreeDriver:
     def _damping(self, kd: np.ndarray) -> bytes:
         """Return damping with `kd` (joints,) [N m s/rad], in the robot's order."""
         command = Message(self.body.family, "LowCmd_", bytes(self._command.memory))
-        command.motors["q"] = command.motors["kp"] = 0  # what was written last is in there
+        command.motors["q"] = 0
+        command.motors["kp"] = 0  # what was written last is in there
         command.motors["kd"][self._motors] = kd
         return command.encode()
 
@@ -340,7 +346,8 @@ class UnitreeDriver:
 
     def _state_of(self, message: Message) -> RobotState:
         """Return the state in the contract's order; every array is a copy."""
-        motors, imu = message.motors[self._motors].copy(), message.fields["imu_state"]
+        motors = message.motors[self._motors].copy()
+        imu = message.fields["imu_state"]
         from_robot = self.map.from_robot
         return RobotState(
             joint_pos=from_robot(motors["q"]),

@@ -18,7 +18,12 @@ import numpy as np
 
 from robot_ppo_node.drivers.unitree.unitree_crc import crc32
 
-U8, U16, U32, I16, I32, F32 = "u1", "<u2", "<u4", "<i2", "<i4", "<f4"
+U8 = "u1"
+U16 = "<u2"
+U32 = "<u4"
+I16 = "<i2"
+I32 = "<i4"
+F32 = "<f4"
 HEADER = b"\x00\x01\x00\x00"
 """Of a CDR payload: plain CDR version 1, little-endian."""
 
@@ -185,7 +190,9 @@ class Message:
 
     def encode(self) -> bytes:
         """Set the checksum; return the message as CDR bytes with their header."""
-        memory, before, mode = self.memory, self._before, self._mode
+        memory = self.memory
+        before = self._before
+        mode = self._mode
         memory[-4:] = crc32(memory).to_bytes(4, "little")
         start = HEADER + memory[:before] + memory[mode : mode + 1] + self._padding
         return start + memory[self._same :]
@@ -197,7 +204,9 @@ class Message:
         """
         if payload[:4] != HEADER:
             raise MalformedMessageError("encoding")
-        memory, before, same = self.memory, self._before, self._same
+        memory = self.memory
+        before = self._before
+        same = self._same
         if len(payload) != len(memory):
             raise MalformedMessageError("size")
         memory[:before] = payload[4 : 4 + before]

@@ -13,8 +13,11 @@ from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.dds.participant import Bus
 from robot_ppo_node.drivers.unitree import unitree_idl as idl
 
-SWITCHER, SPORT = "motion_switcher", "sport"
-CHECK_MODE, RELEASE_MODE, STAND_DOWN = 1001, 1003, 1005
+SWITCHER = "motion_switcher"
+SPORT = "sport"
+CHECK_MODE = 1001
+RELEASE_MODE = 1003
+STAND_DOWN = 1005
 ANSWER_WITHIN = 1.0
 """[s] A service that has not answered by then did not get the question."""
 STAND_DOWN_SECONDS = 3.0
@@ -30,7 +33,8 @@ class Service:
 
     def __init__(self, bus: Bus, name: str, clock: Clock, octet: str = "byte") -> None:
         """Talk to the service `name`; `octet` is a key of unitree_idl.OCTETS."""
-        self.name, self.clock = name, clock
+        self.name = name
+        self.clock = clock
         self._request = idl.request_type(octet)
         self._requests = bus.writer(f"rt/api/{name}/request", self._request, depth=10)
         answer = idl.response_type(octet)
