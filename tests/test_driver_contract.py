@@ -23,7 +23,7 @@ from robot_ppo_node.drivers.base import (
 )
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
-from robot_ppo_node.drivers.state_rate import LONG, KnowsStateRate, explanation
+from robot_ppo_node.drivers.state_rate import LONG, MeasuresStateRate, explanation
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
@@ -249,7 +249,7 @@ class LiveContract(DriverContract):
             driver.read()
             time.sleep(0.005)
         assert every <= driver.state_period < 1.5 * every + 0.002
-        assert isinstance(driver, KnowsStateRate)
+        assert isinstance(driver, MeasuresStateRate)
         assert bool(explanation(driver, "joint_velocity")) == (every > LONG)
 
 

@@ -322,8 +322,8 @@ def test_wild_bytes_over_a_real_domain():
     from robot_ppo_node.drivers import create
     from robot_ppo_node.drivers.base import Connection
     from robot_ppo_node.drivers.dds import participant
-    from robot_ppo_node.drivers.unitree.unitree_driver import STATES
     from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
+    from robot_ppo_node.drivers.unitree.unitree_states import STATES
 
     rng, domain = random.Random(6), free_domain()
     payload = Message("unitree_go", "LowState_").encode()

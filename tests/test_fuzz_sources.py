@@ -150,7 +150,7 @@ def test_mutated_commands_of_the_operator_over_udp(count, key):
                 good = command_frames.encode(Order(wall[0], (0.4, 0.1, -0.2), stop), key)
                 data = mutate(good, rng)
                 if key and len(data) == len(good) and rng.random() < 0.5:  # authentic again
-                    data = command_frames._sealed(data[: command_frames.BODY.size], key)
+                    data = command_frames._with_tag(data[: command_frames.BODY.size], key)
                 sender.send(data)
             stepped(node, clock)
             asked.add(tuple(node.command.tolist()))

@@ -80,7 +80,7 @@ DDS = {
     f"{DRIVERS}.{name}"
     for name in (
         *("dds.participant", "dds.dds_config", "dds.dds_watch", "dds.qos_words"),
-        *("dds.type_descriptions", "unitree.unitree_idl", "ros2.ros2_idl"),
+        *("dds.endpoints", "dds.type_descriptions", "unitree.unitree_idl", "ros2.ros2_idl"),
     )
 }
 """Where the extras `unitree` and `ros2` are imported."""

@@ -378,7 +378,12 @@ def test_two_files_in_one_are_refused():
 @pytest.mark.parametrize("data", [b"", b"x", b"not a model at all" * 100])
 def test_what_is_no_policy_file_is_refused_with_what_to_do(data, refused):
     what = "an empty file" if not data else "no whole ONNX file"
-    refused(data, "carries no checksum (robot_ppo.sha256)", f"It is {what}.", "`robot-ppo export`")
+    refused(
+        data,
+        "carries no checksum (robot_ppo.sha256)",
+        f"policy file: {what}, perhaps a damaged one",
+        "`robot-ppo export`",
+    )
 
 
 def test_the_refusal_names_the_file_and_both_digests(refused):

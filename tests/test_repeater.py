@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dds_helpers import within
 
-from robot_ppo_node.drivers.repeater import LAST_WORDS, PERIOD, Repeater
+from robot_ppo_node.drivers.repeater import CLOSING_SENDS, PERIOD, Repeater
 
 pytestmark = pytest.mark.real_time
 
@@ -88,7 +88,7 @@ def test_the_newest_command_replaces_the_one_before():
         r.put(payload)
         time.sleep(5 * PERIOD)
     r.close()
-    order = line.payloads()[:-LAST_WORDS]
+    order = line.payloads()[:-CLOSING_SENDS]
     assert order == sorted(order)
     assert set(order) == {b"a", b"b", b"c"}
 
@@ -151,7 +151,7 @@ def test_damp_sends_damping_and_repeats_it():
     r.damp()
     time.sleep(5 * PERIOD)
     r.close()
-    assert set(line.payloads()) == {b"damp"} and len(line.sent) > LAST_WORDS
+    assert set(line.payloads()) == {b"damp"} and len(line.sent) > CLOSING_SENDS
 
 
 def test_closing_sends_damping_last_leaves_no_thread_and_may_be_done_twice():
@@ -159,7 +159,7 @@ def test_closing_sends_damping_last_leaves_no_thread_and_may_be_done_twice():
     r = repeater(line)
     r.put(b"a")
     r.close()
-    assert line.payloads()[-LAST_WORDS:] == [b"damp"] * LAST_WORDS
+    assert line.payloads()[-CLOSING_SENDS:] == [b"damp"] * CLOSING_SENDS
     assert threading.active_count() == before
     count = len(line.sent)
     r.close()

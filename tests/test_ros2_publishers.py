@@ -154,7 +154,7 @@ class Publisher:
             return self.bus.writer(topic, kind)
         from cyclonedds.pub import DataWriter
 
-        from robot_ppo_node.drivers.dds.participant import Writer
+        from robot_ppo_node.drivers.dds.endpoints import Writer
 
         bus = self.bus
         entity = DataWriter(bus._participant, bus._topic(topic, kind), qos)
@@ -326,9 +326,9 @@ def test_a_description_that_comes_late_is_waited_for(live, domain):
 
 
 def test_a_describer_that_says_nothing_is_told(live, monkeypatch):
-    from robot_ppo_node.drivers.ros2 import ros2_driver
+    from robot_ppo_node.drivers.ros2 import ros2_description
 
-    monkeypatch.setattr(ros2_driver, "DESCRIBED_WITHIN", 1.2)
+    monkeypatch.setattr(ros2_description, "DESCRIBED_WITHIN", 1.2)
     make, publisher, said = live
     legs = publisher()
     legs.bus.writer("rt/robot_description", legs.idl.String, latched=True)

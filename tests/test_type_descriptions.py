@@ -20,9 +20,10 @@ from robot_ppo_node.drivers.base import Connection, MotorCommand
 from robot_ppo_node.drivers.dds import dds_config, participant
 from robot_ppo_node.drivers.dds.type_descriptions import members, type_id
 from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
-from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, STATES
+from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
+from robot_ppo_node.drivers.unitree.unitree_states import STATES
 from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
 pytestmark = pytest.mark.real_time

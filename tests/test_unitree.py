@@ -24,10 +24,11 @@ from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand, h
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
-from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, STATES
+from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
+from robot_ppo_node.drivers.unitree.unitree_states import STATES
 from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
 from robot_ppo_node.safety import guards
 from robot_ppo_node.safety.bounds import Bounds
@@ -372,10 +373,10 @@ def killed(pair, lease, topic=COMMANDS, message="LowCmd_"):
         watch = bus.watch(topic)
         assert within(2, lambda: [s for s in watch.foreign_writers() if s.process == program.pid])
         (seen,) = (s for s in watch.foreign_writers() if s.process == program.pid)
-        assert seen.lives and seen.lease == lease
+        assert seen.is_running and seen.lease == lease
         program.kill()
         program.communicate()
-        assert not seen.lives
+        assert not seen.is_running
     return program.pid
 
 

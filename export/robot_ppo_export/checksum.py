@@ -51,12 +51,15 @@ def verify(data: bytes, source: str) -> str:
 
 def _foreign(data: bytes, source: str) -> str:
     """Return the sentence about a file without a checksum: what it is, and what it lacks."""
+    what = summarize(data)
+    text = f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file: {what}"
+    if not what.startswith("ONNX"):
+        return f"{text}, perhaps a damaged one: copy it again, or write it with `robot-ppo export`"
     return (
-        f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file, or is a "
-        f"damaged one. It is {summarize(data)}. Missing are the contract (joints, gains, terms of "
-        "the observation, limits) and the golden traces, without which nobody knows what the "
-        "numbers of a graph mean, and one input `observation`, one output `action`, no state: "
-        "`robot-ppo export` writes all of it, of a run of `robot-ppo train`"
+        f"{text}. Missing are the contract (joints, gains, terms of the observation, limits) and "
+        "the golden traces, without which the numbers of a graph have no meaning, and one input "
+        "`observation`, one output `action`, no state: `robot-ppo export` writes all of it, of a "
+        "run of `robot-ppo train`"
     )
 
 

@@ -57,14 +57,14 @@ class DroppedError(ValueError):
 
 def encode(order: Order, key: bytes | None) -> bytes:
     """Return the datagram."""
-    return _sealed(
+    return _with_tag(
         BODY.pack(MAGIC, VERSION, STOP * order.stop, 0, order.stamp, *order.command), key
     )
 
 
 def decode(data: bytes, key: bytes | None) -> Order:
     """Return what a datagram says, or raise `DroppedError`; the tag is checked before the rest."""
-    flags, stamp, command = _opened(data, key)
+    flags, stamp, command = _verified(data, key)
     if flags & ~STOP:
         raise DroppedError("not a command")
     if flags & STOP:
@@ -76,12 +76,12 @@ def decode(data: bytes, key: bytes | None) -> Order:
 
 def encode_answer(stamp: int, key: bytes | None) -> bytes:
     """Return the node's answer to the stop with this stamp."""
-    return _sealed(BODY.pack(MAGIC, VERSION, ANSWER, 0, stamp, 0.0, 0.0, 0.0), key)
+    return _with_tag(BODY.pack(MAGIC, VERSION, ANSWER, 0, stamp, 0.0, 0.0, 0.0), key)
 
 
 def decode_answer(data: bytes, key: bytes | None) -> int:
     """Return the stamp of the stop that a datagram answers, or raise `DroppedError`."""
-    flags, stamp, _ = _opened(data, key)
+    flags, stamp, _ = _verified(data, key)
     if flags != ANSWER:
         raise DroppedError("not an answer")
     return stamp
@@ -115,11 +115,11 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def _sealed(body: bytes, key: bytes | None) -> bytes:
+def _with_tag(body: bytes, key: bytes | None) -> bytes:
     return body + (_tag(body, key) if key else b"")
 
 
-def _opened(data: bytes, key: bytes | None) -> tuple[int, int, tuple[float, float, float]]:
+def _verified(data: bytes, key: bytes | None) -> tuple[int, int, tuple[float, float, float]]:
     """Return flags, stamp and command of a datagram, or raise `DroppedError`."""
     if len(data) != BODY.size + (TAG if key else 0):
         raise DroppedError("length")

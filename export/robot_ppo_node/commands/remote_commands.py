@@ -9,7 +9,7 @@ from robot_ppo_node.commands.base import from_sticks
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 
 
-class HearsRemote(Protocol):
+class ReceivesRemote(Protocol):
     """A driver whose robot passes the remote control on."""
 
     remote: Remote | None
@@ -21,7 +21,7 @@ class RemoteCommands:
 
     name = "remote"
 
-    def __init__(self, driver: HearsRemote, bounds: np.ndarray) -> None:
+    def __init__(self, driver: ReceivesRemote, bounds: np.ndarray) -> None:
         """Read what `driver` hears; `bounds` (3, 2) are the trained ranges."""
         self.driver = driver
         self.bounds = bounds

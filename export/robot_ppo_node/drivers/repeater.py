@@ -21,7 +21,7 @@ PERIOD = 0.002
 """[s] between two sends: 500 Hz, as the vendor's own examples do."""
 CHECK_EVERY = 10
 """Sends between two looks at what `check` says: 20 ms."""
-LAST_WORDS = 5
+CLOSING_SENDS = 5
 """Times that `close` sends damping, one period apart: one datagram may be lost."""
 
 
@@ -89,7 +89,7 @@ class Repeater:
             return
         self._stop.set()
         self._thread.join()
-        for _ in range(LAST_WORDS if self.active else 0):
+        for _ in range(CLOSING_SENDS if self.active else 0):
             self._send(self._damping)
             time.sleep(PERIOD)
 

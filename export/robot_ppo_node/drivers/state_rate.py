@@ -43,7 +43,7 @@ class StateRate:
 
 
 @runtime_checkable
-class KnowsStateRate(Protocol):
+class MeasuresStateRate(Protocol):
     """A driver that knows how often its robot states its measurements."""
 
     @property
@@ -54,7 +54,7 @@ class KnowsStateRate(Protocol):
 
 def explanation(driver: Any, fault: str | None) -> str | None:
     """Return what may be behind a fault, given by its code: a sentence, or None."""
-    period = driver.state_period if isinstance(driver, KnowsStateRate) else None
+    period = driver.state_period if isinstance(driver, MeasuresStateRate) else None
     if fault != OSCILLATION or period is None or period < LONG:
         return None
     return (

@@ -9,8 +9,8 @@ from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION
 from robot_ppo_node.drivers.ros2.ros2_driver import (
-    DESCRIPTION,
     IMU,
     JOINT_COMMANDS,
     JOINT_STATES,

@@ -70,7 +70,7 @@ class UdpRobot:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
         command = None
         for frame, sender in self.wire.drain():
-            if sender != self.peer and not self._welcome(frame, sender, now):
+            if sender != self.peer and not self._accept_node(frame, sender, now):
                 self.counters.foreign += 1
                 continue
             try:
@@ -110,7 +110,7 @@ class UdpRobot:
         """Close the socket."""
         self.close()
 
-    def _welcome(self, frame: Frame, sender: tuple[str, int], now: float) -> bool:
+    def _accept_node(self, frame: Frame, sender: tuple[str, int], now: float) -> bool:
         """Return whether `sender` becomes the node: it asks hello while no other commands."""
         if frame.kind != HELLO_REQUEST or not self.silent(now):
             return False

@@ -20,9 +20,10 @@ from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.unitree import unitree_idl as idl
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import Body
-from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, HEAD, LOW_LEVEL, STATES
+from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, HEAD, LOW_LEVEL
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote, encode
+from robot_ppo_node.drivers.unitree.unitree_states import STATES
 from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 BEGINNING = bytes((*HEAD, LOW_LEVEL))

@@ -2,11 +2,11 @@
 
     handover = dds_damping.handover(driver.bus, COMMANDS, "unitree_go", payload)
 
-On DDS a robot listens to everybody, and to whoever spoke last. So the sender is a writer of its own
-on the motors' topic, which joins the domain when the watchdog starts, and is silent until the node
-is. It carries the token of the driver's bus, by which the driver knows it from a stranger's. A node
-that wakes up finds that its command is stale, and damps as well (repeater.py): what is under way
-when it stops, one command at most, still leaves.
+A robot on DDS takes the newest command of whichever writer. So the sender is a writer of its own on
+the motors' topic: it joins the domain when the watchdog starts, and sends nothing until the node
+has stopped. It carries the token of the driver's bus, by which the driver tells it from foreign
+writers. A node that wakes up finds that its command is stale, and damps as well (repeater.py): at
+most one command that was under way when it stopped is still sent.
 """
 
 import time
@@ -14,6 +14,7 @@ from typing import Any
 
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.dds.dds_watch import WATCHDOG
+from robot_ppo_node.drivers.dds.endpoints import Writer
 from robot_ppo_node.drivers.handover import Handover
 
 SETTLE = 0.5
@@ -24,7 +25,7 @@ LOOK_EVERY = 0.002
 def handover(
     bus: participant.Bus, topic: str, message: str, payload: bytes, octet: str = "byte"
 ) -> Handover:
-    """Return how to send `payload` to `topic` as the ally of `bus`'s writers.
+    """Return how another process sends `payload` to `topic` as a writer with the token of `bus`.
 
     `message` is the family of Unitree's `LowCmd_`, whose octets are declared as `octet`, or "ros2".
     """
@@ -44,7 +45,7 @@ def handover(
 class DdsSender:
     """Sends one command, as a participant of its own."""
 
-    def __init__(self, bus: participant.Bus, writer: participant.Writer, payload: bytes) -> None:
+    def __init__(self, bus: participant.Bus, writer: Writer, payload: bytes) -> None:
         self.bus = bus
         self.writer = writer
         self.payload = payload

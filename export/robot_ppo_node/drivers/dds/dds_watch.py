@@ -1,8 +1,8 @@
 """Who else writes to a topic, and which of them are ours.
 
-A program that is killed cannot say good-bye: who knew it sees its writers until its lease ends,
-which it states when it joins (10 s with cyclonedds, if nobody says otherwise). Who joins after its
-death never hears of it.
+A program that is killed cannot announce that it leaves: programs that had found it see its writers
+until its lease ends, which it states when it joins (10 s with cyclonedds by default). A program
+that joins after its end never sees them.
 """
 
 import os
@@ -23,7 +23,7 @@ UNKNOWN_LEASE = 20.0
 
 @dataclass(frozen=True)
 class ForeignWriter:
-    """One writer of somebody else's."""
+    """One writer of another program."""
 
     kind: str
     """Type of its messages."""
@@ -42,8 +42,8 @@ class ForeignWriter:
     """Of its participant on the domain."""
 
     @property
-    def lives(self) -> bool:
-        """Whether it is known to live: a process of this computer that is there now."""
+    def is_running(self) -> bool:
+        """Whether it is known to run: a process of this computer that is there now."""
         here = self.process > 0 and self.host == socket.gethostname()
         return here and Path(f"/proc/{self.process}").exists()
 
@@ -53,7 +53,7 @@ class ForeignWriter:
             return self.kind
         if self.watchdog:
             return f"process {self.process} on {self.host}"
-        whose = "this process" if self.process == os.getpid() and self.lives else self.name
+        whose = "this process" if self.process == os.getpid() and self.is_running else self.name
         return f"{self.kind} of {whose}, process {self.process} on {self.host}"
 
 

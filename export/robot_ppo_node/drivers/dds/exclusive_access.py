@@ -50,34 +50,34 @@ class ExclusiveAccess:
         self._commands = commands
         self._states = states
         self._driver = driver
-        self._spoken = bus.reader(commands, command, others=True)
+        self._foreign_commands = bus.reader(commands, command, others=True)
         self._commanders = bus.watch(commands)
         self._robots = bus.watch(states) if states else None
 
     def forget(self) -> None:
         """Forget what was said until now, such as by a controller that has let go since."""
-        self._spoken.newest()
+        self._foreign_commands.newest()
 
     def trouble(self) -> str | None:
         """Return a sentence about somebody else who commands the motors, or None."""
         writers = self._commanders.foreign_writers()
         who = "; ".join(map(str, writers))
-        spoken = self._spoken.newest() is not None
-        unheard = [w for w in writers if not self._spoken.hears(w.key)]
-        if not spoken and self.allow_silent and not unheard:
+        received = self._foreign_commands.newest() is not None
+        unmatched = [w for w in writers if not self._foreign_commands.is_matched_with(w.key)]
+        if not received and self.allow_silent and not unmatched:
             return None
         if writers and all(w.watchdog for w in writers):
             return (
                 f"the watchdog of a node that died damps the robot ({who}): it ends by itself a "
                 "second after a run with --seconds, else `kill` that process"
             )
-        if spoken:
+        if received:
             by = f" ({who})" if who else ""
             return f"somebody else sends {self._commands}{by}: two controllers fight for the motors"
-        if self.allow_silent and unheard:
+        if self.allow_silent and unmatched:
             return (
-                f"somebody else can send {self._commands} ({'; '.join(map(str, unheard))}) and is "
-                "not heard here, because its type or its settings are others: whether it stays "
+                f"somebody else can send {self._commands} ({'; '.join(map(str, unmatched))}) and "
+                "is not heard here, because its type or its settings are others: whether it stays "
                 "silent cannot be seen, so end that program"
             )
         if writers:
@@ -97,19 +97,19 @@ class ExclusiveAccess:
         """
         begin = clock.now()
         told = False
-        while reason := self._double() or self.trouble():
-            writers, too_many = self._concerned()
+        while reason := self._second_robot() or self.trouble():
+            writers, too_many = self._in_the_way()
             ends = [math.inf if w.watchdog else w.lease + MARGIN for w in writers]
             waits = min(max(ends, default=0.0), longest)
-            living = sum(w.lives and not w.watchdog for w in writers)
-            if living >= too_many or clock.now() - begin >= waits:
+            running = sum(w.is_running and not w.watchdog for w in writers)
+            if running >= too_many or clock.now() - begin >= waits:
                 raise RefusedError(f"driver {self._driver}: {reason}")
             if not told:
                 told = True
                 say(f"{reason}. Waiting for it to go, {waits:g} s at the most")
             clock.sleep_until(clock.now() + LOOK_EVERY)
 
-    def _double(self) -> str | None:
+    def _second_robot(self) -> str | None:
         """Return a sentence about a second robot, or None."""
         robots = self._robot_writers()
         if len(robots) < 2:
@@ -117,7 +117,7 @@ class ExclusiveAccess:
         who = "; ".join(map(str, robots))
         return f"more than one robot sends {self._states} here ({who}): give each its own --domain"
 
-    def _concerned(self) -> tuple[tuple[ForeignWriter, ...], int]:
+    def _in_the_way(self) -> tuple[tuple[ForeignWriter, ...], int]:
         """Return who is in the way, and how many of them must live for them to be too many."""
         robots = self._robot_writers()
         return (robots, 2) if len(robots) > 1 else (self._commanders.foreign_writers(), 1)

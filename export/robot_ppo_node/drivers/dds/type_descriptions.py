@@ -1,10 +1,10 @@
-"""How others describe the messages of a topic, and where that differs from ours.
+"""How other programs describe the messages of a topic, and where that differs from ours.
 
 DDS connects a writer with a reader only where the descriptions of their types fit. The same bytes
 can be described in two ways: an octet is a `byte` or a `uint8`, and the two do not fit.
 
 descriptions = Descriptions(participant, keep, "rt/lowstate")
-descriptions.include(kind)         # whether somebody describes them exactly so
+descriptions.include(kind)         # whether another program describes them so
 descriptions.difference(kind)      # None, or "x::A_.head is array[uint8, 2] there, ... here"
 """
 
@@ -39,20 +39,20 @@ class Descriptions:
         )
 
     def include(self, kind: Any) -> bool:
-        """Return whether somebody describes the messages exactly as `kind` does."""
+        """Return whether another program describes the messages exactly as `kind` does."""
         wanted = type_id(kind)
         return any(endpoint.type_id == wanted for endpoint in self._others())
 
     def difference(self, kind: Any) -> str | None:
-        """Return how somebody's description differs from `kind`, or None; may ask that program."""
+        """Return how another program's description differs from `kind`; may ask that program."""
         ours = type_id(kind)
         for endpoint in self._others():
             if endpoint.type_id not in (None, ours):
                 return self._compared(endpoint, kind)
         return None
 
-    def deaf_to(self, writer: Any) -> tuple[str, ...]:
-        """Return type and settings of each reader that `writer` of our own does not reach."""
+    def unmatched_readers(self, writer: Any) -> tuple[str, ...]:
+        """Return type and settings of each reader that is not connected to `writer`."""
         handles = writer.get_matched_subscriptions()
         reached = {writer.get_matched_subscription_data(handle).key for handle in handles}
         return tuple(

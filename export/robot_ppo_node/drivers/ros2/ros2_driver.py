@@ -35,16 +35,17 @@ from robot_ppo_node.drivers.base import (
     Sample,
     check_joints,
 )
-from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
+from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
-from robot_ppo_node.drivers.dds.reached import require_reader
+from robot_ppo_node.drivers.dds.reached import found, require_reader
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
-from robot_ppo_node.drivers.ros2 import ros2_messages, ros2_urdf
+from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION, described
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder, Imu
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.sends import Sends, Unsent
@@ -53,11 +54,6 @@ from robot_ppo_node.drivers.state_rate import StateRate
 JOINT_STATES = "rt/joint_states"
 IMU = "rt/imu"
 JOINT_COMMANDS = "rt/joint_commands"
-DESCRIPTION = "rt/robot_description"
-DESCRIBER_WITHIN = 1.0
-"""[s] in which discovery finds who publishes a robot's URDF, if anybody does."""
-DESCRIBED_WITHIN = 5.0
-"""[s] that the URDF of a publisher that was found is waited for."""
 DEPTH = 256
 """Messages on /joint_states that may wait for a tick: a foreign publisher of 1 kHz must not push
 the robot's own out of the queue."""
@@ -126,7 +122,9 @@ class Ros2Driver:
         self._imu_reader = bus.reader(IMU, idl.Imu)
         descriptions = bus.reader(DESCRIPTION, idl.String, reliable=True, latched=True)
         self._settle(self._first())
-        self.capabilities = self._described(descriptions)
+        self.capabilities = described(
+            descriptions, self.joint_names, self.clock, self.connection.say
+        )
 
     def _settle(self, imu: Imu) -> None:
         """Fix joints and signals as those that have been stated by now."""
@@ -138,7 +136,7 @@ class Ros2Driver:
         self._settled = True
 
     def _take_command(self, bus: participant.Bus, joined: float) -> None:
-        """See to it that nobody else commands the robot and that it listens, and begin."""
+        """Require exclusive access and a robot that reads commands, and begin to repeat."""
         from robot_ppo_node.drivers.ros2.ros2_idl import Float64MultiArray
 
         c = self.connection
@@ -243,46 +241,18 @@ class Ros2Driver:
         """Return the sentence about what was waited for in vain."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
-        c = self.connection
         assert self.bus is not None
-        silent = {
-            "/joint_states": (JOINT_STATES, not self._parts.names),
-            "/imu": (IMU, self._imu is None),
-        }
-        kinds = {"/joint_states": idl.JointState, "/imu": idl.Imu}
-        names = [name for name, (_, is_silent) in silent.items() if is_silent]
-        found = []
-        for name in names:
-            topic = silent[name][0]
-            found += [f"{name} has {writer}" for writer in self.bus.watch(topic).settings()]
-            difference = self.bus.descriptions(topic).difference(kinds[name])
-            found += [f"its type is not ours: {difference}"] if difference else []
-        seen = f"; {'; '.join(found)}; this reads best effort, volatile" if found else ""
+        silent = {}
+        if not self._parts.names:
+            silent["/joint_states"] = (JOINT_STATES, idl.JointState)
+        if self._imu is None:
+            silent["/imu"] = (IMU, idl.Imu)
+        seen = "; ".join(found(self.bus, silent))
+        both = f"; {seen}; this reads best effort, volatile" if seen else ""
         return (
-            f"driver ros2: nothing on {' and '.join(names)} within {c.wait:g} s on "
-            f"{self.bus.where()}: see --interface, --peer, and --domain for ROS_DOMAIN_ID{seen}"
+            f"driver ros2: nothing on {' and '.join(silent)} within {self.connection.wait:g} s on "
+            f"{self.bus.where()}: see --interface, --peer, and --domain for ROS_DOMAIN_ID{both}"
         )
-
-    def _described(self, reader: participant.Reader) -> Capabilities:
-        """Return what the robot's URDF states, where somebody publishes one."""
-        begin = self.clock.now()
-        while (payload := reader.newest()) is None:
-            waited = self.clock.now() - begin
-            if waited >= DESCRIBER_WITHIN and not reader.writers:
-                return NOTHING
-            if waited >= DESCRIBED_WITHIN:
-                self.connection.say(
-                    f"/robot_description has a publisher that said nothing within "
-                    f"{DESCRIBED_WITHIN:g} s: ranges and limits of the robot are not compared"
-                )
-                return NOTHING
-            self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
-        try:
-            text = ros2_messages.decode_string(payload, ros2_urdf.LONGEST)
-        except MalformedCdrError:
-            self.connection.say("/robot_description is not a string: limits are not compared")
-            return NOTHING
-        return ros2_urdf.capabilities_of(text, self.joint_names)
 
     def _listen(self) -> None:
         """Take in everything that has arrived."""

@@ -123,7 +123,7 @@ class UdpDriver:
         assert self.endpoint is not None, "open() comes first"
         message = self.endpoint.newest()
         if message is None:
-            self._look_for_it(self.clock.now())
+            self._ask_after_silence(self.clock.now())
             return None
         self._heard = self._arrived
         state = self._states.from_robot(message.state)
@@ -177,7 +177,7 @@ class UdpDriver:
             self.endpoint.close()
         self._commands = False
 
-    def _look_for_it(self, now: float) -> None:
+    def _ask_after_silence(self, now: float) -> None:
         """Ask a robot that has fallen silent who it is: one that was restarted knows no peer."""
         if self.endpoint and now - self._heard >= GONE_AFTER:
             self._heard = now
@@ -205,7 +205,7 @@ class UdpDriver:
         where = f"driver udp: no robot answered at {self.host}:{self.port} within {self.wait:g} s"
         dropped = ", ".join(f"{n} x {why}" for why, n in endpoint.counters.malformed.items())
         if dropped:
-            detail = f" ({endpoint.misunderstood})" if endpoint.misunderstood else ""
+            detail = f" ({endpoint.hello_error})" if endpoint.hello_error else ""
             return f"{where} as docs/drivers.md has it; dropped: {dropped}{detail}"
         return (
             f"{where}: start it (`robot-ppo sim go2`), or give --host and --port; a robot of "

@@ -55,7 +55,7 @@ class NodeEndpoint:
             raise InputError(f"UDP {host}:{port} cannot be reached ({error.strerror})") from None
         self.hello: Hello | None = None
         """Known once the robot has answered."""
-        self.misunderstood = ""
+        self.hello_error = ""
         """What was wrong with its newest HELLO that was."""
         self.sequence = 0
         """Of the newest state."""
@@ -90,7 +90,7 @@ class NodeEndpoint:
                 if frame.kind == STATE:
                     waiting.append(frame)
                 elif frame.kind == HELLO:
-                    self._meet(frame)
+                    self._take_hello(frame)
         return len(waiting) > before
 
     def newest(self) -> StateMessage | None:
@@ -120,13 +120,13 @@ class NodeEndpoint:
         """Close the socket."""
         self.wire.close()
 
-    def _meet(self, frame: Frame) -> None:
+    def _take_hello(self, frame: Frame) -> None:
         """Keep who the robot is; a robot that comes back must be the one that it was."""
         try:
             hello = udp_payloads.decode_hello(frame.payload)
         except MalformedError as reason:
             self.counters.reject(str(reason))
-            self.misunderstood = reason.detail
+            self.hello_error = reason.detail
             return
         if self.hello is not None and hello != self.hello:
             self._other_robot = RefusedError(

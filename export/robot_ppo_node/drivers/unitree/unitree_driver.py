@@ -19,7 +19,6 @@ import numpy as np
 
 from robot_ppo_export.contract.spec import per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
-from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.base import (
     Connection,
@@ -33,11 +32,9 @@ from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
 from robot_ppo_node.drivers.dds.reached import require_reader
-from robot_ppo_node.drivers.dds.type_descriptions import Descriptions
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.sends import Sends, Unsent
-from robot_ppo_node.drivers.state_rate import StateRate
 from robot_ppo_node.drivers.unitree import unitree_remote
 from robot_ppo_node.drivers.unitree.unitree_bodies import Body, body_of
 from robot_ppo_node.drivers.unitree.unitree_messages import (
@@ -46,12 +43,12 @@ from robot_ppo_node.drivers.unitree.unitree_messages import (
     decode,
 )
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
+from robot_ppo_node.drivers.unitree.unitree_states import STATES, StateReader
 
 SIGNALS: frozenset[str] = frozenset(
     ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 )
 COMMANDS = "rt/lowcmd"
-STATES = "rt/lowstate"
 HEAD = (0xFE, 0xEF)
 LOW_LEVEL = 0xFF
 STALE_PERIODS = 3
@@ -60,10 +57,7 @@ FASTEST_COMMANDS = 1000.0
 """[Hz] The vendor's examples allow 1 to 10 ms between two commands."""
 SETTLE = 0.5
 """[s] from joining the domain until everybody on it is known: discovery takes a few round trips."""
-DESCRIBED_WITHIN = 0.2
-"""[s] Without a state until it is looked at how others describe one."""
 LOOK_EVERY = 0.002
-COUNT_EVERY = 0.0005
 LOSING = 5
 """States in a row in which a motor's count of lost packets grew: it does not answer any more."""
 
@@ -100,7 +94,7 @@ class UnitreeDriver:
         self.repeater: Repeater | None = None
         self._octet = "byte"
         """How the robot declares one, a key of unitree_idl.OCTETS."""
-        self._rate = StateRate()
+        self._states: StateReader | None = None
         self._sends = Sends()
         self._sequence = 0
         self._e_stop: str | None = None
@@ -130,7 +124,7 @@ class UnitreeDriver:
         assert self.bus is not None, "open() comes first"
         if self.repeater and self.repeater.fault:
             raise DriverFault(self.repeater.fault)
-        payload = self._states.newest()
+        payload = self._states.newest() if self._states else None
         message = self._decoded(payload) if payload is not None else None
         if message is None:
             return None
@@ -143,7 +137,7 @@ class UnitreeDriver:
     @property
     def state_period(self) -> float | None:
         """Mean time between two of the robot's states when the driver was opened [s]."""
-        return self._rate.period
+        return self._states.rate.period if self._states else None
 
     def other_writers(self) -> tuple[str, ...]:
         """Return who else commands the motors, in a sentence, or nothing."""
@@ -197,24 +191,25 @@ class UnitreeDriver:
         self.bus = None
 
     def _connect(self) -> None:
-        """Join, hear the robot, see to it that nobody else commands, and begin."""
+        """Join the domain, wait for the robot, require exclusive access, and begin to repeat."""
         from robot_ppo_node.drivers.unitree import unitree_motion
         from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
 
         c = self.connection
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
         joined = self.clock.now()
-        first = self._first_state(self.bus)
-        if c.watch_only:  # the vendor's controller may run, and nobody is told that we listen
+        self._states = StateReader(self.bus, self.body.family, self.clock, c.say)
+        first = self._states.first(c.wait, self._decoded)
+        octet = self._octet = self._states.octet
+        if c.watch_only:  # the vendor's controller may run; nothing is asked or sent
             return
-        kind = idl_type(self.body.family, "LowCmd_", self._octet)
+        kind = idl_type(self.body.family, "LowCmd_", octet)
         access = ExclusiveAccess(
             self.bus, COMMANDS, kind, self.name, STATES, c.allow_silent_writers
         )
         stands_down = self.body.stands_down
-        octet = self._octet
         unitree_motion.take_over(self.bus, self.clock, c.motion_mode, stands_down, c.wait, octet)
-        self._count_states(joined + SETTLE)
+        self._states.count(joined + SETTLE)
         access.forget()
         self.clock.sleep_until(self.clock.now() + LOOK_EVERY)
         access.wait(self.clock, c.wait, c.say)
@@ -227,63 +222,6 @@ class UnitreeDriver:
             self._damping(per_joint(c.damping, self.joint_names)),
             STALE_PERIODS * c.control_period,
             access.trouble,
-        )
-
-    def _first_state(self, bus: participant.Bus) -> Message:
-        """Return the robot's first state, in whichever way it declares an octet."""
-        from robot_ppo_node.drivers.unitree.unitree_idl import OCTETS, idl_type
-
-        kinds = {octet: idl_type(self.body.family, "LowState_", octet) for octet in OCTETS}
-        self._states = bus.reader(STATES, kinds[self._octet])
-        others = bus.descriptions(STATES)
-        ends = self.clock.now() + self.connection.wait
-        looks_at = self.clock.now() + DESCRIBED_WITHIN
-        while (now := self.clock.now()) < ends:
-            payload = self._states.newest()
-            message = self._decoded(payload) if payload is not None else None
-            if message is not None:
-                return message
-            if now >= looks_at:
-                looks_at = now + DESCRIBED_WITHIN
-                self._adapt(bus, others, kinds)
-            self.clock.sleep_until(now + LOOK_EVERY)
-        raise RefusedError(self._silence(bus, others.difference(kinds[self._octet])))
-
-    def _count_states(self, until: float) -> None:
-        """Wait until a time [s], and measure how often the robot sends a state."""
-        while (now := self.clock.now()) < until:
-            if self._states.newest() is not None:
-                self._rate.note(now)
-            self.clock.sleep_until(min(now + COUNT_EVERY, until))
-
-    def _adapt(self, bus: participant.Bus, others: Descriptions, kinds: Mapping[str, type]) -> None:
-        """Read states as the robot describes them, where nobody describes them as we do."""
-        if others.include(kinds[self._octet]):
-            return
-        for octet, kind in kinds.items():
-            if octet != self._octet and others.include(kind):
-                self._octet = octet
-                self._states = bus.reader(STATES, kind)
-                self.connection.say(f"driver unitree: the robot declares an octet as {octet}")
-
-    def _silence(self, bus: participant.Bus, difference: str | None) -> str:
-        """Return the sentence about a state that was waited for in vain."""
-        text = (
-            f"driver unitree: no {STATES} of {self.body.family} within {self.connection.wait:g} s "
-            f"on {bus.where()}"
-        )
-        found = bus.watch(STATES).settings()
-        if difference:
-            return (
-                f"{text}: found {'; '.join(found)}, whose type is not ours ({difference}): give "
-                "that program the vendor's published types"
-            )
-        if found:
-            return f"{text}: found {'; '.join(found)}; this reads best effort, volatile"
-        return (
-            f"{text}: is the robot on, the cable in, this computer's address in the robot's "
-            "network? A program that is asked neither way is not found: see --interface, --domain, "
-            "--peer"
         )
 
     def _begin_with(self, command: Message) -> None:
