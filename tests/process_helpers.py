@@ -22,6 +22,8 @@ STATE = Path(tempfile.mkdtemp(prefix="robot-ppo-test-"))
 """Where runs leave their logs."""
 QUICK = 0.1
 """[s] to stand up: the tests have no robot to spare."""
+PATIENCE = 60.0
+"""[s] until a process that does not say what it should is given up."""
 
 
 class Robot:
@@ -153,12 +155,20 @@ def free_port() -> int:
 
 
 def until(process, text: str) -> str:
-    """What a process says until a line has `text` in it, or until it ends."""
+    """What a process says until a line has `text` in it, or until it ends.
+
+    A node that a busy computer stalled damps until somebody ends it; so it is killed at last.
+    """
     said = ""
-    for line in process.stdout:
-        said += line
-        if text in line:
-            break
+    end = threading.Timer(PATIENCE, process.kill)
+    end.start()
+    try:
+        for line in process.stdout:
+            said += line
+            if text in line:
+                break
+    finally:
+        end.cancel()
     return said
 
 
