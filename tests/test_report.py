@@ -17,6 +17,7 @@ from robot_ppo.playback.record import Summary, Track
 from robot_ppo.report import html, intervals, report, sections, source, svg
 from robot_ppo.report.source import Card, Played, Shown
 from robot_ppo.training.provenance import Origin
+from robot_ppo_export.contract.command import CommandEntry, CommandSpec
 from robot_ppo_export.policy import Policy
 
 GOLDEN = Path(__file__).parent / "golden" / "go2_walk.onnx"
@@ -274,6 +275,14 @@ def test_a_card_is_read_only_if_it_is_of_this_checkpoint(contract, tmp_path):
     path.write_text("{}")
     assert source._read_card(path, 10, planned, full=False) is None
     assert source._read_card(tmp_path / "none", 10, planned, full=False) is None
+
+
+def test_what_is_no_twist_is_asked_for_the_middle_of_its_ranges(contract):
+    entries = (CommandEntry(name="hip", unit="rad", low=-0.2, high=0.6),)
+    command = CommandSpec(kind="joint_pos", entries=entries)
+    held = msgspec.structs.replace(contract, command=command)
+    assert source._command(held) == pytest.approx((0.2,))
+    assert source._command(contract) is None
 
 
 @pytest.mark.parametrize(

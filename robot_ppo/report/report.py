@@ -95,4 +95,4 @@ def _contents(body: Sequence[str]) -> html.Raw:
     links = [
         f'<a href="#{mark}">{escape(mark.replace("-", " ").capitalize())}</a>' for mark in marks
     ]
-    return html.Raw(f"<nav>{''.join(links)}</nav>")
+    return html.Raw(f"<nav>{' '.join(links)}</nav>")

@@ -38,7 +38,7 @@ FILMED = 6.0
 FILM_SIZE, FILM_CRF = (640, 360), 27
 CONDITIONS = 2
 """Conditions that are scored unless all are asked for."""
-EPISODES = 5
+EPISODES = 10
 
 
 @dataclass
@@ -135,7 +135,8 @@ def _add_policy(shown: Shown, full: bool, threads: int) -> None:
         policy = Policy(path)
         shown.contract = policy.contract
         shown.card = _card(shown, policy, full, threads)
-        segments, seconds = script.choose(None, None, None, policy.contract.command)
+        command = policy.contract.command
+        segments, seconds = script.choose(_command(policy.contract), None, None, command)
         session = Session(policy, segments, seconds, looks=True, robot=export.robot_of(shown.run))
         filming = Filming(session)
 
@@ -155,6 +156,13 @@ def _add_policy(shown: Shown, full: bool, threads: int) -> None:
             shown.film = film.read_bytes() if film.exists() else None
         except InputError as error:
             shown.film_error = str(error)
+
+
+def _command(contract: Contract) -> tuple[float, ...] | None:
+    """Return what is commanded: the script's for a twist, the middle of other trained ranges."""
+    if contract.command.kind in ("twist", "none"):
+        return None
+    return tuple(contract.command.bounds().mean(axis=1).tolist())
 
 
 def _add_episodes(shown: Shown, checkpoint: Checkpoint, threads: int) -> None:

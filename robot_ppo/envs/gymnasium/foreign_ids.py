@@ -3,6 +3,7 @@
 import importlib
 import traceback
 from types import ModuleType
+from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
@@ -28,14 +29,16 @@ def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.ve
     known = _ids_of(_imported(id, module)) if module else list(gymnasium.registry)
     if name not in gymnasium.registry:
         raise InputError(f"gym:{id}: {_unknown(name, module, known)}")
+    shown: dict[str, Any] = {}  # not all environments take a render_mode
     if render_mode is not None:
         _check_mode(id, name, render_mode)
+        shown = {"render_mode": render_mode}
     try:
         return gymnasium.make_vec(
             name,
             num_envs=num_envs,
             vectorization_mode=gymnasium.VectorizeMode.SYNC,
-            **({} if render_mode is None else {"render_mode": render_mode}),  # not all take one
+            **shown,
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         )
     except Exception as error:  # whatever the code of its author raises
