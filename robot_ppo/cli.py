@@ -274,6 +274,10 @@ def _check(args: argparse.Namespace) -> int:
     robot = project.load_robot_in(folder)
     page, right = comparison.page(robot, folder / robot.model)
     print(page)
+    if right:
+        from robot_ppo.sim import standing
+
+        print(f"\n{standing.told(robot, folder / robot.model)}")
     if right and args.picture:
         from robot_ppo.playback import portrait
 

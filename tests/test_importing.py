@@ -303,13 +303,34 @@ REFUSED = {
         URDF.replace('<parent link="FL_thigh"/>', '<parent link="FL_tigh"/>'),
         r"names the parent 'FL_tigh', which is no link; did you mean 'FL_thigh'",
     ),
+    "an axis without length": (
+        URDF.replace('xyz="1 0 0"', 'xyz="0 0 0"', 1),
+        r"the axis of the joint 'FL_hip' is 0 0 0",
+    ),
+    "two links of one name": (
+        URDF.replace('<link name="FR_toe">', '<link name="FL_toe">'),
+        r"(two links are called 'FL_toe'; rename one|names the child 'FR_toe', which is no link)",
+    ),
+    "a mass of no robot": (
+        URDF.replace('<mass value="4.0"/>', '<mass value="4e9"/>'),
+        r"the link 'trunk' has 4e\+09 kg",
+    ),
+    "a number that is none": (
+        URDF.replace('<mass value="4.0"/>', '<mass value="nan"/>'),
+        r"<mass value='nan'> is not 1 finite numbers",
+    ),
     "macros": (
-        URDF.replace("<robot ", '<robot xmlns:xacro="x" ').replace(
+        URDF.replace("<robot ", '<robot xmlns:xacro="urn:xacro" ').replace(
             "</robot>", "<xacro:leg/></robot>"
         ),
         r"holds xacro macros; expand them first",
     ),
 }
+
+
+def test_a_comment_about_macros_is_none(tmp_path):
+    (tmp_path / "dog.urdf").write_text(URDF.replace("<robot ", "<!-- of <xacro:leg/> --><robot "))
+    assert len(reading.read(tmp_path / "dog.urdf").links) == 17
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -685,6 +685,7 @@ def test_check_prints_both_variants_side_by_side(tmp_path, capsys):
     assert cli.main(["check", str(folder)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "mass [kg] 7.8000 7.8000 7.8000" in lines
+    assert any(line.startswith("It stands 5 s by the ") for line in lines)
     assert "FR_calf 0.2000 0.2000 0.2000" in lines
     assert "FR sphere 0.0000" in lines
     calves = ", ".join(f"{leg}_calf" for leg in LEGS)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mujoco
 import numpy as np
 
 from robot_ppo.robot_model import geometry, source, validation
@@ -282,7 +281,7 @@ def _rounded(span: tuple[float, float] | None) -> tuple[float, float]:
 def _inertias(tree: Tree, pose: Mapping[str, float], ground: Sequence[Foot]) -> dict[str, float]:
     imu = (IMU, tree.base.name, Pose())
     body = Body("robot", tree, ground, {}, joints.order(tree), imu, 1.0)
-    model = mujoco.MjModel.from_xml_string(writing.mjcf(body))
+    model = source.read(source.Text(str(tree.source), writing.mjcf(body))).model
     qpos = model.qpos0.copy()
     for name, angle in pose.items():
         qpos[model.joint(name).qposadr[0]] = angle

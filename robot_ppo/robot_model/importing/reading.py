@@ -3,9 +3,18 @@
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
+
 from robot_ppo.robot_model.importing import mjcf, urdf
-from robot_ppo.robot_model.importing.tree import Tree
+from robot_ppo.robot_model.importing.tree import Shape, Tree
 from robot_ppo_export.errors import InputError
+
+HEAVIEST = 1e4
+"""[kg], [kg m^2] No link of a legged robot has as much."""
+FARTHEST = 20.0
+"""[m]"""
+_POINT = 1e-5
+"""[m]"""
 
 
 def read(path: Path, base: str | None = None) -> Tree:
@@ -24,7 +33,7 @@ def read(path: Path, base: str | None = None) -> Tree:
         raise InputError(
             f"{path}: its root element is <{kind}>; an MJCF has <mujoco>, a URDF has <robot>"
         )
-    if "<xacro:" in path.read_text("utf-8", "replace"):
+    if any("xacro" in str(element.tag) for element in ET.parse(path).iter()):
         raise InputError(
             f"{path}: holds xacro macros; expand them first: xacro {path.name} > robot.urdf"
         )
@@ -32,16 +41,30 @@ def read(path: Path, base: str | None = None) -> Tree:
 
 
 def _cleaned(tree: Tree) -> Tree:
-    """Take out shapes without extent, which files hold to mark a place."""
+    """Take out shapes without extent, which files hold to mark a place; refuse absurd links."""
     for link in tree.links.values():
-        link.shapes = [s for s in link.shapes if s.kind == "mesh" or s.size[0] > 1e-5]
+        link.shapes = [shape for shape in link.shapes if _has_extent(shape)]
+        if not 0 <= link.mass < HEAVIEST or np.abs(link.inertia).max() > HEAVIEST:
+            raise InputError(
+                f"{tree.source}: the link {link.name!r} has {link.mass:g} kg and an inertia of up "
+                f"to {np.abs(link.inertia).max():g} kg m^2, which is no part of a robot; correct it"
+            )
+        farthest = max(np.abs(link.com).max(), np.abs(link.pose.pos).max())
+        if farthest > FARTHEST:
+            raise InputError(
+                f"{tree.source}: the link {link.name!r} is {farthest:g} m from its parent, or its "
+                "centre of mass from itself; lengths are in metres: correct it"
+            )
     return tree
+
+
+def _has_extent(shape: Shape) -> bool:
+    count = {"sphere": 1, "capsule": 2, "cylinder": 2, "mesh": 0}.get(shape.kind, 3)
+    return bool((shape.size[:count] > _POINT).all())
 
 
 def _root(path: Path) -> str:
     try:
-        for _, element in ET.iterparse(path, events=("start",)):
-            return element.tag.rpartition("}")[2]
+        return ET.parse(path).getroot().tag.rpartition("}")[2]
     except (ET.ParseError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is no XML ({error}); give an MJCF or a URDF") from None
-    raise InputError(f"{path}: is empty; give an MJCF or a URDF")

@@ -254,8 +254,9 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
         if abs(off[0]) < 0.005 * length:
             break
         shift[0] = np.clip(shift[0] + off[0], -_SHIFT * length, _SHIFT * length)
+    _check_heights(tree, legs, found, length)
     for leg in legs:
-        _check(tree, leg, found, ground, length)
+        _check_sole(tree, leg, found)
     return {name: round(angle, 4) for name, angle in found.items()}
 
 
@@ -307,23 +308,32 @@ def _axis(leg: Leg, joint: Joint, frames: Mapping[str, Pose]) -> np.ndarray:
     return frames[link.name].mat @ joint.axis
 
 
-def _check(tree: Tree, leg: Leg, found: Mapping[str, float], ground: float, length: float) -> None:
-    """Raise `InputError` where a foot cannot be put down."""
-    frames = leg.frames(_of(leg, found))
-    off = abs(leg.foot_at(frames)[2] - ground)
-    if off > _MISS * length:
+def _check_heights(
+    tree: Tree, legs: Sequence[Leg], found: Mapping[str, float], length: float
+) -> None:
+    """Raise `InputError` where a foot cannot be put down beside the others."""
+    heights = [leg.foot_at(leg.frames(_of(leg, found)))[2] for leg in legs]
+    off = np.abs(np.array(heights) - np.median(heights))
+    if off.max() > _MISS * length:
+        foot = legs[int(np.argmax(off))].foot.leg.foot
         raise InputError(
-            f"{tree.source}: no standing pose is found: the foot {leg.foot.leg.foot!r} misses the "
-            f"ground by {off:.3f} m; give one with --pose FILE|KEYFRAME"
+            f"{tree.source}: no standing pose is found: the foot {foot!r} misses the ground by "
+            f"{off.max():.3f} m; give one with --pose FILE|KEYFRAME"
         )
-    if leg.foot.flat and len(leg.names) > 4:
-        level = (frames[leg.foot.leg.foot].mat @ leg.foot.normal)[2]
-        if np.arccos(min(1.0, level)) > 5 * _MISS:
-            raise InputError(
-                f"{tree.source}: no standing pose is found: the sole of {leg.foot.leg.foot!r} is "
-                f"{np.degrees(np.arccos(level)):.1f} degrees off level; give one with --pose "
-                "FILE|KEYFRAME"
-            )
+
+
+def _check_sole(tree: Tree, leg: Leg, found: Mapping[str, float]) -> None:
+    """Raise `InputError` where a sole cannot be made level by a leg that has the joints for it."""
+    if not leg.foot.flat or len(leg.names) <= 4:
+        return
+    frames = leg.frames(_of(leg, found))
+    level = float((frames[leg.foot.leg.foot].mat @ leg.foot.normal)[2])
+    if np.arccos(min(1.0, level)) > 5 * _MISS:
+        raise InputError(
+            f"{tree.source}: no standing pose is found: the sole of {leg.foot.leg.foot!r} is "
+            f"{np.degrees(np.arccos(level)):.1f} degrees off level; give one with --pose "
+            "FILE|KEYFRAME"
+        )
 
 
 def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[str, float]:

@@ -49,6 +49,10 @@ class _Reader:
         self.colors = {
             m.get("name"): m.find("color") for m in robot.iterfind("material") if m.get("name")
         }
+        for kind in ("link", "joint"):
+            names = [_required(element, "name", path) for element in robot.iterfind(kind)]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise InputError(f"{path}: two {kind}s are called {twice[0]!r}; rename one")
         for joint in self.joints:
             for end in ("parent", "child"):
                 element = joint.find(end)
@@ -111,6 +115,8 @@ class _Reader:
                 f"{', '.join((*_HINGES, 'prismatic', *_RIGID))}: change it"
             )
         axis = _numbers(element.find("axis"), "xyz", "1 0 0", self.path)
+        if not np.linalg.norm(axis) > 0:
+            raise InputError(f"{self.path}: the axis of the joint {name!r} is 0 0 0; give one")
         limit, dynamics = element.find("limit"), element.find("dynamics")
         low, high = (_number(limit, key, 0.0, self.path) for key in ("lower", "upper"))
         bounded = kind != "continuous" and limit is not None and low < high
