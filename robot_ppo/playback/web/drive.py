@@ -30,7 +30,7 @@ from robot_ppo.sim.simulated_robot import (
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.commands.base import COMMAND_TIMEOUT
-from robot_ppo_node.control.events import NodeEvent
+from robot_ppo_node.control.events import APPROVE_RUN, APPROVE_STAND, NodeEvent
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node
 
@@ -49,6 +49,12 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "strength": (0.2, 1.5, ""),
 }
 """What the page may change of the robot -> its range and unit."""
+
+APPROVALS = {
+    APPROVE_STAND: (State.PREFLIGHT, "stand up"),
+    APPROVE_RUN: (State.READY, "run the policy"),
+}
+"""Code of a reason to wait -> the state, and what the operator is asked to approve."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -145,6 +151,8 @@ class Drive:
         self._slow, self._paused, self._steps = 1.0, False, 0
         self._again = self._end = False
         self._news: list[str] = []
+        self._approval = (State.PASSIVE, "")
+        """The state in which the node waits for an approval, and of what."""
         self._due = 0.0
         self._number = 0
         self._acts: dict[str, Callable[[Request], None]] = {
@@ -211,7 +219,7 @@ class Drive:
 
     def _begin(self) -> None:
         """Build a node; the robot is as it is."""
-        self._again = False
+        self._again, self._approval = False, (State.PASSIVE, "")
         self.commands = PageCommands(self.policy.contract.command.size)
         clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
         self.node = Node(
@@ -223,12 +231,14 @@ class Drive:
         )
 
     def _tell(self, now: float, event: NodeEvent) -> None:
+        """Tell the page of an event; remember what the node waits for an operator to approve."""
         self._news.append(f"{now:.1f} s: {event}")
+        self._approval = APPROVALS.get(event.reason.code, self._approval)
 
     def _waits(self) -> str:
-        """Return what the node waits for an operator to approve."""
-        waits = {State.PREFLIGHT: "stand up", State.READY: "run the policy"}
-        return waits.get(self.node.state, "")
+        """Return what the node waits for an operator to approve, "" where it does not."""
+        state, what = self._approval
+        return what if self.node.state is state else ""
 
     def _after_tick(self, ends: float) -> None:
         """Show the tick, wait until the next is due, and do what was asked meanwhile."""

@@ -74,6 +74,7 @@ def serve(job: Job, link: Link) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = Scene(job.model, job.body, job.standing, folder / "viewer")
+        logging.getLogger("WebServer").setLevel(logging.WARNING)  # it tells of every browser
         network = _Network(job, folder, link)
         try:
             port = network.open()
@@ -113,7 +114,6 @@ def main() -> int:
     job = pickle.load(sys.stdin.buffer)
     os.dup2(2, 1)  # what the viewer prints is no answer
     os.nice(NICE)
-    logging.getLogger("WebServer").setLevel(logging.WARNING)
     try:
         serve(job, link)
     except InputError as error:
