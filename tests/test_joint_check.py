@@ -66,7 +66,8 @@ def measured_delay(node: Node) -> float:
 def test_the_delay_of_a_robot_that_hangs_is_measured(motor, sensor):
     node = checked(hung_up(motor, sensor))
     assert node.state is State.STAND, node.events
-    assert measured_delay(node) == pytest.approx(1e3 * (motor + sensor), abs=6)
+    # By other noise of the encoders, 0 ms are measured as 0 to 8 ms, and 20 ms as 19 to 22 ms.
+    assert measured_delay(node) == pytest.approx(1e3 * (motor + sensor), abs=9)
 
 
 def test_a_delay_that_training_never_saw_is_a_fault():
