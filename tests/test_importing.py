@@ -223,6 +223,19 @@ def test_a_biped_hangs_and_its_soles_are_level(tmp_path):
     assert np.abs(clear).max() < 1e-3
 
 
+def test_soles_are_level_where_the_knee_begins_at_its_stop(tmp_path):
+    """Without a keyframe; the pose in which feet are looked at may not bend the knee."""
+    text = re.sub(r"<keyframe>.*</keyframe>", "", biped.xml())
+    robot, file = load(imported(tmp_path, text, "walker.xml", **TORQUE))
+    data = geometry.standing_pose(file.model, robot)
+    for geoms in geometry.foot_geoms(file.model, robot):
+        assert data.geom_xmat[geoms[0], 8] > 0.9999
+    base = file.model.body(robot.base.body).id
+    mujoco.mj_comPos(file.model, data)
+    middle = data.geom_xpos[geometry.FootGeometry(file.model, robot).geoms, 0].mean()
+    assert data.subtree_com[base, 0] == pytest.approx(middle, abs=0.01)
+
+
 # -- arms, fingers, what is held
 
 ARM = "".join(

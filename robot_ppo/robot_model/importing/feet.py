@@ -16,6 +16,8 @@ _SOLE = 0.6
 """A foot whose underside is wider than this fraction of the height of its last joint is a sole."""
 _LEVEL = 0.01
 """[m] Primitives that reach so near to the lowest point of a sole are its contact points."""
+_NEARLY = 0.87
+"""Cosine of 30 degrees."""
 _SMALL = 0.005
 """[m] What is thinner in every direction is no foot and no obstacle."""
 
@@ -98,11 +100,23 @@ def _sole(
         if shape.kind != "mesh" and (shape.cloud() @ up).min() <= floor + _LEVEL
     ]
     if kept and origin == "collision" and _spread(kept, up) > 0.6 * _spread(shapes, up):
+        up = _own_normal(kept, up)
         how = f"{len(kept)} {kept[0].kind if len(kept) == 1 else 'primitives'} of the file"
         return Foot(leg, tuple(kept), True, up, how)
     found = fitting.sole(points, up)
     found = replace(found, friction=shapes[0].friction)
     return Foot(leg, (found,), True, up, f"a box fitted to the underside of its {origin}")
+
+
+def _own_normal(shapes: Sequence[Shape], up: np.ndarray) -> np.ndarray:
+    """Return the normal of a sole of boxes: their axis that points up, if it nearly does."""
+    boxes = [shape for shape in shapes if shape.kind == "box"]
+    if not boxes:
+        return up
+    mat = max(boxes, key=lambda shape: float(np.prod(shape.size))).pose.mat
+    axis = mat[:, int(np.argmax(np.abs(up @ mat)))]
+    axis = axis if axis @ up > 0 else -axis
+    return axis if axis @ up > _NEARLY else up
 
 
 def _spread(shapes: Sequence[Shape], up: np.ndarray) -> float:

@@ -158,8 +158,8 @@ def _names(tree: Tree) -> list[str]:
 
 
 def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict, list[Leg]]:
-    """Return the pose in which most feet are down, and the legs: a keyframe's, or the neutral."""
-    neutral = limbs.neutral_pose(tree)
+    """Return the pose in which most feet are down, and the legs: a keyframe's or the reference."""
+    neutral = limbs.reference_pose(tree)
     here = {name: angle for name, angle in hold.items() if name in neutral}
     poses = [
         neutral | _kept(key.joints, neutral) | here
@@ -196,7 +196,7 @@ def _standing(
         stand = standing.complete(tree, _kept(key.joints, pose)) | dict(hold)
         if key.upright and _stands_level(tree, ground, stand):
             return _inside(tree, stand), f"keyframe {name} of the file"
-    return standing.stand(tree, ground, pose), "optimized (report.md)"
+    return standing.stand(tree, ground, standing.inside(tree, pose)), "optimized (report.md)"
 
 
 def _given_pose(tree: Tree, text: str) -> tuple[dict[str, float], str]:

@@ -45,9 +45,16 @@ def neutral(joint: Joint) -> float:
     )
 
 
-def neutral_pose(tree: Tree) -> dict[str, float]:
-    """Return every joint's neutral angle [rad]."""
-    return {joint.name: neutral(joint) for _, joint in tree.joints()}
+def reference_pose(tree: Tree) -> dict[str, float]:
+    """Return every joint's angle in the file's reference pose, or the nearest in its range [rad].
+
+    Feet are looked at in it: a knee that is bent away from its stop would tilt the sole.
+    """
+    found = {}
+    for _, joint in tree.joints():
+        low, high = joint.range or (-np.inf, np.inf)
+        found[joint.name] = float(np.clip(joint.ref, low, high))
+    return found
 
 
 def lowest(tree: Tree, link: str, frame: Pose, up: np.ndarray) -> float:

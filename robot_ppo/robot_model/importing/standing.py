@@ -353,6 +353,15 @@ def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[st
     return {name: round(angle, 4) for name, angle in found.items()}
 
 
+def inside(tree: Tree, pose: Mapping[str, float]) -> dict[str, float]:
+    """Return a pose with every joint away from its stops [rad]."""
+    found = {}
+    for _, joint in tree.joints():
+        limit = limits(joint)
+        found[joint.name] = float(np.clip(pose[joint.name], limit.low, limit.high))
+    return found
+
+
 def complete(tree: Tree, given: Mapping[str, float]) -> dict[str, float]:
     """Return a pose of every joint: what is given, and neutral angles."""
     return {joint.name: neutral(joint) for _, joint in tree.joints()} | dict(given)
