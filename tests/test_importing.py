@@ -341,6 +341,22 @@ REFUSED = {
 }
 
 
+def test_a_foot_that_is_only_seen_gets_a_shape_fitted_to_its_mesh(tmp_path):
+    """URDF visuals are read where a link has no collision."""
+    (tmp_path / "calf.stl").write_bytes(stl(CUBE * (0.01, 0.005, 0.03) + (0, 0, -0.1)))
+    shape = '<collision><origin xyz="0 0 -0.1"/><geometry><cylinder radius="0.015" length="0.1"/>'
+    seen = '<visual><geometry><mesh filename="calf.stl"/></geometry></visual>'
+    text = URDF.replace(f"{shape}</geometry></collision>", seen)
+    ball = (
+        '<collision><origin xyz="0 0 0"/><geometry><sphere radius="0.02"/></geometry></collision>'
+    )
+    assert text != URDF and ball in text
+    _, file = load(imported(tmp_path, text.replace(ball, ""), "dog.urdf"))
+    foot = file.model.geom("FL_calf")
+    assert foot.type[0] == mujoco.mjtGeom.mjGEOM_SPHERE
+    assert foot.pos[2] - foot.size[0] == pytest.approx(-0.19, abs=0.005)
+
+
 def test_a_comment_about_macros_is_none(tmp_path):
     (tmp_path / "dog.urdf").write_text(URDF.replace("<robot ", "<!-- of <xacro:leg/> --><robot "))
     assert len(reading.read(tmp_path / "dog.urdf").links) == 17

@@ -1,11 +1,12 @@
 """A model file, of whichever kind -> `Tree`."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from robot_ppo.robot_model.importing import mjcf, urdf
+from robot_ppo.robot_model.importing import meshes, mjcf, urdf
 from robot_ppo.robot_model.importing.tree import Shape, Tree
 from robot_ppo_export.errors import InputError
 
@@ -44,6 +45,8 @@ def _cleaned(tree: Tree) -> Tree:
     """Take out shapes without extent, which files hold to mark a place; refuse absurd links."""
     for link in tree.links.values():
         link.shapes = [shape for shape in link.shapes if _has_extent(shape)]
+        if not any(shape.collides for shape in link.shapes):
+            link.shapes = [_with_points(shape) for shape in link.shapes]
         if not 0 <= link.mass < HEAVIEST or np.abs(link.inertia).max() > HEAVIEST:
             raise InputError(
                 f"{tree.source}: the link {link.name!r} has {link.mass:g} kg and an inertia of up "
@@ -56,6 +59,13 @@ def _cleaned(tree: Tree) -> Tree:
                 "centre of mass from itself; lengths are in metres: correct it"
             )
     return tree
+
+
+def _with_points(shape: Shape) -> Shape:
+    """Return a mesh that is only seen with its vertices, to which shapes are fitted."""
+    if shape.kind != "mesh" or shape.points is not None or shape.file is None:
+        return shape
+    return replace(shape, points=meshes.vertices(shape.file) * shape.scale)
 
 
 def _has_extent(shape: Shape) -> bool:
