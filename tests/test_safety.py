@@ -227,6 +227,18 @@ def test_guard_fires(name):
 
 
 @pytest.mark.parametrize("name", FAULTS)
+def test_warming_up_the_guards_counts_nothing_and_moves_nothing(name):
+    d = standing()
+    FAULTS[name][2](d)
+    envelope = Envelope(robot(), LIMITS, SIGNALS)
+    before = [v.tobytes() for v in (d.motors.target, d.motors.kp, d.motors.kd)]
+    envelope.warm_up(d.measurement, d.decision)
+    assert [v.tobytes() for v in (d.motors.target, d.motors.kp, d.motors.kd)] == before
+    assert envelope.fired == 0 and envelope.fired_counts() == {}
+    assert envelope.last == [None] * len(GUARDS)
+
+
+@pytest.mark.parametrize("name", FAULTS)
 def test_guard_does_not_fire_just_inside_its_limit(name):
     *_, harmless = FAULTS[name]
     d = standing()

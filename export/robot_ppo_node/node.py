@@ -250,13 +250,15 @@ class Node(OperatedNode):
     def _prepare_tick(self) -> None:
         """Do before the deadline what need not wait for it; its trouble is met in the tick.
 
-        The driver takes in most of what the tick will read; the policy is in the caches then.
+        The driver takes in most of what the tick will read; policy and guards are in the caches
+        then.
         """
         with contextlib.suppress(Exception):
             if self._polls:
                 self._polls.poll()
             if self.state in RUNNING:
                 self.policy.warm_up(self.measurement.state, self.command)
+                self.envelope.warm_up(self.measurement, self.decision)
 
     def _damp_once_more(self) -> None:
         """Damp once more when the loop itself is torn down; the watchdog then goes on."""

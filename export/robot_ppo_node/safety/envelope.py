@@ -10,7 +10,10 @@ The guards themselves are in guards.py.
 
 from collections.abc import Mapping
 
+import msgspec
+
 from robot_ppo_export.contract.spec import Limits, RobotSpec
+from robot_ppo_node.drivers.base import MotorCommand
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard
 from robot_ppo_node.safety.measurement import Decision, Measurement
@@ -49,6 +52,16 @@ class Envelope:
     def check_target(self, measurement: Measurement, decision: Decision) -> Reason | None:
         """Bring what is sent inside the envelope; return why the robot must be damped, or None."""
         return self._check(NUMBERED_TARGET, measurement, decision)
+
+    def warm_up(self, measurement: Measurement, decision: Decision) -> None:
+        """Bring the guards into the caches by judging what was judged before; nothing changes."""
+        motors = decision.motors
+        copies = (motors.target.copy(), motors.kp.copy(), motors.kd.copy())
+        decision = msgspec.structs.replace(decision, motors=MotorCommand(*copies))
+        for guard in STATE_GUARDS:
+            guard.check(self.bounds, measurement)
+        for guard in TARGET_GUARDS:
+            guard.check(self.bounds, measurement, decision)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
