@@ -11,13 +11,18 @@ import textwrap
 from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robot_ppo import arguments
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError, RefusedError
 
+if TYPE_CHECKING:
+    from robot_ppo.config import Derived
+
 TRAIN = """
+robot-ppo train walk --robot my_robot              # a robot of any kind, by name or folder
+robot-ppo train walk --robot my_robot --show       # what is derived for it, and how
 robot-ppo train go2_walk --out runs/go2
 robot-ppo train go2_walk --seed 2 --minutes 10 --set ppo.gamma=0.98
 robot-ppo train go2_walk --out runs/go2 --resume
@@ -68,7 +73,7 @@ robot-ppo log walk.rlog --plot walk.png --mcap walk.mcap
 """
 EPILOG = """\
 a first walk, in a few minutes on two cores:
-  robot-ppo train go2_walk --out runs/go2
+  robot-ppo train go2_walk --out runs/go2          # or, for any robot: train walk --robot R
   robot-ppo eval runs/go2
   robot-ppo export runs/go2 -o go2_walk.onnx
   robot-ppo play go2_walk.onnx --video go2_walk.mp4
@@ -201,6 +206,7 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{kind}s:")
         for line in project.listing(kind):
             print(f"  {line}")
+    print("derived tasks: walk, of any robot: robot-ppo train walk --robot ROBOT")
     print(f"tasks of Gymnasium: {', '.join(project.GYM_TASKS)}, gym:ID (any other of Box spaces)")
 
 
@@ -292,7 +298,13 @@ def _check(args: argparse.Namespace) -> int:
 def _add_train(commands: argparse._SubParsersAction) -> None:
     text = "Train a policy for a task. Ctrl-C keeps a checkpoint; --resume goes on from it."
     p = _command(commands, _train, "train", text, TRAIN)
-    p.add_argument("task", metavar="TASK", help="see `robot-ppo list`, or a YAML")
+    p.add_argument("task", metavar="TASK", help="see `robot-ppo list`, or a YAML; or walk")
+    p.add_argument("--robot", metavar="R", help="name or folder, for the task `walk`")
+    p.add_argument(
+        "--show",
+        action="store_true",
+        help="print what `walk` is for the robot, with the formula of each number; train nothing",
+    )
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
     p.add_argument(
         "--preset", metavar="NAME", help="see `robot-ppo list`, or a YAML (default: the task's)"
@@ -317,9 +329,40 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _train(args: argparse.Namespace) -> None:
     from robot_ppo.training import run_folder
 
-    out = args.out or Path("runs") / _as_file(args.task)
+    task, out = _trained(args), args.out or Path("runs") / _run_name(args)
+    if args.show:
+        return
     flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads")}
-    run_folder.train(args.task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
+    run_folder.train(task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
+
+
+def _run_name(args: argparse.Namespace) -> str:
+    """Return the name of a run's folder: the task's, and the robot's where it is derived."""
+    return _as_file(args.task) + (f"-{Path(args.robot).resolve().name}" if args.robot else "")
+
+
+def _trained(args: argparse.Namespace) -> "str | Derived":
+    """Return the task that `train` is asked for; with --show, print it."""
+    from robot_ppo import project
+    from robot_ppo.derived import walk
+
+    derived = args.task == walk.NAME and walk.NAME not in project.task_names()
+    if derived and not args.robot and not args.resume:
+        raise InputError(
+            f"the task `{walk.NAME}` is derived from a robot: add --robot and one of "
+            f"{', '.join(project.robot_names())}, or a folder"
+        )
+    if not derived and (args.robot or args.show):
+        flag = "--robot" if args.robot else "--show"
+        raise InputError(f"{flag}: goes with the task `{walk.NAME}`, not with {args.task!r}")
+    if not args.robot:
+        if args.show:
+            raise InputError("--show: needs --robot")
+        return args.task
+    resolved = walk.resolve(args.robot)
+    if args.show:
+        print(resolved.shown(args.set), end="")
+    return resolved.named
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:

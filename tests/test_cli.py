@@ -123,6 +123,7 @@ def test_list_names_robots_tasks_and_presets_and_where_they_are_from(capsys, tmp
         "robots:",
         "tasks:",
         "presets:",
+        "derived tasks: walk, of any robot: robot-ppo train walk --robot ROBOT",
         f"tasks of Gymnasium: {', '.join(TASKS)}, gym:ID (any other of Box spaces)",
     ]
     words = [line.split() for line in lines]

@@ -58,7 +58,7 @@ TRAINING_LAYERS = (
     ("project", "arguments", "lock", "mirror"),
     ("config",),
     ("robot_model", "rendering"),
-    ("sim",),
+    ("derived", "sim"),
     ("envs", "ppo"),
     ("training",),
     ("export",),

@@ -1,6 +1,7 @@
 """A run's configuration: its keys (schema), from YAML (layers, loading), contradictions (check)."""
 
 from robot_ppo.config.loading import (
+    Derived,
     layers_of,
     load,
     load_resumed,
@@ -34,6 +35,7 @@ __all__ = [
     "AnyTask",
     "Condition",
     "Config",
+    "Derived",
     "Evaluation",
     "EventTable",
     "Fraction",

@@ -9,6 +9,7 @@ It is resolved once and never changed.
 import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,28 @@ from robot_ppo_export.errors import InputError
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Derived:
+    """A task that no YAML holds, because it is computed from a robot's model."""
+
+    name: str
+    data: dict[str, Any]
+    """What its YAML would hold."""
+    source: str
+    """Who says so, in errors; how the command line names it."""
+
+    def __str__(self) -> str:
+        """Return how the command line names it."""
+        return self.source
+
+
 def task_names() -> list[str]:
     """Return the names of all tasks that are ours: robots', then Gymnasium's."""
     return [*project.task_names(), *project.GYM_TASKS]
 
 
-def load_task(name: str) -> AnyTask:
-    """Return a task by name or path: of a robot, of Gymnasium, or "gym:" and a Gymnasium id."""
+def load_task(name: str | Derived) -> AnyTask:
+    """Return a task: derived, or by name or path; Gymnasium's too, or "gym:" and any id of it."""
     layers = Layers()
     _add_task(layers, name)
     kind = GymTask if layers.data["task"]["kind"] == "gym" else Task
@@ -40,12 +56,13 @@ def load_task(name: str) -> AnyTask:
 
 
 def load(
-    task: str, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
+    task: str | Derived, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
 ) -> Config:
     """Return the configuration of a run.
 
     Args:
-        task: name or path of a robot's task, name of a Gymnasium task, or "gym:" and an id.
+        task: name or path of a robot's task, a derived one, name of a Gymnasium task, or "gym:"
+            and an id.
         preset: name or path; None: see `default_preset`.
         overrides: "path.to.key=value", value as YAML, applied last.
         flags: top-level keys from the command line; None means not given.
@@ -56,7 +73,7 @@ def load(
 
 
 def layers_of(
-    task: str, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
+    task: str | Derived, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
 ) -> Layers:
     """Return what `load` makes a configuration of: which value comes from where."""
     layers = Layers()
@@ -68,16 +85,24 @@ def layers_of(
     return layers
 
 
-def default_preset(task: str) -> str:
+def default_preset(task: str | Derived) -> str:
     """Return the preset of a task: the one of its name, else `default` for robots, else `gym`."""
     kind = load_task(task)
-    if project.name_of(task) in project.preset_names():
-        return project.name_of(task)
+    if _name_of(task) in project.preset_names():
+        return _name_of(task)
     return "default" if isinstance(kind, Task) else "gym"
 
 
-def _add_task(layers: Layers, name: str) -> None:
+def _name_of(task: str | Derived) -> str:
+    """Return the name of a task that is derived, or given by name or path."""
+    return task.name if isinstance(task, Derived) else project.name_of(task)
+
+
+def _add_task(layers: Layers, name: str | Derived) -> None:
     """Add a task as the key `task`."""
+    if isinstance(name, Derived):
+        layers.add(name.source, {"task": name.data | {"kind": "robot", "name": name.name}})
+        return
     if name in project.GYM_TASKS or name.startswith(FOREIGN):
         layers.add(name, {"task": {"kind": "gym", "name": name}})
         return
@@ -124,7 +149,9 @@ def _tell(path: Path) -> None:
     )
 
 
-def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags: Any) -> Config:
+def load_resumed(
+    folder: Path, task: str | Derived, overrides: Sequence[str] = (), **flags: Any
+) -> Config:
     """Return the configuration that a run in `folder` goes on with: its own, then what is new.
 
     Args:
@@ -135,9 +162,17 @@ def load_resumed(folder: Path, task: str, overrides: Sequence[str] = (), **flags
     """
     layers = resumed_layers_of(folder, **flags)
     name = layers.data["task"]["name"]
-    if name != project.name_of(task):
-        raise InputError(f"{folder}: is a run of the task {name!r}, not {task!r}")
+    if name != _name_of(task):
+        raise InputError(f"{folder}: is a run of the task {name!r}, not {_name_of(task)!r}")
+    if isinstance(task, Derived):
+        _require_same_robot(folder, str(layers.data["task"]["robot"]), str(task.data["robot"]))
     return _overridden(layers, overrides)
+
+
+def _require_same_robot(folder: Path, trained: str, asked: str) -> None:
+    """Raise `InputError` where a run is one of another robot."""
+    if project.robot_folder(trained) != project.robot_folder(asked):
+        raise InputError(f"{folder}: is a run of the robot {trained}, not {asked}")
 
 
 def resumed_layers_of(folder: Path, overrides: Sequence[str] = (), **flags: Any) -> Layers:

@@ -26,7 +26,7 @@ LOCK = ".lock"
 
 
 def train(
-    task: str,
+    task: str | config.Derived,
     out: Path,
     preset: str | None,
     overrides: Sequence[str],
@@ -134,7 +134,11 @@ def _record_the_robot(out: Path, settings: Config) -> None:
 
 
 def _resumed(
-    out: Path, task: str, preset: str | None, overrides: Sequence[str], **flags: Any
+    out: Path,
+    task: str | config.Derived,
+    preset: str | None,
+    overrides: Sequence[str],
+    **flags: Any,
 ) -> Config:
     """Return what the run in `out` goes on with."""
     if not (out / "config.yaml").is_file():

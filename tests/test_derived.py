@@ -1,0 +1,219 @@
+"""The derived task `walk`: a function of the robot's model, the same for every name in it."""
+
+import dataclasses
+import math
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+import quadruped_helpers as dog
+import yaml
+
+from robot_ppo import cli, config, project
+from robot_ppo.derived import gaits, walk
+from robot_ppo.robot_model import body as bodies
+from robot_ppo.robot_model import source
+from robot_ppo.robot_model.body import Foot
+from robot_ppo_export.contract import spec
+from robot_ppo_export.errors import InputError
+
+GO2 = project.robot_folder("go2")
+
+
+def leaves(tree, path=()):
+    if isinstance(tree, dict) and tree:
+        for key, item in tree.items():
+            yield from leaves(item, (*path, key))
+    elif isinstance(tree, list):
+        for i, item in enumerate(tree):
+            yield from leaves(item, (*path, i))
+    else:
+        yield path, tree
+
+
+def test_go2_gets_the_numbers_that_were_tuned_by_hand():
+    tuned = dict(
+        leaves(yaml.safe_load((GO2.parent.parent / "configs/tasks/go2_walk.yaml").read_text()))
+    )
+    derived = dict(leaves(walk.resolve("go2").task))
+    same = {k: (v, derived[k]) for k, v in tuned.items() if k in derived}
+    numbers = {k: v for k, v in same.items() if isinstance(v[0], float)}
+    assert len(numbers) > 100
+    for key, (by_hand, value) in numbers.items():
+        assert value == pytest.approx(by_hand, rel=0.025, abs=1e-9), key
+    assert {k: v for k, v in same.items() if isinstance(v[0], str) and v[0] != v[1]} == {}
+    missing = {key[:3] for key in tuned if key not in derived}
+    assert missing == {("evaluation", "conditions", "payload +3 kg")}
+
+
+def renamed(folder: Path) -> dict[str, str]:
+    """Write Go2 with every name replaced by nonsense; return old name -> new."""
+    folder.mkdir()
+    text = (GO2 / "go2.xml").read_text()
+    described = spec.load(GO2 / "robot.yaml")
+    model = source.read(GO2 / "go2.xml").model
+    found = {model.body(i).name for i in range(1, model.nbody)}
+    found |= {model.geom(i).name for i in range(model.ngeom)}
+    found |= {model.site(i).name for i in range(model.nsite)} | set(described.joint_names)
+    found -= {"", "floor"}
+    names = {old: f"q{i * 7919 % 1009:04d}" for i, old in enumerate(sorted(found))}
+    text = re.sub(r'="([^"]*)"', lambda m: f'="{names.get(m[1], m[1])}"', text)
+    (folder / "go2.xml").write_text(text)
+    data = yaml.safe_load((GO2 / "robot.yaml").read_text()) | {"name": folder.name}
+    data["base"]["body"], data["imu"]["site"] = names[data["base"]["body"]], names["imu"]
+    data["feet"] = [names[foot] for foot in data["feet"]]
+    data["rest_pose"] = {names[joint]: angle for joint, angle in data["rest_pose"].items()}
+    for joint in data["joints"]:
+        joint["name"] = names[joint["name"]]
+    (folder / "robot.yaml").write_text(yaml.safe_dump(data))
+    return names
+
+
+def test_names_of_joints_feet_and_bodies_mean_nothing(tmp_path):
+    names = renamed(tmp_path / "xyzzy")
+    assert {"FR", "FL_hip_joint", "base_link"} <= set(names)
+    nonsense = walk.resolve(str(tmp_path / "xyzzy")).task
+    task = walk.resolve("go2").task
+    offsets = task["gait"].pop("offsets")
+    assert nonsense["gait"].pop("offsets") == {names[k]: v for k, v in offsets.items()}
+    nonsense["robot"] = "go2"
+    assert nonsense == task
+
+
+def foot(name: str, x: float, y: float) -> Foot:
+    return Foot(name, x, y, 0.3, ())
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({"a": (0, 1), "b": (0, -1)}, {"a": 0.5, "b": 0.0}),
+        (
+            {"a": (-1, -1), "b": (1, 1), "c": (-1, 1), "d": (1, -1)},
+            {"a": 0.5, "b": 0.5, "c": 0.0, "d": 0.0},
+        ),
+        (
+            {"a": (1, 1), "b": (0, 1), "c": (-1, 1), "d": (1, -1), "e": (0, -1), "f": (-1, -1)},
+            {"a": 0.5, "b": 0.0, "c": 0.5, "d": 0.0, "e": 0.5, "f": 0.0},
+        ),
+    ],
+)
+def test_a_gait_follows_from_where_the_feet_are(places, expected):
+    feet = [foot(name, *place) for name, place in places.items()]
+    assert gaits.offsets(feet) == expected
+
+
+def test_eight_feet_step_in_a_wave_with_two_feet_up_at_a_time():
+    feet = [foot(f"{x}{y}", x, y) for x in range(4) for y in (-1, 1)]
+    found = gaits.offsets(feet)
+    assert sorted(found.values()) == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+    assert all(found[f"{x}-1"] != found[f"{x}1"] for x in range(4))
+    assert 8 * (1 - gaits.stance(feet)) == pytest.approx(1.6)
+
+
+def scaled(tmp_path: Path, factor: float, name: str) -> bodies.Body:
+    """Return the helper quadruped with every length times `factor`."""
+    lengths = re.compile(r'(pos|size|fromto)="([^"]*)"')
+
+    def larger(match: re.Match) -> str:
+        return f'{match[1]}="{" ".join(f"{float(v) * factor:.9g}" for v in match[2].split())}"'
+
+    path = tmp_path / f"{name}.xml"
+    path.write_text(lengths.sub(larger, dog.mjcf()))
+    robot = dog.robot(base={"body": "trunk", "height": dog.HEIGHT * factor})
+    joints = tuple(msgspec.structs.replace(j, torque_limit=200.0) for j in robot.joints)
+    robot = msgspec.structs.replace(robot, joints=joints)
+    return bodies.measure(robot, source.read(path).model)
+
+
+def test_a_robot_four_times_as_large_walks_twice_as_fast_and_steps_half_as_often(tmp_path):
+    small, large = scaled(tmp_path, 1.0, "small"), scaled(tmp_path, 4.0, "large")
+    tasks = [walk.numbers.plain(walk._tree(robot)) for robot in (small, large)]
+    one, four = tasks
+    assert large.leg == pytest.approx(4 * small.leg)
+    assert four["gait"]["frequency"] == pytest.approx(one["gait"]["frequency"] / 2, rel=0.01)
+    assert four["gait"]["swing_height"] == pytest.approx(4 * one["gait"]["swing_height"], rel=0.01)
+    assert four["rewards"]["base_height"]["weight"] * 16 == pytest.approx(
+        one["rewards"]["base_height"]["weight"], rel=0.01
+    )
+    assert four["commands"]["twist"]["vx"][1] == pytest.approx(
+        2 * one["commands"]["twist"]["vx"][1], rel=0.01
+    )
+    assert four["events"]["reset"]["payload"] == one["events"]["reset"]["payload"]
+
+
+def test_slow_joints_slow_the_commands_down_and_say_so(tmp_path):
+    body = scaled(tmp_path, 1.0, "dog")
+    joints = tuple(msgspec.structs.replace(j, velocity_limit=2.0) for j in body.robot.joints)
+    slow = dataclasses.replace(body, robot=msgspec.structs.replace(body.robot, joints=joints))
+    fast, limited = walk._speeds(body, walk.ON_MANY), walk._speeds(slow, walk.ON_MANY)
+    assert limited.forward < 0.6 * fast.forward
+    assert limited.forward / fast.forward == pytest.approx(limited.yaw / fast.yaw)
+    assert "velocity limits" in limited.limited_by and not fast.limited_by
+
+
+@pytest.mark.parametrize("robot", ["go2", "anymal_c", "g1"])
+def test_what_is_shown_is_what_is_trained(robot):
+    resolved = walk.resolve(robot)
+    page = resolved.shown()
+    assert yaml.safe_load(page) == resolved.task
+    settings = config.load(resolved.named)
+    assert settings.task.name == "walk"
+    for word in ("sqrt(leg / g)", "sqrt(g leg)", "/ leg^2", "weight leg", "of the mass"):
+        assert word in page
+
+
+def test_a_number_that_was_set_is_shown_as_set(capsys):
+    words = ["train", "walk", "--robot", "go2", "--show", "--set", "task.gait.frequency=1.5"]
+    assert cli.main(words) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "frequency:" in x)
+    assert re.fullmatch(r"\s*frequency: 1\.5\s+# --set", line)
+
+
+def test_mistakes_are_one_sentence_that_says_what_to_do(tmp_path, capsys):
+    assert cli.main(["train", "walk"]) == 2
+    assert "add --robot" in capsys.readouterr().err
+    assert cli.main(["train", "go2_walk", "--robot", "go2"]) == 2
+    assert "goes with the task `walk`" in capsys.readouterr().err
+    assert cli.main(["train", "walk", "--robot", "nobody"]) == 2
+    assert "unknown robot 'nobody'" in capsys.readouterr().err
+    assert (
+        cli.main(["train", "walk", "--robot", "go2", "--show", "--set", "task.gait.speed=1"]) == 2
+    )
+    assert "speed" in capsys.readouterr().err
+    shutil.copytree(GO2, tmp_path / "go2")
+    path = tmp_path / "go2" / "robot.yaml"
+    path.write_text(path.read_text().replace("[FR, FL, RR, RL]", "[FR]"))
+    with pytest.raises(InputError, match="needs at least two"):
+        walk.resolve(str(tmp_path / "go2"))
+
+
+def test_a_waist_is_no_leg_and_no_arm():
+    folder = project.robot_folder("g1")
+    robot = spec.load(folder / "robot.yaml")
+    found = bodies.measure(robot, source.read(folder / robot.model).model)
+    assert found.trunk == {f"waist_{axis}_joint" for axis in ("yaw", "roll", "pitch")}
+    assert math.isclose(found.leg, 0.661, abs_tol=0.01)
+    assert [joint.pitch for joint in found.feet[0].joints] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.slow
+def test_a_derived_run_trains_resumes_and_is_not_mixed_up(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    small = ["--set", "num_envs=8", "--set", "rollout=4", "--set", "ppo.minibatches=1"]
+    words = ["train", "walk", "--robot", "go1", "--out", out]
+    assert cli.main([*words, *small, "--steps", "64"]) == 0
+    resume = ["train", "walk", "--out", out, "--resume", "--steps", "128"]
+    assert cli.main(resume) == 0
+    assert config.robot_task(config.load_run(tmp_path / "run"), "this").robot == "go1"
+    assert cli.main([*resume, "--robot", "go2"]) == 2
+    assert "is a run of the robot go1, not go2" in capsys.readouterr().err
