@@ -287,6 +287,14 @@ def test_the_section_on_evaluation_is_carried_as_it_is():
     assert back.model_fingerprint == "f" * 64
 
 
+def test_conditions_stay_in_their_order_since_the_first_decides():
+    section = {"conditions": {"nominal": {}, "delay": {"delay": 0.02}, "a": {}}}
+    back = contracts.from_json(
+        contracts.to_json(msgspec.structs.replace(whole(), evaluation=section))
+    )
+    assert list(back.evaluation["conditions"]) == ["nominal", "delay", "a"]
+
+
 def test_a_file_from_before_there_were_scores_has_none():
     data = plain()
     assert data.pop("scores")["gain"] == {"vx": 0.98, "yaw_rate": 0.755}

@@ -168,7 +168,8 @@ LATER = ("scores",)
 def to_json(contract: Contract) -> str:
     """Return the contract as JSON; floats are written so that reading gives the same bits."""
     newest = msgspec.structs.replace(contract, format_version=FORMAT_VERSION)
-    return msgspec.json.encode(newest, order="deterministic").decode()
+    # In the order that they were given: the first of the task's conditions decides.
+    return msgspec.json.encode(newest).decode()
 
 
 def from_json(text: str) -> Contract:
