@@ -259,7 +259,7 @@ def _import(args: argparse.Namespace) -> None:
     folder = importer.run(asked, proofs)
     print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
     print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
-    print(f"next: look at {folder / 'views.png'}; robot-ppo check {folder.name}")
+    print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {folder.name}")
 
 
 # -- check --------------------------------------------------------------------------------------

@@ -406,7 +406,7 @@ def test_the_command_line_says_what_comes_next(tmp_path, monkeypatch, capsys):
     (tmp_path / "dog.urdf").write_text(URDF)
     assert cli.main(["import", "dog.urdf"]) == 0
     said = capsys.readouterr().out
-    assert "It stands 5 s" in said and "robot-ppo check dog" in said
+    assert "It stands 5 s" in said and "robot-ppo train walk --robot dog" in said
     assert cli.main(["check", "dog"]) == 0
     assert cli.main(["import", "cat.urdf"]) == 2
 

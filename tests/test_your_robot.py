@@ -18,7 +18,7 @@ SHORT = "--steps 1 --set num_envs=64 --set rollout=8"
 
 def test_the_page_has_what_is_run():
     kinds = [kind for kind, _ in BLOCKS]
-    assert kinds == ["sh", "sh", "yaml", "sh"]
+    assert kinds == ["sh", "sh", "sh"]
     commands = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
     ours = [line.split()[1] for line in commands if line.startswith("robot-ppo")]
     assert ours == ["import", "check", "list", "train", "eval", "export", "play"]
@@ -51,12 +51,7 @@ def shell(text: str, folder: Path) -> str:
 )
 def test_the_page_leads_from_a_package_to_a_policy_file(tmp_path):
     said = []
-    for kind, text in BLOCKS:
-        if kind == "yaml":
-            path = tmp_path / text.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(parents=True)
-            path.write_text(text)
-            continue
+    for _, text in BLOCKS:
         text = re.sub(r"pip install .*\n", "", text)
         # A policy of one step falls: 3 is `play`'s code for that.
         text = text.replace("--plot walk.png", "--plot walk.png || [ $? = 3 ]")

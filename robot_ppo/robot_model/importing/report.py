@@ -161,5 +161,5 @@ def _readme(found: Findings, robot: RobotSpec, digest: str) -> str:
         f"`{source_.name}` (SHA-256 {digest}); `report.md` says what was found and how each figure "
         "was derived. The file's licence holds for what comes from it: masses, lengths, ranges, "
         "and the meshes in `meshes/`.\n\n"
-        f"```\nrobot-ppo check {robot.name}\n```\n"
+        f"```\nrobot-ppo check {robot.name}\nrobot-ppo train walk --robot {robot.name}\n```\n"
     )
