@@ -17,6 +17,7 @@ from robot_ppo.config import Physics
 from robot_ppo.playback import portrait
 from robot_ppo.robot_model import geometry, source, symmetry, validation, variants
 from robot_ppo.sim.motors import PdMotors
+from robot_ppo.sim.simulated_robot import SimulatedRobot
 
 NAMES = sorted(p.parent.name for p in (ROOT / "robots").glob("*/robot.yaml"))
 every_robot = pytest.mark.parametrize("name", NAMES)
@@ -270,3 +271,29 @@ def test_check_writes_a_picture_of_how_the_robot_stands(tmp_path, capsys):
     with Image.open(picture) as image:
         assert image.size == (portrait.WIDTH, portrait.HEIGHT)
         assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+
+
+@every_robot
+def test_braked_it_comes_to_rest_where_its_life_cycle_begins(name):
+    """A light base on a gantry, and a light wrist whose motor brakes, must not throw each other."""
+    simulated = SimulatedRobot(files(name)[0])
+    simulated.advance(2.0)
+    speeds = simulated.data.qvel
+    assert np.isfinite(speeds).all() and np.abs(speeds).max() < 0.5
+    assert simulated.tilt() < 0.2
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not files(n)[0].life_cycle.has_rest])
+def test_a_humanoid_is_lowered_from_its_gantry_onto_its_feet(name):
+    robot = files(name)[0]
+    simulated = SimulatedRobot(robot)
+    default = robot.vector("default")
+    start = simulated.state().joint_pos.astype(float)
+    for step in range(round(robot.stand.duration / 0.02)):
+        share = (step + 1) * 0.02 / robot.stand.duration
+        simulated.drive(start + (default - start) * share, *robot.stand_gains())
+        simulated.advance(0.02)
+    simulated.advance(3.0)
+    assert simulated.contacts().all()
+    assert simulated.tilt() < 0.1
+    assert simulated.position_w()[2] == pytest.approx(robot.base.height, abs=0.05)

@@ -49,7 +49,7 @@ class Gantry:
         self._qpos, self._qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
         self._mass = float(model.body_subtreemass[base.id])
         self._inertia = np.zeros(3)
-        """Of the whole robot about the base's axes [kg m^2]."""
+        """About the base's axes [kg m^2] that the straps act on: the robot's, or less; see `hold`."""
         self._model, self._default = model, robot.vector("default")
         self._place = np.zeros(7)
         """Where the base is held: position [m], quaternion."""
@@ -67,7 +67,11 @@ class Gantry:
         """Carry the robot where it is, from now on."""
         mass = np.zeros((self._model.nv, self._model.nv))
         mujoco.mj_fullM(self._model, data, mass)
-        self._inertia = np.diag(mass)[self._qvel + 3 : self._qvel + 6].copy()
+        turning = slice(self._qvel + 3, self._qvel + 6)
+        whole = np.diag(mass)[turning]
+        # What the straps turn within one step is the base alone: a light one must not overshoot.
+        alone = 1 / np.diag(np.linalg.inv(mass))[turning]
+        self._inertia = whole / (1 + 2 * STIFFNESS * self._model.opt.timestep * whole / alone)
         self._take(data)
         self.top = self.rope
         self._idle_since = self._posed_since = None
