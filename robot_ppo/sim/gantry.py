@@ -49,7 +49,7 @@ class Gantry:
         self._qpos, self._qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
         self._mass = float(model.body_subtreemass[base.id])
         self._inertia = np.zeros(3)
-        """About the base's axes [kg m^2] that the straps act on: the robot's, or less; see `hold`."""
+        """About the base's axes [kg m^2] that the straps turn: the robot's, or less; see `hold`."""
         self._model, self._default = model, robot.vector("default")
         self._place = np.zeros(7)
         """Where the base is held: position [m], quaternion."""
