@@ -57,7 +57,7 @@ def test_stand_up_starts_lying_on_every_side_and_its_trunk_is_carried():
         env.step(np.zeros((256, 12)))
     height = env.engine.qpos[:, env.engine.base_pos.stop - 1]
     assert height.min() > 0.03  # with feet alone, the trunk sinks into the ground
-    assert env.layout.command.size == 0 and env._phase(...).tolist() == [0.0] * 256
+    assert env.layout.command.size == 0 and env.gait_clock.phase().tolist() == [0.0] * 256
 
 
 def test_who_starts_lying_touches_the_ground_with_nothing_and_is_as_near_as_the_task_says():

@@ -326,7 +326,7 @@ def test_what_is_drawn_at_the_start_stays_and_the_rest_does_not():
         return mass[:, base + 1 :].copy(), mass[:, base].copy()
 
     links, payload = drawn()
-    env._reset(np.arange(3))
+    env._begin(np.arange(3))
     again, other = drawn()
     assert np.array_equal(links, again) and not (payload == other).any()
     env.reset()

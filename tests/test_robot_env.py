@@ -480,11 +480,11 @@ def test_an_episode_starts_within_the_disturbance_that_the_task_allows():
 def test_gait_clocks_start_everywhere_in_the_cycle():
     env = environment(quiet(), n=256)
     env.reset(seed=1)
-    phase = env._phase(...)
+    phase = env.gait_clock.phase()
     assert phase.min() < 0.05 and phase.max() > 0.9
     before = phase.copy()
     env.step(np.zeros((256, 12)))
-    turned = (env._phase(...) - before) % 1
+    turned = (env.gait_clock.phase() - before) % 1
     assert np.allclose(turned, DT * env.task.gait.frequency, atol=1e-6)
 
 

@@ -56,7 +56,7 @@ def test_what_is_saved_is_three_numbers_and_goes_on_bit_for_bit(env):
 
 def test_a_seed_decides_the_starts_whatever_was_drawn_before(env):
     first = env.reset(seed=5)[0].copy()
-    env._reset(np.array([1]))
+    env._begin(np.array([1]))
     assert np.array_equal(env.reset(seed=5)[0], first)
 
 
@@ -70,6 +70,6 @@ def test_what_is_drawn_once_is_put_into_each_start(env):
     (column,) = own.randomizer.kept
     before = own._randomized.copy()
     for _ in range(3):
-        own._reset(np.arange(3))
+        own._begin(np.arange(3))
     assert np.array_equal(own._randomized[:, column], before[:, column])
     assert (np.delete(own._randomized != before, column, axis=1)).all()

@@ -1,10 +1,11 @@
 """The simulated world as gymnasium VectorEnvs; `make` knows which class a task needs."""
 
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from robot_ppo.config import AnyTask, Config
+    from robot_ppo.envs.batch_env import BatchEnv
     from robot_ppo.envs.environment import Environment
     from robot_ppo.mirror import Symmetry
 
@@ -31,21 +32,29 @@ def make_task(
     task: "AnyTask", num_envs: int = 1, threads: int = 0, seed: int | None = None
 ) -> "Environment":
     """Return the environment of a task."""
+    from robot_ppo.config import Task
+
+    if isinstance(task, Task) or task.foreign_id is None:
+        return native(task, num_envs, threads, seed)
+    from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
+
+    return ForeignVectorEnv(task.foreign_id, num_envs, seed)
+
+
+def native(
+    task: "AnyTask", num_envs: int = 1, threads: int = 0, seed: int | None = None
+) -> "BatchEnv":
+    """Return the environment of a task that runs on the native engine."""
     from robot_ppo import project
     from robot_ppo.config import Task
 
     if isinstance(task, Task):
         from robot_ppo.envs.robot.robot_env import RobotEnv
 
-        robot = project.load_robot(task.robot)
-        return cast("Environment", RobotEnv(task, robot, num_envs, threads, seed))
-    if task.foreign_id is None:
-        from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
+        return RobotEnv(task, project.load_robot(task.robot), num_envs, threads, seed)
+    from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 
-        return cast("Environment", MujocoVectorEnv(task.name, num_envs, threads, seed))
-    from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
-
-    return cast("Environment", ForeignVectorEnv(task.foreign_id, num_envs, seed))
+    return MujocoVectorEnv(task.name, num_envs, threads, seed)
 
 
 def symmetry(env: "Environment", wanted: "bool | str" = True) -> "Symmetry | None":

@@ -6,17 +6,21 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium.spaces import Box
 
-from robot_ppo.envs.robot.metrics import EpisodeMetrics
+from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.serialization import State
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
 Observations = dict[str, np.ndarray]
 """Group -> (n, size of the group)."""
+EXPORTED = "actor"
+"""The group that `reset` and `step` return, and that leaves the lab: what a robot can measure."""
 
 
 class Environment(Protocol):
     """n simulations of one task: a `gymnasium.vector.VectorEnv` and a little more.
+
+    `batch_env.BatchEnv` is what those on the native engine share.
 
     An observation comes in groups, each an array (n, k); networks name the groups that they read.
     Every `info["observations"]` holds all groups by name; group `actor` is also what `reset` and
@@ -24,16 +28,35 @@ class Environment(Protocol):
     hold the true last observations in the rows of `_final_obs` (n,) bool.
     """
 
-    num_envs: int
-    observation_groups: dict[str, int]
-    """Name -> size of every group; `actor` is one of them."""
-    single_observation_space: Box
-    """(size,) of group `actor`"""
-    single_action_space: Box
-    """(k,); actions outside are clipped by the environment."""
-    metrics: EpisodeMetrics
-    diverged: int
-    """Simulations that left the finite numbers, since the start."""
+    @property
+    def num_envs(self) -> int:
+        """Number of simulations, n."""
+        ...
+
+    @property
+    def observation_groups(self) -> dict[str, int]:
+        """Name -> size of every group; `actor` is one of them."""
+        ...
+
+    @property
+    def single_observation_space(self) -> Box:
+        """(size,) of group `actor`."""
+        ...
+
+    @property
+    def single_action_space(self) -> Box:
+        """(k,); actions outside are clipped by the environment."""
+        ...
+
+    @property
+    def metrics(self) -> EpisodeMetrics:
+        """Figures of the episodes."""
+        ...
+
+    @property
+    def diverged(self) -> int:
+        """Simulations that left the finite numbers, since the start."""
+        ...
 
     @property
     def physics_seconds(self) -> float:

@@ -13,8 +13,9 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from robot_ppo.envs.environment import EXPORTED
+from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.gymnasium import foreign_ids
-from robot_ppo.envs.robot.metrics import EpisodeMetrics
 from robot_ppo_export.errors import InputError
 
 UNBOUNDED = 1e6
@@ -30,14 +31,16 @@ class ForeignVectorEnv:
         self, id: str, num_envs: int = 1, seed: int | None = None, render_mode: str | None = None
     ) -> None:
         """Make them, or raise `InputError` that says what cannot be trained or shown."""
-        self.num_envs, self._seed, self._id = num_envs, seed, id
+        self.num_envs = num_envs
+        self._seed = seed
+        self._id = id
         self._envs = foreign_ids.make(id, num_envs, render_mode)
         self._observations = _box(id, "observation", self._envs.single_observation_space)
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
         self._scaling = _Scaling(_flat(self._actions))
         self.single_action_space = self._scaling.space
-        self.observation_groups = {"actor": self.single_observation_space.shape[0]}
+        self.observation_groups = {EXPORTED: self.single_observation_space.shape[0]}
         self.metrics = EpisodeMetrics(num_envs, (), ("episode_steps", 1.0))
         self.physics_seconds = 0.0
         """Wall-clock time spent in the environments so far [s]."""
@@ -46,12 +49,14 @@ class ForeignVectorEnv:
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start every episode anew; all at age 0, for their clocks are their own."""
-        seed, self._seed = self._seed if seed is None else seed, None
+        if seed is None:
+            seed = self._seed
+        self._seed = None
         observation, _ = self._envs.reset(seed=seed)
         self.metrics.clear(np.arange(self.num_envs))
         flat = self._flatten(observation)
         self._check_finite("observation", flat)
-        return flat, {"observations": {"actor": flat}}
+        return flat, {"observations": {EXPORTED: flat}}
 
     def step(
         self, actions: np.ndarray
@@ -65,7 +70,8 @@ class ForeignVectorEnv:
         begin = time.perf_counter()
         stepped = self._envs.step(action.reshape(self.num_envs, *self._actions.shape))
         self.physics_seconds += time.perf_counter() - begin
-        observation, reward, failed, cut = self._flatten(stepped[0]), *stepped[1:4]
+        observation = self._flatten(stepped[0])
+        reward, failed, cut = stepped[1:4]
         cut = cut & ~failed
         done = failed | cut
         ended = np.flatnonzero(done)
@@ -76,10 +82,10 @@ class ForeignVectorEnv:
         self._check_finite("observation", final)
         self._check_finite("observation", observation)
         self.metrics.add(reward, np.zeros((0, self.num_envs)))
-        info: dict[str, Any] = {"observations": {"actor": observation}}
+        info: dict[str, Any] = {"observations": {EXPORTED: observation}}
         if ended.size:
             info |= {"final_obs": final, "_final_obs": done}
-            info |= {"final_observations": {"actor": final}, "_final_observations": done}
+            info |= {"final_observations": {EXPORTED: final}, "_final_observations": done}
             info |= self.metrics.finished(done, failed[ended])
         return observation, reward, failed, cut, info
 
@@ -135,12 +141,17 @@ class _Scaling:
     """Maps a policy's actions (n, k) into the bounds of an environment's."""
 
     def __init__(self, bounds: Box) -> None:
-        low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
+        low = bounds.low.astype(np.float64)
+        high = bounds.high.astype(np.float64)
         bounded = (np.abs(low) <= UNBOUNDED) & (np.abs(high) <= UNBOUNDED)
-        self._low, self._high = low, high
-        lowest, highest = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
-        self._middle, self._half = (lowest + highest) / 2, (highest - lowest) / 2
-        space_low, space_high = np.where(bounded, -1.0, low), np.where(bounded, 1.0, high)
+        self._low = low
+        self._high = high
+        lowest = np.where(bounded, low, -1.0)
+        highest = np.where(bounded, high, 1.0)
+        self._middle = (lowest + highest) / 2
+        self._half = (highest - lowest) / 2
+        space_low = np.where(bounded, -1.0, low)
+        space_high = np.where(bounded, 1.0, high)
         self.space = _flat(Box(space_low, space_high, dtype=np.float64))
         """What a policy gives."""
 
@@ -160,5 +171,6 @@ def _box(id: str, what: str, space: gymnasium.Space) -> Box:
 
 
 def _flat(space: Box) -> Box:
-    low, high = space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
+    low = space.low.ravel().astype(np.float32)
+    high = space.high.ravel().astype(np.float32)
     return Box(low, high, dtype=np.float32)

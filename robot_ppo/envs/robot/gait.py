@@ -1,6 +1,7 @@
-"""The contact schedule: when each foot is meant to be down, and how high when it is not."""
+"""The gait: a clock per simulation, and when each foot is meant to be down or how high."""
 
 import math
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -9,6 +10,7 @@ from robot_ppo.config import Gait
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.terms import gait_phase
 
 
 class Schedule:
@@ -36,3 +38,23 @@ class Schedule:
     def height(self, swing: Array) -> Array:
         """Return the wanted clearance [m] at that progress: half a sine, (n, feet)."""
         return self.swing_height * array_namespace(swing).sin(math.pi * swing)
+
+
+class GaitClock:
+    """Where n simulations are in the gait cycle; at 0 for ever where the task has no gait."""
+
+    def __init__(self, gait: Gait | None, n: int, control_period: float) -> None:
+        """Start at phase 0; `control_period` is in [s]."""
+        self.frequency = None if gait is None else gait.frequency
+        self.control_period = control_period
+        self.cycle = 1 if gait is None else round(1 / (control_period * gait.frequency))
+        """Control periods, rounded."""
+        self.ticks = np.zeros(n, np.int64)
+
+    def start(self, ids: np.ndarray, rng: np.random.Generator) -> None:
+        """Let episodes begin anywhere in the cycle."""
+        self.ticks[ids] = rng.integers(0, self.cycle, len(ids))
+
+    def phase(self, ids: Any = ...) -> Array:
+        """Return the phase in [0, 1), (m,) float32."""
+        return gait_phase(self.ticks[ids], self.control_period, self.frequency)

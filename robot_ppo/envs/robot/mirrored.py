@@ -85,7 +85,7 @@ class _Worlds:
 
     def _shift_of_gait(self) -> float:
         """Return the fraction of a cycle by which the mirrored gait is ahead."""
-        schedule = self.env.schedule
+        schedule = self.env.constants.schedule
         if schedule is None:
             return 0.0
         # Subtracted as angles, because 0.9 and -0.1 of a cycle are the same.

@@ -13,6 +13,7 @@ import msgspec
 from array_api_compat import array_namespace
 
 from robot_ppo.config import Task
+from robot_ppo.envs.environment import EXPORTED
 from robot_ppo.envs.robot import commands
 from robot_ppo.envs.robot.terms import Entries, Positive, Table, parts
 from robot_ppo.envs.robot.world import World
@@ -27,8 +28,6 @@ from robot_ppo_export.contract.terms import TERMS, Inputs
 OBSERVATIONS = Table("term")
 Groups = Mapping[str, Entries]
 """Observation group -> its terms."""
-EXPORTED = "actor"
-"""The group that leaves the lab: only what a robot can measure."""
 
 
 @OBSERVATIONS.add()

@@ -1,0 +1,92 @@
+"""Reads n simulations after a control step: the truth (`World`), and what sensors say of it."""
+
+from typing import Any
+
+import numpy as np
+
+from robot_ppo.config import Task
+from robot_ppo.envs.robot.commands import CommandSource
+from robot_ppo.envs.robot.gait import GaitClock
+from robot_ppo.envs.robot.world import Constants, World
+from robot_ppo.sim import sensors
+from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.state import RobotState
+
+
+class WorldReader:
+    """Reads one engine's simulations; it remembers the joint velocities that it read last."""
+
+    def __init__(
+        self,
+        engine: RobotEngine,
+        task: Task,
+        robot: RobotSpec,
+        commands: CommandSource,
+        clock: GaitClock,
+        constants: Constants,
+    ) -> None:
+        """Read of `engine`, and what the task adds to it: commands, gait, constants."""
+        self.engine = engine
+        self.commands = commands
+        self.clock = clock
+        self.constants = constants
+        self.joint_vel = np.zeros((engine.n, len(robot.joints)), np.float32, order="F")
+        """(n, joints) [rad/s] a control step ago; an acceleration is the change since."""
+        self._control_period = np.float32(task.control_period)
+        self._feet = len(robot.feet)
+
+    def read(
+        self, ids: Any, action: np.ndarray, last_action: np.ndarray, randomized: np.ndarray
+    ) -> tuple[World, RobotState]:
+        """Return the truth about the simulations `ids`, and what their sensors say of it.
+
+        Args:
+            ids: simulations.
+            action: their raw actions of this step, (m, joints).
+            last_action: those of the step before.
+            randomized: their draws, (m, r).
+        """
+        engine = self.engine
+        qpos, qvel = engine.positions(ids)
+        quat = qpos[:, engine.base_quat]
+        joint_vel = qvel[:, engine.joint_qvel]
+        change = joint_vel - self.joint_vel[ids]
+        self.joint_vel[ids] = joint_vel
+        values = engine.sensor_values(ids)
+        state = engine.measure(ids, (qpos, qvel), values)
+        command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
+        moving = self.commands.moving(command)
+        phase = self.clock.phase(ids)
+        world = World(
+            base_height=qpos[:, engine.base_pos.stop - 1],
+            base_quat=quat,
+            base_lin_vel=frames.to_body(quat, qvel[:, engine.base_lin_vel_w]),
+            base_ang_vel=qvel[:, engine.base_ang_vel],
+            projected_gravity=frames.projected_gravity(quat),
+            joint_pos=qpos[:, engine.joint_qpos],
+            joint_vel=joint_vel,
+            joint_acc=change / self._control_period,
+            torque=state.joint_torque,
+            foot_height=engine.foot_heights(ids),
+            foot_vel_w=engine.sensors.foot_velocities_w(values),
+            foot_contact=state.foot_force > sensors.CONTACT_FORCE,
+            command=command,
+            moving=moving,
+            phase=phase,
+            swing=self._swing(phase, moving),
+            action=action,
+            last_action=last_action,
+            randomized=randomized,
+            failed=np.zeros(len(qpos), bool),
+            constants=self.constants,
+        )
+        return world, state
+
+    def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:
+        """Return the feet's progress through their swing (m, feet); 0 without a gait."""
+        schedule = self.constants.schedule
+        if schedule is None:
+            return np.zeros((len(phase), self._feet), np.float32, order="F")
+        return schedule.swing(phase, moving)
