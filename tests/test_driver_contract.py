@@ -249,7 +249,8 @@ class LiveContract(DriverContract):
             assert waited < 20, "it was never told"
             driver.read()
             time.sleep(0.005)
-        assert every <= driver.state_period < 1.5 * every + 0.002
+        # The first state may have been sent before the driver was opened.
+        assert 0.9 * every <= driver.state_period < 1.5 * every + 0.002
         assert isinstance(driver, MeasuresStateRate)
         assert bool(explanation(driver, "joint_velocity")) == (every > LONG)
 

@@ -32,7 +32,7 @@ from robot_ppo_export.errors import InputError
 TASK = "InvertedDoublePendulum-v5"
 SMALL = ["num_envs=12", "rollout=16", "ppo.minibatches=2", "ppo.epochs=2", "save_every=0", "keep=0"]
 ITERATION = 12 * 16
-LONG = 40
+LONG = 25
 """Iterations of a run that can be killed on its way."""
 
 SERVER = multiprocessing.get_context("forkserver")

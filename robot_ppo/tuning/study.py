@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from robot_ppo.config import Config
@@ -26,6 +26,8 @@ from robot_ppo.tuning.space import Load, Space, leaves
 from robot_ppo_export.errors import InputError
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+GRACE = 5
+"""Seconds after which the lock of a search that was killed while it wrote is taken away."""
 WARM_UP = 4
 """Trials that are never ended early: nothing is known to compare them with."""
 
@@ -62,7 +64,9 @@ def storage(url: str | None, out: Path) -> BaseStorage | str:
     if url is not None:
         return url
     out.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(out / "journal.log")))
+    path = str(out / "journal.log")
+    lock = JournalFileSymlinkLock(path, grace_period=GRACE)
+    return JournalStorage(JournalFileBackend(path, lock))
 
 
 def open_study(search: Search, name: str, url: str | None, seed: int | None) -> optuna.Study:
