@@ -16,6 +16,7 @@ import pytest
 WORKSTATION = (
     *("robot_ppo", "torch", "mujoco", "gymnasium", "threadpoolctl"),
     *("matplotlib", "av", "rich", "tensorboard", "mcap", "fastjsonschema"),
+    *("optuna", "websockets"),
 )
 """The training, and what only its extras bring; nobody can import it, installed or not."""
 
