@@ -1,4 +1,4 @@
-"""What a file is, read from its bytes alone, for the message about a file that is no policy file.
+"""Describe a file from its bytes alone, for the message about a file that is no policy file.
 
 Nothing is loaded or run: a reader of protobuf's wire format, for the few fields of ONNX that name
 producer, inputs and outputs (onnx.proto, ModelProto). A library could be brought down by a file
@@ -67,8 +67,10 @@ def _fields(data: bytes) -> Iterator[_Field]:
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
-        number, kind = tag >> 3, tag & 7
-        value, size = 0, {1: 8, 5: 4}.get(kind, 0)
+        number = tag >> 3
+        kind = tag & 7
+        value = 0
+        size = {1: 8, 5: 4}.get(kind, 0)
         if kind == 0:
             value, at = _varint(data, at)
         elif kind == 2:

@@ -92,7 +92,7 @@ class Training(_Struct, frozen=True):
 
 
 class Scores(_Struct, frozen=True):
-    """What the scorecard said of the policy when its file was written."""
+    """Verdict of the scorecard on the policy, from when its file was written."""
 
     condition: str
     """The first of the task's conditions, which decides."""
@@ -146,7 +146,8 @@ class Contract(_Struct, frozen=True, kw_only=True):
 
     def signal_width(self, name: str) -> int:
         """Return how many numbers signal `name` has on this robot."""
-        joints, feet = len(self.robot.joints), len(self.robot.feet)
+        joints = len(self.robot.joints)
+        feet = len(self.robot.feet)
         return width(name, joints, feet, self.signal_sizes)
 
     def input_names(self) -> tuple[str, ...]:
@@ -293,7 +294,8 @@ def _as_json(value: Any) -> bytes:
 
 def _check_gait(contract: Contract) -> None:
     """Raise `RefusedError` unless what reads the gait has one, and a twist to stand still by."""
-    frequency, kind = contract.gait_frequency, contract.command.kind
+    frequency = contract.gait_frequency
+    kind = contract.command.kind
     if frequency is not None and not (frequency > 0 and np.isfinite(frequency)):
         raise RefusedError(f"gait_frequency {frequency} Hz must be above 0, or null for no gait")
     if not any(spec.name == "gait_clock" for spec in contract.observation):

@@ -1,1 +1,1 @@
-"""Where commands come from: one file per source; see docs/commands.md."""
+"""Sources of commands, one file each; see docs/commands.md."""

@@ -1,4 +1,4 @@
-"""What a command source is: the numbers of the policy's command, and their age.
+"""The protocol of a command source: the numbers of the policy's command, and their age.
 
 A twist is vx [m/s], vy [m/s], yaw rate [rad/s] in the body frame. Keyboard, gamepad and the other
 sources send twists; a command of another kind is constant for the whole run (`FixedCommand`).
@@ -28,7 +28,7 @@ DEAD_ZONE = 0.08
 
 
 class CommandSource(Protocol):
-    """Where commands come from."""
+    """A source of commands."""
 
     name: str
     """For the log, at most 12 letters."""
@@ -39,7 +39,7 @@ class CommandSource(Protocol):
 
 
 class OperatorActions(TypedDict):
-    """What the operator can do to a node from a source, besides the command."""
+    """Actions of the operator on a node, besides the command."""
 
     damp: Callable[[str], None]
     """Damp at once, an emergency stop; takes the reason."""

@@ -32,7 +32,8 @@ from robot_ppo_export.files import write_atomically
 
 MAGIC = b"RPCM"
 VERSION = 1
-STOP, ANSWER = 1, 2
+STOP = 1
+ANSWER = 2
 """Bits of the flags."""
 BODY = struct.Struct("<4sBBHQ3f")
 TAG = hashlib.sha256().digest_size
@@ -43,7 +44,7 @@ DEFAULT_PORT = 47101
 
 
 class Order(NamedTuple):
-    """What one datagram says."""
+    """Content of one datagram."""
 
     stamp: int
     """[ns] since 1970"""

@@ -13,7 +13,6 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import numpy as np
 
@@ -21,10 +20,12 @@ from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.commands import command_frames as frames
 from robot_ppo_node.commands.base import OperatorActions
 from robot_ppo_node.commands.command_frames import DEFAULT_PORT, DroppedError, Order
+from robot_ppo_node.host.closing import Closing
 
 MAX_DRAIN = 64
 """Datagrams read in one tick: a flood must not hold it up."""
-STOP_FOR, STOP_EVERY = 1.0, 0.05
+STOP_FOR = 1.0
+STOP_EVERY = 0.05
 """[s] How long and how often a stop is sent until the node answers."""
 
 
@@ -117,7 +118,7 @@ class UdpCommands:
         self._heard = now
 
 
-class CommandSender:
+class CommandSender(Closing):
     """Sends commands to a node."""
 
     def __init__(
@@ -174,16 +175,7 @@ class CommandSender:
                 return frames.decode_answer(self._socket.recv(256), self.key) >= first
         return False
 
-    def __enter__(self) -> "CommandSender":
-        """Return the sender; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 

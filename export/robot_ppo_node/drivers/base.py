@@ -33,7 +33,7 @@ WATCHED_SIGNALS = ("joint_torque", "base_lin_acc")
 
 
 class Health:
-    """How the robot's parts are, as one float32 vector `flat`; NaN where it does not say."""
+    """Condition of the robot's parts, as one float32 vector `flat`; NaN where not measured."""
 
     def __init__(self, joints: int) -> None:
         self.flat = np.full(2 * joints + 1, np.nan, np.float32)

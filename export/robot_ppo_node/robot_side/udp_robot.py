@@ -10,8 +10,6 @@ A robot of one's own needs only this (docs/drivers.md has a whole example):
             wire.send_state(now, state)
 """
 
-from types import TracebackType
-
 import msgspec
 import numpy as np
 
@@ -31,10 +29,11 @@ from robot_ppo_node.drivers.udp.udp_frame import (
 )
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.drivers.udp.udp_wire import Newest, Wire
+from robot_ppo_node.host.closing import Closing
 from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 
-class UdpRobot:
+class UdpRobot(Closing):
     """A robot over UDP: answers hello, takes commands from one node at a time, sends states."""
 
     def __init__(self, hello: Hello, port: int = DEFAULT_PORT, host: str = "127.0.0.1") -> None:
@@ -96,19 +95,6 @@ class UdpRobot:
     def close(self) -> None:
         """Close the socket."""
         self.wire.close()
-
-    def __enter__(self) -> "UdpRobot":
-        """Return the endpoint; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the socket."""
-        self.close()
 
     def _accept_node(self, frame: Frame, sender: tuple[str, int], now: float) -> bool:
         """Return whether `sender` becomes the node: it asks hello while no other commands."""

@@ -9,7 +9,6 @@ While a vendor controller runs (`motion`), no command is taken, as on a robot th
 import json
 import math
 import time
-from types import TracebackType
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS, HEAD, LOW_LE
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote, encode
 from robot_ppo_node.drivers.unitree.unitree_states import STATES
+from robot_ppo_node.host.closing import Closing
 from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 BEGINNING = bytes((*HEAD, LOW_LEVEL))
@@ -91,7 +91,7 @@ class _Channel:
         self.answer = idl.response_type(octet)
 
 
-class UnitreeRobot:
+class UnitreeRobot(Closing):
     """A robot of Unitree's on a DDS domain."""
 
     def __init__(
@@ -191,19 +191,6 @@ class UnitreeRobot:
     def close(self) -> None:
         """Leave the domain; may be called twice."""
         self.bus.close()
-
-    def __enter__(self) -> "UnitreeRobot":
-        """Return the robot; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave the domain."""
-        self.close()
 
     def _adapt(self, now: float) -> None:
         """Speak with octets declared in another way, too, once somebody does; `now` is [s]."""

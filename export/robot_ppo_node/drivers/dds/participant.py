@@ -13,7 +13,6 @@ The configuration is built in dds_config.py and replaces `CYCLONEDDS_URI`.
 import contextlib
 import threading
 import uuid
-from types import TracebackType
 from typing import Any, ClassVar
 
 from robot_ppo_export.errors import InputError
@@ -21,6 +20,7 @@ from robot_ppo_node.drivers.dds.dds_config import MAX_PARTICIPANTS, configuratio
 from robot_ppo_node.drivers.dds.dds_watch import Watch
 from robot_ppo_node.drivers.dds.endpoints import Reader, Writer
 from robot_ppo_node.drivers.dds.type_descriptions import Descriptions
+from robot_ppo_node.host.closing import Closing
 
 BLOCKING_MS = 2
 """Longest time [ms] that a write waits for a reader that does not keep up."""
@@ -79,7 +79,7 @@ class _Domains:
             _delete(entity)
 
 
-class Bus:
+class Bus(Closing):
     """One participant in one domain, with what it reads and writes."""
 
     def __init__(
@@ -186,19 +186,6 @@ class Bus:
         if self._open:
             self._open = False
             _Domains.give_back(self.domain)
-
-    def __enter__(self) -> "Bus":
-        """Return the bus; leaving the block closes it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave the domain."""
-        self.close()
 
     def _topic(self, name: str, kind: type) -> Any:
         from cyclonedds.topic import Topic
