@@ -15,11 +15,15 @@ from node_helpers import ROOT
 
 import robot_ppo
 from robot_ppo import cli
+from robot_ppo.commands import training
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS
 from robot_ppo.envs.robot import trials
 from robot_ppo_export.policy import Policy
 
-COMMANDS = ("list", "check", "train", "doctor", "eval", "export", "play", "sim", "log")
+COMMANDS = (
+    *("list", "import", "check", "train", "tune", "doctor"),
+    *("eval", "export", "play", "report", "sim", "log"),
+)
 
 
 def words(text):
@@ -302,14 +306,16 @@ def test_eval_writes_the_figures_that_scripts_read(policy, capsys):
 
 def test_a_policy_file_scores_as_the_run_that_it_came_from(policy):
     """The same weights; two runtimes, which differ in the last bits."""
-    run, file = scored(policy, "run"), scored(policy, "file")
+    run = scored(policy, "run")
+    file = scored(policy, "file")
     for figure in ("velocity_error", "yaw_error", "foot_slip"):
         assert run[figure] == pytest.approx(file[figure], rel=5e-2), figure
     assert run["source"]["steps"] == file["source"]["steps"] == 2 * 64
 
 
 def test_a_policy_file_says_what_the_scorecard_said_when_it_was_exported(policy):
-    run, scores = scored(policy, "run"), Policy(policy / "walk.onnx").contract.scores
+    run = scored(policy, "run")
+    scores = Policy(policy / "walk.onnx").contract.scores
     assert scores is not None and scores.condition == "nominal"
     assert scores.passed == run["passed"] is False
     assert scores.gain == pytest.approx(run["gain"])
@@ -342,7 +348,8 @@ def test_a_folder_where_a_policy_file_should_be_is_said(policy, capsys, tmp_path
 @pytest.fixture
 def forbidden(tmp_path):
     """A folder that nobody may look into: the tests' root may, so they are somebody else then."""
-    folder, me = tmp_path / "forbidden", os.geteuid()
+    folder = tmp_path / "forbidden"
+    me = os.geteuid()
     folder.mkdir(mode=0)
     if me == 0:
         os.seteuid(65534)
@@ -375,7 +382,7 @@ def test_more_than_the_memory_holds_is_said(capsys, monkeypatch):
     def full(_):
         raise MemoryError("Unable to allocate 9 EiB")
 
-    monkeypatch.setattr(cli, "_train", full)
+    monkeypatch.setattr(training, "_train", full)
     said = refused(["train", "go2_walk"], capsys)
     assert said == "robot-ppo: not enough memory (Unable to allocate 9 EiB); lower num_envs"
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from contract_helpers import ROOT
 
-EXPORT, NODE, TRAINING = "robot_ppo_export", "robot_ppo_node", "robot_ppo"
+EXPORT = "robot_ppo_export"
+NODE = "robot_ppo_node"
+TRAINING = "robot_ppo"
 SOURCES = {
     TRAINING: ROOT / TRAINING,
     EXPORT: ROOT / "export" / EXPORT,
@@ -65,6 +67,7 @@ TRAINING_LAYERS = (
     ("evaluation", "playback", "diagnostics", "interop", "logs"),
     ("report",),
     ("tuning",),
+    ("commands",),
     ("cli", "__init__"),
     ("__main__",),
 )
@@ -185,7 +188,8 @@ def cycles(imports: Imports) -> list[set[str]]:
     """Groups of modules of which each imports all others, by whatever way."""
     reached: Imports = {}
     for module, direct in (edges := graph(imports)).items():
-        seen, todo = set(), list(direct)
+        seen = set()
+        todo = list(direct)
         while todo:
             name = todo.pop()
             if name not in seen:

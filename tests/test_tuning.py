@@ -252,3 +252,14 @@ def test_ctrl_c_ends_it_with_what_was_found(tmp_path):
 def test_without_a_complete_trial_nothing_is_written(tmp_path):
     one = search(tmp_path)
     assert report.write(study.open_study(one, "s", None, 0), one, TASK, TASK) == []
+
+
+def test_a_derived_task_is_searched_for_a_robot(tmp_path, capsys):
+    path = write(tmp_path, "task.gait.frequency: {low: 1.5, high: 2.5}\n")
+    arguments = ["tune", "walk", "--robot", "go2", "--space", str(path), "--trials", "1"]
+    arguments += ["--seeds", "1", "--checks", "1", "--out", str(tmp_path / "out"), "--seed", "1"]
+    arguments += ["--set", "num_envs=4", "--set", "steps=24"]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "next: robot-ppo train walk --robot go2 --set task.gait.frequency=" in said
+    assert not list((tmp_path / "out").glob("best_*.yaml"))

@@ -9,14 +9,14 @@ import optuna
 from rich.console import Console
 
 from robot_ppo import config
-from robot_ppo.config import Config, loading
+from robot_ppo.config import Config, Derived, loading
 from robot_ppo.training.threads import single_threaded
 from robot_ppo.tuning import judge, report, space, study
 from robot_ppo.tuning.study import Search
 
 
 def run(
-    task: str,
+    task: str | Derived,
     path: Path,
     trials: int,
     out: Path,
@@ -51,13 +51,13 @@ def run(
     def load(more: Sequence[str]) -> Config:
         return config.load(task, preset, [*overrides, *more], threads=threads)
 
-    settings = load([])
-    objective = objective or judge.default_objective(settings)
-    judge.check(objective, settings)
+    start = load([])
+    objective = objective or judge.default_objective(start)
+    judge.check(objective, start)
     tried = space.read(path, load)
     search = Search(tried, load, objective, seeds, checks, out)
     optuna.logging.set_verbosity(logging.ERROR)
-    found = study.open_study(search, name or task, url, seed)
+    found = study.open_study(search, name or str(task), url, seed)
     console = Console()
 
     def tell(text: str) -> None:
@@ -73,5 +73,7 @@ def run(
             tell(f"wrote {file}")
     presets = [f"--preset {shlex.quote(str(f))}" for f in files if f.name == report.PRESET]
     tasks = [shlex.quote(str(f)) for f in files if f.name == report.TASK]
-    if presets or tasks:
-        tell(f"next: robot-ppo train {' '.join([*(tasks or [task]), *presets])}")
+    settings = [f"--set {shlex.quote(text)}" for text in report.chosen(found, task)]
+    if presets or tasks or settings:
+        words = [*(tasks or [str(task)]), *presets, *settings]
+        tell(f"next: robot-ppo train {' '.join(words)}")

@@ -11,13 +11,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from robot_ppo.config import Derived
 from robot_ppo.tuning.space import as_yaml
 from robot_ppo.tuning.study import FINISHED, Search
 from robot_ppo_export.files import write_atomically
 
 SHOWN = 10
 """Trials in the table, the best first."""
-PRESET, TASK = "best_preset.yaml", "best_task.yaml"
+PRESET = "best_preset.yaml"
+TASK = "best_task.yaml"
 """The best settings, as files that extend those that the search started from."""
 ENOUGH = 4
 """Complete trials from which importances mean something."""
@@ -81,8 +83,11 @@ def show(study: optuna.Study, search: Search, console: Console) -> None:
         )
 
 
-def write(study: optuna.Study, search: Search, task: str, preset: str) -> list[Path]:
-    """Write the pictures and the best settings into the search's folder; return the files."""
+def write(study: optuna.Study, search: Search, task: str | Derived, preset: str) -> list[Path]:
+    """Write the pictures and the best settings into the search's folder; return the files.
+
+    A derived task is not a file that another could extend; its best settings are `chosen`.
+    """
     complete = _complete(study)
     if not complete:
         return []
@@ -93,10 +98,19 @@ def write(study: optuna.Study, search: Search, task: str, preset: str) -> list[P
     if of_preset:
         path = search.out / PRESET
         files.append(_write_yaml(path, preset, of_preset, best, search))
-    if of_task:
+    if of_task and not isinstance(task, Derived):
         path = search.out / TASK
         files.append(_write_yaml(path, task, of_task, best, search))
     return files
+
+
+def chosen(study: optuna.Study, task: str | Derived) -> list[str]:
+    """Return the best settings of a derived task as what `--set` takes; of others none."""
+    complete = _complete(study)
+    if not complete or not isinstance(task, Derived):
+        return []
+    best = complete[0].params
+    return [f"{key}={as_yaml(value)}" for key, value in best.items() if _is_task(key)]
 
 
 def _is_task(key: str) -> bool:

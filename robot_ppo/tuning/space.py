@@ -125,7 +125,8 @@ def _distribution(path: Path, key: str, entry: Any) -> optuna.distributions.Base
     if isinstance(one.low, int) and isinstance(one.high, int) and isinstance(one.step or 1, int):
         step = int(one.step or 1)
         return optuna.distributions.IntDistribution(one.low, one.high, one.log, step)
-    low, high = float(one.low), float(one.high)
+    low = float(one.low)
+    high = float(one.high)
     return optuna.distributions.FloatDistribution(low, high, one.log, one.step)
 
 

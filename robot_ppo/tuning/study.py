@@ -177,8 +177,10 @@ class _Watch:
         self, trial: optuna.Trial, search: Search, before: list[float], index: int
     ) -> None:
         """Watch the training of the seed `index`, after those with the values `before`."""
-        self.trial, self.search = trial, search
-        self._before, self._index = list(before), index
+        self.trial = trial
+        self.search = search
+        self._before = list(before)
+        self._index = index
         self._next = 1
         self.judging = 0.0
         """Seconds that are not the training's [s]."""

@@ -1,0 +1,1 @@
+"""The commands of `robot-ppo`, by what they are about."""

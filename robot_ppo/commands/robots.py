@@ -1,0 +1,117 @@
+"""Commands about robots: list, import, check."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_ppo.commands.base import command
+from robot_ppo_export.errors import RefusedError
+
+if TYPE_CHECKING:
+    pass
+
+IMPORT = """
+robot-ppo import my_robot.urdf                     # ./robots/my_robot/
+robot-ppo import dog.xml --name dog --pose home --imu trunk_imu
+robot-ppo import robot.xml --torque '*_knee*=45' --hold 'arm_*=0'
+"""
+CHECK = """
+robot-ppo check go2
+robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
+robot-ppo check spot --picture spot.png            # how it stands
+"""
+
+
+def add_list(commands: argparse._SubParsersAction) -> None:
+    """Add `robot-ppo list`."""
+    text = "List robots, tasks and presets, and where each is from."
+    command(commands, _list, "list", text, "robot-ppo list", needs=())
+
+
+def _list(_: argparse.Namespace) -> None:
+    from robot_ppo import project
+
+    for kind in ("robot", "task", "preset"):
+        print(f"{kind}s:")
+        for line in project.listing(kind):
+            print(f"  {line}")
+    print("derived tasks: walk, of any robot: robot-ppo train walk --robot ROBOT")
+    print(f"tasks of Gymnasium: {', '.join(project.GYM_TASKS)}, gym:ID (any other of Box spaces)")
+
+
+def add_import(commands: argparse._SubParsersAction) -> None:
+    """Add `robot-ppo import`."""
+    text = (
+        "Make a robot of an MJCF or a URDF: pose, gains, feet and limits are derived, and proved."
+    )
+    p = command(commands, _import, "import", text, IMPORT, needs=("mujoco", "matplotlib"))
+    p.add_argument("file", type=Path, metavar="FILE", help="MJCF or URDF")
+    p.add_argument("--name", metavar="N", help="of the robot (default: the file's)")
+    p.add_argument("--out", type=Path, default=Path("robots"), metavar="DIR", help="(./robots)")
+    p.add_argument("--overwrite", action="store_true", help="replace the robot that is there")
+    p.add_argument("--feet", nargs="+", default=[], metavar="LINK", help="links it stands on")
+    p.add_argument("--base", metavar="B", help="link at which the robot begins")
+    p.add_argument("--imu", metavar="SITE", help="site or link of the IMU, fixed to the base")
+    p.add_argument(
+        "--pose", metavar="FILE|KEYFRAME", help="to stand in: a YAML of joints, or a keyframe"
+    )
+    for flag, metavar, text in (
+        ("--hold", "JOINT=ANGLE", "hold joints there: arms, a head; patterns such as 'arm_*' too"),
+        ("--leave", "JOINT", "give joints outside the legs to the policy"),
+        ("--torque", "JOINT=NM", "torque limits that the file lacks [N m]"),
+        ("--range", "JOINT=LOW,HIGH", "ranges that the file lacks [rad]"),
+    ):
+        p.add_argument(flag, nargs="+", action="extend", default=[], metavar=metavar, help=text)
+
+
+def _import(args: argparse.Namespace) -> None:
+    from robot_ppo.robot_model.importing import importer, options
+    from robot_ppo.sim import standing
+
+    asked = options.Options(
+        args.file,
+        args.name,
+        args.out,
+        args.overwrite,
+        tuple(args.feet),
+        args.base,
+        args.imu,
+        args.pose,
+        options.number_by_joint("--hold", args.hold),
+        tuple(args.leave),
+        options.number_by_joint("--torque", args.torque),
+        options.range_by_joint("--range", args.range),
+    )
+    proofs = importer.Proofs(standing.touching, standing.rests, standing.told)
+    folder = importer.run(asked, proofs)
+    print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
+    print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
+    print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {folder.name}")
+
+
+def add_check(commands: argparse._SubParsersAction) -> None:
+    """Add `robot-ppo check`."""
+    text = "Check a robot's files: every problem at once, or what its two variants are."
+    p = command(commands, _check, "check", text, CHECK, needs=("mujoco",))
+    p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
+    p.add_argument("--picture", type=Path, metavar="FILE.png", help="show how the robot stands")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from robot_ppo import project
+    from robot_ppo.robot_model import comparison
+
+    folder = project.robot_folder(args.robot)
+    robot = project.load_robot_in(folder)
+    page, right = comparison.page(robot, folder / robot.model)
+    print(page)
+    if right:
+        from robot_ppo.sim import standing
+
+        print(f"\n{standing.told(robot, folder / robot.model)}")
+    if right and args.picture:
+        from robot_ppo.playback import portrait
+
+        portrait.write(args.picture, robot, folder / robot.model)
+        print(f"\nwrote {args.picture}")
+    return 0 if right else RefusedError.exit_code
