@@ -23,7 +23,8 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
-ROLLOUT_ROBOTS, ROLLOUT_TICKS = 64, 500
+ROLLOUT_ROBOTS = 64
+ROLLOUT_TICKS = 500
 """Size of the rollout behind `contract.distribution`: every robot meets several commands, a push
 or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
@@ -54,7 +55,8 @@ def export(
         raise InputError(f"{out}: is a folder; name the policy file, e.g. {out / 'policy.onnx'}")
     checkpoints = Checkpoints(run)
     checkpoint = checkpoint or checkpoints.newest()
-    settings, trained_with = checkpoints.settings(checkpoint), fingerprint.newest(run)
+    settings = checkpoints.settings(checkpoint)
+    trained_with = fingerprint.newest(run)
     if tell:
         fingerprint.warn_if_edited(trained_with, robot_task(settings, "a policy file").robot, run)
     data = build(settings, checkpoint, trained_with, judge)
@@ -127,7 +129,8 @@ def build_contract(
     task = robot_task(config, "a policy file")
     _check_groups(config)
     robot = project.load_robot(task.robot)
-    normalizer, layout = actor.normalizer, observations.layout(task, robot)
+    normalizer = actor.normalizer
+    layout = observations.layout(task, robot)
     return Contract(
         task=task.name,
         robot=robot,
@@ -212,7 +215,9 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     endless = msgspec.structs.replace(task, terminations={})
     env = RobotEnv(endless, robot, 1, threads=1, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
-    inputs, observations, actions = [], [], []
+    inputs = []
+    observations = []
+    actions = []
     for _ in range(GOLDEN_TICKS):
         assert env.last_inputs is not None
         inputs.append(env.last_inputs)

@@ -51,7 +51,8 @@ def _leg(side: str, y: float) -> str:
 
 def height() -> float:
     """Of the base above the ground in the default pose, with level soles [m]."""
-    hip, knee = DEFAULT["hip"], DEFAULT["knee"]
+    hip = DEFAULT["hip"]
+    knee = DEFAULT["knee"]
     return 0.18 + 0.26 * math.cos(hip) + 0.26 * math.cos(hip + knee) + 0.052
 
 
@@ -148,9 +149,13 @@ def write_policy(
 
 
 def _traces(contract, network):
-    observer, action_map = Observer(contract.resolve(), ()), contract.action_map()
-    default, action = action_map.default_pose, np.zeros(len(JOINTS), "f4")
-    inputs, observations, actions = [], [], []
+    observer = Observer(contract.resolve(), ())
+    action_map = contract.action_map()
+    default = action_map.default_pose
+    action = np.zeros(len(JOINTS), "f4")
+    inputs = []
+    observations = []
+    actions = []
     for t in itertools.count():
         if t == golden.MIN_TICKS:
             break

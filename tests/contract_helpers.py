@@ -22,8 +22,10 @@ from robot_ppo_export.contract.terms import Inputs, gait_phase
 
 ROOT = Path(__file__).parent.parent
 ROBOT_YAML = ROOT / "robots" / "go2" / "robot.yaml"
-JOINTS, FEET = 12, 4
-PERIOD, FREQUENCY = 0.02, 2.0
+JOINTS = 12
+FEET = 4
+PERIOD = 0.02
+FREQUENCY = 2.0
 
 # Every term, with each of scale, clip and history somewhere.
 TERMS = (
@@ -60,7 +62,8 @@ def robot_with(path, value):
 
 def same_bits(a, b) -> bool:
     """Equal down to the sign of zero."""
-    a, b = np.asarray(a), np.asarray(b)
+    a = np.asarray(a)
+    b = np.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
@@ -161,12 +164,16 @@ def contract(actor: PlainMlp, terms=TERMS) -> Contract:
 
 def traces(actor: PlainMlp, c: Contract, ticks=golden.MIN_TICKS) -> golden.GoldenTraces:
     random = np.random.default_rng(1)
-    observer, action_map = Observer(c.resolve(), ()), c.action_map()
-    rows, observations, actions = [], [], []
+    observer = Observer(c.resolve(), ())
+    action_map = c.action_map()
+    rows = []
+    observations = []
+    actions = []
     action = np.zeros(JOINTS, np.float32)
     for t in range(ticks):
         inputs = random_inputs(random)
-        inputs.phase, inputs.last_action = gait_phase(np.asarray(t), PERIOD, FREQUENCY), action
+        inputs.phase = gait_phase(np.asarray(t), PERIOD, FREQUENCY)
+        inputs.last_action = action
         observation = observer.observe(inputs)
         action = forward(actor, observation)
         rows.append(inputs)

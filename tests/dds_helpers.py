@@ -28,7 +28,8 @@ class Alive:
         self.commands = []
         self.looks = []
         """Since when a command may have been there: the look before the one that found it."""
-        self.sends, self.sent = sends, 0
+        self.sends = sends
+        self.sent = 0
         self.every = 0.002
         """[s] between two states."""
         self._random = np.random.default_rng(0)
@@ -39,7 +40,8 @@ class Alive:
     def _live(self):
         now = time.monotonic()
         while not self._stop.is_set():
-            before, now = now, time.monotonic()
+            before = now
+            now = time.monotonic()
             command = self.end.receive(now)
             if command is not None:
                 self.looks.append(before)

@@ -22,7 +22,8 @@ GAIT = Gait(
     stance=0.6,
     swing_height=0.1,
 )
-JOINTS, FEET = 12, 4
+JOINTS = 12
+FEET = 4
 
 EXTREMES = {
     "friction": (0.2, 1.5),
@@ -182,7 +183,8 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
 
 # -- trainings ----------------------------------------------------------------------------------
 
-ROBOTS, ROLLOUT = 8, 8
+ROBOTS = 8
+ROLLOUT = 8
 TINY = (
     f"num_envs={ROBOTS}",
     f"rollout={ROLLOUT}",

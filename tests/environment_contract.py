@@ -21,7 +21,8 @@ from gymnasium.spaces import Box
 from robot_ppo.envs import serialization
 from robot_ppo_export.errors import InputError
 
-N, STEPS = 3, 6
+N = 3
+STEPS = 6
 
 
 class EnvironmentContract:
@@ -75,7 +76,8 @@ class EnvironmentContract:
 
     def test_spaces_are_boxes_of_the_size_of_the_actors_group(self):
         env, _ = self.started()
-        space, actions = env.single_observation_space, env.single_action_space
+        space = env.single_observation_space
+        actions = env.single_action_space
         assert isinstance(space, Box) and isinstance(actions, Box)
         assert space.shape == (env.observation_groups["actor"],)
         assert len(actions.shape) == 1 and actions.dtype == np.float32
@@ -232,7 +234,8 @@ class EnvironmentContract:
 
     def test_copies_of_simulations_are_exact(self):
         env, _ = self.started()
-        source, target = np.array([0]), np.array([2])
+        source = np.array([0])
+        target = np.array([2])
         if not self.saves:
             with pytest.raises(InputError):
                 env.copy_rows(source, target)
@@ -276,14 +279,16 @@ class NativeContract(EnvironmentContract):
         other.load_state_dict(env.state_dict())
         other.ticks[:] = 0
         action = self.actions(env, 1)[0]
-        info, unbroken = env.step(action)[4], other.step(action)[4]
+        info = env.step(action)[4]
+        unbroken = other.step(action)[4]
         assert info["_final_obs"].tolist() == [True, False, False]
         for name, rows in unbroken["observations"].items():
             assert np.array_equal(info["final_observations"][name][0], rows[0]), name
             assert np.array_equal(info["observations"][name][1:], rows[1:]), name
 
     def test_any_number_of_threads_gives_the_same_bits(self):
-        one, two = self.started()[0], self.make(N, seed=1, threads=2)
+        one = self.started()[0]
+        two = self.make(N, seed=1, threads=2)
         tellings = []
         for env in (one, two):
             env.reset(seed=11)
@@ -349,7 +354,8 @@ def arrays(state, path=""):
 
 
 def equal_states(one, other):
-    mine, theirs = dict(arrays(one)), dict(arrays(other))
+    mine = dict(arrays(one))
+    theirs = dict(arrays(other))
     return (
         mine.keys() == theirs.keys()
         and all(np.array_equal(mine[name], theirs[name]) for name in mine)

@@ -117,8 +117,11 @@ def random_state(random: np.random.Generator, c: Contract) -> RobotState:
 
 def traces(c: Contract, network: PlainMlp) -> golden.GoldenTraces:
     random = np.random.default_rng(1)
-    observer, action_map = Observer(c.resolve(), ()), c.action_map()
-    inputs, observations, actions = [], [], []
+    observer = Observer(c.resolve(), ())
+    action_map = c.action_map()
+    inputs = []
+    observations = []
+    actions = []
     action = np.zeros(len(robot().joints), "f4")
     for t in range(golden.MIN_TICKS):
         phase = gait_phase(np.asarray(t), PERIOD, c.gait_frequency)
@@ -261,7 +264,8 @@ def deaf(monkeypatch, name: str) -> None:
         dataclasses.replace(g, check=lambda *judged: None) if g.name == name else g
         for g in guards.GUARDS
     )
-    count, numbered = len(guards.STATE_GUARDS), tuple(enumerate(changed))
+    count = len(guards.STATE_GUARDS)
+    numbered = tuple(enumerate(changed))
     monkeypatch.setattr(self_test, "GUARDS", changed)
     monkeypatch.setattr(self_test, "STATE_GUARDS", changed[:count])
     monkeypatch.setattr(envelope, "NUMBERED_STATE", numbered[:count])

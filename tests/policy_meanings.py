@@ -55,7 +55,8 @@ def _default(data: dict[str, Any], rng: random.Random) -> None:
 
 def _impossible(data: dict[str, Any], rng: random.Random) -> None:
     """A figure that no robot has."""
-    joint, robot = rng.choice(data["robot"]["joints"]), data["robot"]
+    joint = rng.choice(data["robot"]["joints"])
+    robot = data["robot"]
     places = [(joint, "kp"), (joint, "kd"), (joint, "torque_limit"), (joint, "velocity_limit")]
     places += [(robot["stand"], "kp"), (robot["stand"], "kd"), (robot["damping"], "kd")]
     places += [(robot["stand"], "duration"), (robot["base"], "height"), (data, "control_period")]

@@ -74,7 +74,9 @@ class Mutator:
         """A block that is missing, doubled, zeroed, or in another's place."""
         data = bytearray(self.data)
         a, b = (rng.randrange(0, len(data), BLOCK) for _ in range(2))
-        kind, first, second = rng.randrange(4), data[a : a + BLOCK], data[b : b + BLOCK]
+        kind = rng.randrange(4)
+        first = data[a : a + BLOCK]
+        second = data[b : b + BLOCK]
         if kind == 0:
             del data[a : a + BLOCK]
         elif kind == 1:
@@ -186,7 +188,8 @@ class Mutator:
     def graph(self, rng: random.Random) -> Changed:
         """A graph that is another one, or none."""
         model = onnx.ModelProto.FromString(self.data)
-        graph, kind = model.graph, rng.randrange(6)
+        graph = model.graph
+        kind = rng.randrange(6)
         if kind == 0:
             del graph.node[rng.randrange(len(graph.node))]
         elif kind == 1:

@@ -11,7 +11,11 @@ from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
 
-SIZE, CRITIC_SIZE, ACTIONS, STEPS, N = 5, 7, 3, 6, 20
+SIZE = 5
+CRITIC_SIZE = 7
+ACTIONS = 3
+STEPS = 6
+N = 20
 OBJECTIVES = tuple(objectives.OBJECTIVES)
 NETWORKS = Networks(actor=(16, 16), critic=(16, 16), activation="tanh", init_std=0.5)
 

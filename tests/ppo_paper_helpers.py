@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchmarks.ppo_paper.results import Result, write
 
-CHEETAH, HOPPER, PENDULUM = "HalfCheetah-v5", "Hopper-v5", "InvertedPendulum-v5"
+CHEETAH = "HalfCheetah-v5"
+HOPPER = "Hopper-v5"
+PENDULUM = "InvertedPendulum-v5"
 STEPS = 4096
 CURVE = [(2048, math.nan), (4096, 1.5)]
 PRETEND = (sys.executable, "-m", "ppo_paper_helpers")

@@ -68,7 +68,8 @@ class Robot:
         random = np.random.default_rng(0)
         look = time.monotonic()
         while not self._stop.wait(self.every):
-            before, look = look, time.monotonic()
+            before = look
+            look = time.monotonic()
             command = self.wire.receive(look)
             if command is not None:
                 self.looks.append(before)

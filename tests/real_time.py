@@ -26,7 +26,8 @@ SAID = re.compile(r"stale_state|missed_deadlines|state jitter|the watchdog took 
 @contextlib.contextmanager
 def stopwatch():
     """Yields a function: by how much a thread here was woken up too late, at the most [s]."""
-    worst, over = [0.0], threading.Event()
+    worst = [0.0]
+    over = threading.Event()
 
     def watch():
         while not over.is_set():

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from robot_ppo_export.contract.action import ActionMap, ActionSpec
 from robot_ppo_export.errors import InputError
 
-SCALE, CLIP = 0.5, 4.0
+SCALE = 0.5
+CLIP = 4.0
 actions = hnp.arrays(np.float32, JOINTS, elements=st.floats(-1e6, 1e6, width=32))
 
 
@@ -69,7 +70,8 @@ def test_the_clip_bounds_the_reach():
 
 
 def test_action_undoes_target_where_nothing_is_clipped():
-    m, random = action_map(), np.random.default_rng(0)
+    m = action_map()
+    random = np.random.default_rng(0)
     action = random.uniform(-0.5, 0.5, (100, JOINTS)).astype(np.float32)
     assert np.allclose(m.action(m.target(action)), action, rtol=0, atol=2e-6)
     assert not m.action(m.default_pose).any()

@@ -16,7 +16,8 @@ from robot_ppo.ppo.parameters import FlatParameters
 from robot_ppo.ppo.rollout import ActorSamples
 from robot_ppo_export.errors import InputError
 
-M, EPSILON = 50, 0.2
+M = 50
+EPSILON = 0.2
 
 
 def tensor(x):
@@ -162,7 +163,8 @@ def test_pieces_of_a_minibatch_add_up_to_its_gradient():
     loss = ActorLoss(OBJECTIVES["clip"], Coefficients(EPSILON, 0.7), log_stds, 0.03)
     mean, log_std = (x.detach().numpy() for x in actor.distribution(tensor(some.observations)))
     whole = loss.differentiate(mean, log_std, some, M)
-    pieces, at = [], 0
+    pieces = []
+    at = 0
     for piece in some.pieces(20):
         pieces.append(loss.differentiate(mean[at : at + 20], log_std, piece, M))
         at += 20
@@ -226,7 +228,8 @@ def test_the_critics_gradient_is_that_of_the_definition(normalize_returns, epsil
     torch.manual_seed(0)
     critic = Critic(SIZE, NETWORKS, normalize_returns).double()
     rng = np.random.default_rng(0)
-    returns, observations = 3 + 5 * rng.normal(size=M), rng.normal(size=(M, SIZE))
+    returns = 3 + 5 * rng.normal(size=M)
+    observations = rng.normal(size=(M, SIZE))
     critic.update_returns(tensor(returns))
     values = critic(tensor(observations))
     old = values.detach().numpy() + 0.1 * rng.normal(size=M)
@@ -251,7 +254,8 @@ def test_the_critics_gradient_is_that_of_the_definition(normalize_returns, epsil
 
 
 def test_plain_mlps_are_differentiated_by_hand_and_everything_else_by_autograd():
-    plain, state = learner(), learner(networks=helpers.replace(NETWORKS, std="state"))
+    plain = learner()
+    state = learner(networks=helpers.replace(NETWORKS, std="state"))
     assert isinstance(plain.actor_pass, mlp.ActorMlp)
     assert isinstance(plain.critic_passes[0], mlp.CriticMlp)
     assert isinstance(state.actor_pass, autograd.Autograd)

@@ -5,7 +5,8 @@ import torch
 
 from robot_ppo.ppo import advantages
 
-GAMMA, LAMBDA = 0.9, 0.8
+GAMMA = 0.9
+LAMBDA = 0.8
 
 
 def column(*values):
@@ -17,7 +18,9 @@ def flags(*values):
 
 
 NEVER = flags(0, 0, 0)
-REWARDS, VALUES, NEXT = column(1, 2, 3), column(10, 20, 30), column(20, 30, 40)
+REWARDS = column(1, 2, 3)
+VALUES = column(10, 20, 30)
+NEXT = column(20, 30, 40)
 
 
 def gae(
@@ -94,7 +97,8 @@ def test_lambda_one_is_the_discounted_return_less_the_value():
     steps, n = rewards.shape
     for i in range(n):
         for t in range(steps):
-            total, discount = 0.0, 1.0
+            total = 0.0
+            discount = 1.0
             for u in range(t, steps):
                 total += discount * rewards[u, i]
                 discount *= GAMMA

@@ -87,7 +87,8 @@ def test_the_lists_are_what_the_folders_hold(empty, monkeypatch):
 
 
 def test_the_first_place_that_has_a_name_wins(empty, monkeypatch):
-    first, second = empty / "first", empty / "second"
+    first = empty / "first"
+    second = empty / "second"
     for place in (empty, first, second):
         add(place, robot="everywhere")
     for place in (first, second):

@@ -42,13 +42,15 @@ def test_the_variants_of_the_carried_model_are_those_of_the_file_to_the_last_bit
         lambda p: variants.eval_model(robot, p),
         lambda p: variants.train_model(robot, p, Physics(timestep=0.01), 0.02),
     ):
-        one, two = build(xml), build(text)
+        one = build(xml)
+        two = build(text)
         for field in EXACT:
             np.testing.assert_array_equal(getattr(one, field), getattr(two, field), err_msg=field)
 
 
 def test_numbers_that_mujocos_writer_would_round_are_kept(tmp_path):
-    mass, low = "0.20000000123456", "-1.5000000001"
+    mass = "0.20000000123456"
+    low = "-1.5000000001"
     edits = ('mass="0.2"', f'mass="{mass}"'), ('range="-1.5 1.5"', f'range="{low} 1.5"')
     path = quadruped.write(tmp_path, quadruped.mjcf(*edits))
     robot = quadruped.robot()
@@ -69,7 +71,8 @@ def test_a_mesh_becomes_the_primitive_around_it(tmp_path):
         ("<worldbody>", f'<asset><mesh name="m" vertex="{corners}"/></asset><worldbody>'),
         ('type="box" size="0.2 0.08 0.05"', 'type="mesh" mesh="m"'),
     )
-    robot, path = quadruped.robot(), quadruped.write(tmp_path, text)
+    robot = quadruped.robot()
+    path = quadruped.write(tmp_path, text)
     model = source.read(carried.unpack(carried.pack(robot, path), "x.onnx")).model
     assert model.nmesh == 0
     half = model.geom_aabb[model.geom("trunk").id, 3:]  # of a capsule, for it is elongated

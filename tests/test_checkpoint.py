@@ -138,7 +138,8 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_not_run(
     checkpoints, tmp_path, writer
 ):
     checkpoints.folder.mkdir()
-    trap, path = tmp_path / "executed", checkpoints.folder / "1.pt"
+    trap = tmp_path / "executed"
+    path = checkpoints.folder / "1.pt"
     data = {"steps": Attack(trap)}
     if writer == "torch":
         torch.save(data, path)
@@ -176,7 +177,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(checkpoints, call, good, fai
     checkpoints.save(snapshot(10), keep=1)
     before = checkpoints.paths()[0].read_bytes()
     with monkeypatch.context() as patch:
-        calls, working = iter(range(9)), getattr(os, call)
+        calls = iter(range(9))
+        working = getattr(os, call)
         patch.setattr(os, call, lambda *a: (working if next(calls) < good else full)(*a))
         with pytest.raises(InputError, match=rf"000020{fails}: cannot be written \(No space left"):
             checkpoints.save(snapshot(20), keep=1)

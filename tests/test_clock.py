@@ -15,7 +15,8 @@ from robot_ppo_node.safety import watchdog
 def test_missed_periods_are_skipped_and_counted_never_made_up():
     clock = BusyClock([0, 0, 0.05, 0, 0])
     pacer = Pacer(clock, PERIOD)
-    missed, wakes = [], []
+    missed = []
+    wakes = []
     for _ in range(5):
         missed.append(pacer.wait())
         wakes.append(clock.now())
@@ -101,7 +102,8 @@ def test_a_jump_ahead_skips_and_counts(jump):
 
 @pytest.mark.parametrize("jump", [-0.03, -1.0])
 def test_no_wait_is_longer_than_a_period_with_something_to_do_beforehand(jump):
-    clock, done = Jumping(), []
+    clock = Jumping()
+    done = []
     pacer = Pacer(clock, PERIOD)
     for n in range(1, 4):
         assert pacer.wait(lambda: done.append(clock.world)) == 0
@@ -117,7 +119,8 @@ def test_no_wait_is_longer_than_a_period_with_something_to_do_beforehand(jump):
 
 
 def test_without_time_for_it_nothing_is_done_beforehand():
-    clock, done = SteppedClock(), []
+    clock = SteppedClock()
+    done = []
     pacer = Pacer(clock, PERIOD)
     clock.time = PERIOD - EARLY / 2
     assert pacer.wait(lambda: done.append(1)) == 0
@@ -273,7 +276,8 @@ def test_a_beat_from_the_future_is_no_sign_of_life(watch):
 def test_a_watchdog_that_pauses_between_its_looks_does_not_take_a_living_node_for_dead(watch):
     """It looks at the clock, is not let run for a second, and then looks at a fresh beat."""
     made, fake = watch
-    real, looks = fake.monotonic_ns, []
+    real = fake.monotonic_ns
+    looks = []
 
     def slow():
         seen = real()

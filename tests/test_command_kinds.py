@@ -98,7 +98,8 @@ def test_describe_says_what_it_takes(files):
 
 
 def test_shadow_mode_computes_its_targets(files, kind):
-    clock, policy = SteppedClock(), Policy(files[kind])
+    clock = SteppedClock()
+    policy = Policy(files[kind])
     shadow = Shadow(policy, ReadOnly(FakeDriver(clock)), clock, FixedCommand(COMMAND[kind]))
     shadow.prepare()
     shadow.run(1.0)

@@ -41,7 +41,8 @@ pytestmark = pytest.mark.real_time
 
 COMMAND = twist((-0.5, 1.0), (-0.3, 0.4), (-0.7, 0.7))
 BOUNDS = COMMAND.bounds()
-KEY, OTHER = b"k" * 32, b"o" * 32
+KEY = b"k" * 32
+OTHER = b"o" * 32
 NOW = 1_700_000_000 * 10**9
 
 
@@ -50,8 +51,8 @@ class Actions(dict):
 
     def __init__(self):
         self.done = []
-        approve, say = (lambda: self.done.append("approve")), self.done.append
-        super().__init__(damp=self.done.append, approve=approve, say=say)
+        done = self.done
+        super().__init__(damp=done.append, approve=lambda: done.append("approve"), say=done.append)
 
 
 # --- sticks
@@ -171,11 +172,13 @@ def test_a_robot_whose_operator_is_gone_stands_after_the_dead_mans_time():
 class Pad:
     """An evdev device whose events are in a list; unplugged, it raises as the kernel does."""
 
-    path, name = "/dev/input/event7", "pad"
+    path = "/dev/input/event7"
+    name = "pad"
 
     def __init__(self, *axes, middle=128):
         self.fd, self._other = os.pipe()
-        self.events, self.unplugged = [], False
+        self.events = []
+        self.unplugged = False
         names = axes or ("ABS_X", "ABS_Y", "ABS_RX")
         info = AbsInfo(middle, 0, 256, 0, 0, 0)
         self.axes = {ecodes.ecodes[name]: info for name in names}
@@ -191,7 +194,8 @@ class Pad:
             raise OSError(19, "No such device")
         if not self.events:
             raise BlockingIOError
-        events, self.events = self.events, []
+        events = self.events
+        self.events = []
         return iter(events)
 
     def push(self, kind, name, value):
@@ -356,7 +360,8 @@ class Wire:
     """A source and raw datagrams to it, at times of our choosing."""
 
     def __init__(self, key=KEY):
-        self.operator, self.time = Actions(), NOW
+        self.operator = Actions()
+        self.time = NOW
         self.source = UdpCommands(self.operator, port=0, key=key, wall=lambda: self.time)
         self.sender = CommandSender("127.0.0.1", self.source.port, key)
 
@@ -553,7 +558,8 @@ def test_beyond_loopback_with_a_key_there_is():
 
 
 def test_a_key_is_random_private_and_not_overwritten(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
+    a = tmp_path / "a"
+    b = tmp_path / "b"
     for path in (a, b):
         command_frames.new_key(path)
         assert path.stat().st_mode & 0o777 == 0o600

@@ -6,7 +6,8 @@ import pytest
 
 from robot_ppo.envs.robot.commands import CommandSource
 
-N, DT = 20_000, 0.02
+N = 20_000
+DT = 0.02
 RANGES = {"vx": (-0.5, 1.0), "vy": (-0.2, 0.4), "yaw_rate": (0.1, 0.3)}
 
 
@@ -43,7 +44,8 @@ def test_a_command_is_kept_for_a_time_within_the_range():
 
 
 def test_only_what_is_due_is_redrawn():
-    commands, rng = source(n=4, resample=(1.0, 2.0)), np.random.default_rng(0)
+    commands = source(n=4, resample=(1.0, 2.0))
+    rng = np.random.default_rng(0)
     commands.resample(np.arange(4), rng)
     commands.ticks_left[:] = [3, 1, 2, 1]
     before = commands.values.copy()
@@ -55,7 +57,8 @@ def test_only_what_is_due_is_redrawn():
 
 
 def test_resampling_some_leaves_the_others_alone():
-    commands, rng = source(n=4), np.random.default_rng(0)
+    commands = source(n=4)
+    rng = np.random.default_rng(0)
     commands.resample(np.arange(4), rng)
     before = commands.values.copy(), commands.ticks_left.copy()
     commands.resample(np.array([2]), rng)

@@ -25,7 +25,8 @@ from robot_ppo_node.startup.compatibility import check_compatibility, compare, p
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 JOINTS = len(NAMES)
 WHOLE = Capabilities(
     state_rate=500.0,
@@ -73,7 +74,8 @@ def test_a_robot_that_has_just_what_is_needed_fits_in_every_row():
     assert len(rows) == len(comparison.ROWS) - 1  # the feet are not read
 
 
-RATE, HALF = 1 / PERIOD, 0.5 * ROUNDING
+RATE = 1 / PERIOD
+HALF = 0.5 * ROUNDING
 LOW, HIGH = robot().joints[4].range
 DIFFERENCES = {
     "state rate [Hz]": (but(state_rate=RATE * (1 - HALF)), but(state_rate=RATE * 0.99)),

@@ -102,7 +102,8 @@ def test_an_override_is_applied_as_yaml(text, read, expected):
 
 
 def test_an_override_changes_nothing_else():
-    changed, plain = load("ppo.gamma=0.9876"), load()
+    changed = load("ppo.gamma=0.9876")
+    plain = load()
     assert changed != plain
     ppo = msgspec.structs.replace(changed.ppo, gamma=plain.ppo.gamma)
     assert msgspec.structs.replace(changed, ppo=ppo) == plain

@@ -83,7 +83,8 @@ def test_a_domain_that_cannot_be_is_refused(cyclone, domain):
 def test_bytes_cross_the_domain_and_only_the_newest_is_kept(cyclone):
     domain = free_domain()
     with cyclone.Bus(domain) as a, cyclone.Bus(domain) as b:
-        reader, writer = a.reader(TOPIC, cyclone.kind), b.writer(TOPIC, cyclone.kind)
+        reader = a.reader(TOPIC, cyclone.kind)
+        writer = b.writer(TOPIC, cyclone.kind)
         assert within(2, lambda: writer.readers)
         for mark in range(5):
             writer.write(payload(mark))
@@ -95,7 +96,8 @@ def test_bytes_cross_the_domain_and_only_the_newest_is_kept(cyclone):
 def test_waiting_ends_with_a_sample_or_with_the_time(cyclone):
     domain = free_domain()
     with cyclone.Bus(domain) as a, cyclone.Bus(domain) as b:
-        reader, writer = a.reader(TOPIC, cyclone.kind), b.writer(TOPIC, cyclone.kind)
+        reader = a.reader(TOPIC, cyclone.kind)
+        writer = b.writer(TOPIC, cyclone.kind)
         before = time.monotonic()
         assert not reader.wait(0.05)
         assert time.monotonic() - before >= 0.05
@@ -109,7 +111,8 @@ def test_waiting_ends_with_a_sample_or_with_the_time(cyclone):
 def test_a_reader_of_others_does_not_hear_its_own_participant(cyclone):
     domain = free_domain()
     with cyclone.Bus(domain) as a, cyclone.Bus(domain) as b:
-        others, all_ = a.reader(TOPIC, cyclone.kind, others=True), b.reader(TOPIC, cyclone.kind)
+        others = a.reader(TOPIC, cyclone.kind, others=True)
+        all_ = b.reader(TOPIC, cyclone.kind)
         own = a.writer(TOPIC, cyclone.kind)
         own.write(payload(1))
         assert within(2, lambda: all_.newest()) == payload(1)
@@ -125,7 +128,8 @@ def test_a_reader_of_others_does_not_hear_who_carries_its_token(cyclone):
         cyclone.Bus(domain, token=b"ours") as ally,
         cyclone.Bus(domain, token=b"else") as stranger,
     ):
-        others, all_ = bus.reader(TOPIC, cyclone.kind, others=True), bus.reader(TOPIC, cyclone.kind)
+        others = bus.reader(TOPIC, cyclone.kind, others=True)
+        all_ = bus.reader(TOPIC, cyclone.kind)
         writer = ally.writer(TOPIC, cyclone.kind)
         assert within(2, lambda: writer.readers == 2)
         writer.write(payload(1))
@@ -184,7 +188,8 @@ def threads():
 
 
 def test_closing_leaves_no_thread_and_the_domain_can_be_joined_again(cyclone):
-    domain, before = free_domain(), threads()
+    domain = free_domain()
+    before = threads()
     for _ in range(3):
         bus = cyclone.Bus(domain)
         bus.reader(TOPIC, cyclone.kind)

@@ -22,7 +22,8 @@ def broken(trainer, name, value):
 @pytest.mark.parametrize("name", ["actor", "critic"])
 def test_weights_that_are_not_finite_are_logged_and_not_saved(name, tmp_path, monkeypatch):
     """Also where the next rollout would not notice: after the last update, or a save."""
-    trainer, logged = Trainer(tiny_config("save_every=0", steps=3 * BATCH), tmp_path), []
+    trainer = Trainer(tiny_config("save_every=0", steps=3 * BATCH), tmp_path)
+    logged = []
     update = trainer.learner.update
 
     def diverging(*args):

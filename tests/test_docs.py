@@ -123,7 +123,8 @@ def test_every_command_line_parses_and_its_robot_or_task_exists(page, line):
     tool, *arguments = words(line)
     parsed = parser_of(tool).parse_args(arguments)
     made = MADE.get(page.name, ())
-    task, robot = getattr(parsed, "task", None), getattr(parsed, "robot", None)
+    task = getattr(parsed, "task", None)
+    robot = getattr(parsed, "robot", None)
     if task == walk.NAME:  # no YAML: it is derived from the robot
         assert robot or parsed.resume
     else:
@@ -376,7 +377,8 @@ def run_page(page, folder):
     for line in lines(page, *MODULES, languages=SHELL):
         if line.endswith("&") or re.search(r"&\s+#", line):
             continue  # a robot in the background: it comes with the node, below
-        name, port = words(line)[1], ("--port", str(free_port()))
+        name = words(line)[1]
+        port = ("--port", str(free_port()))
         if "--driver" in words(line):
             driver = words(line)[words(line).index("--driver") + 1]
             place = port if driver == "udp" else ("--domain", str(free_domain()))

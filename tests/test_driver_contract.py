@@ -206,7 +206,8 @@ class LiveEnd:
     """The far end of a driver, alive in a thread."""
 
     def __init__(self, alive, joints):
-        self.alive, self.joints = alive, joints
+        self.alive = alive
+        self.joints = joints
 
     def measure(self):
         sends = self.alive.sent
@@ -293,7 +294,8 @@ class TestReplay(DriverContract):
         joint_signals = ("joint_pos", "joint_vel", "joint_torque")
         places = Measured(widths | dict.fromkeys(joint_signals, len(joints)))
         places.state.joint_pos[:] = [POSE.get(name, 0.0) for name in joints]
-        count, period = 1000, 0.02
+        count = 1000
+        period = 0.02
         rows = {
             "sequence": np.arange(1, count + 1),
             "sample_time": 7 + period * np.arange(count),

@@ -7,7 +7,8 @@ import pytest
 
 from robot_ppo.envs.robot.randomization import Ids, Randomizer
 
-N, TICKS = 4, 12
+N = 4
+TICKS = 12
 EVERYONE = np.arange(N)
 
 
@@ -117,7 +118,8 @@ def test_resetting_some_leaves_the_others_alone():
 
 def test_a_reset_simulation_has_no_memory():
     """What was before the reset, delays and warm starts included, leaves no trace."""
-    used, new = helpers.engine(N), helpers.engine(N)
+    used = helpers.engine(N)
+    new = helpers.engine(N)
     randomized_start(used, seed=5)
     for targets in random_targets(5, N, seed=6):
         used.step(targets)
@@ -185,7 +187,8 @@ def test_beyond_one_physics_step_a_delay_is_interpolated():
 @pytest.mark.parametrize("delay", [0.001, 0.005, 0.009])
 def test_a_delay_within_one_physics_step_acts_as_a_whole_one(delay):
     """MuJoCo reads its buffer before the present sample is in it, and holds the newest."""
-    late, whole = readings(6, delay)[0], readings(6, 0.01)[0]
+    late = readings(6, delay)[0]
+    whole = readings(6, 0.01)[0]
     targets = random_targets(6, 1)
     assert np.array_equal(late["joint_pos"], whole["joint_pos"])
     assert np.array_equal(angles(targets, delay), angles(targets, 0.01))
@@ -296,7 +299,8 @@ def test_torque_stops_at_the_limit():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_diverged_simulation_is_named_and_the_others_go_on(field, threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
-    sick, healthy = helpers.engine(N, threads), helpers.engine(N, threads)
+    sick = helpers.engine(N, threads)
+    healthy = helpers.engine(N, threads)
     for e in (sick, healthy):
         randomized_start(e)
     getattr(sick, field)[2, 8] = np.nan

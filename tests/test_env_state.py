@@ -12,7 +12,9 @@ from mujoco.batch import MODEL_FIELDS
 from robot_ppo.envs import serialization
 from robot_ppo_export.errors import InputError
 
-N, BEFORE, AFTER = 10, 25, 45
+N = 10
+BEFORE = 25
+AFTER = 45
 
 
 def task(**changes):
@@ -83,7 +85,10 @@ def test_an_environment_goes_on_bit_for_bit_through_resets_pushes_and_commands(t
 def test_what_went_on_had_resets_pushes_commands_and_delays_in_it():
     env = environment(task(), N)
     env.load_state_dict(middle()[0])
-    pushed, pushes, commanded, ended = env.engine.push, [], env.commands.values.copy(), 0
+    pushed = env.engine.push
+    pushes = []
+    commanded = env.commands.values.copy()
+    ended = 0
     env.engine.push = lambda ids, v: (pushes.append(len(ids)), pushed(ids, v))
     for action in random_actions(AFTER, N, seed=1):
         ended += "episode_figures" in env.step(action)[4]
@@ -136,7 +141,8 @@ def test_without_any_one_part_of_the_simulations_it_would_not(part):
 
 
 def test_every_model_field_comes_back_also_those_that_mujoco_derives():
-    one, two = environment(task(), N, seed=1), environment(task(), N, seed=2)
+    one = environment(task(), N, seed=1)
+    two = environment(task(), N, seed=2)
     names = [name for name in MODEL_FIELDS if one.engine.batch.expanded(name) is not None]
     derived = set(names) - set(one.engine.arrays()["fields"])
     assert {"body_subtreemass", "dof_invweight0", "body_invweight0"} <= derived
@@ -163,7 +169,8 @@ def test_every_model_field_comes_back_also_those_that_mujoco_derives():
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, complaint):
     env = environment(task(), N, seed=5)
-    before, state = env.state_dict(), serialization.copy(middle()[0])
+    before = env.state_dict()
+    state = serialization.copy(middle()[0])
     change(state)
     with pytest.raises(InputError, match=complaint):
         env.load_state_dict(state)

@@ -42,7 +42,8 @@ def test_one_and_many_give_pictures_that_move(id):
     assert env.metadata["render_fps"] == envs.metadata["render_fps"] > 0
     env.reset(seed=1)
     envs.reset(seed=1)
-    one, many = env.render(), envs.render()
+    one = env.render()
+    many = envs.render()
     assert one.shape == (48, 64, 3) and one.dtype == np.uint8 and np.ptp(one) > 60
     assert [picture.shape for picture in many] == [one.shape] * 2
     assert not np.array_equal(many[1], many[0])
@@ -56,7 +57,8 @@ def test_one_and_many_give_pictures_that_move(id):
 def test_the_picture_after_the_last_step_is_that_of_the_last_state():
     env = gymnasium.make("robot_ppo/InvertedPendulum-v5", render_mode="rgb_array").unwrapped
     env.reset(seed=3)
-    observation, fell = np.zeros(4), False
+    observation = np.zeros(4)
+    fell = False
     while not fell:
         observation, _, fell, _, _ = env.step(np.full(1, 3.0, np.float32))
     qpos = observation[:2]
@@ -70,11 +72,13 @@ def test_the_picture_after_the_last_step_is_that_of_the_last_state():
 def test_pictures_take_no_part_in_the_simulation():
     plain = gymnasium.make_vec("robot_ppo/HalfCheetah-v5", num_envs=2)
     seen = gymnasium.make_vec("robot_ppo/HalfCheetah-v5", num_envs=2, render_mode="rgb_array")
-    a, b = plain.reset(seed=5)[0], seen.reset(seed=5)[0]
+    a = plain.reset(seed=5)[0]
+    b = seen.reset(seed=5)[0]
     for _ in range(3):
         seen.render()
         action = np.full((2, 6), 0.3, np.float32)
-        a, b = plain.step(action)[0], seen.step(action)[0]
+        a = plain.step(action)[0]
+        b = seen.step(action)[0]
     assert np.array_equal(a, b)
     seen.close()
 
@@ -120,7 +124,8 @@ def test_a_window_shows_every_step_in_real_time(monkeypatch):
     shown = []
 
     class Window:
-        cam, opt = mujoco.MjvCamera(), mujoco.MjvOption()
+        cam = mujoco.MjvCamera()
+        opt = mujoco.MjvOption()
 
         def __init__(self, model, data, **_):
             self.data = data
@@ -162,7 +167,8 @@ class Paint(gymnasium.Env):
 
     def __init__(self, render_mode=None):
         self.render_mode = render_mode
-        self.observation_space, self.action_space = Box(-1, 1, (2,)), Box(0, 10, (1,))
+        self.observation_space = Box(-1, 1, (2,))
+        self.action_space = Box(0, 10, (1,))
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -188,7 +194,8 @@ class Blind(Paint):
 def a_run(tmp_path, monkeypatch):
     """Train a moment on an environment of a module of one's own; return the run folder."""
     module = types.ModuleType("paintings")
-    module.Paint, module.Blind = Paint, Blind
+    module.Paint = Paint
+    module.Blind = Blind
     monkeypatch.setitem(sys.modules, "paintings", module)
     for name in ("Paint", "Blind"):
         monkeypatch.setitem(
@@ -207,7 +214,8 @@ def a_run(tmp_path, monkeypatch):
 
 
 def test_a_run_of_a_task_of_ones_own_is_filmed_past_the_end_of_its_episodes(a_run, tmp_path):
-    said, video = [], tmp_path / "film.mp4"
+    said = []
+    video = tmp_path / "film.mp4"
     episodes = gym_play.play(a_run("gym:Paint-v0"), video=video, seconds=0.5, say=said.append)
     assert episodes.returns == [4.0, 4.0] and episodes.running == 2.0  # ten steps
     with av.open(str(video)) as file:

@@ -93,12 +93,15 @@ def test_a_policy_that_lies_down_has_fallen_once_per_command(contract, commands)
 
 def test_getting_up_again_does_not_undo_a_fall_nor_does_falling_again_count(contract, commands):
     commands(STAND, seconds=6.0)
-    action, ticks = lying(contract), iter(range(10**6))
+    action = lying(contract)
+    ticks = iter(range(10**6))
 
     def lies_down_twice(observation):
         return zeros(observation) + action * (next(ticks) // 75 % 2 == 0)
 
-    run, heights, fallen = run_of(contract, CONDITIONS[0]), [], 0
+    run = run_of(contract, CONDITIONS[0])
+    heights = []
+    fallen = 0
     for _ in range(300):
         run.tick(lies_down_twice, scored=True)
         heights.append(run.engine.qpos[0, 2])
@@ -110,7 +113,8 @@ def test_getting_up_again_does_not_undo_a_fall_nor_does_falling_again_count(cont
 
 def test_a_fall_before_scoring_begins_counts(contract, commands):
     commands(STAND, seconds=3.0, unscored=2.0)
-    action, ticks = lying(contract), iter(range(10**6))
+    action = lying(contract)
+    ticks = iter(range(10**6))
 
     def lies_down_first(observation):
         return zeros(observation) + action * (next(ticks) < 75)
@@ -171,7 +175,8 @@ def test_a_robot_that_diverges_has_fallen_and_is_not_put_on_its_feet(field, valu
 
 def test_a_robot_that_mujoco_gives_up_has_fallen(blown_up, monkeypatch):
     def harm(run):
-        step, left = run.engine.batch.step, iter([True])
+        step = run.engine.batch.step
+        left = iter([True])
 
         def failing(nstep):
             step(nstep=nstep)

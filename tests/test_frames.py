@@ -50,13 +50,15 @@ def mujoco_rotate(quat, vector):
 
 
 def test_to_world_is_mujocos_rotation(random):
-    quat, vector = random_quat(random, (N,), np.float64), random.normal(size=(N, 3))
+    quat = random_quat(random, (N,), np.float64)
+    vector = random.normal(size=(N, 3))
     expected = [mujoco_rotate(q, v) for q, v in zip(quat, vector, strict=True)]
     assert np.allclose(frames.to_world(quat, vector), expected, rtol=0, atol=TIGHT)
 
 
 def test_multiply_is_mujocos_product(random):
-    p, q = random_quat(random, (N,), np.float64), random_quat(random, (N,), np.float64)
+    p = random_quat(random, (N,), np.float64)
+    q = random_quat(random, (N,), np.float64)
     expected = np.empty((N, 4))
     for i in range(N):
         mujoco.mju_mulQuat(expected[i], p[i], q[i])
@@ -65,7 +67,8 @@ def test_multiply_is_mujocos_product(random):
 
 def test_multiply_in_the_other_order_is_not_mujocos_product(random):
     """Negative control: the comparison would notice swapped factors."""
-    p, q = random_quat(random, dtype=np.float64), random_quat(random, dtype=np.float64)
+    p = random_quat(random, dtype=np.float64)
+    q = random_quat(random, dtype=np.float64)
     expected = np.empty(4)
     mujoco.mju_mulQuat(expected, p, q)
     assert not np.allclose(frames.multiply(q, p), expected, atol=1e-3)
@@ -81,7 +84,8 @@ def test_from_rotation_vector_is_mujocos_axis_angle(random):
 
 
 def test_cross_is_numpys(random):
-    a, b = random.normal(size=(N, 3)), random.normal(size=(N, 3))
+    a = random.normal(size=(N, 3))
+    b = random.normal(size=(N, 3))
     assert np.array_equal(frames.cross(a, b), np.cross(a, b))
 
 
@@ -153,7 +157,8 @@ def test_level_gravity_is_exactly_down():
 
 @pytest.mark.parametrize("angle", [-3.0, -1.0, -0.2, 0.0, 1e-3, 0.7, 1.5, 3.1])
 def test_gravity_of_a_roll_and_of_a_pitch(angle):
-    sin, cos = math.sin(angle), math.cos(angle)
+    sin = math.sin(angle)
+    cos = math.cos(angle)
     assert np.allclose(frames.projected_gravity(about(0, angle)), (0, -sin, -cos), atol=TIGHT)
     assert np.allclose(frames.projected_gravity(about(1, angle)), (sin, 0, -cos), atol=TIGHT)
 
@@ -232,7 +237,8 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_rotation_and_many_give_equal_bits_and_keep_the_dtype(name, dtype, random):
-    q, p = random_quat(random, (4096,), dtype), random_quat(random, (4096,), dtype)
+    q = random_quat(random, (4096,), dtype)
+    p = random_quat(random, (4096,), dtype)
     v = random.normal(size=(4096, 3)).astype(dtype)
     function = FUNCTIONS[name]
     many = function(q, p, v)

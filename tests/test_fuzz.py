@@ -34,7 +34,8 @@ from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 DEFAULT = robot().vector("default").astype("f4")
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
 BATCH = 50
@@ -79,14 +80,16 @@ def settle(socket_reader, until, seconds=2.0):
 
 @fuzzed
 def test_mutated_commands_over_udp(count):
-    rng, simulated = random.Random(1), SimulatedRobot(robot())
+    rng = random.Random(1)
+    simulated = SimulatedRobot(robot())
     n = len(NAMES)
     good = udp_payloads.encode_command(rest_pose(), np.full(n, 35, "f4"), np.full(n, 0.8, "f4"))
     with UdpRobot(HELLO, port=0) as end:
         node = NodeEndpoint(port=end.port)
         node.request_hello()
         settle(lambda: end.receive(0.0), lambda: end.peer)
-        sequence, accepted = 10, 0
+        sequence = 10
+        accepted = 0
         for first in range(0, count, BATCH):
             expected = end.counters.received + BATCH
             for _ in range(BATCH):
@@ -107,7 +110,8 @@ def test_mutated_commands_over_udp(count):
                 simulated.reset()
         node.close()
         c = end.counters
-    accepted, dropped = c.accepted, sum(c.malformed.values())
+    accepted = c.accepted
+    dropped = sum(c.malformed.values())
     print(f"{c.received} commands: {accepted} accepted, malformed {c.malformed}, "
           f"{c.duplicated} duplicated, {c.reordered} reordered")  # fmt: skip
     assert c.received == count + 1  # the hello
@@ -136,7 +140,8 @@ def walk_on(node):
 @overflows
 @fuzzed
 def test_mutated_states_over_udp(count):
-    rng, end = random.Random(2), UdpRobot(HELLO, port=0)
+    rng = random.Random(2)
+    end = UdpRobot(HELLO, port=0)
     clock = SteppedClock(lambda now: end.receive(now))
     driver = UdpDriver(clock, port=end.port)
     try:
@@ -147,7 +152,9 @@ def test_mutated_states_over_udp(count):
         state.joint_pos[:] = DEFAULT
         state.base_quat[:] = [1, 0, 0, 0]
         good = udp_payloads.encode_state(0.0, state)
-        sequence, faults, counters = 1000, {}, driver.counters
+        sequence = 1000
+        faults = {}
+        counters = driver.counters
         for _ in range(0, count, BATCH):
             before = counters.received
             for _ in range(BATCH):
@@ -193,12 +200,15 @@ def test_mutated_low_level_commands(count):
     pytest.importorskip("cyclonedds")
     from robot_ppo_node.robot_side.unitree_robot import CommandDecoder
 
-    rng, simulated = random.Random(3), SimulatedRobot(robot())
-    decoder, counters = CommandDecoder(QUADRUPED, robot().joint_names), Counters()
+    rng = random.Random(3)
+    simulated = SimulatedRobot(robot())
+    decoder = CommandDecoder(QUADRUPED, robot().joint_names)
+    counters = Counters()
     good = Message("unitree_go", "LowCmd_")
     good.fields["head"], good.fields["level_flag"] = (0xFE, 0xEF), 0xFF
     good.motors["mode"], good.motors["kp"], good.motors["kd"] = 1, 35, 0.8
-    payload, accepted = good.encode(), 0
+    payload = good.encode()
+    accepted = 0
     for i in range(count):
         try:
             command = decoder.decode(mutated_message(payload, rng), mode_machine=5)
@@ -224,7 +234,8 @@ class Tape:
         self.payload = None
 
     def newest(self):
-        payload, self.payload = self.payload, None
+        payload = self.payload
+        self.payload = None
         return payload
 
 
@@ -235,19 +246,25 @@ def test_mutated_low_level_states(count):
     from robot_ppo_node.drivers.base import Connection
     from robot_ppo_node.drivers.unitree.unitree_driver import UnitreeDriver
 
-    rng, clock = random.Random(4), SteppedClock()
+    rng = random.Random(4)
+    clock = SteppedClock()
     driver = UnitreeDriver(clock, Connection(robot=robot()))
-    sent, tape = [], Tape()
+    sent = []
+    tape = Tape()
 
     class Repeater:
-        fault, active, stale = None, True, 0
+        fault = None
+        active = True
+        stale = 0
         put = staticmethod(sent.append)
 
         def damp(self):
             sent.append(driver._damping(0.5))
 
     def connect():
-        driver._states, driver.repeater, driver.bus = tape, Repeater(), object()
+        driver._states = tape
+        driver.repeater = Repeater()
+        driver.bus = object()
         driver._begin_with(driver._blank_command(Message("unitree_go", "LowState_")))
 
     driver._connect = connect
@@ -255,7 +272,8 @@ def test_mutated_low_level_states(count):
     good = Message("unitree_go", "LowState_")
     good.motors["q"][:12] = DEFAULT
     good.fields["imu_state"]["quaternion"][0] = 1
-    payload, faults = good.encode(), {}
+    payload = good.encode()
+    faults = {}
     for _ in range(count):
         if node.state is not State.POLICY:
             driver._e_stop = None
@@ -279,7 +297,8 @@ def test_mutated_low_level_states(count):
 
 @fuzzed
 def test_mutated_ros_messages(count):
-    rng, random_numbers = random.Random(5), np.random.default_rng(5)
+    rng = random.Random(5)
+    random_numbers = np.random.default_rng(5)
     stamp = ros2_messages.Stamp(1, 2)
     vectors = np.abs(random_numbers.normal(size=(3, 12)))
     decoders = (
@@ -292,7 +311,8 @@ def test_mutated_ros_messages(count):
         (ros2_messages.decode_command, ros2_messages.CommandEncoder(NAMES).encode(*vectors)),
     )  # fmt: skip
     reasons: dict[str, int] = {}
-    accepted, simulated = 0, SimulatedRobot(robot())
+    accepted = 0
+    simulated = SimulatedRobot(robot())
     for i in range(count):
         decode, payload = decoders[i % len(decoders)]
         try:
@@ -325,7 +345,8 @@ def test_wild_bytes_over_a_real_domain():
     from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
     from robot_ppo_node.drivers.unitree.unitree_states import STATES
 
-    rng, domain = random.Random(6), free_domain()
+    rng = random.Random(6)
+    domain = free_domain()
     payload = Message("unitree_go", "LowState_").encode()
     with participant.Bus(domain) as bus:
         writer = bus.writer(STATES, idl_type("unitree_go", "LowState_"))

@@ -51,7 +51,9 @@ def opens(tmp_path):
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_no_mutated_policy_file_loads(count, mutator, opens):
-    rng, tried, loaded = random.Random(7), Counter(), []
+    rng = random.Random(7)
+    tried = Counter()
+    loaded = []
     for i in range(count):
         kind, data = mutator.mutation(rng)
         assert data != mutator.data
@@ -67,7 +69,10 @@ def test_no_mutated_policy_file_loads(count, mutator, opens):
 @pytest.mark.parametrize("count", COUNTS)
 def test_bytes_that_were_changed_blindly_and_sealed_again_are_refused_or_a_whole_file(count, opens):
     """Behind the seal, too, nothing but a refusal comes of damage: no other error, no crash."""
-    rng, data, opened, tried = random.Random(8), SHIPPED.read_bytes(), 0, 0
+    rng = random.Random(8)
+    data = SHIPPED.read_bytes()
+    opened = 0
+    tried = 0
     while tried < count:
         blank = blanked(mutate(data, rng))
         if blank is not None:

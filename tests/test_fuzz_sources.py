@@ -27,7 +27,8 @@ from robot_ppo_node.node import Node
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 DEFAULT = robot().vector("default").astype("f4")
 KEY = bytes(range(32))
 BATCH = 20
@@ -70,7 +71,8 @@ class Tape:
         self.payloads = []
 
     def take(self, limit=16):
-        given, self.payloads = self.payloads[:limit], self.payloads[limit:]
+        given = self.payloads[:limit]
+        self.payloads = self.payloads[limit:]
         sender = SimpleNamespace(publication_handle=1)
         return [SimpleNamespace(payload=p, sample_info=sender) for p in given]
 
@@ -94,7 +96,9 @@ def test_mutated_states_over_ros(count):
     pytest.importorskip("cyclonedds")
     from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
 
-    rng, clock, sent = random.Random(7), SteppedClock(), []
+    rng = random.Random(7)
+    clock = SteppedClock()
+    sent = []
     driver = Ros2Driver(clock, Connection(robot=robot()))
     driver._joint_reader, driver._imu_reader = joints, imu = Tape(), Tape()
 
@@ -115,7 +119,8 @@ def test_mutated_states_over_ros(count):
     for i in range(count):
         good = encoded(2.0 + 0.02 * i)
         broken = [mutate(p, rng) if rng.random() < 0.5 else p for p in good]
-        joints.payloads, imu.payloads = [broken[0]], [broken[1]]
+        joints.payloads = [broken[0]]
+        imu.payloads = [broken[1]]
         stepped(node, clock)
         command = messages.decode_command(sent[-1])
         assert command.names == NAMES
@@ -133,7 +138,9 @@ def test_mutated_states_over_ros(count):
 def test_mutated_commands_of_the_operator_over_udp(count, key):
     import socket
 
-    rng, clock, stops = random.Random(8), SteppedClock(), []
+    rng = random.Random(8)
+    clock = SteppedClock()
+    stops = []
     wall = [10**18]
     actions = OperatorActions(damp=stops.append, approve=lambda: None, say=lambda text: None)
     source = UdpCommands(actions, port=0, key=key, wall=lambda: wall[0])
@@ -175,11 +182,14 @@ def test_mutated_twists(count):
     pytest.importorskip("cyclonedds")
     from robot_ppo_node.drivers.ros2.ros2_twist import TwistCommands
 
-    rng, clock = random.Random(9), SteppedClock()
+    rng = random.Random(9)
+    clock = SteppedClock()
     source = TwistCommands.__new__(TwistCommands)
     tapes = Tape(), Tape()
     source._readers = ((tapes[0], False), (tapes[1], True))
-    source.command, source.arrived, source.malformed = np.zeros(3, np.float32), -np.inf, 0
+    source.command = np.zeros(3, np.float32)
+    source.arrived = -np.inf
+    source.malformed = 0
     driver = FakeDriver(clock, pose=DEFAULT, keep=1)
     bounds = policy().contract.command.bounds()
     node = walking(driver, clock, source)

@@ -6,7 +6,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from robot_ppo.ppo import gaussian
 
-B, K = 50, 6
+B = 50
+K = 6
 
 
 def parameters(seed, per_sample):
@@ -85,7 +86,8 @@ def test_the_mean_score_is_zero_so_a_baseline_changes_no_gradient():
 def test_the_second_moment_of_the_ratio_is_exponential_in_the_kl(shift):
     """Of two Gaussians that differ in their means."""
     x = torch.linspace(-15, 15, 40_001, dtype=torch.float64)[:, None]
-    old, log_std = torch.zeros(1, dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)
+    old = torch.zeros(1, dtype=torch.float64)
+    log_std = torch.tensor([0.3], dtype=torch.float64)
     new = old + shift * log_std.exp()
     before = gaussian.log_prob(x, old, log_std)
     ratio = torch.exp(gaussian.log_prob(x, new, log_std) - before)

@@ -74,7 +74,8 @@ def refused(id):
 
 @pytest.mark.parametrize("id", ["OfMine/Push-v0", "OfMine/ByName-v0"])
 def test_an_id_of_a_module_trains_resumes_and_is_scored(id, write, tmp_path):
-    task, out = f"gym:{write(MODULE)}:{id}", tmp_path / "run"
+    task = f"gym:{write(MODULE)}:{id}"
+    out = tmp_path / "run"
     assert cli.main(arguments(task, out)) == 0
     assert cli.main(arguments(task, out, "--resume", steps=128)) == 0
     assert Checkpoints(out).newest().steps == 128
@@ -176,7 +177,8 @@ class Faulty(gymnasium.Env):
     action_space = Box(-1.0, 1.0, (1,), np.float32)
 
     def __init__(self, where, value):
-        self.where, self.value = where, value
+        self.where = where
+        self.value = value
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

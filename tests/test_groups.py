@@ -19,8 +19,11 @@ from robot_ppo.ppo import advantages
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.errors import InputError
 
-N, STEPS = 6, 50
-SOURCE, TARGET, OTHERS = np.array([0, 0, 3]), np.array([1, 2, 5]), np.array([0, 3, 4])
+N = 6
+STEPS = 50
+SOURCE = np.array([0, 0, 3])
+TARGET = np.array([1, 2, 5])
+OTHERS = np.array([0, 3, 4])
 
 # -- copies of a robot --------------------------------------------------------------------------
 
@@ -61,9 +64,11 @@ def equal_rows(arrays, a, b):
 
 @pytest.mark.numeric
 def test_copies_with_equal_actions_stay_equal_and_the_others_do_not_notice():
-    env, untouched = walked(), walked()
+    env = walked()
+    untouched = walked()
     env.copy_rows(SOURCE, TARGET)
-    seen, expected = told(env, alike()), told(untouched, alike())
+    seen = told(env, alike())
+    expected = told(untouched, alike())
     assert equal_rows(seen, SOURCE, TARGET)
     assert all(
         np.array_equal(x[:, OTHERS], y[:, OTHERS]) for x, y in zip(seen, expected, strict=True)
@@ -143,7 +148,8 @@ def test_without_the_derived_constants_they_do_not_stay_equal(monkeypatch):
 
 def last(step):
     """What each simulation saw before any reset, (n, size)."""
-    observation, info = step[0], step[4]
+    observation = step[0]
+    info = step[4]
     mask = info.get("_final_obs", np.zeros(N, bool))
     return np.where(mask[:, None], info.get("final_obs", 0.0), observation)
 
@@ -157,7 +163,8 @@ def test_copies_of_a_native_task_stay_equal(task):
             env.step(action)
         return env
 
-    env, untouched = walked(), walked()
+    env = walked()
+    untouched = walked()
     env.copy_rows(SOURCE, TARGET)
     actions = 0.3 * gym_actions(env, STEPS, seed=7)
     actions[:, TARGET] = actions[:, SOURCE]
@@ -165,7 +172,8 @@ def test_copies_of_a_native_task_stay_equal(task):
     steps = 0
     for action in actions:
         steps += 1
-        mine, other = env.step(action), untouched.step(action)
+        mine = env.step(action)
+        other = untouched.step(action)
         ended = mine[2] | mine[3]
         seen = last(mine)
         assert np.array_equal(seen[SOURCE], seen[TARGET])
@@ -241,7 +249,8 @@ GROUPED = {"estimator": "group_relative", "group_size": 4}
 
 
 def test_the_critic_is_left_alone_and_not_spoken_of():
-    one, with_critic = learner(**GROUPED), learner()
+    one = learner(**GROUPED)
+    with_critic = learner()
     before = weights(one)
     figures, others = (of.update(rollout(of)) for of in (one, with_critic))
     actors = len(list(one.actor.parameters()))
@@ -309,7 +318,8 @@ def contexts(updates, together, **ppo):
 
 def test_what_the_start_is_worth_is_no_noise_in_groups_of_copies():
     """Negative control: among independent starts it is most of the score."""
-    copies, strangers = contexts(60, together=True), contexts(60, together=False)
+    copies = contexts(60, together=True)
+    strangers = contexts(60, together=False)
     assert copies[0] > 0.4 and copies[-1] < 0.25
     assert strangers[-1] > 0.4
 
@@ -324,7 +334,8 @@ def groups(*more):
 def test_every_rollout_starts_in_groups_that_only_their_actions_drive_apart(tmp_path):
     """The first of a group goes on from where it was, whatever became of the others."""
     still = ("task.noise={}", "task.events.interval={}", "task.commands.twist.resample=[5, 7]")
-    seen, last = [], []
+    seen = []
+    last = []
 
     def look(trainer):
         of = trainer.rollout.observations.unflatten(1, (-1, 4))

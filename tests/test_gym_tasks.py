@@ -40,7 +40,8 @@ class Original:
 
 
 def random_actions(env, steps, seed=0):
-    rng, space = np.random.default_rng(seed), env.single_action_space
+    rng = np.random.default_rng(seed)
+    space = env.single_action_space
     return rng.uniform(space.low, space.high, (steps, env.num_envs, *space.shape)).astype("f4")
 
 
@@ -48,7 +49,8 @@ def random_actions(env, steps, seed=0):
 def test_a_thousand_random_actions_give_the_same_bits(task):
     """Observations, rewards (but see `TOLERANCE`), terminations, time limits, starts."""
     n = 2
-    ours, originals = MujocoVectorEnv(task, n, seed=1), [Original(task) for _ in range(n)]
+    ours = MujocoVectorEnv(task, n, seed=1)
+    originals = [Original(task) for _ in range(n)]
     assert ours.single_observation_space == originals[0].env.observation_space
     assert ours.single_action_space == originals[0].env.action_space
     observation, _ = ours.reset()
@@ -74,7 +76,8 @@ def test_a_thousand_random_actions_give_the_same_bits(task):
 @pytest.mark.parametrize("task", ["HalfCheetah-v5", "Humanoid-v5"])
 def test_another_physics_step_is_noticed(task):
     """Negative control for the test above."""
-    ours, original = MujocoVectorEnv(task, 1, seed=1), Original(task)
+    ours = MujocoVectorEnv(task, 1, seed=1)
+    original = Original(task)
     original.start(ours, 0)
     original.env.unwrapped.model.opt.gravity[2] *= 1 + 1e-9
     (action,) = random_actions(ours, 1)
@@ -84,14 +87,17 @@ def test_another_physics_step_is_noticed(task):
 @every_task
 def test_starts_have_the_distribution_of_the_original(task):
     """Mean, deviation and bounds of positions and velocities, within the error of sampling."""
-    n, m = 4000, 400
-    ours, original = MujocoVectorEnv(task, n, threads=1, seed=3), gymnasium.make(task)
+    n = 4000
+    m = 400
+    ours = MujocoVectorEnv(task, n, threads=1, seed=3)
+    original = gymnasium.make(task)
     mine = np.hstack((ours.batch.qpos, ours.batch.qvel))
     theirs = np.zeros((m, mine.shape[1]))
     for i in range(m):
         original.reset(seed=i)
         theirs[i] = original.unwrapped.state_vector()
-    mean, deviation = theirs.mean(0), theirs.std(0)
+    mean = theirs.mean(0)
+    deviation = theirs.std(0)
     assert np.allclose(mine.std(0), deviation, rtol=0.15, atol=1e-12)
     assert (np.abs(mine.mean(0) - mean) <= 5 * deviation * np.sqrt(1 / m + 1 / n) + 1e-12).all()
     bounded = mine.max(0) < mean + 3 * deviation  # a normal sample of this size goes beyond
@@ -162,7 +168,8 @@ def test_a_saved_state_goes_on_with_the_same_bits(task):
     again = MujocoVectorEnv(task, 3, seed=9)
     again.load_state_dict(state)
     for action in actions[10:]:
-        mine, other = env.step(action), again.step(action)
+        mine = env.step(action)
+        other = again.step(action)
         assert all(np.array_equal(a, b) for a, b in zip(mine[:4], other[:4], strict=True))
         for name, values in mine[4].get("episode_figures", {}).items():
             assert np.array_equal(values, other[4]["episode_figures"][name])

@@ -18,7 +18,8 @@ from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
-NATIVE, FOREIGN = "InvertedPendulum-v5", "gym:Pendulum-v1"
+NATIVE = "InvertedPendulum-v5"
+FOREIGN = "gym:Pendulum-v1"
 TINY = ("num_envs=4", "rollout=16", "ppo.epochs=2", "ppo.minibatches=2", "threads=1")
 BATCH = 4 * 16
 
@@ -98,7 +99,8 @@ def test_one_seed_gives_one_policy(tmp_path):
 def test_a_resumed_run_is_the_unbroken_one_where_episodes_can_be_saved(task, tmp_path, caplog):
     """To the last bit for native tasks; for foreign ones new episodes start, and that is said."""
     more = ("--set", "ppo.learning_rate_schedule=constant")  # the others depend on the budget
-    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    broken = tmp_path / "broken"
+    unbroken = tmp_path / "unbroken"
     assert cli.main(arguments(task, unbroken, *more, steps=4 * BATCH)) == 0
     assert cli.main(arguments(task, broken, *more)) == 0
     assert cli.main(arguments(task, broken, *more, "--resume", steps=4 * BATCH)) == 0
@@ -154,13 +156,17 @@ def test_the_score_is_that_of_a_plain_loop_over_episodes():
         single.reset()
         single.batch.qpos[0], single.batch.qvel[0] = starts.batch.qpos[i], starts.batch.qvel[i]
         single.place(np.array([0]))
-        total, steps, done = 0.0, 0, False
+        total = 0.0
+        steps = 0
+        done = False
         observation = np.hstack((single.batch.qpos, single.batch.qvel))
         while not done:
             with torch.inference_mode():
                 action = actor(torch.from_numpy(observation).float()).numpy()
             observation, reward, failed, cut, _ = single.step(action)
-            total, steps, done = total + reward[0], steps + 1, (failed | cut)[0]
+            total = total + reward[0]
+            steps = steps + 1
+            done = (failed | cut)[0]
         assert (total, steps) == (score.returns[i], score.lengths[i])
     assert len(set(score.lengths)) > 1  # episodes that end early stop counting early
 
@@ -282,7 +288,8 @@ def test_a_foreign_environment_cannot_be_saved():
 
 def test_a_foreign_mujoco_task_is_the_native_one_in_slow():
     pytest.importorskip("imageio")
-    native, foreign = MujocoVectorEnv("HalfCheetah-v5", 2), ForeignVectorEnv("HalfCheetah-v5", 2)
+    native = MujocoVectorEnv("HalfCheetah-v5", 2)
+    foreign = ForeignVectorEnv("HalfCheetah-v5", 2)
     assert foreign.single_action_space == native.single_action_space
     assert foreign.single_observation_space.shape == native.single_observation_space.shape
     assert foreign._envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP

@@ -75,7 +75,8 @@ def test_a_single_environment_passes_gymnasiums_checker(single):
 
 def test_vector_spaces_hold_what_comes_back(many):
     observation, info = many.reset(seed=0)
-    size, joints = many.unwrapped.layout.size, 12
+    size = many.unwrapped.layout.size
+    joints = 12
     assert many.observation_space.shape == (4, size)
     assert many.action_space.shape == (4, joints)
     assert many.single_observation_space.shape == (size,)
@@ -172,7 +173,8 @@ every_task = pytest.mark.parametrize("task", TASKS)
 @every_task
 def test_a_task_of_gymnasium_is_found_both_ways(task):
     id = f"robot_ppo/{task}"
-    many, single = gymnasium.make_vec(id, num_envs=3), gymnasium.make(id)
+    many = gymnasium.make_vec(id, num_envs=3)
+    single = gymnasium.make(id)
     assert isinstance(many.unwrapped, MujocoVectorEnv) and many.num_envs == 3
     assert single.observation_space == many.single_observation_space
     assert single.action_space == many.single_action_space

@@ -50,7 +50,8 @@ def sb3():
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", [GO2, CHEETAH, PENDULUM])
 def test_sb3_gets_the_environments_own_numbers(sb3, env_id):
-    plain, adapted = make(env_id), sb3.Sb3VecEnv(make(env_id))
+    plain = make(env_id)
+    adapted = sb3.Sb3VecEnv(make(env_id))
     assert np.array_equal(plain.reset(seed=5)[0], (adapted.seed(5), adapted.reset())[1])
     for action in clumsy(plain, 60):
         observation, reward, failed, cut, info = plain.step(action)
@@ -91,7 +92,8 @@ def collected(adapter):
 
     model = PPO("MlpPolicy", adapter, n_steps=1, batch_size=3, n_epochs=1, seed=1, device="cpu")
     _, callback = model._setup_learn(3)
-    envs, steps = adapter.envs, []
+    envs = adapter.envs
+    steps = []
     almost_over(envs, [1])
     step = envs.step
 
@@ -205,7 +207,8 @@ def rsl_rl():
 def test_rsl_rl_gets_the_environments_own_numbers(rsl_rl, env_id):
     import torch
 
-    plain, adapted = make(env_id), rsl_rl.RslRlVecEnv(make(env_id))
+    plain = make(env_id)
+    adapted = rsl_rl.RslRlVecEnv(make(env_id))
     observation, info = plain.reset()
 
     def equal(groups):
@@ -235,7 +238,8 @@ def test_rsl_rl_hears_of_time_limits_and_of_failures_which_is_which(rsl_rl, env_
     import torch
 
     envs = rsl_rl.RslRlVecEnv(make(env_id))
-    timed, failed = np.zeros(6, bool), np.zeros(6, bool)
+    timed = np.zeros(6, bool)
+    failed = np.zeros(6, bool)
     for action in torch.from_numpy(clumsy(envs.envs, 60)):
         ages = envs.episode_length_buf.clone()
         ages[0] = envs.max_episode_length - 1

@@ -20,7 +20,8 @@ from robot_ppo_node.startup.joint_check import FIT, REST, STEP, trained_delay
 
 pytestmark = pytest.mark.real_time
 
-KP, KD = 20.0, 5.0 / 3
+KP = 20.0
+KD = 5.0 / 3
 
 
 def hung_up(motor_delay=0.0, sensor_delay=0.0) -> SimulatedRobot:
@@ -156,7 +157,8 @@ def test_the_step_response_obeys_its_equation(inertia):
     """Under-, critically and overdamped: I q'' = kp (1 - q) - kd q' by finite differences."""
     t = np.arange(0.0, 0.5, 1e-4)
     q = step_response(t, np.array(inertia), KP, KD)
-    velocity, acceleration = np.gradient(q, t), np.gradient(np.gradient(q, t), t)
+    velocity = np.gradient(q, t)
+    acceleration = np.gradient(np.gradient(q, t), t)
     error = inertia * acceleration - KP * (1 - q) + KD * velocity
     assert np.abs(error[5:-5]).max() < 0.02 * KP  # differences of 0.1 ms
     assert q[0] == 0
@@ -174,7 +176,8 @@ def test_a_delay_is_recovered_from_a_clean_answer(delay, inertia):
 
 def fitted(times, answers):
     """A finished fit, and the processor time of each of its steps [s]."""
-    fit, durations = DelayFit(times, answers, KP, KD), []
+    fit = DelayFit(times, answers, KP, KD)
+    durations = []
     while not fit.done:
         before = time.thread_time()
         fit.step()
@@ -203,7 +206,8 @@ def test_a_fit_fits_into_the_ticks_of_one_joint_and_a_step_into_a_tick():
 
 
 def test_no_tick_of_a_joint_check_tries_more_than_one_step_of_a_fit(monkeypatch):
-    sizes, in_tick = [], []
+    sizes = []
+    in_tick = []
     original = delay_fit.step_response
 
     def counted(t, inertia, kp, kd):

@@ -57,7 +57,8 @@ def test_the_policy_file_brings_them_and_its_report_lists_them(policy):
 @pytest.mark.parametrize("order", [NAMES, tuple(reversed(NAMES))])
 def test_damping_over_udp_is_each_joints_own_in_the_order_of_the_robot(order):
     end = UdpRobot(Hello("go2", order, BASIC, ()), 0)
-    clock, damping = helpers.SteppedClock(lambda time: None), Connection(robot=spec()).damping
+    clock = helpers.SteppedClock(lambda time: None)
+    damping = Connection(robot=spec()).damping
     driver = UdpDriver(clock, port=end.port, damping=damping)
     driver.adopt(Hello("go2", order, BASIC, ()), NAMES, ())
     assert np.array_equal(driver._damping, values(BRAKE, order))

@@ -114,7 +114,8 @@ def test_without_scale_and_clip_the_bits_of_a_term_pass_through(random):
 
 
 def test_observing_changes_no_input(random):
-    layout, inputs = Layout(TERMS, JOINTS), random_inputs(random, (4,))
+    layout = Layout(TERMS, JOINTS)
+    inputs = random_inputs(random, (4,))
     before = copy.deepcopy(inputs)
     observation = Observer(layout, (4,)).observe(inputs)
     observation[:] = 7  # nor does writing into the observation
@@ -169,7 +170,8 @@ def test_the_past_is_seen_with_a_history_and_only_then():
 
 def test_an_observer_goes_on_from_the_arrays_of_another_bit_for_bit(random):
     layout = Layout(TERMS, JOINTS)
-    observer, other = Observer(layout, (5,)), Observer(layout, (5,))
+    observer = Observer(layout, (5,))
+    other = Observer(layout, (5,))
     ticks = [random_inputs(random, (5,)) for _ in range(6)]
     for inputs in ticks[:3]:
         observer.observe(inputs)
@@ -199,7 +201,8 @@ def test_one_robot_and_n_simulations_give_equal_bits(n, random):
 
 @pytest.mark.numeric
 def test_all_of_4096_first_observations_equal_those_of_one_robot(random):
-    layout, inputs = Layout(TERMS, JOINTS), random_inputs(random, (4096,))
+    layout = Layout(TERMS, JOINTS)
+    inputs = random_inputs(random, (4096,))
     many = Observer(layout, (4096,)).observe(inputs)
     alone = Observer(layout, ())
     for i in range(4096):
@@ -208,8 +211,11 @@ def test_all_of_4096_first_observations_equal_those_of_one_robot(random):
 
 
 def test_a_subset_is_observed_as_if_all_had_been(random):
-    layout, n, chosen = Layout(TERMS, JOINTS), 8, np.array([6, 1, 3])
-    whole, part = Observer(layout, (n,)), Observer(layout, (n,))
+    layout = Layout(TERMS, JOINTS)
+    n = 8
+    chosen = np.array([6, 1, 3])
+    whole = Observer(layout, (n,))
+    part = Observer(layout, (n,))
     first, second, third = (random_inputs(random, (n,)) for _ in range(3))
     for observer in (whole, part):
         observer.observe(first)

@@ -161,7 +161,8 @@ def test_the_dual_price_stays_and_the_other_alternates(problems):
 
 
 def test_trpos_full_step_breaks_the_bound_and_the_half_of_it_is_taken(problems):
-    problem, bound = problems.OneAction(peak=0.35, width=0.2), 0.2
+    problem = problems.OneAction(peak=0.35, width=0.2)
+    bound = 0.2
     step = problems.natural_step(problem, bound)
     assert len(step["tried"]) == 2 and step["backtracks"] == 1
     assert problem.kl(step["tried"][0]) > bound

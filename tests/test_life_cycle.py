@@ -35,7 +35,8 @@ def walker(tmp_path, monkeypatch):
 def driven(robot, target, seconds):
     """Hold `target` with the standing gains for so long."""
     n = len(robot.spec.joints)
-    kp, kd = np.full(n, robot.spec.stand.kp), np.full(n, robot.spec.stand.kd)
+    kp = np.full(n, robot.spec.stand.kp)
+    kd = np.full(n, robot.spec.stand.kd)
     end = robot.time + seconds
     while robot.time < end:
         robot.drive(target, kp, kd)
@@ -47,7 +48,8 @@ def driven(robot, target, seconds):
 
 def test_a_robot_that_hangs_has_its_feet_in_the_air_and_is_at_rest(walker):
     robot = SimulatedRobot(walker("hanging")[0])
-    clearances, height = [], robot.position_w()[2]
+    clearances = []
+    height = robot.position_w()[2]
     for _ in range(100):
         robot.advance(0.02)
         clearances.append(lowest(robot))

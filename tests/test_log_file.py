@@ -138,7 +138,8 @@ def test_a_disk_that_is_too_slow_loses_ticks_and_says_how_many(tmp_path):
 def test_what_comes_while_the_disk_syncs_is_not_lost_at_the_end(tmp_path, monkeypatch):
     recorder = for_policy(policy(), 1.0)
     writer = LogWriter(recorder, tmp_path / "walk.rlog", ticks=1000)
-    syncing, go_on = threading.Event(), threading.Event()
+    syncing = threading.Event()
+    go_on = threading.Event()
 
     def slow(file):
         syncing.set()
@@ -338,7 +339,8 @@ def test_a_damaged_slot_costs_what_is_older_and_is_counted():
 
 
 def test_every_byte_of_a_slot_is_under_its_checksum():
-    data, size = whole_file(1), log_file.tick_type(filled(0).meta["widths"]).itemsize
+    data = whole_file(1)
+    size = log_file.tick_type(filled(0).meta["widths"]).itemsize
     for i in range(1, size + 1):
         changed = bytearray(data)
         changed[-i] ^= 0x10

@@ -76,7 +76,8 @@ def test_the_stays_in_states_cover_every_tick_in_order(log):
 def test_tracking_compares_a_target_with_the_position_of_the_next_tick(log):
     """The fake robot goes half of the way to its target between two ticks."""
     ran = np.flatnonzero(log.running())
-    a, b = ran[3], ran[4]
+    a = ran[3]
+    b = ran[4]
     before = log.measured("joint_pos")[a]
     error = log.measured("joint_pos")[b] - log.rows["target"][a]
     assert np.allclose(log.tracking()[3], error)
@@ -122,7 +123,8 @@ def test_every_tick_is_in_every_channel_at_its_time(log, tmp_path):
 
 def test_the_numbers_are_those_of_the_log(log, tmp_path):
     mcap.write(log, tmp_path / "x.mcap")
-    found, t = messages(tmp_path / "x.mcap"), 200
+    found = messages(tmp_path / "x.mcap")
+    t = 200
     joint = found["/joints"][t][1]["FL_hip_joint"]
     assert joint["velocity"] == 2.5
     assert joint["target"] == log.rows["target"][t, 3]
@@ -165,7 +167,8 @@ def test_every_message_is_valid_against_the_schema_of_its_topic(log, tmp_path):
     rows["wanted_age"][:50] = np.inf
     rows["measured"][:30] = np.nan
     mcap.write(Log(log.path, rows, log.meta), tmp_path / "x.mcap")
-    checks, seen = {}, set()
+    checks = {}
+    seen = set()
     with (tmp_path / "x.mcap").open("rb") as file:
         for schema, channel, message in make_reader(file).iter_messages():
             if channel.topic not in checks:
@@ -234,6 +237,7 @@ def test_meta_data_of_a_stranger_do_not_break_the_view(log):
     meta = msgspec.json.decode(data[32 : 32 + size])
     meta |= {"guards": [], "states": []}
     changed = msgspec.json.encode(meta)
-    ticks, events = len(log), len(log.meta["events"])
+    ticks = len(log)
+    events = len(log.meta["events"])
     rows, about = log_file.parse(log_file.head(changed, events, ticks, True) + data[32 + size :])
     assert str(int(State.POLICY)) in summary(Log(log.path, rows, about))

@@ -21,7 +21,8 @@ OPTIONS = {"stop_kl": 1.0}
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
     """Every column of a robot's log and of a Gymnasium task's, every figure of every objective."""
-    runs, columns = tmp_path_factory.mktemp("runs"), set()
+    runs = tmp_path_factory.mktemp("runs")
+    columns = set()
     for task in ("go2_walk", "Hopper-v5"):
         words = ["train", task, *train_arguments(runs / task)[2:]]
         assert cli.main(words) == 0

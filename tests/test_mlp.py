@@ -27,7 +27,8 @@ def inputs(m, size, seed=0):
 def test_passes_are_those_of_autograd(sizes, activation):
     network, ours = pair(sizes, activation)
     for m in (7, 1, 20, 7):  # buffers are used again
-        x, gradient = inputs(m, sizes[0], m), inputs(m, sizes[-1], m + 1)
+        x = inputs(m, sizes[0], m)
+        gradient = inputs(m, sizes[-1], m + 1)
         y = network(torch.from_numpy(x))
         assert np.allclose(ours.forward(mlp.with_one(x)).T, y.detach(), rtol=0, atol=1e-14)
         wanted = torch.autograd.grad(y, list(network.parameters()), torch.from_numpy(gradient))
@@ -43,7 +44,8 @@ def test_activations_at_their_kink_and_far_out_are_torchs(activation):
     x = torch.from_numpy(z.copy()).requires_grad_()
     wanted = networks.ACTIVATIONS[activation]()(x)
     (slope,) = torch.autograd.grad(wanted.sum(), x)
-    kept, zeros = np.empty_like(z), np.zeros_like(z)
+    kept = np.empty_like(z)
+    zeros = np.zeros_like(z)
     mlp.ACTIVATIONS[activation].apply(z, kept, zeros)
     mlp.ACTIVATIONS[activation].slope(z, kept, zeros)
     assert np.allclose(z, wanted.detach(), rtol=1e-6, atol=1e-7)
@@ -75,7 +77,8 @@ def test_rows_get_a_one():
 @pytest.mark.parametrize("sizes", SIZES)
 def test_pieces_add_up_to_the_gradient_of_the_whole(sizes):
     _, ours = pair(sizes, "tanh")
-    x, gradient = inputs(20, sizes[0]), inputs(20, sizes[-1], 1)
+    x = inputs(20, sizes[0])
+    gradient = inputs(20, sizes[-1], 1)
     ours.forward(mlp.with_one(x))
     ours.backward(gradient.T)
     whole = [g.copy() for g in ours.gradients]

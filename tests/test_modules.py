@@ -24,7 +24,8 @@ class GatedPolicy(Policy):
         self.updates = 0
 
     def distribution(self, observations):
-        branch, gate = torch.sin(self.branch(observations)), torch.tanh(self.gate(observations))
+        branch = torch.sin(self.branch(observations))
+        gate = torch.tanh(self.gate(observations))
         return self.mean(branch, gate), self.log_std
 
     def update_normalizer(self, observations):

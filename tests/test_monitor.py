@@ -50,7 +50,8 @@ def test_the_quantiles_of_even_spacing_are_their_levels():
 def test_one_wild_observation_moves_the_extremes_and_not_the_range():
     values = np.random.default_rng(0).normal(size=(20_000, 1))
     wild = np.concatenate((values, [[1e3]]))
-    calm, stirred = contracts.distribution(values), contracts.distribution(wild)
+    calm = contracts.distribution(values)
+    stirred = contracts.distribution(wild)
     assert stirred.maximum[0] == 1e3
     assert stirred.high[0] == pytest.approx(calm.high[0], abs=0.05)
 
@@ -103,21 +104,24 @@ def test_the_edge_is_the_quantile_and_its_margin():
 
 
 def test_a_joint_that_shakes_is_found_although_it_keeps_passing_the_middle():
-    monitor, name = Monitor(trained()), "joint_vel FR_hip_joint"
+    monitor = Monitor(trained())
+    name = "joint_vel FR_hip_joint"
     for t in range(200):
         monitor.watch(observed(name, 2.5 * np.sin(0.9 * t)))
     assert monitor.excursions() == {name: 1}
 
 
 def test_a_step_outside_now_and_then_is_none():
-    monitor, name = Monitor(trained()), "joint_vel FR_hip_joint"
+    monitor = Monitor(trained())
+    name = "joint_vel FR_hip_joint"
     for t in range(1000):
         monitor.watch(observed(name, 5.0 if t % 3 == 0 else 0.0))
     assert monitor.excursions() == {}
 
 
 def test_an_excursion_ends_and_the_next_one_counts():
-    monitor, name = Monitor(trained()), "base_ang_vel z"
+    monitor = Monitor(trained())
+    name = "base_ang_vel z"
     told = []
     for _ in range(9):
         told += watch(monitor, observed(name, 3.0), PATIENCE)
@@ -145,7 +149,8 @@ def test_without_a_distribution_nothing_is_outside():
 
 
 def test_a_new_start_forgets_how_long_but_not_how_often():
-    monitor, outside = Monitor(trained()), observed("command vy", 2.0)
+    monitor = Monitor(trained())
+    outside = observed("command vy", 2.0)
     watch(monitor, outside, PATIENCE)
     monitor.reset()
     assert monitor.outside == 0
@@ -189,7 +194,8 @@ def test_a_calm_robot_is_not_told_of(limited):
 
 @pytest.mark.slow
 def test_a_look_takes_less_than_ten_microseconds():
-    monitor, random = Monitor(trained()), np.random.default_rng(0)
+    monitor = Monitor(trained())
+    random = np.random.default_rng(0)
     observations = random.uniform(-1, 1, (1000, SIZE)).astype(np.float32)
     times = []
     for _ in range(20):

@@ -62,7 +62,8 @@ def test_each_robot_has_its_own_delay(robot):
 
 
 def test_a_sequence_of_targets_comes_out_shifted(robot):
-    m, steps = motors(robot, delay=3 * TIMESTEP), 3
+    m = motors(robot, delay=3 * TIMESTEP)
+    steps = 3
     random = np.random.default_rng(1)
     default = robot.vector("default")
     targets = default + random.uniform(-0.1, 0.1, (9, N, len(default)))
@@ -93,7 +94,8 @@ def test_strength_scales_after_the_clip(robot):
 
 
 def test_an_encoder_offset_shifts_the_angle_that_the_motor_believes(robot):
-    m, shifted = motors(robot), motors(robot)
+    m = motors(robot)
+    shifted = motors(robot)
     target, pos, vel = random_vectors(robot)
     shifted.offset[:] = 0.02
     expected = m.torque(target, pos + 0.02, vel)

@@ -39,7 +39,8 @@ def turned(folder, quaternion, **changes):
 
 
 def moving(model):
-    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    data = mujoco.MjData(model)
+    rng = np.random.default_rng(0)
     data.qpos[:] = model.key("home").qpos
     data.qpos[3:7] = frames.from_rotation_vector(np.array([0.3, -0.4, 0.8]))
     data.qvel[:] = rng.normal(0, 1, model.nv)
@@ -51,8 +52,10 @@ def moving(model):
 def test_both_variants_measure_in_the_frame_of_the_base(tmp_path, how):
     path, described = turned(tmp_path, TURNS[how])
     for model in models(path, described)[1:]:
-        data, sensors = moving(model), SensorMap(model, described)
-        state, raw = sensors.read(data.sensordata), sensors.read_mounted(data.sensordata)
+        data = moving(model)
+        sensors = SensorMap(model, described)
+        state = sensors.read(data.sensordata)
+        raw = sensors.read_mounted(data.sensordata)
         assert np.abs(state.base_quat @ data.qpos[3:7]) == pytest.approx(1, abs=1e-6)
         assert np.allclose(state.base_ang_vel, data.qvel[3:6], atol=1e-5)
         assert not np.allclose(raw.base_ang_vel, data.qvel[3:6], atol=0.1)

@@ -11,7 +11,8 @@ from torch import nn
 from robot_ppo.config import Networks
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Critic, Normalizer, mlp
 
-SIZE, ACTIONS = 7, 3
+SIZE = 7
+ACTIONS = 3
 CONFIG = Networks(actor=(16, 8), critic=(16, 8), activation="elu", init_std=0.4, obs_clip=3.0)
 
 
@@ -25,7 +26,8 @@ def observations(m, seed=0, shift=5.0, scale=10.0):
 
 def test_pieces_counted_in_one_by_one_are_all_counted_at_once():
     data = observations(1000, scale=30.0)
-    pieces, whole = Normalizer(SIZE, 10.0), Normalizer(SIZE, 10.0)
+    pieces = Normalizer(SIZE, 10.0)
+    whole = Normalizer(SIZE, 10.0)
     for piece in data.split([1, 9, 290, 700]):
         pieces.update(piece)
     whole.update(data)
@@ -52,7 +54,8 @@ def test_a_new_normalizer_is_the_identity_inside_its_clip():
 
 
 def test_what_was_counted_comes_out_with_mean_zero_and_deviation_one():
-    data, normalizer = observations(2000), Normalizer(SIZE, 100.0)
+    data = observations(2000)
+    normalizer = Normalizer(SIZE, 100.0)
     normalizer.update(data)
     out = normalizer(data)
     assert torch.allclose(out.mean(0), torch.zeros(SIZE), atol=1e-5)
@@ -84,7 +87,8 @@ def test_statistics_travel_with_the_model_and_are_not_learned():
 def by_hand(model, x):
     """Normalize, then layer by layer, in numpy float64."""
     norm = model.normalizer
-    mean, std = norm.mean.numpy(), np.maximum(np.sqrt(norm.var.numpy()), 1e-2)
+    mean = norm.mean.numpy()
+    std = np.maximum(np.sqrt(norm.var.numpy()), 1e-2)
     y = np.clip((x.double().numpy() - mean) / std, -norm.clip, norm.clip)
     layers = [m for m in model.mlp if isinstance(m, nn.Linear)]
     for i, layer in enumerate(layers):
@@ -200,7 +204,8 @@ def test_an_update_of_the_returns_changes_the_unit_and_no_value():
     critic = Critic(SIZE, CONFIG, normalize_returns=True)
     x = observations(50)
     with torch.no_grad():
-        before, output = critic(x), critic.mlp(critic.normalizer(x))
+        before = critic(x)
+        output = critic.mlp(critic.normalizer(x))
         critic.update_returns(300 + 70 * torch.randn(1000))
         assert torch.allclose(critic(x), before, rtol=1e-3, atol=1e-2)  # float32 around 300
         assert critic.returns.std() == pytest.approx(70, rel=0.1)

@@ -80,7 +80,8 @@ def test_damping_is_latched():
 
 def test_standing_up_begins_where_the_joints_are_and_ends_in_the_default_pose():
     r = rig(arm=False).until(State.READY).ticks(round(FADE / PERIOD) + 1)
-    first, last = r.driver.written[0], r.driver.written[-1]
+    first = r.driver.written[0]
+    last = r.driver.written[-1]
     # the lying calf is 5 mrad outside the margin of the range, and is sent at the margin
     assert np.abs(first.target - rest_pose()).max() < robot().safety.joint_range_margin
     assert not first.kp.any()
@@ -364,7 +365,8 @@ def test_run_stops_by_itself_and_damps_for_the_stated_time():
     assert r.events().endswith("HALT: the 4 s are over\nSIT: standing still\nDAMP: lowered")
     sent = list(r.driver.written)
     damped = list(itertools.takewhile(is_damping, reversed(sent)))
-    fading, whole = round(FADE / PERIOD), round(DAMP_SECONDS / PERIOD)
+    fading = round(FADE / PERIOD)
+    whole = round(DAMP_SECONDS / PERIOD)
     assert whole - fading <= len(damped) <= whole + 1
     assert sent[-len(damped) - 1].kp.any()  # and it faded into damping
     rest = robot().rest().astype("f4")
@@ -397,7 +399,8 @@ def test_a_driver_that_polls_is_asked_before_every_tick_and_its_trouble_is_the_t
 
 def test_the_policy_is_warmed_up_before_every_tick_that_runs_it(monkeypatch):
     r = rig()
-    warmed, ran = [], []
+    warmed = []
+    ran = []
 
     def warm_up(state, command):
         warmed.append(r.node.ticks)

@@ -107,7 +107,8 @@ def test_the_fast_forward_ticks_as_often_as_the_time_has_periods():
 
 def test_a_leak_in_the_tick_is_seen(monkeypatch):
     """32 kB per tick are 5.6 GB an hour, too much for what the process has in store."""
-    kept, tick = [], bench_process.Node.tick
+    kept = []
+    tick = bench_process.Node.tick
 
     def leaking(self, *arguments):
         kept.append(np.ones(4096))
@@ -167,7 +168,8 @@ def test_the_whole_bench_by_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
-    nobody, options = node_bench.Target("udp", port=9), node_bench.Target.options
+    nobody = node_bench.Target("udp", port=9)
+    options = node_bench.Target.options
     monkeypatch.setattr(
         node_bench.Target, "options", lambda target: [*options(target), "--wait", "0.5"]
     )
@@ -177,7 +179,9 @@ def test_a_run_that_cannot_begin_is_said_in_one_sentence(monkeypatch):
 
 def test_without_a_file_the_computer_alone_is_measured_and_that_from_anywhere(tmp_path):
     """Its processes run without their parent's path, and leave nothing behind."""
-    path, out, empty = str(ROOT / "export"), tmp_path / "figures.json", tmp_path / "empty"
+    path = str(ROOT / "export")
+    out = tmp_path / "figures.json"
+    empty = tmp_path / "empty"
     empty.mkdir()
     words = ["bench", "--seconds", "0.6", "--json", str(out)]
     got = subprocess.run(

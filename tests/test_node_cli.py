@@ -344,7 +344,8 @@ def test_describe_says_everything_and_json_is_the_contract(capsys):
 
 
 def test_describe_shows_what_the_policy_did_and_the_gain_of_each_axis(capsys):
-    figures, gain = {"velocity_error": 0.125, "falls": 0.0}, {"vx": 0.98, "yaw_rate": 0.755}
+    figures = {"velocity_error": 0.125, "falls": 0.0}
+    gain = {"vx": 0.98, "yaw_rate": 0.755}
     scores = contracts.Scores(condition="nominal", passed=True, figures=figures, gain=gain)
     file = write_policy(msgspec.structs.replace(contract(), scores=scores))
     _, out, _ = call(capsys, "describe", file)

@@ -33,7 +33,8 @@ from robot_ppo_node.robot_side.udp_robot import UdpRobot
 pytestmark = pytest.mark.real_time
 
 POINTS = 17
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 SEES = frozenset((*BASIC, "height_scan"))
 
 
@@ -172,7 +173,8 @@ class ScanningRobot:
         self.wire.close()
 
     def _live(self):
-        state, random = zeros((), len(NAMES), len(FEET)), np.random.default_rng(0)
+        state = zeros((), len(NAMES), len(FEET))
+        random = np.random.default_rng(0)
         if self.wire.hello.optional:
             state.height_scan = self.scan
         state.joint_pos[:], state.base_lin_acc[2] = rest_pose(), 9.81

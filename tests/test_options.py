@@ -59,7 +59,8 @@ def test_the_price_brings_the_kl_to_its_bound():
         one = learner(objective=objective, beta=0.1, kl_bound=0.02, **(FAST | {"epochs": 10}))
         figures = [one.update(rollout(one, seed=i)) for i in range(30)]
         late[objective] = sum(f["kl_after"] for f in figures[20:]) / 10
-        before, last = figures[-2]["beta"], figures[-1]
+        before = figures[-2]["beta"]
+        last = figures[-1]
         assert (before == last["beta"] == one.penalty.beta) == (objective == "kl_fixed")
     assert late["kl_fixed"] > 0.06
     assert 0.01 < late["kl_adaptive"] < 0.04
@@ -144,7 +145,8 @@ def test_the_actors_epochs_end_at_the_kl_and_the_critics_do_not():
     assert 0 < figures["actor_steps"] < 20 * 3
     assert figures["kl"] < 0.05 < after(**FAST)[1]["kl"]
     actor = len(list(free.actor.parameters()))
-    a, b = weights(free), weights(stopped)
+    a = weights(free)
+    b = weights(stopped)
     assert all(torch.equal(x, y) for x, y in zip(a[actor:], b[actor:], strict=True))
     assert not any(torch.equal(x, y) for x, y in zip(a[:actor], b[:actor], strict=True))
 
@@ -165,7 +167,9 @@ def test_a_stop_holds_for_recomputed_advantages_too():
 
 def estimates(monkeypatch, **kwargs):
     """Return the advantages of every minibatch of one epoch, and the raw ones."""
-    seen, raw, gae = [], [], advantages.gae
+    seen = []
+    raw = []
+    gae = advantages.gae
     differentiate = actor_loss.ActorLoss.differentiate
 
     def spy(loss, mean, log_std, samples, whole):
@@ -202,8 +206,10 @@ def test_advantages_that_are_not_normalized_are_what_was_estimated(monkeypatch):
 def rounds(monkeypatch, **kwargs):
     """Return the actor's samples, the critic's and the epochs of every round of one update."""
     one = learner(epochs=3, **kwargs)
-    actor, critic = [], []
-    learn_actor, learn_critic = one._learn_actor, one._learn_critic
+    actor = []
+    critic = []
+    learn_actor = one._learn_actor
+    learn_critic = one._learn_critic
     monkeypatch.setattr(one, "_learn_actor", lambda *a: actor.append(a) or learn_actor(*a))
     monkeypatch.setattr(one, "_learn_critic", lambda *a: critic.append(a) or learn_critic(*a))
     figures = one.update(rollout(one))

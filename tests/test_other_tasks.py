@@ -19,13 +19,15 @@ def made(name, *overrides, n=64):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_it_steps_and_goes_on_from_its_state_bit_for_bit(name):
-    env, other = made(name, n=8), made(name, n=8)
+    env = made(name, n=8)
+    other = made(name, n=8)
     actions = helpers.random_actions(12, 8)
     for action in actions[:6]:
         env.step(action)
     other.load_state_dict(env.state_dict())
     for action in actions[6:]:
-        one, two = env.step(action), other.step(action)
+        one = env.step(action)
+        two = other.step(action)
         assert all(np.array_equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
         assert np.isfinite(one[0]).all() and np.isfinite(one[1]).all()
     assert env.diverged == 0
@@ -34,7 +36,8 @@ def test_it_steps_and_goes_on_from_its_state_bit_for_bit(name):
 def test_joint_hold_commands_joint_angles_within_their_spread():
     env = made("go2_joint_hold")
     robot = helpers.robot()
-    default, span = robot.vector("default"), robot.vector("range")
+    default = robot.vector("default")
+    span = robot.vector("range")
     spread = env.task.commands["joint_pos"]["spread"]
     values = env.commands.values
     assert values.shape == (64, 12)
@@ -129,7 +132,8 @@ def test_commands_stay_narrow_where_episodes_do_not():
 
 
 def test_a_level_is_part_of_the_state_and_is_applied_again():
-    env, other = widening(above=-1.0), widening(above=-1.0)
+    env = widening(above=-1.0)
+    other = widening(above=-1.0)
     for action in helpers.random_actions(7, 256, size=0.0):
         env.step(action)
     other.load_state_dict(env.state_dict())

@@ -26,7 +26,8 @@ def parameters(model, side_by_side):
     ("std", "side_by_side"), [("global", True), ("global", False), ("state", False)]
 )
 def test_the_tensors_keep_their_values_and_share_the_vector(std, side_by_side):
-    one, plain = actor(std), actor(std)
+    one = actor(std)
+    plain = actor(std)
     flat = parameters(one, side_by_side)
     wanted = torch.cat([p.detach().flatten() for p in plain.parameters()])
     vector = flat.vector.detach()
@@ -59,9 +60,11 @@ def slopes(model, x):
 
 @pytest.mark.parametrize("side_by_side", [True, False])
 def test_adam_over_one_vector_is_adam_over_the_tensors(side_by_side):
-    ours, plain = actor(), actor()
+    ours = actor()
+    plain = actor()
     flat = parameters(ours, side_by_side)
-    adam, theirs = Adam(flat), torch.optim.Adam(plain.parameters(), 1e-2)
+    adam = Adam(flat)
+    theirs = torch.optim.Adam(plain.parameters(), 1e-2)
     for i in range(10):
         x = torch.randn(16, SIZE)
         flat.gradient[:] = flat.from_order(slopes(ours, x))
@@ -79,7 +82,8 @@ def test_adam_over_one_vector_is_adam_over_the_tensors(side_by_side):
 def test_a_step_is_that_of_torchs_fused_adam_to_the_bit():
     flat = parameters(actor(), True)
     theirs = torch.nn.Parameter(flat.vector.detach().clone())
-    adam, optimizer = Adam(flat), torch.optim.Adam([theirs], fused=True)
+    adam = Adam(flat)
+    optimizer = torch.optim.Adam([theirs], fused=True)
     for i in range(5):
         flat.gradient.normal_()
         theirs.grad = flat.gradient.clone()
@@ -100,8 +104,10 @@ def test_a_short_gradient_is_not_clipped():
 
 def test_adam_goes_on_from_its_state():
     """Also where the parameters lie in another order."""
-    first, second = parameters(actor(), True), parameters(actor(), False)
-    one, two = Adam(first), Adam(second)
+    first = parameters(actor(), True)
+    second = parameters(actor(), False)
+    one = Adam(first)
+    two = Adam(second)
 
     def step(adam, flat, seed):
         generator = torch.Generator().manual_seed(seed)
@@ -120,7 +126,8 @@ def test_adam_goes_on_from_its_state():
 def test_the_state_is_in_the_order_of_the_tensors():
     """As of any optimizer over the model: a file does not depend on the layout in memory."""
     flat = parameters(actor(), True)
-    adam, gradient = Adam(flat), slopes(actor(), torch.randn(4, SIZE))
+    adam = Adam(flat)
+    gradient = slopes(actor(), torch.randn(4, SIZE))
     flat.gradient[:] = flat.from_order(gradient)
     adam.step(1e-3)
     assert torch.allclose(adam.state_dict()["exp_avg"], 0.1 * gradient, rtol=1e-5)

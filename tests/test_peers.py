@@ -62,7 +62,8 @@ def test_the_ratio_is_over_the_fastest_way_to_run_the_peer():
 def test_a_number_of_threads_that_slows_torch_down_is_not_raced(monkeypatch):
     import torch
 
-    set_to, backward = [], torch.Tensor.backward
+    set_to = []
+    backward = torch.Tensor.backward
     monkeypatch.setattr(torch, "set_num_threads", set_to.append)
 
     def slow_with_two(tensor):

@@ -8,7 +8,8 @@ import torch
 from robot_ppo.config import Ppo
 from robot_ppo.ppo import gaussian, objectives, penalty
 
-TARGET, STD = 0.01, 0.5
+TARGET = 0.01
+STD = 0.5
 
 # One Gaussian N(0, STD) whose advantage is linear in the action, A = g a. With its mean at m,
 # E[r A] = g m and KL = m^2 / (2 STD^2), so the best mean at price beta is STD^2 g / beta, its KL
@@ -41,7 +42,8 @@ def test_the_closed_form_is_the_maximum_of_the_penalized_objective(beta):
     share = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     actions = (STD * torch.special.ndtri(share))[:, None]
     log_std = torch.tensor([math.log(STD)], dtype=torch.float64)
-    old, g = torch.zeros(1, dtype=torch.float64), 0.7
+    old = torch.zeros(1, dtype=torch.float64)
+    g = 0.7
 
     def gradient(at):
         mean = torch.tensor([at], dtype=torch.float64, requires_grad=True)

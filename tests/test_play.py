@@ -68,7 +68,8 @@ def test_a_plot_and_a_summary(tmp_path):
 
 def test_a_robot_that_leaves_physics_has_fallen_and_what_was_seen_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves a MUJOCO_LOG.TXT where it stands
-    record, said = session.Session._record, []
+    record = session.Session._record
+    said = []
 
     def breaking(session):
         record(session)
@@ -178,10 +179,12 @@ def test_the_camera_glides_after_the_robot():
 def test_a_window_is_shown_in_real_time_and_closing_it_ends_the_playback(monkeypatch):
     import mujoco.viewer
 
-    syncs, closed = [], threading.Event()
+    syncs = []
+    closed = threading.Event()
 
     class Window:
-        cam, opt = mujoco.MjvCamera(), mujoco.MjvOption()
+        cam = mujoco.MjvCamera()
+        opt = mujoco.MjvOption()
         thread = threading.Thread(target=lambda: closed.wait(10) and time.sleep(0.1), daemon=True)
 
         def __enter__(self):

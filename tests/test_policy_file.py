@@ -267,14 +267,16 @@ def test_proving_the_golden_traces_leaves_the_policy_at_its_start(load):
 
 
 def test_a_tick_is_observation_network_and_action_map(load):
-    policy, actor = load(policy_bytes()), small_actor()
+    policy = load(policy_bytes())
+    actor = small_actor()
     policy.reset()
     observer = Observer(policy.layout, ())
     random = np.random.default_rng(0)
     last = np.zeros(JOINTS, np.float32)
     for t in range(3):
         inputs = random_inputs(random)
-        inputs.phase, inputs.last_action = gait_phase(np.asarray(t), PERIOD, 2.0), last
+        inputs.phase = gait_phase(np.asarray(t), PERIOD, 2.0)
+        inputs.last_action = last
         target = policy.tick(inputs.state, inputs.command)
         assert same_bits(policy.observation, observer.observe(inputs))
         last = policy.last_action
@@ -649,7 +651,8 @@ def test_a_list_of_blocks_in_any_order_is_what_the_graph_computes():
     """Two normalizers, and an activation right behind another, as no MLP has them."""
     onnxruntime = pytest.importorskip("onnxruntime")
     random = np.random.default_rng(0)
-    first, second = random.normal(size=(5, 3)), random.normal(size=(2, 5))
+    first = random.normal(size=(5, 3))
+    second = random.normal(size=(2, 5))
     blocks = [
         to_onnx.Activation("tanh"),
         to_onnx.Normalizer(np.full(3, 0.1), np.full(3, 0.5), 1.0),

@@ -28,7 +28,8 @@ def test_the_settings_are_the_papers_and_two_more():
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_changes_its_objective_and_nothing_of_the_protocol(name):
     config = Run(name, CHEETAH, 7).config(STEPS)
-    setting, ppo = SETTINGS[name], config.ppo
+    setting = SETTINGS[name]
+    ppo = config.ppo
     assert ppo.objective == setting.objective and config.seed == 7 and config.steps == STEPS
     assert setting.key is None or getattr(ppo, setting.key) == setting.value
     batch = config.num_envs * config.rollout
@@ -39,7 +40,8 @@ def test_a_setting_changes_its_objective_and_nothing_of_the_protocol(name):
 
 
 def test_every_beginning_of_a_plan_is_balanced():
-    settings, tasks = ["clip_0.2", "trpo_0.01", "unclipped"], [CHEETAH, PENDULUM]
+    settings = ["clip_0.2", "trpo_0.01", "unclipped"]
+    tasks = [CHEETAH, PENDULUM]
     runs = protocol.plan(settings, tasks, seeds=3)
     assert runs[:2] == [Run(RANDOM, CHEETAH, 1), Run(RANDOM, PENDULUM, 1)]
     assert len(set(runs)) == len(runs) == 2 + 3 * 2 * 3

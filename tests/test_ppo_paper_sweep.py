@@ -60,7 +60,8 @@ def test_a_folder_that_has_lost_its_settings_is_refused(tmp_path):
     ],
 )
 def test_a_file_that_makes_no_sense_is_named(tmp_path, damage):
-    folder, one = Folder(tmp_path, STEPS), result("clip_0.2", CHEETAH, 1.0)
+    folder = Folder(tmp_path, STEPS)
+    one = result("clip_0.2", CHEETAH, 1.0)
     path = folder.file(one.run)
     write(path, one, CURVE)
     path.write_text(damage(path.read_text()))
@@ -125,7 +126,8 @@ def is_alive(process):
 @pytest.mark.real_time
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path, number):
     """In the background of a shell too, and in the middle of a run of 60 s."""
-    script, out = tmp_path / "sweep.py", tmp_path / "out"
+    script = tmp_path / "sweep.py"
+    out = tmp_path / "out"
     script.write_text(SWEEP)
     places = ":".join(map(str, (ROOT, ROOT / "export", ROOT / "tests")))
     words = [sys.executable, str(script), places, str(out)]
@@ -197,7 +199,8 @@ def rows_of(out):
 def test_a_sweep_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path):
     names = ["unclipped", "clip_0.2", "trpo_0.01"]
     more = ("--seeds", "2", "--settings", *names)
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    unbroken = tmp_path / "unbroken"
+    broken = tmp_path / "broken"
     assert command.main([*sweep_words(unbroken, *more), "--json", str(tmp_path / "t.json")]) == 0
     assert len(rows_of(unbroken)) == 2 + 2 * 3 * 2
     figures = json.loads((tmp_path / "t.json").read_text())

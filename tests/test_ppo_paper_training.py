@@ -35,7 +35,10 @@ def trained(config, folder, record):
 
 
 def test_the_score_is_the_mean_of_the_last_hundred_episodes_that_were_whole(tmp_path):
-    sums, lengths, returns, cut = np.zeros(8), np.zeros(8), [], 0
+    sums = np.zeros(8)
+    lengths = np.zeros(8)
+    returns = []
+    cut = 0
 
     def record(reward, failed, truncated):
         nonlocal cut

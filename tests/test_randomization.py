@@ -54,7 +54,9 @@ def test_it_writes_the_fields_that_it_declares_and_no_others(name, engine, ids):
 @pytest.mark.parametrize("name", WRITES)
 def test_it_draws_every_simulation_by_itself_within_the_range(name, engine, ids):
     low, high = helpers.EXTREMES[name]
-    randomizer, m, draws = Randomizer({name: (low, high)}, ids), 400, []
+    randomizer = Randomizer({name: (low, high)}, ids)
+    m = 400
+    draws = []
 
     def recorder(rows, draw, given):
         draws.append(draw.copy())
@@ -120,7 +122,8 @@ def test_what_changes_the_measurement_only_leaves_an_open_loop_alone(name, engin
 def test_link_mass_keeps_every_link_physical(engine, ids):
     rows = engine.nominal(helpers.FIELDS, 50)
     Randomizer({"link_mass": (0.5, 2.0)}, ids).apply(rows, 50, np.random.default_rng(0))
-    mass, inertia = rows["body_mass"][:, ids.links], rows["body_inertia"][:, ids.links]
+    mass = rows["body_mass"][:, ids.links]
+    inertia = rows["body_inertia"][:, ids.links]
     assert (mass > 0).all() and (inertia > 0).all()
     # Principal moments of a rigid body obey the triangle inequality; a density scales them all.
     assert (2 * inertia.max(axis=2) <= inertia.sum(axis=2) * (1 + 1e-6)).all()
@@ -195,7 +198,8 @@ def test_motor_strength_scales_torque_and_limit(factor, engine, ids):
 
 @pytest.mark.parametrize(("name", "gain"), [("kp", "kp"), ("kd", "kd")])
 def test_a_gain_scales_its_part_of_the_pd_law(name, gain, engine, ids):
-    robot, factor = helpers.robot(), 1.2
+    robot = helpers.robot()
+    factor = 1.2
     gains = {"kp": robot.vector("kp"), "kd": robot.vector("kd")}
     gains[gain] = factor * gains[gain]
     helpers.start(engine, [0, 1], with_value(name, factor, engine, ids, m=2), height=HOLD)
@@ -260,7 +264,8 @@ def test_up_to_two_physics_steps_a_measurement_is_interpolated_with_the_present(
     home = engine.model.key("home").qpos[7:]
     for tick in range(3):
         engine.step(home + 0.3 * np.sin(tick + np.arange(helpers.JOINTS)))
-    stale, ours = engine.measure([0]), engine.measure([1])
+    stale = engine.measure([0])
+    ours = engine.measure([1])
     present = {"joint_pos": engine.qpos[1, 7:], "base_ang_vel": engine.qvel[1, 3:6]}
     present |= {"joint_vel": engine.qvel[1, 6:], "base_quat": engine.qpos[1, 3:7]}
     for name, now in present.items():

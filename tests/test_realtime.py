@@ -27,7 +27,8 @@ class Stamped(SteppedClock):
     """A stepped clock, and the times of what a driver was told."""
 
     def watch(self, driver):
-        self.times, write = [], driver.write
+        self.times = []
+        write = driver.write
 
         def stamped(command):
             self.times.append(round(self.now(), 6))
@@ -137,7 +138,8 @@ def test_gait_phases_that_are_computed_ahead_are_those_of_each_tick():
     from robot_ppo_export.contract.terms import gait_phase
 
     p = policy()
-    c, state = p.contract, rig().node.measurement.state
+    c = p.contract
+    state = rig().node.measurement.state
     for tick in [*range(0, 2000), 10**6, 3, 511, 512]:
         p.ticks = tick
         phase = p.inputs(state, np.zeros(3, "f4")).phase
@@ -231,7 +233,8 @@ def test_only_the_loop_is_on_its_processor_and_nothing_of_ours_goes_before_it():
         more = ("--arm", "--seconds", 30, "--realtime", "--cpu", "0")
         process = start(*run_arguments(r, *more, watchdog=True))
         text = wait_for(process, "POLICY")
-        threads, watchdog = scheduling(process.pid), child_of(process.pid)
+        threads = scheduling(process.pid)
+        watchdog = child_of(process.pid)
         watchdogs = scheduling(watchdog)[watchdog]
         process.kill()
         process.wait()

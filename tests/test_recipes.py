@@ -12,7 +12,8 @@ from robot_ppo import config
 @pytest.mark.parametrize("name", recipes.COLUMNS)
 def test_a_column_is_a_configuration(name):
     settings = config.load("go2_walk", overrides=recipes.COLUMNS[name])
-    ours, task = config.load("go2_walk"), config.robot_task(settings, "this test")
+    ours = config.load("go2_walk")
+    task = config.robot_task(settings, "this test")
     assert ("its recipe" in name) == (settings.ppo != ours.ppo)
     assert ("its recipe" in name) == (settings.networks != ours.networks)
     events = task.events

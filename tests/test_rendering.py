@@ -37,7 +37,8 @@ def drawn(robot, camera, quality, *text):
 
 
 def test_a_fast_picture_is_the_full_one_with_coarser_edges(robot, camera):
-    fast, full = drawn(robot, camera, "fast"), drawn(robot, camera, "high")
+    fast = drawn(robot, camera, "fast")
+    full = drawn(robot, camera, "high")
     difference = np.abs(fast - full).max(axis=2)
     assert (difference > 40).mean() < 0.03  # edges and the border of the shadow
     floor = difference[-20:]
@@ -55,7 +56,8 @@ def test_a_robots_rectangle_has_no_seam(robot, camera):
         rect = picture.rectangle(drawer.scene, drawer._points(robot.data), *SIZE)
     rows = slice(SIZE[1] - rect.bottom - rect.height, SIZE[1] - rect.bottom)
     columns = slice(rect.left, rect.left + rect.width)
-    inner, outer = fast[rows, columns], floor[rows, columns]
+    inner = fast[rows, columns]
+    outer = floor[rows, columns]
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         assert np.median(np.abs(inner[edge] - outer[edge])) <= 1
     assert np.abs(inner - outer).max() > 60  # negative control: the robot is inside
@@ -64,7 +66,8 @@ def test_a_robots_rectangle_has_no_seam(robot, camera):
 
 def test_text_stays_whole_where_the_robot_is_behind_it(robot, camera):
     text = ("\n".join(["policy"] * 12), "\n".join(["forward, left, turn, and more"] * 12))
-    fast, full = drawn(robot, camera, "fast", *text), drawn(robot, camera, "high", *text)
+    fast = drawn(robot, camera, "fast", *text)
+    full = drawn(robot, camera, "high", *text)
     corner = np.abs(fast - full).max(axis=2)[:100, :120]
     assert (corner > 60).mean() < 0.02
 

@@ -44,7 +44,8 @@ def test_a_command_goes_out_at_once_and_then_500_times_per_second():
     r.put(b"a")
     assert line.sent[0][1] == b"a" and line.sent[0][0] - asked < 0.01
     assert within(10, lambda: r.sent >= 100)
-    elapsed, count = time.monotonic() - asked, r.sent
+    elapsed = time.monotonic() - asked
+    count = r.sent
     r.close()
     assert count <= elapsed / PERIOD + 1  # a busy machine skips periods and never adds any
     gaps = np.diff([at for at, _ in line.sent[1:count]])
@@ -56,7 +57,8 @@ def test_a_repeat_is_sent_half_way_between_commands_and_never_with_one():
     """By arithmetic, because a thread wakes up when it can; commands come every 20 ms."""
     r = repeater(Line())
     r.close()
-    sent, r._repeated = [], -np.inf
+    sent = []
+    r._repeated = -np.inf
     for tick in range(3):
         r._refreshed = tick * 0.02
         now = r._refreshed + 1e-4
@@ -67,9 +69,11 @@ def test_a_repeat_is_sent_half_way_between_commands_and_never_with_one():
 
 
 def test_commands_at_other_times_neither_hurry_the_repeats_nor_let_them_wait():
-    r, random = repeater(Line()), np.random.default_rng(0)
+    r = repeater(Line())
+    random = np.random.default_rng(0)
     r.close()
-    now, sent = 0.0, []
+    now = 0.0
+    sent = []
     for _ in range(2000):
         if random.random() < 0.3:
             r._refreshed = now
@@ -119,7 +123,8 @@ def test_negative_control_a_refreshed_command_does_not_become_damping():
 
 
 def test_what_the_check_says_stops_commands_for_good():
-    line, reasons = Line(), [None]
+    line = Line()
+    reasons = [None]
     r = repeater(line, check=lambda: reasons[0])
     r.put(b"a")
     reasons[0] = "somebody else"
@@ -155,7 +160,8 @@ def test_damp_sends_damping_and_repeats_it():
 
 
 def test_closing_sends_damping_last_leaves_no_thread_and_may_be_done_twice():
-    line, before = Line(), threading.active_count()
+    line = Line()
+    before = threading.active_count()
     r = repeater(line)
     r.put(b"a")
     r.close()

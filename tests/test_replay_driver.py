@@ -13,7 +13,8 @@ from robot_ppo_node.drivers.base import Connection, Measured, held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.node import Node
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,8 @@ def test_a_thinned_curve_keeps_its_extremes():
 
 
 def test_gaps_are_gaps_and_a_curve_without_a_number_is_left_out():
-    x, y = np.arange(5.0), np.array([0, 1, np.nan, 3, 4])
+    x = np.arange(5.0)
+    y = np.array([0, 1, np.nan, 3, 4])
     drawn = svg.lines([svg.Line("a", x, y)], "x", "y")
     (path,) = re.findall(r'd="([^"]*)"', drawn)
     assert path.count("M") == 2 and "nan" not in drawn
@@ -127,7 +128,8 @@ def contract():
 
 
 def a_run(contract, tmp_path, name="go2", worse=0.0, without=()):
-    n, rng = 45, np.random.default_rng(0)
+    n = 45
+    rng = np.random.default_rng(0)
     track = Track(contract.robot.feet)
     for i in range(50):
         track.time.append(i * 0.02)
@@ -186,7 +188,9 @@ class Reader(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.addresses, self.ids = [], [], []
+        self.open = []
+        self.addresses = []
+        self.ids = []
 
     def handle_starttag(self, tag, attrs):
         if tag not in self.VOID:

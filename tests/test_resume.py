@@ -27,7 +27,8 @@ from robot_ppo.training.train import Trainer
 
 TRPO = "ppo.objective=trpo"
 BATCH = ROBOTS * ROLLOUT
-ITERATIONS, SAVED = 6, 3
+ITERATIONS = 6
+SAVED = 3
 LIVELY = (
     "task.episode_length=0.4",
     "task.events.interval.push.interval=[0.1, 0.3]",
@@ -55,7 +56,8 @@ class Told(Quiet):
     def __init__(self, killed_at=None):
         self.rows = []
         super().__init__()
-        self.killed_at, self.log = killed_at, self.listen
+        self.killed_at = killed_at
+        self.log = self.listen
 
     def listen(self, trainer, figures, _):
         row = figures | trainer.statistics.means() | trainer.env.metrics.behaviour()
@@ -95,7 +97,8 @@ def unbroken(tmp_path_factory):
 
     @functools.cache
     def train(*settings):
-        folder, told = tmp_path_factory.mktemp("unbroken"), Told()
+        folder = tmp_path_factory.mktemp("unbroken")
+        told = Told()
         Trainer(lively(*settings), folder).run(told)
         return digest(Checkpoints(folder).newest()), told.rows
 
@@ -108,7 +111,8 @@ def broken(tmp_path_factory):
 
     @functools.cache
     def train(*settings):
-        folder, told = tmp_path_factory.mktemp("broken"), Told(killed_at=SAVED + 1)
+        folder = tmp_path_factory.mktemp("broken")
+        told = Told(killed_at=SAVED + 1)
         with pytest.raises(Killed):
             Trainer(lively(*settings), folder).run(told)
         return folder, told.rows[:SAVED]
@@ -122,7 +126,8 @@ def test_a_killed_and_resumed_training_is_the_unbroken_one(objective, unbroken, 
     """Weights, optimizers, random streams, simulations and the log's figures."""
     settings = OBJECTIVES[objective]
     folder, before = broken(*settings)
-    run, told = shutil.copytree(folder, tmp_path / "run"), Told()
+    run = shutil.copytree(folder, tmp_path / "run")
+    told = Told()
     trainer = Trainer(lively(*settings, "threads=2"), run, resume=True)
     assert trainer.iteration == SAVED
     trainer.run(told)
@@ -151,11 +156,14 @@ def other(tmp_path_factory):
 def test_with_any_one_part_of_another_run_it_is_not(path, unbroken, broken, other, tmp_path):
     settings = OBJECTIVES["kl_adaptive"]
     folder, before = broken(*settings)
-    mixed, theirs = asdict(Checkpoints(folder).newest()), asdict(other)
+    mixed = asdict(Checkpoints(folder).newest())
+    theirs = asdict(other)
     for name in path[:-1]:
-        ours, theirs = mixed[name], theirs[name]
+        ours = mixed[name]
+        theirs = theirs[name]
     (ours if len(path) > 1 else mixed)[path[-1]] = theirs[path[-1]]
-    trainer, told = Trainer(lively(*settings), tmp_path), Told()
+    trainer = Trainer(lively(*settings), tmp_path)
+    told = Told()
     trainer._restore(Checkpoint(**mixed))
     trainer.run(told)
     assert (digest(Checkpoints(tmp_path).newest()), before + told.rows) != unbroken(*settings)
@@ -176,7 +184,8 @@ def test_the_clock_has_no_say(unbroken, tmp_path, monkeypatch):
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_from_its_beginning(
     tmp_path, capsys
 ):
-    whole, run = tmp_path / "whole", tmp_path / "run"
+    whole = tmp_path / "whole"
+    run = tmp_path / "run"
     assert cli.main(train_arguments(whole)) == 0
     shutil.copytree(whole, run)
     shutil.rmtree(run / "checkpoints")
@@ -343,10 +352,12 @@ def killed_in_time(run, arguments, learning):
 def test_kill_9_at_random_moments_and_resume_gives_the_unbroken_run(objective, tmp_path):
     """At any moment: while importing, before the first checkpoint, while writing one."""
     sets = [word for key in (*LIVELY, *OBJECTIVES[objective]) for word in ("--set", key)]
-    whole, run = tmp_path / "whole", tmp_path / "run"
+    whole = tmp_path / "whole"
+    run = tmp_path / "run"
     steps = 200 * BATCH
     assert cli.main(train_arguments(whole, *sets, steps=steps)) == 0
-    words, kills = train_arguments(run, *sets, steps=steps), []
+    words = train_arguments(run, *sets, steps=steps)
+    kills = []
     while len(kills) < 8:
         resume = ["--resume"] if (run / "config.yaml").exists() else []
         if not killed_in_time(run, [*words, *resume], learning=len(kills) % 2 == 1):

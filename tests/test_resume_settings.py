@@ -63,7 +63,8 @@ NEW = ("task.commands.twist.vx=[-0.3, 0.7]", "task.noise.joint_vel=0.25", "ppo.k
 
 
 def has_new(settings):
-    vx, noise = settings.task.commands["twist"]["vx"], settings.task.noise["joint_vel"]
+    vx = settings.task.commands["twist"]["vx"]
+    noise = settings.task.noise["joint_vel"]
     return (vx, noise, settings.ppo.kl_target) == ([-0.3, 0.7], 0.25, 0.005)
 
 

@@ -12,7 +12,8 @@ from robot_ppo.envs.robot.rewards import REWARDS, Rewards
 from robot_ppo.envs.robot.world import Constants
 from robot_ppo_export.errors import InputError
 
-N, DT = 5, 0.02
+N = 5
+DT = 0.02
 TERMS = REWARDS.functions
 HAS = frozenset({"gait", "commands.twist"})
 
@@ -45,7 +46,8 @@ def swing(phase):
 
 def beyond(angles):
     """What angles exceed the middle 95 % of their range by, summed."""
-    middle, half = (LOW + HIGH) / 2, 0.95 * (HIGH - LOW) / 2
+    middle = (LOW + HIGH) / 2
+    half = 0.95 * (HIGH - LOW) / 2
     return sum(max(0.0, abs(a - m) - h) for a, m, h in zip(angles, middle, half, strict=True))
 
 
@@ -198,7 +200,8 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
         foot_height=np.tile(np.float32([0.1, 0, 0, 0.1]), (N, 1)),
         foot_contact=np.tile([False, True, True, False], (N, 1)),
     )
-    w.joint_vel, w.failed = nothing, np.zeros(N, bool)
+    w.joint_vel = nothing
+    w.failed = np.zeros(N, bool)
     good = ("lin_vel_tracking", "yaw_rate_tracking", "contact_schedule", "default_pose_tracking")
     good += ("upright", "raised", "standing_pose_tracking", "base_height_tracking")
     for name, (parameters, _) in CLOSED_FORMS.items():
@@ -224,7 +227,8 @@ def test_no_joint_limit_is_paid_inside_the_soft_range(context):
 
 def test_the_reward_is_the_sum_of_weight_times_term_times_period(context):
     weights = {"lin_vel_z": {"weight": -2.0}, "lin_vel_tracking": {"weight": 3.0, "sigma2": 0.5}}
-    total, w = total_of(weights), world(N)
+    total = total_of(weights)
+    w = world(N)
     reward, terms = total.compute(w)
     expected = [
         -2.0 * DT * TERMS["lin_vel_z"](w),
@@ -238,7 +242,8 @@ def test_the_reward_is_the_sum_of_weight_times_term_times_period(context):
 
 
 def test_half_the_period_is_half_the_reward():
-    weights, w = {"lin_vel_z": {"weight": -2.0}}, world(N)
+    weights = {"lin_vel_z": {"weight": -2.0}}
+    w = world(N)
     whole, half = (total_of(weights, dt).compute(w)[0] for dt in (DT, DT / 2))
     assert np.allclose(whole, 2 * half)
 

@@ -95,7 +95,8 @@ def test_what_a_step_returns_is_never_overwritten():
 
 
 def test_the_action_that_was_given_is_not_kept_by_reference():
-    env, other = environment(quiet()), environment(quiet())
+    env = environment(quiet())
+    other = environment(quiet())
     action = random_actions(1, N)[0]
     expected = other.step(action)[0]
     got = env.step(action)[0]
@@ -143,7 +144,8 @@ def test_the_final_observation_is_the_one_that_a_longer_episode_would_have_seen(
 
 
 def test_only_the_rows_that_ended_are_replaced():
-    env, unbroken = environment(loud()), environment(loud())
+    env = environment(loud())
+    unbroken = environment(loud())
     for one in (env, unbroken):
         one.reset(seed=0)
     env.ticks[:] = [0, env.max_ticks - 1, 0, 0]
@@ -267,7 +269,8 @@ def test_1_the_action_becomes_the_contracts_target(monkeypatch):
 
 def test_3_a_push_that_is_due_comes_after_the_physics_and_is_seen_at_once():
     always = dict(interval=(DT, DT), speed=(0.5, 0.5))
-    pushed, free = environment(quiet(pushes=always)), environment(quiet())
+    pushed = environment(quiet(pushes=always))
+    free = environment(quiet())
     for env in (pushed, free):
         env.reset(seed=1)
     seen = [env.step(np.zeros((N, 12)))[4]["observations"]["critic"] for env in (pushed, free)]
@@ -322,7 +325,8 @@ def test_4_the_critic_sees_the_present_state_without_noise():
     env = environment(loud())
     env.reset(seed=1)
     info = env.step(random_actions(1, N)[0])[4]
-    qpos, qvel = env.engine.qpos, env.engine.qvel
+    qpos = env.engine.qpos
+    qvel = env.engine.qvel
     for name, true in (
         ("joint_pos_true", qpos[:, 7:]),
         ("joint_vel_true", qvel[:, 6:]),
@@ -337,7 +341,8 @@ def test_4_the_critic_sees_the_present_state_without_noise():
 def test_noise_is_uniform_within_its_half_width():
     """The same state, seen with and without noise."""
     widths = {"joint_pos": 0.01, "joint_vel": 1.0, "base_ang_vel": 0.2}
-    noisy, clean = environment(quiet(noise=widths), n=64), environment(quiet(), n=64)
+    noisy = environment(quiet(noise=widths), n=64)
+    clean = environment(quiet(), n=64)
     seen = [env.reset(seed=1)[0] for env in (noisy, clean)]
     names = {"joint_pos": "joint_pos_error", "joint_vel": "joint_vel"}
     names |= {"base_ang_vel": "base_ang_vel"}
@@ -463,7 +468,9 @@ def test_an_episode_starts_within_the_disturbance_that_the_task_allows():
     how = dict(joint_pos=0.1, joint_vel=0.2, base_lin_vel=0.3, base_ang_vel=0.4)
     env = environment(quiet(reset=how), n=64)
     env.reset(seed=1)
-    home, qpos, qvel = env.engine.model.key("home").qpos, env.engine.qpos, env.engine.qvel
+    home = env.engine.model.key("home").qpos
+    qpos = env.engine.qpos
+    qvel = env.engine.qvel
     for value, width in (
         (qpos[:, 7:] - home[7:], how["joint_pos"]),
         (qvel[:, 6:], how["joint_vel"]),
@@ -489,7 +496,8 @@ def test_gait_clocks_start_everywhere_in_the_cycle():
 
 
 def test_pushes_come_within_the_interval_and_the_speed(monkeypatch):
-    interval, speed = (0.1, 0.3), (0.2, 0.6)
+    interval = (0.1, 0.3)
+    speed = (0.2, 0.6)
     task = quiet(pushes=dict(interval=interval, speed=speed), terminations=ENDLESS)
     env = environment(task, n=16)
     env.reset(seed=1)
@@ -498,7 +506,8 @@ def test_pushes_come_within_the_interval_and_the_speed(monkeypatch):
     monkeypatch.setattr(
         env.engine, "push", lambda ids, v: pushes.append((ids, v.copy())) or push(ids, v)
     )
-    since, gaps = np.zeros(16, int), []
+    since = np.zeros(16, int)
+    gaps = []
     for _ in range(60):
         pushes.clear()
         env.step(np.zeros((16, 12)))

@@ -40,7 +40,8 @@ def settle(model, described, seconds=1.5):
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     joints = [model.joint(j.name) for j in described.joints]
     qpos, qvel = ([getattr(j, a)[0] for j in joints] for a in ("qposadr", "dofadr"))
-    default, limit = described.vector("default"), described.vector("torque_limit")
+    default = described.vector("default")
+    limit = described.vector("torque_limit")
     torque = model.actuator_biastype[0] == mujoco.mjtBias.mjBIAS_NONE
     for _ in range(round(seconds / model.opt.timestep)):
         wanted = described.vector("kp") * (default - data.qpos[qpos])
@@ -759,7 +760,8 @@ def test_clearance_is_that_of_the_lowest_point_at_any_angle(tmp_path, shape):
     text = mjcf(*edits[:1], (FOOT, f'type="{shape}" {size} pos="0 0 -0.2"/>'))
     described = robot()
     model = source.read(write(tmp_path, text)).model
-    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    data = mujoco.MjData(model)
+    rng = np.random.default_rng(0)
     for _ in range(10):
         data.qpos[:] = rng.normal(size=model.nq)
         data.qpos[3:7] /= np.linalg.norm(data.qpos[3:7])
@@ -773,7 +775,8 @@ def test_clearance_is_that_of_the_lowest_point_at_any_angle(tmp_path, shape):
 
 def surface(model, geom):
     """Many points of a geom's surface, in its frame."""
-    kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
+    kind = mujoco.mjtGeom(int(model.geom_type[geom]))
+    size = model.geom_size[geom]
     angle = np.linspace(0, 2 * np.pi, 721)
     height = np.linspace(-1, 1, 361)
     around = np.stack((np.cos(angle), np.sin(angle)), axis=1)

@@ -23,7 +23,9 @@ NAMES = sorted(p.parent.name for p in (ROOT / "robots").glob("*/robot.yaml"))
 every_robot = pytest.mark.parametrize("name", NAMES)
 GAINS_OF_THEIR_OWN = {"go2"}
 """Robots whose shipped policy was trained with other gains than those of the rule."""
-SLOWEST, DAMPING, SWAY = 4.0, 0.8, 3.0
+SLOWEST = 4.0
+DAMPING = 0.8
+SWAY = 3.0
 """The rule: natural frequency [Hz] at least, damping ratio, and share of m g h on each foot."""
 ROUNDED = 0.06
 """kp has three significant digits and kd two."""

@@ -23,7 +23,8 @@ from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 STAMP = Stamp(12, 345)
 VECTORS = np.random.default_rng(0).normal(size=(3, 12))
 IMU = Imu(STAMP, *(np.arange(k, dtype=float) + 0.5 for k in (4, 3, 3)))
@@ -66,7 +67,11 @@ def test_joint_states_are_encoded_as_by_cyclonedds(idl, empty):
 
 def test_an_imu_is_encoded_as_by_cyclonedds_and_its_quaternion_is_xyzw_there(idl):
     w, x, y, z = IMU.quaternion
-    nine, vector = [0.0] * 9, lambda v: idl.Vector3(*v.tolist())
+    nine = [0.0] * 9
+
+    def vector(v):
+        return idl.Vector3(*v.tolist())
+
     theirs = cyclone(
         idl.Imu(
             header(idl),

@@ -22,7 +22,8 @@ from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 NONE = np.zeros(0)
 NOW = Stamp(0, 0)
 
@@ -184,7 +185,8 @@ def domain():
 @pytest.fixture
 def live(domain):
     """Make publishers, and drivers on their domain, that are closed afterwards."""
-    opened, said = [], []
+    opened = []
+    said = []
 
     def driver(**connection):
         connection = {
@@ -234,7 +236,8 @@ class Sending:
 
 def test_a_gripper_on_the_same_topic_costs_no_state_of_the_robot(live):
     make, publisher, _ = live
-    legs, gripper = publisher(), publisher()
+    legs = publisher()
+    gripper = publisher()
     with Sending(lambda: legs.send(NAMES, np.arange(12.0))):
         driver = make()
         driver.open(NAMES, FEET)
@@ -251,7 +254,8 @@ def test_a_gripper_on_the_same_topic_costs_no_state_of_the_robot(live):
 
 def test_a_robot_in_two_parts_is_put_together(live):
     make, publisher, _ = live
-    front, rear = publisher(), publisher()
+    front = publisher()
+    rear = publisher()
     with (
         Sending(lambda: front.send(NAMES[:6], np.arange(6.0))),
         Sending(
@@ -291,7 +295,8 @@ def test_missing_joints_are_named_beside_those_that_are_there(live):
 
 def test_a_clock_that_is_set_back_is_a_fault_while_commanding_and_news_else(live):
     make, publisher, said = live
-    legs, ago = publisher(), [0.0]
+    legs = publisher()
+    ago = [0.0]
     with Sending(lambda: legs.send(NAMES, np.zeros(12), ago=ago[0])):
         driver = make()
         driver.open(NAMES, FEET)
@@ -341,7 +346,8 @@ def test_a_describer_that_says_nothing_is_told(live, monkeypatch):
 
 def test_a_second_commander_is_refused_at_the_start_and_a_fault_later(live):
     make, publisher, _ = live
-    legs, other = publisher(), publisher()
+    legs = publisher()
+    other = publisher()
     with Sending(lambda: legs.send(NAMES, np.zeros(12))):
         driver = make()
         driver.open(NAMES, FEET)

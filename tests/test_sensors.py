@@ -25,7 +25,8 @@ def sensor_map(model):
 @pytest.fixture
 def moving(model):
     """A robot in the air, in a random pose, moving at random."""
-    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    data = mujoco.MjData(model)
+    rng = np.random.default_rng(0)
     data.qpos[:] = model.key("home").qpos
     data.qpos[2] = 1.0
     data.qpos[3:7] = frames.from_rotation_vector(np.array([0.3, -0.4, 0.8]))
@@ -113,7 +114,8 @@ def test_noise_is_uniform_within_its_half_width_and_stays_float32():
 
 
 def test_noise_on_the_orientation_is_a_small_rotation():
-    state, width = still(), 0.05
+    state = still()
+    width = 0.05
     sensors.add_noise(state, {"base_quat": width}, np.random.default_rng(0))
     assert np.allclose(np.linalg.norm(state.base_quat, axis=1), 1, atol=1e-6)
     assert state.base_quat.dtype == np.float32
@@ -124,7 +126,8 @@ def test_noise_on_the_orientation_is_a_small_rotation():
 
 
 def test_without_noise_nothing_changes():
-    state, same = still(), still()
+    state = still()
+    same = still()
     sensors.add_noise(state, {}, np.random.default_rng(0))
     assert all(np.array_equal(getattr(state, n), getattr(same, n)) for n in BASIC)
 

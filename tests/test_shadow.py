@@ -28,7 +28,8 @@ class Tape(FakeDriver):
 
     def __init__(self, clock, rows):
         super().__init__(clock)
-        self.rows, self.at = rows, 0
+        self.rows = rows
+        self.at = 0
         self.wrote = 0
 
     def read(self):
@@ -219,7 +220,8 @@ def test_it_tells_of_what_training_did_not_see(walk, monkeypatch):
 
     p = policy()
     monkeypatch.setattr(p, "contract", trained(-0.01, 0.01))
-    clock, said = SteppedClock(), []
+    clock = SteppedClock()
+    said = []
     shadow = Shadow(p, ReadOnly(Tape(clock, walk["measured"])), clock, FixedCommand(COMMAND))
     shadow.prepare()
     shadow.run(3.0, said.append)

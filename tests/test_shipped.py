@@ -33,7 +33,8 @@ def test_its_scorecard_says_that_it_walks():
 
 def test_it_is_of_the_robot_and_the_observation_that_we_ship():
     """A change of robot.yaml or of the task's observation needs a new policy."""
-    contract, task = Policy(SHIPPED).contract, config.load("go2_walk").task
+    contract = Policy(SHIPPED).contract
+    task = config.load("go2_walk").task
     assert contract.robot == project.load_robot("go2")
     assert contract.observation == observations.layout(task, contract.robot).specs
     assert contract.action == task.action

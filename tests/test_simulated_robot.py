@@ -56,7 +56,8 @@ def flat(state):
 
 def stand(robot):
     """Hold the default pose with the standing gains."""
-    s, n = robot.spec.stand, len(robot.spec.joints)
+    s = robot.spec.stand
+    n = len(robot.spec.joints)
     robot.drive(robot.spec.vector("default"), np.full(n, s.kp), np.full(n, s.kd))
 
 
@@ -152,7 +153,8 @@ def test_truth_is_what_the_simulator_moves(robot):
 
 
 def test_a_sensor_delay_shifts_the_states_by_whole_steps(spec):
-    now, late = SimulatedRobot(spec), SimulatedRobot(spec, sensor_delay=0.006)
+    now = SimulatedRobot(spec)
+    late = SimulatedRobot(spec, sensor_delay=0.006)
     states = {0: flat(now.state())}
     for step in range(1, 8):
         now.advance(0.002)
@@ -181,7 +183,8 @@ def lockstep_run(spec, seconds):
     """Return the node after a run, and every state of the robot."""
     robot = SimulatedRobot(spec, noise={"joint_vel": 0.1})
     commands = FixedCommand((0.3, 0.0, 0.1))
-    driver, clock = LockstepDriver(robot), LockstepClock(robot)
+    driver = LockstepDriver(robot)
+    clock = LockstepClock(robot)
     node = Node(helpers.policy(), driver, clock, commands, arm=True)
     states = []
     node.run(seconds, on_tick=lambda: states.append(robot.data.qpos.copy()))
@@ -212,7 +215,8 @@ class Still:
 
     def __init__(self, joints):
         self.spec = SimpleNamespace(joint_names=joints, feet=FEET, joints=())
-        self.steps, self.time = 0, 0.0
+        self.steps = 0
+        self.time = 0.0
 
     def state(self):
         state = zeros((), len(self.spec.joint_names), len(FEET))
@@ -240,7 +244,8 @@ class TestLockstepDriver(DriverContract):
     def make(self, joints, signals=frozenset(BASIC)):
         robot = Still(joints)
         driver = LockstepDriver(robot)
-        driver.signals, driver.capabilities = signals, Capabilities()
+        driver.signals = signals
+        driver.capabilities = Capabilities()
         return driver, robot
 
 
@@ -278,7 +283,8 @@ def newest(node):
 @pytest.fixture
 def served():
     """A robot over UDP on a free port, in a thread; yields its port and a connected node's end."""
-    lines, stop = [], threading.Event()
+    lines = []
+    stop = threading.Event()
     thread = threading.Thread(
         target=server.serve,
         args=("go2", server.Place(port=0)),

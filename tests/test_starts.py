@@ -17,7 +17,8 @@ def starts(env):
 
 
 def equal(one, other):
-    mine, theirs = one.rows, other.rows
+    mine = one.rows
+    theirs = other.rows
     return (
         np.array_equal(one.qpos, other.qpos)
         and np.array_equal(one.qvel, other.qvel)
@@ -28,13 +29,16 @@ def equal(one, other):
 
 
 def test_every_start_is_handed_out_once(env):
-    drawn, rng = starts(env), np.random.default_rng(0)
+    drawn = starts(env)
+    rng = np.random.default_rng(0)
     draws = np.concatenate([drawn.take(m, rng).draws for m in (1, 5, BLOCK, 3, BLOCK + 1, 2)])
     assert len(np.unique(draws, axis=0)) == len(draws)
 
 
 def test_a_block_is_drawn_from_one_number(env):
-    drawn, rng, twin = starts(env), np.random.default_rng(0), np.random.default_rng(0)
+    drawn = starts(env)
+    rng = np.random.default_rng(0)
+    twin = np.random.default_rng(0)
     for _ in range(BLOCK):
         drawn.take(1, rng)
     twin.integers(2)
@@ -42,7 +46,9 @@ def test_a_block_is_drawn_from_one_number(env):
 
 
 def test_what_is_saved_is_three_numbers_and_goes_on_bit_for_bit(env):
-    drawn, other, rng = starts(env), starts(env), np.random.default_rng(0)
+    drawn = starts(env)
+    other = starts(env)
+    rng = np.random.default_rng(0)
     drawn.take(BLOCK - 3, rng)
     (saved,) = drawn.arrays().values()
     assert saved.shape == (3,)

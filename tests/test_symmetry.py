@@ -137,7 +137,8 @@ def test_the_mirror_image_of_a_trajectory_is_the_trajectory_of_the_mirror_image(
     path = project.robot_folder("go2") / robot().model
     one = variants.eval_model(robot(), path)
     rng = np.random.default_rng(1)
-    first, second = mujoco.MjData(one), mujoco.MjData(one)
+    first = mujoco.MjData(one)
+    second = mujoco.MjData(one)
     default = robot().vector("default")
     start(one, first, default, rng)
     mirror_state(first, second, go2, default)
@@ -271,7 +272,8 @@ def is_symmetric(one) -> bool:
     with torch.no_grad():
         mean, log_std = one.actor.distribution(x)
         image, image_log_std = one.actor.distribution(of_mirror(OBSERVATION, x))
-        values, others = one.critic(y), one.critic(of_mirror(INPUTS, y))
+        values = one.critic(y)
+        others = one.critic(of_mirror(INPUTS, y))
     spread = Mirror(ACTIONS.index, np.abs(ACTIONS.sign))
     assert mean.std() > 0.05 and values.std() > 0.05
     return (
@@ -333,7 +335,8 @@ def test_the_gradient_is_that_of_the_samples_and_their_mirror_images_together():
 
 def test_a_normalizer_counts_mirror_images():
     x = torch.randn(700, 5) * 3 + torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    one, plain = Normalizer(5, 10.0), Normalizer(5, 10.0)
+    one = Normalizer(5, 10.0)
+    plain = Normalizer(5, 10.0)
     one.mirror = OBSERVATION
     one.update(x)
     plain.update(torch.cat((x, of_mirror(OBSERVATION, x))))

@@ -37,7 +37,8 @@ def test_a_disk_that_is_full_for_tensorboard_alone_ends_no_training(
     good, tmp_path, caplog, capfd, monkeypatch
 ):
     """Its thread hears of it, whenever that is: no traceback of it is shown."""
-    calls, append = iter(range(10**6)), gfile.LocalFileSystem.append
+    calls = iter(range(10**6))
+    append = gfile.LocalFileSystem.append
     monkeypatch.setattr(
         gfile.LocalFileSystem, "append", lambda *a: (append if next(calls) < good else full)(*a)
     )

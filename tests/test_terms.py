@@ -104,7 +104,8 @@ def test_a_term_has_its_declared_size_and_is_float32(name, joints, lead, random)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_term_reads_the_signals_that_it_declares_and_no_others(name, random):
-    inputs, reads = random_inputs(random, (64,)), TERMS[name].reads
+    inputs = random_inputs(random, (64,))
+    reads = TERMS[name].reads
     assert set(reads) <= set(SIGNALS)
     value = compute(name, inputs)
     assert same_bits(compute(name, unknown_but(inputs, reads)), value)
@@ -136,7 +137,8 @@ def test_bits_do_not_depend_on_how_the_memory_lies(name, random):
 
 def test_closed_forms(random):
     inputs = random_inputs(random, (64,))
-    state, pose = inputs.state, robot().vector("default").astype(np.float32)
+    state = inputs.state
+    pose = robot().vector("default").astype(np.float32)
     assert same_bits(compute("base_ang_vel", inputs), state.base_ang_vel)
     assert same_bits(compute("command", inputs), inputs.command)
     assert same_bits(compute("joint_vel", inputs), state.joint_vel)

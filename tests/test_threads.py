@@ -39,7 +39,8 @@ class Spy:
 
 def test_a_trainer_changes_nothing_when_it_is_made_nor_when_it_runs(two_threads, tmp_path):
     before = settings()
-    trainer, spy = Trainer(tiny_config(steps=ROBOTS * ROLLOUT), tmp_path), Spy()
+    trainer = Trainer(tiny_config(steps=ROBOTS * ROLLOUT), tmp_path)
+    spy = Spy()
     assert settings() == before
     trainer.run(spy)
     assert spy.seen == [before]
@@ -60,7 +61,8 @@ def test_the_context_holds_both_to_one_thread_and_restores_them(two_threads):
 def test_a_command_computes_on_one_thread_and_restores_what_was(
     command, two_threads, tmp_path, monkeypatch, short_rollouts
 ):
-    out, seen = tmp_path / "run", []
+    out = tmp_path / "run"
+    seen = []
     before = settings()
     forward = torch.nn.Linear.forward
     monkeypatch.setattr(

@@ -117,7 +117,8 @@ def test_one_seed_gives_one_policy_at_any_number_of_threads(trained, tmp_path):
 @pytest.mark.numeric
 def test_the_first_weights_are_the_same_on_any_machine(tmp_path):
     """Torch takes as many threads as there are CPUs, and its QR rounds differently with them."""
-    settings, first = config.load("InvertedPendulum-v5", "ppo_paper"), []
+    settings = config.load("InvertedPendulum-v5", "ppo_paper")
+    first = []
     before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -397,7 +398,9 @@ def test_the_rollout_is_what_the_environment_returned(tmp_path, monkeypatch):
     trainer = Trainer(tiny_config(steps=BATCH, threads=1), tmp_path)
     trainer.env.max_ticks = 5  # so that every episode is cut off at least once
     trainer._start_episodes()
-    first, steps, step = trainer.observations["actor"].copy(), [], trainer.env.step
+    first = trainer.observations["actor"].copy()
+    steps = []
+    step = trainer.env.step
 
     def spy(action):
         returned = step(action)
@@ -432,7 +435,8 @@ def test_actions_are_the_policys_mean_and_its_deviation(tmp_path):
         trainer.learner.actor.log_std[:] = torch.linspace(-2, 0, 12)
     trainer._start_episodes()
     trainer._collect({"physics": 0.0})
-    rollout, actor = trainer.rollout, trainer.learner.actor
+    rollout = trainer.rollout
+    actor = trainer.learner.actor
     with torch.no_grad():
         assert torch.allclose(rollout.means, actor(rollout.observations), atol=1e-6)
         noise = (rollout.actions - rollout.means) / actor.log_std.exp()
@@ -442,7 +446,8 @@ def test_actions_are_the_policys_mean_and_its_deviation(tmp_path):
 
 def test_a_deviation_per_state_is_the_one_that_acts(tmp_path):
     trainer = Trainer(tiny_config("networks.std=state", steps=1, threads=1), tmp_path)
-    actor, rollout = trainer.learner.actor, trainer.rollout
+    actor = trainer.learner.actor
+    rollout = trainer.rollout
     with torch.no_grad():
         actor.log_std_head.weight.mul_(100)
     trainer._start_episodes()  # counts into the normalizer; the next ones act with it
@@ -460,7 +465,8 @@ def test_other_objectives_train_log_resume_and_export(objective, tmp_path, short
     keys = [f"ppo.objective={objective}", "networks.std=state", "networks.log_std_range=[-3, 0]"]
     keys += ["ppo.normalize_returns=true", "ppo.entropy_end=0", "networks.init=default"]
     more = [word for key in keys for word in ("--set", key)]
-    one, two = tmp_path / "one", tmp_path / "two"
+    one = tmp_path / "one"
+    two = tmp_path / "two"
     result(one, *more, steps=4 * BATCH)
     result(two, *more)
     result(two, *more, "--resume", steps=4 * BATCH)

@@ -9,7 +9,8 @@ from torch import nn
 
 from robot_ppo.ppo import gaussian, trpo
 
-SIZE, OUT = 3, 2
+SIZE = 3
+OUT = 2
 
 
 @pytest.fixture(params=["linear", "tanh"])
@@ -64,7 +65,8 @@ def test_the_fisher_product_is_that_of_the_explicit_matrix(policy, cuts):
 def test_the_explicit_matrix_is_the_covariance_of_the_score(policy):
     """What makes it Fisher's, by sampling actions."""
     model, log_std, states = policy
-    scores, m = [], 4000
+    scores = []
+    m = 4000
     for state in states[:2]:
         z = torch.randn(m, OUT, dtype=torch.float64)
         inverse = torch.exp(-log_std.detach())
@@ -158,7 +160,8 @@ def test_without_a_gradient_there_is_no_step():
 def reached(one, experience, before):
     """KL(policy that acted || policy now), by hand."""
     with torch.no_grad():
-        mean, log_std = one.actor.mlp(before(experience.observations)), one.actor.log_std
+        mean = one.actor.mlp(before(experience.observations))
+        log_std = one.actor.log_std
         old = torch.full((ACTIONS,), math.log(0.5))
         return gaussian.kl(experience.means, old, mean, log_std).mean().item()
 

@@ -65,7 +65,8 @@ class SendsStates:
     """A robot on a domain that describes its states as `kind` does."""
 
     def __init__(self, bus, kind):
-        self.writer, self.state = bus.writer(STATES, kind), Message("unitree_go", "LowState_")
+        self.writer = bus.writer(STATES, kind)
+        self.state = Message("unitree_go", "LowState_")
 
     def send(self):
         self.writer.write(self.state.encode())
@@ -95,7 +96,8 @@ def opened(meets, wire):
 def test_the_two_ways_to_declare_an_octet_are_two_types_of_the_same_bytes():
     """Negative control: without adapting, nothing of below would connect."""
     for family, name in (("unitree_go", "LowCmd_"), ("unitree_hg", "LowState_")):
-        ours, theirs = idl_type(family, name), idl_type(family, name, "uint8")
+        ours = idl_type(family, name)
+        theirs = idl_type(family, name, "uint8")
         assert type_id(ours) != type_id(theirs)
         changed = {m for m, kind in members(ours).items() if members(theirs)[m] != kind}
         assert changed == {m for m, kind in members(ours).items() if "byte" in kind}
@@ -106,10 +108,12 @@ def test_the_two_ways_to_declare_an_octet_are_two_types_of_the_same_bytes():
 
 
 def test_the_driver_meets_a_robot_that_declares_octets_as_uint8():
-    domain, said = free_domain(), []
+    domain = free_domain()
+    said = []
     meets = driver(domain, say=said.append)
     with participant.Bus(domain) as bus:
-        wire, commands = SendsStates(bus, STATE), bus.reader(COMMANDS, COMMAND)
+        wire = SendsStates(bus, STATE)
+        commands = bus.reader(COMMANDS, COMMAND)
         opened(meets, wire)
         try:
             assert said == ["driver unitree: the robot declares an octet as uint8"]
@@ -129,7 +133,8 @@ def test_the_simulated_robot_meets_a_client_that_declares_octets_as_uint8():
     alive = Alive(UnitreeRobot(QUADRUPED, NAMES, domain), NAMES, GO2.feet)
     try:
         with participant.Bus(domain) as bus:
-            states, commands = bus.reader(STATES, STATE), bus.writer(COMMANDS, COMMAND)
+            states = bus.reader(STATES, STATE)
+            commands = bus.writer(COMMANDS, COMMAND)
             assert within(3, states.newest)
             assert within(2, lambda: commands.readers)
             command = Message("unitree_go", "LowCmd_")

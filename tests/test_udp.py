@@ -33,14 +33,16 @@ from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 pytestmark = pytest.mark.real_time
 
-NAMES, FEET = robot().joint_names, robot().feet
+NAMES = robot().joint_names
+FEET = robot().feet
 OFFER = msgspec.structs.replace(of_robot(robot()), state_rate=500.0, delay=(0.0, 0.01))
 HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET, OFFER)
 COMMAND = np.linspace(-1, 1, 12, dtype="f4"), np.full(12, 35, "f4"), np.full(12, 0.8, "f4")
 
 
 def state():
-    random, measured = np.random.default_rng(0), zeros((), len(NAMES), len(FEET))
+    random = np.random.default_rng(0)
+    measured = zeros((), len(NAMES), len(FEET))
     for values in measured.values():
         values += random.normal(0, 0.2, values.shape).astype("f4")
     return measured

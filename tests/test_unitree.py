@@ -266,7 +266,8 @@ def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monke
     """It may be standing, and would drop."""
     monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.3)
     pair = make(motion="normal", motion_mode="release")
-    m, serve = unitree_motion, pair.end._serve
+    m = unitree_motion
+    serve = pair.end._serve
     if code is None:
         del pair.end._channels["byte"].services[m.SPORT]
     else:

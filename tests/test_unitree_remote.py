@@ -86,7 +86,8 @@ def test_sticks_are_scaled_to_the_trained_ranges(sticks, command):
 
 
 class Hears:
-    remote, remote_heard = None, -np.inf
+    remote = None
+    remote_heard = -np.inf
 
 
 def test_a_remote_that_was_never_heard_is_infinitely_old_and_else_ages():
@@ -94,6 +95,7 @@ def test_a_remote_that_was_never_heard_is_infinitely_old_and_else_ages():
     commands = RemoteCommands(driver, BOUNDS)
     command, age = commands.read(5.0)
     assert age == np.inf and not command.any()
-    driver.remote, driver.remote_heard = remote(ly=1.0), 4.0
+    driver.remote = remote(ly=1.0)
+    driver.remote_heard = 4.0
     command, age = commands.read(5.0)
     assert command == pytest.approx((1.0, 0, 0)) and age == 1.0

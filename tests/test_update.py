@@ -34,7 +34,8 @@ def plain_step(of, experience, monkeypatch):
     monkeypatch.setattr(
         advantages, "gae", lambda *a, **k: seen.setdefault("estimated", gae(*a, **k).clone())
     )
-    actor, critic = copy.deepcopy(of.actor), copy.deepcopy(of.critic)
+    actor = copy.deepcopy(of.actor)
+    critic = copy.deepcopy(of.critic)
     of.update(experience)
     monkeypatch.setattr(advantages, "gae", gae)
     estimated = seen["estimated"]
@@ -102,7 +103,8 @@ def test_gradients_are_bounded_for_actor_and_critic_separately(monkeypatch):
 
 def test_every_sample_is_used_once_per_epoch(monkeypatch):
     """Also where the minibatches do not divide the samples."""
-    one, seen = learner(epochs=2, minibatches=7), []
+    one = learner(epochs=2, minibatches=7)
+    seen = []
     experience = rollout(one)
     forward = one.actor_pass.forward
     experience.observations[..., 0] = torch.arange(STEPS * N).reshape(STEPS, N)
@@ -160,7 +162,8 @@ def test_after_learning_the_rollout_is_counted():
 
 
 def test_the_bootstrap_uses_the_true_final_state_of_what_was_cut_off(monkeypatch):
-    one, seen = learner(), {}
+    one = learner()
+    seen = {}
     gae = advantages.gae
 
     def spy(rewards, values, next_values, *rest):

@@ -52,7 +52,8 @@ def gap(r, begin: int) -> tuple[float, float]:
     when the command came that it finds then.
     """
     i = next(i for i in range(begin, len(r.commands)) if is_damping(r.commands[i]))
-    least, most = r.looks[i] - r.times[i - 1], r.times[i] - r.looks[i - 1]
+    least = r.looks[i] - r.times[i - 1]
+    most = r.times[i] - r.looks[i - 1]
     print(f"{least / PERIOD:.2f} to {most / PERIOD:.2f} periods from the last command to damping")
     return least / PERIOD, most / PERIOD
 
@@ -434,7 +435,8 @@ def test_the_watchdog_is_told_before_the_robot_is():
 
     r = rig(arm=False)
     r.node._writer.watchdog = guard = Told()
-    write, known = r.driver.write, []
+    write = r.driver.write
+    known = []
     r.driver.write = lambda command: (known.append(guard.told), write(command))
     r.until(State.STAND).ticks(1)
     assert known and all(known)

@@ -39,7 +39,8 @@ class DdsRobot(Alive):
     """A kinematic robot on a domain of its own."""
 
     def __init__(self, name):
-        self.name, self.domain = name, free_domain()
+        self.name = name
+        self.domain = free_domain()
         ends = {
             "unitree": lambda: UnitreeRobot(QUADRUPED, GO2.joint_names, self.domain),
             "ros2": lambda: Ros2Robot(GO2.joint_names, self.domain),
@@ -81,7 +82,8 @@ class DdsRobot(Alive):
         ]
         sent, last, _ = max(look for look in seen if look[1] <= since and not look[2])
         before, first, _ = min(look for look in seen if look[1] > last and look[2])
-        least, most = (before - last) / PERIOD, (first - sent) / PERIOD
+        least = (before - last) / PERIOD
+        most = (first - sent) / PERIOD
         print(f"{self.name}: {least:.2f} to {most:.2f} periods from the last command to damping")
         return least, most
 

@@ -262,7 +262,8 @@ class Page:
         ours, theirs = link.pair()
         self.link = Link(theirs)
         self.drive = Drive(policy, Link(ours), library or Shelf())
-        self.now, self.news = {}, []
+        self.now = {}
+        self.news = []
         self.thread = threading.Thread(target=self.drive.run, daemon=True)
 
     def __enter__(self):

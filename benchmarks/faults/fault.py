@@ -23,7 +23,8 @@ NOTHING = "nothing"
 NOT_RUN = "not run"
 """Something is not installed; the reason says what."""
 
-NODE_ALIVE, NODE_DEAD = 2.0, 5.0
+NODE_ALIVE = 2.0
+NODE_DEAD = 5.0
 """Most ticks from a fault to damping at the robot."""
 
 

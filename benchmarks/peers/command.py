@@ -150,7 +150,8 @@ def _result(
     at_least: float,
     aim: float,
 ) -> Result:
-    ppo, networks = settings.ppo, settings.networks
+    ppo = settings.ppo
+    networks = settings.networks
     batch = settings.num_envs * settings.rollout
     fastest = max(theirs, key=lambda way: theirs[way])
     text = (
@@ -220,7 +221,9 @@ def report(results: Sequence[Result], console: Console) -> None:
     for heading in ("", "ours", "theirs", "ratio", "floor", "aim"):
         table.add_column(heading, no_wrap=True)
     for r in results:
-        ours, theirs, ratio = f"{r.ours:,.0f}/s", f"{r.theirs:,.0f}/s", f"{r.ratio:.2f}"
+        ours = f"{r.ours:,.0f}/s"
+        theirs = f"{r.theirs:,.0f}/s"
+        ratio = f"{r.ratio:.2f}"
         table.add_row(r.name, ours, theirs, ratio, f"{r.at_least:g}", f"{r.aim:g}")
     console.print(table)
     for r in results:

@@ -52,10 +52,12 @@ def useful_threads(config: Config, repeats: int = 20) -> list[int]:
 
     Small layers are often slower with two, on some machines a hundred times: too long to race.
     """
-    ppo, networks = config.ppo, config.networks
+    ppo = config.ppo
+    networks = config.networks
     rows = config.num_envs * config.rollout // ppo.minibatches
     network = mlp((64, *networks.critic, 1), networks.activation, 1.0)
-    inputs, best = torch.ones(rows, 64), {}
+    inputs = torch.ones(rows, 64)
+    best = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
         times = []
@@ -87,8 +89,10 @@ def sb3(config: Config, num_envs: int, kind: str, threads: int) -> Iterator[Iter
     from stable_baselines3.common.logger import Logger
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-    ppo, networks = config.ppo, config.networks
-    batch, task = config.num_envs * config.rollout, config.task.name
+    ppo = config.ppo
+    networks = config.networks
+    batch = config.num_envs * config.rollout
+    task = config.task.name
     makers = [lambda: gymnasium.make(task) for _ in range(num_envs)]
     # Forked, because a spawned child would load torch: several gigabytes for 64.
     env = DummyVecEnv(makers) if kind == "dummy" else SubprocVecEnv(makers, start_method="fork")
@@ -130,7 +134,8 @@ def sb3(config: Config, num_envs: int, kind: str, threads: int) -> Iterator[Iter
 
 def rsl_rl_settings(config: Config, normalize: bool) -> dict[str, Any]:
     """Return the settings of rsl_rl that stand for those of `config`."""
-    ppo, networks = config.ppo, config.networks
+    ppo = config.ppo
+    networks = config.networks
     network = {
         "class_name": "MLPModel",
         "activation": networks.activation,

@@ -97,10 +97,12 @@ def _curve(axes: Axes, row: Row, seeds: list[Curve]) -> None:
     if not known.any():
         axes.plot([], [], color=colour, linewidth=1.4, label=row.setting)
         return
-    steps, values = steps[known], values[:, known]
+    steps = steps[known]
+    values = values[:, known]
     mean = np.nanmean(values, axis=0)
     axes.plot(steps, mean, color=colour, linewidth=1.4, label=row.setting)
-    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    low = np.nanmin(values, axis=0)
+    high = np.nanmax(values, axis=0)
     axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
 
 

@@ -86,7 +86,8 @@ class Run(NamedTuple):
     def config(self, steps: int) -> Config:
         """Return its configuration; `steps` is the budget of a run that learns."""
         if self.setting == RANDOM:
-            overrides, steps = list(_NO_LEARNING), min(steps, RANDOM_STEPS)
+            overrides = list(_NO_LEARNING)
+            steps = min(steps, RANDOM_STEPS)
         else:
             overrides = SETTINGS[self.setting].overrides()
         return config.load(self.task, PRESET, overrides, steps=steps, seed=self.seed)

@@ -101,7 +101,8 @@ def _screen(lines: list[tuple[str, ...]], title: str) -> Table:
     shown = Table(title=title, padding=0)
     for i, (name, *cells) in enumerate(zip(*lines, strict=True)):
         words = re.sub("(?<=[a-z])(?=[A-Z])", "\n", name.removesuffix("-v5"))
-        justify, width = "right" if i else "left", max(map(len, cells))
+        justify = "right" if i else "left"
+        width = max(map(len, cells))
         shown.add_column(words, justify=justify, min_width=width, overflow="fold")
     for row in lines[1:]:
         shown.add_row(*row)

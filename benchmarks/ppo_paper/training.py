@@ -82,7 +82,8 @@ def train(run: Run, steps: int) -> tuple[Result, Curve]:
     A run whose policy stops being finite has the score of its last episodes until then: to
     diverge is a result.
     """
-    began, parent = time.perf_counter(), os.getppid()
+    began = time.perf_counter()
+    parent = os.getppid()
     config = run.config(steps)
     watch = Watch(config, lambda: os.getppid() == parent)
     with tempfile.TemporaryDirectory() as folder:  # no checkpoint of these runs is kept

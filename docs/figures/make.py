@@ -26,7 +26,11 @@ from robot_ppo.ppo import objectives
 HERE = Path(__file__).resolve().parent
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+RED = "#D55E00"
+GREY = "#767676"
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 11.5,
@@ -47,7 +51,8 @@ def panels(rows: int, columns: int, width: float, height: float, **more: object)
 
 def four_cases() -> Figure:
     """Return the clipped objective and its slope over the ratio, for a good and a bad action."""
-    ratios, e = torch.linspace(0.0, 2.0, 201).double(), problems.EPSILON
+    ratios = torch.linspace(0.0, 2.0, 201).double()
+    e = problems.EPSILON
     lines = (
         ("r A", lambda r, a: objectives.unclipped(r, a), GREY, ":"),
         ("clip(r) A alone", lambda r, a: problems.clipping_alone(r, a, e), ORANGE, "--"),
@@ -123,14 +128,17 @@ def _plane(axis: Axes, problem: problems.OneAction, span: tuple, levels: list, *
     axis.set_xlabel("mean, in old standard deviations")
     axis.set_ylabel("log(std / old std)")
     start = math.log(problems.STD)
-    x, y = mean / problems.STD, log_std - start
+    x = mean / problems.STD
+    y = log_std - start
     return mean, log_std, axis.contour(x, y, kl, levels=levels, **more)
 
 
 def trpo_step() -> Figure:
     """Return the unit circle of KL, and TRPO's step on a small problem."""
     problem = problems.OneAction(peak=0.35, width=0.2)
-    std, start, bound = problems.STD, math.log(problems.STD), 0.2
+    std = problems.STD
+    start = math.log(problems.STD)
+    bound = 0.2
     figure, (left, right) = panels(1, 2, 9.5, 4.6)
     span = (-2 * std, 2 * std, start - 1.2, start + 1.2)
     *_, drawn = _plane(left, problem, span, [0.01, 0.05, 0.2, 0.5, 1.0], colors=BLUE)
@@ -141,7 +149,8 @@ def trpo_step() -> Figure:
     span = (-0.25 * std, 0.95 * std, start - 1.1, start + 0.25)
     mean, log_std, _ = _plane(right, problem, span, [bound], colors=[BLUE], linewidths=[2.5])
     some = slice(None, None, 4)  # the surrogate is smooth, and dear to evaluate
-    mean, log_std = mean[some, some], log_std[some, some]
+    mean = mean[some, some]
+    log_std = log_std[some, some]
     points = torch.stack((mean, log_std), -1).view(-1, 2)
     rise = torch.stack([problem.surrogate(at) for at in points]).view(mean.shape)
     right.contour(
@@ -244,7 +253,8 @@ def gae() -> Figure:
 
 
 WEIGHTS = ((0.0, GREY, ":"), (0.2, BLUE, "-"), (3.0, RED, "--"))
-SEEDS, UPDATES = 4, 50
+SEEDS = 4
+UPDATES = 50
 
 
 def entropy() -> Figure:

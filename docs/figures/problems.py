@@ -39,7 +39,8 @@ def one_sample(objective: Callable[[Tensor, Tensor], Tensor], gain: float, ratio
         gain: the sample's advantage.
         ratios: (m,).
     """
-    values, slopes = [], []
+    values = []
+    slopes = []
     for ratio in ratios:
         r = ratio[None].clone().requires_grad_()
         value = objective(r, torch.tensor([gain], dtype=r.dtype))
@@ -50,7 +51,8 @@ def one_sample(objective: Callable[[Tensor, Tensor], Tensor], gain: float, ratio
 
 # -- how far a batch can be trusted -------------------------------------------------------------
 
-PEAK, WIDTH = 1.0, 0.5
+PEAK = 1.0
+WIDTH = 0.5
 """The reward of an action is a bell around `PEAK`."""
 
 
@@ -79,7 +81,8 @@ def trust(shifts: Tensor, size: int = 256, batches: int = 400) -> dict[str, Tens
     """
     torch.manual_seed(0)
     actions = STD * torch.randn(batches, size, 1, dtype=torch.float64)
-    old, log_std = torch.zeros(1, dtype=torch.float64), torch.tensor([math.log(STD)]).double()
+    old = torch.zeros(1, dtype=torch.float64)
+    log_std = torch.tensor([math.log(STD)]).double()
     gain = reward(actions[..., 0]) - expected_reward(old)
     before = gaussian.log_prob(actions, old, log_std)
     of_batches = (
@@ -100,7 +103,8 @@ def trust(shifts: Tensor, size: int = 256, batches: int = 400) -> dict[str, Tens
 
 # -- the price of KL ----------------------------------------------------------------------------
 
-BOUND, MULTIPLIER = 0.01, 5.6
+BOUND = 0.01
+MULTIPLIER = 5.6
 """Between 4 and 8: no power of two has a KL within a factor of 1.5 of the bound."""
 
 
@@ -112,7 +116,8 @@ def prices(objective: str, updates: int, rate: float = 0.2) -> tuple[list[float]
     """
     rule = penalty.create(Ppo(objective=objective, kl_bound=BOUND, beta_rate=rate))  # pyright: ignore
     assert rule is not None
-    betas, kls = [], []
+    betas = []
+    kls = []
     for _ in range(updates):
         betas.append(rule.beta)
         kls.append(BOUND * (MULTIPLIER / rule.beta) ** 2)
@@ -160,7 +165,8 @@ def natural_step(problem: OneAction, bound: float) -> dict:
     at = problem.old.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(problem.surrogate(at), at)
     product = trpo.fisher_product([problem.kl(at)], [at])
-    vector, tried = at.data, []
+    vector = at.data
+    tried = []
 
     def evaluate() -> tuple[float, float]:
         with torch.no_grad():
@@ -175,7 +181,10 @@ def natural_step(problem: OneAction, bound: float) -> dict:
 
 # -- lambda -------------------------------------------------------------------------------------
 
-STATES, GAMMA, SLIP, NOISE = 8, 0.95, 0.2, 0.5
+STATES = 8
+GAMMA = 0.95
+SLIP = 0.2
+NOISE = 0.5
 
 
 def ring() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -241,10 +250,12 @@ def lambda_errors(
     def means(x: Tensor) -> Tensor:
         return torch.bincount(cell, x, 2 * STATES) / size
 
-    biases, spreads = [], []
+    biases = []
+    spreads = []
     nothing = torch.zeros_like(rewards)
     for error in critic_errors:
-        wrongly, seen = (error * wrong)[states], (values + error * wrong)[states]
+        wrongly = (error * wrong)[states]
+        seen = (values + error * wrong)[states]
         for lam in lambdas.tolist():
             of_error = means(estimates(nothing, wrongly, lam)).view(STATES, 2)
             biases.append((of_error - of_error.mean(1, keepdim=True)).square().mean().sqrt())
@@ -256,7 +267,8 @@ def lambda_errors(
 
 # -- entropy ------------------------------------------------------------------------------------
 
-NEAR, FAR = 0.7, 2.2
+NEAR = 0.7
+FAR = 2.2
 
 
 def two_hills(action: Tensor) -> Tensor:
@@ -280,7 +292,8 @@ def search(entropy: float, updates: int, seed: int, size: int = 256) -> tuple[li
     torch.manual_seed(seed)
     learner = Learner(settings, Actor(1, 1, networks), Critic(1, networks))
     generator = torch.Generator().manual_seed(seed)
-    deviations, rewards = [], []
+    deviations = []
+    rewards = []
     for _ in range(updates):
         batch = Rollout.empty(1, size, 1, 1, 1)
         with torch.no_grad():

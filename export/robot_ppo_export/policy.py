@@ -71,7 +71,8 @@ class Policy:
         self._input = np.zeros((1, self.layout.size), np.float32)
         self._output = np.zeros((1, len(self.contract.robot.joints)), np.float32)
         self._binding = _bind(self.session, self._input, self._output)
-        self._phases, self._phases_from = np.zeros(0, np.float32), 0
+        self._phases = np.zeros(0, np.float32)
+        self._phases_from = 0
         self.ticks = 0
         self.last_action = np.zeros(len(self.contract.robot.joints), np.float32)
 
@@ -184,7 +185,8 @@ class Policy:
         self._check_golden_shapes(joints)
 
     def _check_golden_shapes(self, joints: int) -> None:
-        contract, inputs = self.contract, self.golden.inputs
+        contract = self.contract
+        inputs = self.golden.inputs
         needed = set(contract.input_names())
         if contract.format_version == 2:  # it holds every signal, read or not
             needed |= {*BASIC, "phase"}

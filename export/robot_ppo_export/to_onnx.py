@@ -125,7 +125,8 @@ class _Builder:
 def _normalizer(builder: _Builder, block: Normalizer, source: str) -> str:
     centred = builder.node("Sub", [source, builder.array("mean", block.mean)])
     scaled = builder.node("Div", [centred, builder.array("std", block.std)])
-    low, high = builder.array("low", -block.clip), builder.array("high", block.clip)
+    low = builder.array("low", -block.clip)
+    high = builder.array("high", block.clip)
     return builder.node("Clip", [scaled, low, high])
 
 
@@ -152,8 +153,10 @@ the name of its output."""
 def _graph(blocks: Sequence[Block]) -> onnx.GraphProto:
     """Return observation (N, size) -> action (N, joints) as a graph."""
     linear = [block for block in blocks if isinstance(block, Linear)]
-    size, joints = linear[0].weight.shape[1], linear[-1].weight.shape[0]
-    builder, name = _Builder(), "observation"
+    size = linear[0].weight.shape[1]
+    joints = linear[-1].weight.shape[0]
+    builder = _Builder()
+    name = "observation"
     for block in blocks:
         name = WRITERS[type(block)](builder, block, name)
     builder.nodes[-1].output[0] = "action"

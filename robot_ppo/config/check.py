@@ -51,7 +51,8 @@ def _check_task(task: Task) -> None:
 
 def _check_learner(config: Config) -> None:
     """Raise `SettingError` for settings of the learner that contradict each other."""
-    ppo, networks = config.ppo, config.networks
+    ppo = config.ppo
+    networks = config.networks
     if ppo.objective == "trpo":
         one = "does nothing for `ppo.objective: trpo`, which takes one step over the whole batch"
         _require(ppo.stop_kl is None, "ppo.stop_kl", f"{one}; leave it null")
@@ -85,7 +86,9 @@ def _check_learner(config: Config) -> None:
 
 def _check_groups(config: Config) -> None:
     """Raise `SettingError` for settings with which groups cannot start, or not be scored."""
-    key, task, size = "ppo.estimator", config.task, config.ppo.group_size
+    key = "ppo.estimator"
+    task = config.task
+    size = config.ppo.group_size
     _require(
         not isinstance(task, GymTask) or task.foreign_id is None,
         key,

@@ -187,7 +187,8 @@ def resumed_layers_of(folder: Path, overrides: Sequence[str] = (), **flags: Any)
 
 def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
     """Return the configuration with overrides applied, checked."""
-    kind, name = layers.data["task"]["kind"], layers.data["task"]["name"]
+    kind = layers.data["task"]["kind"]
+    name = layers.data["task"]["name"]
     for text in overrides:
         layers.override(text)
     config = layers.convert(Config)

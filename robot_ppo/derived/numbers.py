@@ -52,7 +52,8 @@ def replaced(tree: Any, keys: Sequence[str], data: Any, formula: str) -> Any:
     """Return a tree with one value from `data`, found in both by `keys`."""
     if not keys:
         return Number(data, formula)
-    key, rest = keys[0], keys[1:]
+    key = keys[0]
+    rest = keys[1:]
     below = tree.get(key, {}) if isinstance(tree, dict) else {}
     if key not in data:  # an entry that was taken out
         return {k: v for k, v in tree.items() if k != key}

@@ -268,7 +268,8 @@ def _observations(body: Body) -> Tree:
 
 
 def _rewards(body: Body, style: Style, speeds: Speeds) -> Tree:
-    speed, time = body.unit_speed, body.unit_time
+    speed = body.unit_speed
+    time = body.unit_time
     return {
         "lin_vel_tracking": {
             "weight": 4.0,
@@ -328,7 +329,9 @@ def _terminations(body: Body) -> Tree:
 
 
 def _reset(body: Body) -> Tree:
-    length, speed, time = body.leg, body.unit_speed, body.unit_time
+    length = body.leg
+    speed = body.unit_speed
+    time = body.unit_time
     home = {
         "clearance": number(0.1 * length, "0.1 leg"),
         "heading": [-3.141592653589793, 3.141592653589793],
@@ -382,9 +385,12 @@ def _noise(body: Body) -> Tree:
 def _evaluation(body: Body, style: Style, speeds: Speeds) -> Tree:
     forward = [-0.8 * speeds.backward, -0.4 * speeds.backward, 0.0]
     forward += [0.4 * speeds.forward, 0.8 * speeds.forward]
-    side, yaw = 0.75 * speeds.sideways, 0.7 * speeds.yaw
-    payload, push = 0.2 * body.mass, 0.715 * style.push * body.unit_speed
-    error, turn = style.velocity_error * speeds.forward, style.yaw_error * speeds.yaw
+    side = 0.75 * speeds.sideways
+    yaw = 0.7 * speeds.yaw
+    payload = 0.2 * body.mass
+    push = 0.715 * style.push * body.unit_speed
+    error = style.velocity_error * speeds.forward
+    turn = style.yaw_error * speeds.yaw
     return {
         "seconds": _time(body, 46.2),
         "unscored": _time(body, 11.6),

@@ -54,7 +54,8 @@ class Rendered(gymnasium.vector.VectorWrapper):
         self._view = _robot_view(cast("Any", env)) if hasattr(env, "robot") else _task_view(env)
         seconds = _period(self._base)
         self.metadata = {**env_metadata(self._base), "render_fps": round(1 / seconds)}
-        self._mode, self._size = render_mode, (width, height)
+        self._mode = render_mode
+        self._size = (width, height)
         self._picture: picture.Picture | None = None
         self._final: np.ndarray | None = None
         self._base.on_end = self._keep
@@ -119,7 +120,9 @@ class _View:
     def __init__(
         self, model: mujoco.MjModel, camera: mujoco.MjvCamera, follow: FollowCamera | None = None
     ) -> None:
-        self.model, self.camera, self.follow = model, camera, follow
+        self.model = model
+        self.camera = camera
+        self.follow = follow
         self.data = mujoco.MjData(model)
 
     def at(self, qpos: np.ndarray) -> mujoco.MjData:
@@ -155,7 +158,8 @@ def _task_view(env: Any) -> _View:
     mujoco.mjv_defaultFreeCamera(env.model, camera)
     track = mujoco.mj_name2id(env.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     if track >= 0:
-        camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, track
+        camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        camera.fixedcamid = track
     return _View(env.model, camera)
 
 

@@ -45,7 +45,8 @@ def plan(contract: Contract) -> Plan:
         InputError: the section contradicts the command or names what does not exist, or there is
             none for a policy without a twist.
     """
-    command, section = contract.command, contract.evaluation
+    command = contract.command
+    section = contract.evaluation
     if section is not None:
         given = strict.convert(Evaluation, section, path="evaluation")
         return trials.plan(given, command, contract.robot, "evaluation")
@@ -183,7 +184,8 @@ class _Run:
         seed: int,
         xml: Mjcf | None = None,
     ) -> None:
-        self.contract, self.conditions = contract, conditions
+        self.contract = contract
+        self.conditions = conditions
         self.plan = plan(contract)
         robot = contract.robot
         xml = xml or project.robot_folder(robot.name) / robot.model
@@ -197,9 +199,12 @@ class _Run:
         self.command = np.tile(self.plan.commands, (len(conditions), 1))
         self.last_action = np.zeros((n, len(robot.joints)), np.float32)
         self.ticks = self.steps = 0
-        self.alive, self.lost = np.ones(n, bool), np.zeros(n, bool)
+        self.alive = np.ones(n, bool)
+        self.lost = np.zeros(n, bool)
         self.sums = {name: np.zeros(n) for name in self.plan.units if name != "cost_of_transport"}
-        self.power, self.distance, self.scored = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.power = np.zeros(n)
+        self.distance = np.zeros(n)
+        self.scored = np.zeros(n)
         self.twist = np.zeros((n, 3))
         """Sum of the measured vx, vy [m/s] and yaw rate [rad/s]; a lost robot adds nothing."""
         self._apply_conditions()
@@ -266,7 +271,8 @@ class _Run:
         """
         # Rounded from the start on, so that a period of any length has its rate.
         until = round((self.ticks + 1) * self.contract.control_period / self.model.opt.timestep)
-        substeps, self.steps = until - self.steps, until
+        substeps = until - self.steps
+        self.steps = until
         self.motors.clear_sums()
         self.lost[self.engine.step(target, substeps)] = True
         return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
@@ -286,7 +292,8 @@ class _Run:
 
     def _is_down(self) -> np.ndarray:
         engine = self.engine
-        quat, height = engine.qpos[:, engine.base_quat], engine.qpos[:, engine.base_pos.stop - 1]
+        quat = engine.qpos[:, engine.base_quat]
+        height = engine.qpos[:, engine.base_pos.stop - 1]
         return (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
 
     def _score(self, power: np.ndarray, saturated: np.ndarray, rate: np.ndarray) -> None:
@@ -312,7 +319,8 @@ class _Run:
 
     def _followed(self) -> dict[str, np.ndarray]:
         """Return how far each robot is from what it is to do, (n,) per figure."""
-        engine, kind = self.engine, self.contract.command.kind
+        engine = self.engine
+        kind = self.contract.command.kind
         if kind == "twist":
             error = self._twist() - self.command
             return {

@@ -21,7 +21,8 @@ from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
-EPISODES, QUICK = 20, 5
+EPISODES = 20
+QUICK = 5
 FRESH = 1_000_000
 """Is added to the seed: no training starts from there."""
 LONGEST = 100_000
@@ -73,7 +74,8 @@ def evaluate(
     """
     env = envs.make(config, episodes, FRESH + seed)
     info = env.reset()[1]
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    returns = np.zeros(episodes)
+    lengths = np.zeros(episodes, np.int64)
     running = np.ones(episodes, bool)
     while running.any():
         inputs = join(info["observations"], config.networks.actor_groups)

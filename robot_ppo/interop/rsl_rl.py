@@ -33,9 +33,11 @@ class RslRlVecEnv(VecEnv):
     def __init__(self, envs: gymnasium.vector.VectorEnv) -> None:
         """Wrap `envs`, made by `gymnasium.make_vec("robot_ppo/…")`, and start its episodes."""
         if isinstance(envs, RobotEnv):
-            limit, task = envs.max_ticks, msgspec.to_builtins(envs.task)
+            limit = envs.max_ticks
+            task = msgspec.to_builtins(envs.task)
         elif isinstance(envs, MujocoVectorEnv):
-            limit, task = envs.task.max_steps, {"name": type(envs.task).__name__}
+            limit = envs.task.max_steps
+            task = {"name": type(envs.task).__name__}
         else:
             raise InputError(
                 f"RslRlVecEnv takes what gymnasium.make_vec('robot_ppo/…') returns, "
@@ -44,7 +46,8 @@ class RslRlVecEnv(VecEnv):
         self.envs = envs
         space = envs.single_action_space
         assert isinstance(space, Box)
-        self.num_envs, self.num_actions = envs.num_envs, space.shape[0]
+        self.num_envs = envs.num_envs
+        self.num_actions = space.shape[0]
         self.max_episode_length = limit
         """Control steps."""
         self.device = "cpu"
@@ -73,7 +76,8 @@ class RslRlVecEnv(VecEnv):
         self._observations = self._groups(info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}
         if "episode_figures" in info:
-            ended, figures = info["_episode_figures"], info["episode_figures"]
+            ended = info["_episode_figures"]
+            figures = info["episode_figures"]
             extras["log"] = {f"Episode/{k}": float(v[ended].mean()) for k, v in figures.items()}
         done = torch.from_numpy(terminated | truncated)
         return self._observations, torch.from_numpy(reward).float(), done, extras

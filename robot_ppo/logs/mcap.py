@@ -29,7 +29,8 @@ SCHEMAS = {"/tf": "foxglove.FrameTransform", "/events": "foxglove.Log"}
 """Topic -> name of a schema that Foxglove knows; other schemas are named after their topic."""
 SHOWN = ("joint_pos", "joint_vel", "joint_torque", "base_quat", "base_ang_vel", "base_lin_acc")
 """Signals that are parts of /joints, /imu and /tf."""
-INFO, ERROR = 2, 4
+INFO = 2
+ERROR = 4
 """Levels of `foxglove.Log`."""
 
 Message = tuple[str, float, dict[str, Any]]

@@ -58,7 +58,9 @@ def _worst(log: Log) -> list[int]:
 
 def _commands(axes: Any, log: Log) -> None:
     """Draw the commands, and the measured yaw rate: a robot measures no linear velocity."""
-    time, command, wanted = log.time, log.rows["command"], log.rows["wanted"]
+    time = log.time
+    command = log.rows["command"]
+    wanted = log.rows["wanted"]
     names = log.meta["command"]
     for i in range(len(axes)):
         axes[i].step(time, wanted[:, i], where="post", color="0.6", label="asked for")

@@ -68,7 +68,8 @@ class Film:
 
     def __init__(self, model: mujoco.MjModel, camera: FollowCamera) -> None:
         """Record positions of `model`, seen by `camera`."""
-        self._model, self._camera = model, camera
+        self._model = model
+        self._camera = camera
         self.frames: list[Frame] = []
 
     def record(self, data: mujoco.MjData, left: str = "", right: str = "") -> None:
@@ -109,8 +110,11 @@ def planes(job: Job) -> Iterator[bytes]:
     Raises:
         InputError: there is no OpenGL.
     """
-    data, camera = mujoco.MjData(job.model), mujoco.MjvCamera()
-    camera.azimuth, camera.elevation, camera.distance = job.azimuth, job.elevation, job.distance
+    data = mujoco.MjData(job.model)
+    camera = mujoco.MjvCamera()
+    camera.azimuth = job.azimuth
+    camera.elevation = job.elevation
+    camera.distance = job.distance
     with picture.of(job.model, *job.size, job.quality) as drawn:
         for frame in job.frames:
             data.qpos[:], camera.lookat[:] = frame.qpos, frame.lookat

@@ -104,7 +104,8 @@ def is_run(source: Path) -> bool:
 
 def _rendering(config: Config, mode: str) -> Any:
     """Return one simulation of the run's task that can be looked at."""
-    task, seed = config.task, config.seed + FRESH
+    task = config.task
+    seed = config.seed + FRESH
     if isinstance(task, configs.GymTask) and task.foreign_id is not None:
         from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 
@@ -144,5 +145,6 @@ def _steps(env: Any, config: Config, act: Act, steps: int, episodes: Episodes) -
 
 def _even(pixels: np.ndarray) -> np.ndarray:
     """Return a picture without its last row or column where their number is odd: h264 needs it."""
-    height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
+    height = pixels.shape[0] // 2 * 2
+    width = pixels.shape[1] // 2 * 2
     return np.ascontiguousarray(pixels[:height, :width, :3], np.uint8)

@@ -8,7 +8,8 @@ import numpy as np
 
 from robot_ppo_export.files import write_atomically
 
-_COMMAND, _MEASURED = "#3b4252", "#e8731a"
+_COMMAND = "#3b4252"
+_MEASURED = "#e8731a"
 
 
 def write_plot(
@@ -63,7 +64,8 @@ def _plot_gait(axis: Any, time: np.ndarray, contacts: np.ndarray, feet: tuple[st
     tick = float(time[1] - time[0]) if len(time) > 1 else 0.0
     for row, foot in enumerate(reversed(feet)):
         down = np.concatenate(([False], contacts[:, feet.index(foot)], [False])).astype(np.int8)
-        starts, ends = np.flatnonzero(np.diff(down) == 1), np.flatnonzero(np.diff(down) == -1)
+        starts = np.flatnonzero(np.diff(down) == 1)
+        ends = np.flatnonzero(np.diff(down) == -1)
         bars = [(time[a], time[b - 1] - time[a] + tick) for a, b in zip(starts, ends, strict=True)]
         axis.broken_barh(bars, (row - 0.35, 0.7), facecolors=_COMMAND)
     axis.set_yticks(range(len(feet)), list(reversed(feet)))

@@ -16,7 +16,8 @@ from robot_ppo.robot_model import variants
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.files import write_atomically
 
-WIDTH, HEIGHT = 400, 340
+WIDTH = 400
+HEIGHT = 340
 """[pixels]"""
 _COLOURS = 128
 """Of the palette: a picture stays below 40 kB."""
@@ -40,7 +41,8 @@ def render(robot: RobotSpec, xml: Path) -> np.ndarray:
     mujoco.mj_forward(model, data)
     size = extent(model, robot.base.body, data.qpos)
     camera = mujoco.MjvCamera()
-    camera.azimuth, camera.elevation = 135, -14
+    camera.azimuth = 135
+    camera.elevation = -14
     camera.lookat[:] = (*data.xpos[model.body(robot.base.body).id, :2], size[2] / 2)
     camera.distance = _DISTANCE * float(size.sum())
     with picture.of(model, WIDTH, HEIGHT, "high") as drawn:

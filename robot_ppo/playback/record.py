@@ -43,7 +43,8 @@ class Track:
         from robot_ppo.playback.plot import write_plot
 
         height = np.reshape(self.position, (-1, 3))[:, 2]
-        command, velocity = np.reshape(self.command, (-1, 3)), np.reshape(self.velocity, (-1, 3))
+        command = np.reshape(self.command, (-1, 3))
+        velocity = np.reshape(self.velocity, (-1, 3))
         contacts = np.reshape(self.contacts, (-1, len(self.feet)))
         write_plot(path, np.array(self.time), command, velocity, height, contacts, self.feet)
 

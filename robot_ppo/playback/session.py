@@ -66,7 +66,8 @@ class Session:
         self.seconds = seconds
         self.robot = SimulatedRobot(spec, xml=xml, looks=looks, noise=contract.training.noise)
         self.commands = ScriptedCommands(script)
-        clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
+        clock = LockstepClock(self.robot)
+        driver = LockstepDriver(self.robot)
         self.node = Node(policy, driver, clock, self.commands, arm=True)
         self.track = Track(contract.robot.feet)
         self._twist = contract.command.kind == "twist"
@@ -85,11 +86,13 @@ class Session:
         try:
             self.node.run(on_tick=on_tick)
         except DivergedRobotError as error:
-            self.falls, self.broken = 1, str(error)
+            self.falls = 1
+            self.broken = str(error)
 
     def summary(self) -> Summary:
         """Return the summary of the record."""
-        track, node = self.track, self.node
+        track = self.track
+        node = self.node
         error = np.zeros((0, 3))  # of what follows no twist, nothing is scored
         if self._twist:
             error = np.reshape(track.velocity, (-1, 3)) - np.reshape(track.command, (-1, 3))
@@ -139,7 +142,8 @@ class Filming:
         from robot_ppo.playback.film import Film
         from robot_ppo.rendering.camera import FollowCamera
 
-        robot, period = session.robot, session.node.period
+        robot = session.robot
+        period = session.node.period
         self._session = session
         self._camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
         self._film = Film(robot.model, self._camera)
@@ -148,7 +152,8 @@ class Filming:
 
     def record(self) -> bool:
         """Record the present tick if its frame is due; return True, as a window that is open."""
-        robot, node = self._session.robot, self._session.node
+        robot = self._session.robot
+        node = self._session.node
         self.follow()
         due = node.ticks % self._every == 0
         # Before it stands up and after the end the robot does nothing, which is not to be seen.

@@ -46,7 +46,9 @@ class Video:
         self._file = av.open(str(self._whole), "w", options={"movflags": "+faststart"})
         stream = self._file.add_stream("libx264", rate=fps)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width = width
+        stream.height = height
+        stream.pix_fmt = "yuv420p"
         stream.options = {"crf": str(crf or CRF), "preset": "veryfast"}
         self._stream = stream
         self._frames = 0

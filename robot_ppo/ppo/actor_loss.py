@@ -63,7 +63,8 @@ class ActorLoss:
             value, by_mean, by_log_std = self._in_closed_form(both, samples)
         fraction = len(samples) / whole
         if fraction != 1:
-            by_mean, by_log_std = fraction * by_mean, fraction * by_log_std
+            by_mean = fraction * by_mean
+            by_log_std = fraction * by_log_std
         by_log_std = by_log_std.sum(1) if log_std.ndim == 1 else by_log_std.T
         return Gradient(by_mean.T, by_log_std, self._metrics(both, log_std, value))
 

@@ -65,7 +65,9 @@ def gae(
     """
     deltas = rewards + gamma * next_values * ~terminated - values
     keep = gamma * lam * ~(terminated | truncated)
-    advantages, keeps = deltas.numpy(), keep.numpy()  # rows of few numbers: torch's calls cost more
+    # rows of few numbers: torch's calls cost more
+    advantages = deltas.numpy()
+    keeps = keep.numpy()
     for t in reversed(range(len(advantages) - 1)):
         advantages[t] += keeps[t] * advantages[t + 1]
     return deltas
@@ -108,7 +110,8 @@ def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
         scale: divide by the group's deviation; without it, groups that hardly differ count less.
     """
     # In double precision: among equal returns the mean's rounding must not pass for a difference.
-    dtype, returns = returns.dtype, returns.double()
+    dtype = returns.dtype
+    returns = returns.double()
     if size < 2 or returns.shape[-1] % size:
         raise ValueError(f"groups of {size}: must be 2 or more and divide {returns.shape[-1]}")
     groups = returns.unflatten(-1, (-1, size))

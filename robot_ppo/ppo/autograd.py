@@ -50,7 +50,8 @@ class Autograd:
         self, outputs: Callable[[Tensor], tuple[Tensor, ...]], parameters: FlatParameters
     ) -> None:
         """Differentiate `outputs`, a function of observations, by `parameters`."""
-        self._function, self._parameters = outputs, parameters
+        self._function = outputs
+        self._parameters = parameters
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return the observations, which the module normalizes itself."""

@@ -95,7 +95,8 @@ class Mlp:
             gradients: where `backward` writes, of the same shapes.
             activation: key of `ACTIVATIONS`, between layers.
         """
-        self.layers, self.gradients = layers, gradients
+        self.layers = layers
+        self.gradients = gradients
         self._scratch = [np.empty_like(gradient) for gradient in gradients]
         self._transposed = [layer[:, :-1].T for layer in layers]
         self._apply, self._slope = ACTIVATIONS[activation]
@@ -104,7 +105,8 @@ class Mlp:
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the output (out, m) for inputs `x`, (m, in + 1), that end with a 1."""
         hidden = self._buffers.get(len(x)) or self._allocate(len(x))
-        self._inputs, self._hidden = x, hidden
+        self._inputs = x
+        self._hidden = hidden
         below = x.T
         for layer, (with_one, values, kept, zeros) in zip(self.layers, hidden, strict=False):
             np.matmul(layer, below, out=values)
@@ -158,10 +160,12 @@ class ActorMlp:
     def __init__(self, actor: Actor, parameters: FlatParameters) -> None:
         """Work on the parameters of `actor`."""
         self._mlp = _of_layers(parameters, actor.activation)
-        self._normalizer, self._bounds = actor.normalizer, actor.range
+        self._normalizer = actor.normalizer
+        self._bounds = actor.range
         gradient = actor.log_std.grad
         assert gradient is not None
-        self._log_std, self._log_std_gradient = actor.log_std.detach().numpy(), gradient.numpy()
+        self._log_std = actor.log_std.detach().numpy()
+        self._log_std_gradient = gradient.numpy()
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return normalized observations with a 1 at the end, (m, size + 1)."""
@@ -189,7 +193,8 @@ class CriticMlp:
 
     def __init__(self, critic: Critic, parameters: FlatParameters) -> None:
         """Work on the parameters of `critic`."""
-        self._mlp, self._normalizer = _of_layers(parameters, critic.activation), critic.normalizer
+        self._mlp = _of_layers(parameters, critic.activation)
+        self._normalizer = critic.normalizer
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return normalized observations with a 1 at the end, (m, size + 1)."""

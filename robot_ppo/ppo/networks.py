@@ -263,8 +263,10 @@ class Critic(Value):
             return
         last = self.mlp[-1]
         assert isinstance(last, nn.Linear)
-        mean, std = self.returns.mean.float(), self.returns.std()
+        mean = self.returns.mean.float()
+        std = self.returns.std()
         self.returns.update(returns[:, None])
-        new_mean, new_std = self.returns.mean.float(), self.returns.std()
+        new_mean = self.returns.mean.float()
+        new_std = self.returns.std()
         last.weight.mul_(std / new_std)
         last.bias.copy_((std * last.bias + mean - new_mean) / new_std)

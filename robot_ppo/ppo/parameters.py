@@ -25,7 +25,8 @@ class FlatParameters:
             layers: those of its linear layers whose weight and bias are to lie side by side, as one
                 matrix [W | b], (out, in + 1): the passes in mlp.py multiply with that.
         """
-        self._parameters, self._layers = list(network.parameters()), layers
+        self._parameters = list(network.parameters())
+        self._layers = layers
         count = sum(p.numel() for p in self._parameters)
         first = self._parameters[0]
         self.vector = nn.Parameter(first.new_empty(count))
@@ -45,9 +46,11 @@ class FlatParameters:
 
     def blocks(self, vector: Tensor) -> list[Tensor]:
         """Return the part of a vector (p,) that belongs to each [W | b], (out, in + 1)."""
-        blocks, at = [], 0
+        blocks = []
+        at = 0
         for layer in self._layers:
-            rows, columns = layer.out_features, layer.in_features + 1
+            rows = layer.out_features
+            columns = layer.in_features + 1
             blocks.append(vector[at : at + rows * columns].view(rows, columns))
             at += rows * columns
         return blocks

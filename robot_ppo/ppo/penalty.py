@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from robot_ppo.config import Ppo
 
-MIN_BETA, MAX_BETA = 1e-6, 1e6
+MIN_BETA = 1e-6
+MAX_BETA = 1e6
 """Bounds, so that a rule that goes one way for a thousand updates finds the way back."""
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from robot_ppo.ppo.metrics import Metrics, RunningMetrics
 from robot_ppo_export.errors import InputError
 
-ACTOR, CRITIC = 0, 1
+ACTOR = 0
+CRITIC = 1
 """Channels."""
 PATIENCE = 30.0
 """Seconds that a rank waits for the others; changed by the variable ROBOT_PPO_RANK_TIMEOUT."""

@@ -1,6 +1,7 @@
 """What changes over a run: pure functions."""
 
-MIN_LEARNING_RATE, MAX_LEARNING_RATE = 1e-5, 1e-2
+MIN_LEARNING_RATE = 1e-5
+MAX_LEARNING_RATE = 1e-2
 UNMOVED = 1e-9
 """Up to this KL a policy is the one that acted, but for rounding: every update starts with it."""
 

@@ -17,7 +17,8 @@ from torch import Tensor
 CG_STEPS = 10
 DAMPING = 0.1
 """Added to F's diagonal: directions that change no action at all would be infinitely long."""
-BACKTRACK, TRIES = 0.5, 10
+BACKTRACK = 0.5
+TRIES = 10
 """A step that breaks the bound or gains nothing is halved, so many times at most."""
 
 
@@ -62,8 +63,10 @@ def conjugate_gradients(
         steps: at most; exact arithmetic needs as many as A has distinct eigenvalues.
         tolerance: of |A x - b|^2 / |b|^2.
     """
-    x, residual = torch.zeros_like(b), b.clone()
-    direction, square = b.clone(), b @ b
+    x = torch.zeros_like(b)
+    residual = b.clone()
+    direction = b.clone()
+    square = b @ b
     enough = tolerance * square
     for _ in range(steps):
         if square <= enough:
@@ -98,7 +101,8 @@ def ascend(
     def damped(v: Tensor) -> Tensor:
         return product(v) + DAMPING * v
 
-    start, before = vector.clone(), evaluate()[0]
+    start = vector.clone()
+    before = evaluate()[0]
     direction = conjugate_gradients(damped, gradient)
     curvature = float(direction @ damped(direction))
     if curvature > 0:

@@ -5,7 +5,8 @@ import itertools
 import mujoco
 import numpy as np
 
-DISTANCE, NEAREST = 1.7, 0.8
+DISTANCE = 1.7
+NEAREST = 0.8
 """Distance of the camera in diagonals of the robot, and at least [m]."""
 SIGNS = np.array(list(itertools.product((-1, 1), repeat=3)))
 """Corners of a box, (8, 3), in half sides."""

@@ -100,7 +100,8 @@ class Picture:
             raise InputError(NO_GL.format(error=" ".join(str(error).split())[:120])) from None
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self.scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
-        self.option, self._perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
+        self.option = mujoco.MjvOption()
+        self._perturb = mujoco.MjvPerturb()
         show_robot(model, self.option)
         self.rect = mujoco.MjrRect(0, 0, width, height)
 
@@ -131,7 +132,8 @@ class Picture:
     def caption(self, left: str, right: str) -> None:
         """Write two columns of text into the upper left corner."""
         if left:
-            font, corner = mujoco.mjtFont.mjFONT_NORMAL, mujoco.mjtGridPos.mjGRID_TOPLEFT
+            font = mujoco.mjtFont.mjFONT_NORMAL
+            corner = mujoco.mjtGridPos.mjGRID_TOPLEFT
             mujoco.mjr_overlay(font, corner, self.rect, left, right, self._context)
 
     def read(self, rect: mujoco.MjrRect) -> np.ndarray:
@@ -216,7 +218,8 @@ def rectangle(
     Where a point is not in front of the camera, that is the whole picture.
     """
     eye = scene.camera[0]
-    forward, up = np.array(eye.forward), np.array(eye.up)
+    forward = np.array(eye.forward)
+    up = np.array(eye.up)
     away = points - (np.array(eye.pos) + np.array(scene.camera[1].pos)) / 2
     depth = away @ forward
     if (depth < eye.frustum_near).any():
@@ -232,7 +235,8 @@ def rectangle(
 
 def _pixels(x: np.ndarray, size: int) -> tuple[int, int]:
     """Return the first and the last pixel around `x`, in halves of the picture from its middle."""
-    low, high = (x.min() + 1) / 2 * size - MARGIN, (x.max() + 1) / 2 * size + MARGIN
+    low = (x.min() + 1) / 2 * size - MARGIN
+    high = (x.max() + 1) / 2 * size + MARGIN
     return max(0, int(low)), min(size, int(high))
 
 
@@ -249,10 +253,13 @@ def narrow(scene: mujoco.MjvScene, rect: mujoco.MjrRect, width: int, height: int
 
 def _set_detail(model: mujoco.MjModel, width: int, height: int, detail: Detail) -> None:
     """Write into `model` what a context reads of it when it is made."""
-    visual, quality = model.vis, model.vis.quality
+    visual = model.vis
+    quality = model.vis.quality
     visual.global_.offwidth, visual.global_.offheight = width, height
-    quality.offsamples, quality.shadowsize = detail.samples, detail.shadow_map
-    quality.numslices, quality.numstacks = detail.slices, detail.stacks
+    quality.offsamples = detail.samples
+    quality.shadowsize = detail.shadow_map
+    quality.numslices = detail.slices
+    quality.numstacks = detail.stacks
     quality.numquads = detail.quads
     if detail.shadow_clip is not None:
         visual.map.shadowclip = detail.shadow_clip

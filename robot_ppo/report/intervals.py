@@ -40,7 +40,8 @@ def median(values: np.ndarray) -> Interval:
     With fewer than six values no two of them are far enough apart, and the interval is infinite.
     """
     ordered = np.sort(np.asarray(values, np.float64))
-    n, tail = len(ordered), (1 - CONFIDENCE) / 2
+    n = len(ordered)
+    tail = (1 - CONFIDENCE) / 2
     rank = 0  # the largest number of values outside on either side
     while rank < n // 2 and _below(rank, n, 0.5) <= tail:
         rank += 1
@@ -70,7 +71,8 @@ def _below(k: int, n: int, p: float) -> float:
 
 def _solve(rising: Callable[[float], float]) -> float:
     """Return where a function that rises over [0, 1] is zero."""
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < 0 else (low, middle)

@@ -46,7 +46,8 @@ def trained(runs: Runs) -> str:
 
 
 def _facts(run: Shown) -> dict[str, Any]:
-    origin, config = run.origin, run.config
+    origin = run.origin
+    config = run.config
     contract = run.contract
     versions = origin.versions or (contract.training.versions if contract else {})
     commit = origin.git_commit or (contract.training.git_commit if contract else "")
@@ -195,7 +196,8 @@ def _interval(found: Interval, value: str = "", scale: float = 1.0, unit: str = 
     value = value or f"{found.value * scale:.3g}"
     if not np.isfinite(found.low):
         return Raw(f"{value}<br><small>too few trials</small>")
-    low, high = found.low * scale, found.high * scale
+    low = found.low * scale
+    high = found.high * scale
     return Raw(f"{value}<br><small>{low:.3g} to {high:.3g} {unit}</small>")
 
 
@@ -241,7 +243,8 @@ def _paired(a: Card, b: Card, name_a: str, name_b: str) -> str:
     head = (f"{name_b} - {name_a}", *(_title(name, a.units) for name in figures))
     rows = []
     for condition in conditions:
-        i, j = a.conditions.index(condition), b.conditions.index(condition)
+        i = a.conditions.index(condition)
+        j = b.conditions.index(condition)
         rows.append((condition, *(_difference(a.figures[n][i], b.figures[n][j]) for n in figures)))
     return html.table(head, rows, "numbers")
 
@@ -275,7 +278,8 @@ def played(runs: Runs) -> str:
 
 
 def _track(run: Shown, played: Played) -> list[str]:
-    track, contract = played.track, run.contract
+    track = played.track
+    contract = run.contract
     assert contract is not None
     time = np.array(track.time)
     parts: list[str] = [html.text(str(played.summary).replace("\n", " "))]
@@ -302,7 +306,8 @@ def _track(run: Shown, played: Played) -> list[str]:
 
 
 def _velocities(time: np.ndarray, played: Played) -> list[str]:
-    asked, got = np.array(played.track.command), np.array(played.track.velocity)
+    asked = np.array(played.track.command)
+    got = np.array(played.track.velocity)
     labels = ("forward [m/s]", "left [m/s]", "turn left [rad/s]")
     return [
         svg.lines(
@@ -432,7 +437,8 @@ def repeated(runs: Runs, words: Sequence[str]) -> str:
     """Return the commands that repeat everything."""
     parts = []
     for run in runs:
-        config, folder = run.config, shlex.quote(str(run.run))
+        config = run.config
+        folder = shlex.quote(str(run.run))
         again = (
             f"robot-ppo train {shlex.quote(config.task.name)} --out {folder} --seed {config.seed} "
             f"--steps {config.steps}"

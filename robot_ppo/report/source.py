@@ -35,7 +35,8 @@ from robot_ppo_node.control.states import State
 
 FILMED = 6.0
 """Seconds of the policy that the film shows."""
-FILM_SIZE, FILM_CRF = (640, 360), 27
+FILM_SIZE = (640, 360)
+FILM_CRF = 27
 CONDITIONS = 2
 """Conditions that are scored unless all are asked for."""
 EPISODES = 10

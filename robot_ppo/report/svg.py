@@ -13,7 +13,10 @@ import numpy as np
 
 POINTS = 240
 """Points of a line at most; more are thinned, with the extremes kept."""
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 30
+LEFT = 46
+RIGHT = 8
+TOP = 8
+BOTTOM = 30
 """Margins around the area of a chart."""
 
 
@@ -125,7 +128,8 @@ def heat_map(
 
 def gait(time: np.ndarray, contacts: np.ndarray, feet: Sequence[str], *, width: int = 640) -> str:
     """Return a bar for every time that a foot is on the ground; `contacts` (T, feet) bool."""
-    row, height = 22, TOP + 22 * len(feet) + BOTTOM
+    row = 22
+    height = TOP + 22 * len(feet) + BOTTOM
     frame = _Frame(width, height, _wide(float(time[0]), float(time[-1])), (0.0, float(len(feet))))
     parts = [_axes(frame, "time [s]", "", ticks=False)]
     tick = float(time[1] - time[0]) if len(time) > 1 else 0.0
@@ -162,9 +166,11 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> tuple[np.ndar
 def _curve(frame: _Frame, curve: Line) -> str:
     x, y = thinned(np.asarray(curve.x), np.asarray(curve.y, np.float64))
     if curve.steps:
-        x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+        x = np.repeat(x, 2)[1:]
+        y = np.repeat(y, 2)[:-1]
     px, py = frame.at(x, y)
-    pieces, pen = [], "M"
+    pieces = []
+    pen = "M"
     for a, b in zip(px, py, strict=True):
         if not math.isfinite(b):
             pen = "M"

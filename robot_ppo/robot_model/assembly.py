@@ -70,7 +70,8 @@ def set_contacts(
         source_model: the file's compiled model.
         feet: ids of the feet's geoms.
     """
-    colliding, static = source.colliding_geoms(source_model), source.static_geoms(source_model)
+    colliding = source.colliding_geoms(source_model)
+    static = source.static_geoms(source_model)
     _take_over_pairs(spec, geoms, static)
     for exclude in list(spec.excludes):
         if "world" in (exclude.bodyname1, exclude.bodyname2):
@@ -102,8 +103,10 @@ def _take_over_pairs(spec: mujoco.MjSpec, geoms: Geoms, static: np.ndarray) -> N
             geom = geoms[robots[0]]
             geom.condim = pair.condim
             geom.friction = (pair.friction[0], pair.friction[2], pair.friction[3])
-            geom.solref, geom.solimp = pair.solref, pair.solimp
-            geom.margin, geom.gap = pair.margin, pair.gap
+            geom.solref = pair.solref
+            geom.solimp = pair.solimp
+            geom.margin = pair.margin
+            geom.gap = pair.gap
             geom.priority = max(1, geom.priority)
         if len(robots) < 2:
             spec.delete(pair)
@@ -203,8 +206,10 @@ def add_sensors(spec: mujoco.MjSpec, robot: RobotSpec, feet: list[str]) -> None:
         robot: names of joints, feet and IMU.
         feet: names of the sites at which the feet feel.
     """
-    kinds, objects = mujoco.mjtSensor, mujoco.mjtObj
-    joint, site = objects.mjOBJ_JOINT, objects.mjOBJ_SITE
+    kinds = mujoco.mjtSensor
+    objects = mujoco.mjtObj
+    joint = objects.mjOBJ_JOINT
+    site = objects.mjOBJ_SITE
     imu = robot.imu.site
     wanted = [
         *((f"{j}_pos", kinds.mjSENS_JOINTPOS, joint, j) for j in robot.joint_names),

@@ -137,7 +137,8 @@ def _leg_joint(
     share: float,
 ) -> LegJoint:
     """Return a joint of a leg on whose foot the force `share` [N] acts upwards."""
-    axis, arm = data.xaxis[id], foot - data.xanchor[id]
+    axis = data.xaxis[id]
+    arm = foot - data.xanchor[id]
     load = abs(float(axis @ np.cross(arm, (0.0, 0.0, share))))
     return LegJoint(model.joint(id).name, depth, abs(float(axis[1])) > SIDEWAYS, load)
 

@@ -80,7 +80,8 @@ def mjcf(robot: RobotSpec, packed: str, what: str, given: str | None = None) -> 
 
 def _reduce(file: Source, robot: RobotSpec) -> None:
     """Delete what no variant is made of; make primitives of meshes."""
-    spec, model = file.spec, file.model
+    spec = file.spec
+    model = file.model
     geoms = {geom.id: geom for geom in spec.geoms}
     assembly.pin_masses(spec, model)
     assembly.clear_outputs(spec, robot)
@@ -103,8 +104,11 @@ def _make_primitive(geom: mujoco.MjsGeom, model: mujoco.MjModel, id: int) -> Non
     shape = fitting.around(geometry.vertices(model, id))
     at = pose(model.geom_pos[id], model.geom_quat[id]) @ shape.pose
     kinds = {"box": mujoco.mjtGeom.mjGEOM_BOX, "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE}
-    geom.type, geom.meshname = kinds[shape.kind], ""
-    geom.size, geom.pos, geom.quat = shape.size, at.pos, at.quat
+    geom.type = kinds[shape.kind]
+    geom.meshname = ""
+    geom.size = shape.size
+    geom.pos = at.pos
+    geom.quat = at.quat
     geom.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
     geom.fromto[:] = np.nan
 

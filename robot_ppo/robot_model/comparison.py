@@ -15,7 +15,8 @@ from robot_ppo.robot_model import fingerprint, geometry, source, validation, var
 from robot_ppo.robot_model.source import Source
 from robot_ppo_export.contract.spec import RobotSpec
 
-TIMESTEP, MAX_DELAY = 0.01, 0.04
+TIMESTEP = 0.01
+MAX_DELAY = 0.04
 """[s] Physics step and longest delay of the training variant shown; a task gives its own."""
 _DEPTH = 1e-3
 """[m] by which the standing pose is lowered, so that what stands on the ground touches it."""

@@ -72,7 +72,8 @@ def of_robot(name: str) -> str:
 
 def record(run: Path, name: str) -> None:
     """Write into the folder of a run with which model it goes on."""
-    known, now = recorded(run), of_robot(name)
+    known = recorded(run)
+    now = of_robot(name)
     if not known or known[-1] != now:
         write_atomically(run / RUN_FILE, "".join(f"{line}\n" for line in (*known, now)).encode())
 

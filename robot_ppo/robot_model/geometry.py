@@ -42,7 +42,8 @@ def foot_geoms(model: mujoco.MjModel, robot: RobotSpec) -> list[np.ndarray]:
 
 
 def _geoms_of(model: mujoco.MjModel, foot: str, given: tuple[str, ...] | None) -> np.ndarray:
-    geom, body = source.find(model, "geom", foot), source.find(model, "body", foot)
+    geom = source.find(model, "geom", foot)
+    body = source.find(model, "body", foot)
     if given is not None:
         ids = [source.find(model, "geom", name) for name in given]
         missing = [name for name, id in zip(given, ids, strict=True) if id < 0]
@@ -146,7 +147,9 @@ class Shape:
         """
         if self.points is not None:
             return -(up @ self.points.T).min(axis=1)
-        across, along, z = self.size[0], self.size[1], np.abs(up[:, 2])
+        across = self.size[0]
+        along = self.size[1]
+        z = np.abs(up[:, 2])
         if self.type == _TYPES.mjGEOM_SPHERE:
             return np.full(len(up), across)
         if self.type == _TYPES.mjGEOM_CAPSULE:
@@ -161,7 +164,8 @@ class Shape:
 def vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:
     """Return the vertices of a mesh geom in the geom's frame, (k, 3) [m], those of its hull."""
     mesh = int(model.geom_dataid[geom])
-    start, count = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
+    start = int(model.mesh_vertadr[mesh])
+    count = int(model.mesh_vertnum[mesh])
     vertices = model.mesh_vert[start : start + count].astype(np.float64)
     graph = int(model.mesh_graphadr[mesh])
     if graph < 0:
@@ -178,7 +182,8 @@ class Outline:
         """Find the geoms that are not fixed to the world."""
         touching = source.colliding_geoms(model) & ~source.static_geoms(model)
         ids = [i for i in np.flatnonzero(touching) if _TYPES(int(model.geom_type[i])) in SOLID]
-        self._model, self._data = model, mujoco.MjData(model)
+        self._model = model
+        self._data = mujoco.MjData(model)
         self._ids = np.array(ids, int)
         self._shapes = [Shape(model, int(i)) for i in ids]
 
@@ -211,10 +216,12 @@ def bounds(model: mujoco.MjModel, geoms: np.ndarray) -> tuple[np.ndarray, np.nda
     for geom in geoms:
         turn = np.empty(9)
         mujoco.mju_quat2Mat(turn, model.geom_quat[geom])
-        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        centre = model.geom_aabb[geom, :3]
+        half = model.geom_aabb[geom, 3:]
         corners.append(model.geom_pos[geom] + (centre + _BOX * half) @ turn.reshape(3, 3).T)
     points = np.concatenate(corners)
-    low, high = points.min(axis=0), points.max(axis=0)
+    low = points.min(axis=0)
+    high = points.max(axis=0)
     return (low + high) / 2, (high - low) / 2
 
 
@@ -237,7 +244,8 @@ def home_qpos(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray:
     Joints that robot.yaml does not have (springs) stand as in the keyframe `home`, where there is
     one, and as in the reference pose elsewhere.
     """
-    qpos, height = _level_qpos(model, robot), standing_height(model, robot)
+    qpos = _level_qpos(model, robot)
+    height = standing_height(model, robot)
     if abs(height - robot.base.height) > LEVEL:
         qpos[_base(model, robot) + 2] = height
     return qpos
@@ -273,7 +281,8 @@ def imu_carrier(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray | None:
     site = model.site(robot.imu.site)
     if int(model.site_bodyid[site.id]) == model.body(robot.base.body).id:
         return None
-    back, carrier = np.empty(4), np.empty(4)
+    back = np.empty(4)
+    carrier = np.empty(4)
     mujoco.mju_negQuat(back, model.site_quat[site.id])
     mujoco.mju_mulQuat(carrier, imu_mounting(model, robot), back)
     return carrier.astype(np.float32)
@@ -285,7 +294,9 @@ def imu_mounting(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray:
     It is that of the default pose; it never changes where the site is fixed to the base.
     """
     data = standing_pose(model, robot)
-    back, quat, site = np.empty(4), np.empty(4), np.empty(4)
+    back = np.empty(4)
+    quat = np.empty(4)
+    site = np.empty(4)
     mujoco.mju_negQuat(back, data.xquat[model.body(robot.base.body).id])
     mujoco.mju_mat2Quat(site, data.site_xmat[model.site(robot.imu.site).id])
     mujoco.mju_mulQuat(quat, back, site)

@@ -91,11 +91,13 @@ def colliding_geoms(model: mujoco.MjModel) -> np.ndarray:
 
 def meeting_geoms(model: mujoco.MjModel) -> np.ndarray:
     """Return which geoms of the robot can touch one of another of its bodies, (ngeom,) bool."""
-    type, affinity = model.geom_contype, model.geom_conaffinity
+    type = model.geom_contype
+    affinity = model.geom_conaffinity
     meets = (type[:, None] & affinity) != 0
     meets |= meets.T
     meets[model.pair_geom1, model.pair_geom2] = meets[model.pair_geom2, model.pair_geom1] = True
-    bodies, own = model.geom_bodyid, ~static_geoms(model)
+    bodies = model.geom_bodyid
+    own = ~static_geoms(model)
     return (meets & (bodies[:, None] != bodies) & own[:, None] & own).any(axis=1)
 
 

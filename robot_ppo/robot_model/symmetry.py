@@ -122,7 +122,8 @@ def _require_same(
 def _joints(model: mujoco.MjModel, robot: RobotSpec, frames: _Frames, bodies: np.ndarray) -> Mirror:
     """Return the mirror of the joint vector; `InputError` where a joint lacks its partner."""
     ids = [source.find(model, "joint", joint.name) for joint in robot.joints]
-    index, sign = [], []
+    index = []
+    sign = []
     for joint in range(len(ids)):
         partner, turn = _partner(model, frames, ids, bodies, joint)
         _require_same_joint(robot, joint, partner, turn)
@@ -152,7 +153,8 @@ def _partner(
 
 def _require_same_joint(robot: RobotSpec, joint: int, other: int, sign: float) -> None:
     """Raise `InputError` where the figures of two partners in robot.yaml are not each other's."""
-    one, two = robot.joints[joint], robot.joints[other]
+    one = robot.joints[joint]
+    two = robot.joints[other]
     if abs(sign * one.default - two.default) > ANGLE:
         raise _asymmetric(
             f"the default angles of {one.name} and {two.name} are {one.default:g} and "

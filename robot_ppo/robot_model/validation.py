@@ -147,7 +147,8 @@ def _base(file: Source, robot: RobotSpec) -> Iterator[str]:
 
 def _imu(file: Source, robot: RobotSpec) -> Iterator[str]:
     model = file.model
-    site, base = model.site(robot.imu.site).id, model.body(robot.base.body).id
+    site = model.site(robot.imu.site).id
+    base = model.body(robot.base.body).id
     carrier = int(model.site_bodyid[site])
     if model.body_weldid[carrier] != model.body_weldid[base]:
         yield (

@@ -45,7 +45,8 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
         max_delay: longest delay of a sensor or an actuator [s]; sizes the history buffers.
     """
     file = _checked(robot, xml)
-    spec, feet = file.spec, _feet(file, robot)
+    spec = file.spec
+    feet = _feet(file, robot)
     geoms = _prepare(file, robot, feet, physics.timestep)
     touching = _touching(file, feet, physics.collisions)
     if physics.collisions == "self":
@@ -55,7 +56,8 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
     option = spec.option
     option.cone = getattr(mujoco.mjtCone, f"mjCONE_{physics.cone.upper()}")
     option.solver = getattr(mujoco.mjtSolver, f"mjSOL_{physics.solver.upper()}")
-    option.iterations, option.ls_iterations = physics.iterations, physics.ls_iterations
+    option.iterations = physics.iterations
+    option.ls_iterations = physics.ls_iterations
     # One tree is one island: to look for more costs 4 % of a step and changes no bit.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
     # The actuator's limit alone counts, so that strength can move it.
@@ -64,12 +66,15 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
     for joint in robot.joints:
         actuator = assembly.add_motor(spec, joint)
         actuator.set_to_position(kp=joint.kp, kv=joint.kd)
-        actuator.ctrllimited, actuator.forcelimited = False, True
+        actuator.ctrllimited = False
+        actuator.forcelimited = True
         actuator.forcerange = (-joint.torque_limit, joint.torque_limit)
-        actuator.nsample, actuator.interp = samples, 1
+        actuator.nsample = samples
+        actuator.interp = 1
     for sensor in spec.sensors:
         if sensor.type in _DELAYED_SENSORS:
-            sensor.nsample, sensor.interp = samples, 1
+            sensor.nsample = samples
+            sensor.interp = 1
     return source.compile_model(spec, xml)
 
 

@@ -45,7 +45,8 @@ _BODY_TIES = (int(mujoco.mjtEq.mjEQ_CONNECT), int(mujoco.mjtEq.mjEQ_WELD))
 def _tied_tendons(model: mujoco.MjModel) -> Iterator[int]:
     """Yield the tendons that have a site or a geom in the world."""
     world = np.flatnonzero(model.body_weldid == 0)
-    kinds, ids = model.wrap_type, model.wrap_objid
+    kinds = model.wrap_type
+    ids = model.wrap_objid
     bodies = np.full(model.nwrap, -1)
     at_site = kinds == int(mujoco.mjtWrap.mjWRAP_SITE)
     bodies[at_site] = model.site_bodyid[ids[at_site]]

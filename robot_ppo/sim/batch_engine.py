@@ -38,7 +38,8 @@ class BatchEngine:
             persistent: keep an MjData for each; see `mujoco.batch.Batch`.
         """
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
-        self.model, self.n = model, n
+        self.model = model
+        self.n = n
         self.batch = Batch(model, n, threads, persistent=persistent)
         self.qpos = self.batch.bind("qpos")
         """(n, nq)"""

@@ -33,7 +33,8 @@ def check_factors(model: mujoco.MjModel, robot: RobotSpec, fields: tuple[str, ..
     for field in (field for field in fields if field in FACTORS):
         for name in robot.joint_names:
             if not getattr(model, field)[model.joint(name).dofadr[0]] > 0:
-                what, randomization = field.removeprefix("dof_"), FACTORS[field]
+                what = field.removeprefix("dof_")
+                randomization = FACTORS[field]
                 raise InputError(
                     f"the joint {name!r} has no {what} in {robot.model}, and the task's "
                     f"randomization {randomization!r} is a factor on it: give the joint a figure, "

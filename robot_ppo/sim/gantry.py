@@ -31,7 +31,8 @@ CLEARANCE = 0.05
 CARRIED = 0.2
 """Share of the weight in the rope below which the feet carry the robot. A biped that only holds a
 pose leans over in a rope that is slack; this much keeps it upright until the policy runs."""
-POSED, POSED_FOR = 0.02, 0.5
+POSED = 0.02
+POSED_FOR = 0.5
 """Targets that near [rad] to the default pose hold it; the winch begins so long [s] after it."""
 TAKE_AFTER = 2.0
 """[s]"""
@@ -46,11 +47,13 @@ class Gantry:
         """Find the base; nothing is held before `hold`."""
         base = model.body(robot.base.body)
         joint = model.joint(int(base.jntadr[0]))
-        self._qpos, self._qvel = int(joint.qposadr[0]), int(joint.dofadr[0])
+        self._qpos = int(joint.qposadr[0])
+        self._qvel = int(joint.dofadr[0])
         self._mass = float(model.body_subtreemass[base.id])
         self._inertia = np.zeros(3)
         """About the base's axes [kg m^2] that the straps turn: the robot's, or less; see `hold`."""
-        self._model, self._default = model, robot.vector("default")
+        self._model = model
+        self._default = robot.vector("default")
         self._place = np.zeros(7)
         """Where the base is held: position [m], quaternion."""
         self.rope = self.top = 0.0
@@ -111,7 +114,8 @@ class Gantry:
         """Let the winch run: up while nobody commands, down once the motors hold the robot."""
         step = SPEED * self._model.opt.timestep
         if idle:
-            self.rope, self._lowered = min(self.rope + step, self.top), False
+            self.rope = min(self.rope + step, self.top)
+            self._lowered = False
         elif self._posed_since is not None and time - self._posed_since >= POSED_FOR:
             self._lowered = self._lowered or share < CARRIED
             self.rope -= 0.0 if self._lowered else step

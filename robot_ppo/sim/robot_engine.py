@@ -59,7 +59,8 @@ class RobotEngine(BatchEngine):
             persistent: see `BatchEngine`.
         """
         super().__init__(model, n, threads, persistent)
-        self.substeps, self.motors = substeps, motors
+        self.substeps = substeps
+        self.motors = motors
         self._robot = robot
         self.home = model.key("home").id
         """Keyframe in which everything stands."""
@@ -92,7 +93,8 @@ class RobotEngine(BatchEngine):
         """Find the floating base's columns, wherever its joint stands in the model."""
         model = self.model
         base = model.joint(int(model.body(robot.base.body).jntadr[0]))
-        at_qpos, at_qvel = int(base.qposadr[0]), int(base.dofadr[0])
+        at_qpos = int(base.qposadr[0])
+        at_qvel = int(base.dofadr[0])
         self.base_pos = slice(at_qpos, at_qpos + 3)
         """Columns of qpos: position of the base in the world [m]."""
         self.base_quat = slice(at_qpos + 3, at_qpos + 7)
@@ -190,7 +192,8 @@ class RobotEngine(BatchEngine):
 
     def positions(self, ids: Any = ...) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of qpos (m, nq) and qvel (m, nv), float32, column by column in memory."""
-        qpos, qvel = self.qpos[ids], self.qvel[ids]
+        qpos = self.qpos[ids]
+        qvel = self.qvel[ids]
         return qpos.astype(np.float32, order="F"), qvel.astype(np.float32, order="F")
 
     def sensor_values(self, ids: Any = ...) -> np.ndarray:
@@ -288,7 +291,8 @@ class RobotEngine(BatchEngine):
 
 def _columns(places: list[int]) -> Any:
     """Return an index of the columns `places`: a slice, which copies nothing, where one will do."""
-    first, count = int(places[0]), len(places)
+    first = int(places[0])
+    count = len(places)
     if [int(i) for i in places] == list(range(first, first + count)):
         return slice(first, first + count)
     return np.array(places)

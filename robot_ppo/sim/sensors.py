@@ -26,7 +26,8 @@ class SensorMap:
 
     def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
         """Find the sensors; a missing one is an `InputError` that names it."""
-        joints, feet = robot.joint_names, robot.feet
+        joints = robot.joint_names
+        feet = robot.feet
         self._imu_carrier = geometry.imu_carrier(model, robot)
         self.mounting = Mounting.of(robot)
         """How the IMU's signals are turned into the base's frame; None where they are in it."""

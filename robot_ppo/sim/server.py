@@ -123,7 +123,8 @@ def serve(
         say: takes what there is to tell, a line at a time.
         stop: ends it from another thread.
     """
-    spec, place = project.load_robot(robot_name), place or Place()
+    spec = project.load_robot(robot_name)
+    place = place or Place()
     if place.transport not in TRANSPORTS:
         near = strict.did_you_mean(place.transport, TRANSPORTS)
         raise InputError(f"unknown transport {place.transport!r}{near}")
@@ -156,7 +157,8 @@ def live(
     """Simulate in real time with absolute deadlines; return how far it fell behind [s]."""
     clock = MonotonicClock()
     born = start = clock.now()
-    lost, told = 0.0, -np.inf
+    lost = 0.0
+    told = -np.inf
     ticks = 0
     while not stop.is_set() and (seconds is None or clock.now() < born + seconds):
         ticks += 1
@@ -164,7 +166,8 @@ def live(
         now = clock.now()
         late = now - (start + ticks * PERIOD)
         if late > SLIP:
-            start, lost = start + late, lost + late
+            start = start + late
+            lost = lost + late
             if now - told > 1:
                 told = now
                 say(f"Behind real time by {lost:.1f} s in all: this machine is too busy.")

@@ -82,7 +82,8 @@ class SimulatedRobot:
         self._qpos = np.array([j.qposadr[0] for j in joints])
         self._qvel = np.array([j.dofadr[0] for j in joints])
         base = self.model.joint(int(self.model.body(robot.base.body).jntadr[0]))
-        self._base_qpos, self._base_qvel = int(base.qposadr[0]), int(base.dofadr[0])
+        self._base_qpos = int(base.qposadr[0])
+        self._base_qvel = int(base.dofadr[0])
         self._range = robot.vector("range").T
         self._rng = np.random.default_rng(seed)
         self._past: deque[np.ndarray] = deque(maxlen=1 + round(sensor_delay / EVAL_TIMESTEP))
@@ -200,7 +201,8 @@ class SimulatedRobot:
 
     def _step(self) -> None:
         data = self.data
-        pos, vel = data.qpos[self._qpos], data.qvel[self._qvel]
+        pos = data.qpos[self._qpos]
+        vel = data.qvel[self._qvel]
         if self._gantry:
             self._gantry.apply(data, self.time)
         data.ctrl[:] = self.motors.torque(self.target, pos, vel)[0]

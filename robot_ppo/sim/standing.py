@@ -59,10 +59,14 @@ def tested(
     if not policy_gains:
         motors.kp[:], motors.kd[:] = robot.stand_gains()
     joints = [model.joint(name) for name in robot.joint_names]
-    qpos, qvel = (np.array([j.qposadr[0] for j in joints]), np.array([j.dofadr[0] for j in joints]))
+    qpos = np.array([j.qposadr[0] for j in joints])
+    qvel = np.array([j.dofadr[0] for j in joints])
     base = model.body(robot.base.body).id
-    target, start = robot.vector("default")[None], float(engine.data.xpos[base, 2])
-    fell, why, torque = None, "", np.zeros(len(joints))
+    target = robot.vector("default")[None]
+    start = float(engine.data.xpos[base, 2])
+    fell = None
+    why = ""
+    torque = np.zeros(len(joints))
     for step in range(round(seconds / variants.EVAL_TIMESTEP)):
         torque = motors.torque(target, engine.data.qpos[qpos], engine.data.qvel[qvel])[0]
         engine.data.ctrl[:] = torque
@@ -118,7 +122,8 @@ def rests(robot: RobotSpec, xml: Path, seconds: float = 2.0) -> bool:
     model = variants.eval_model(robot, xml)
     engine = SingleEngine(model)
     engine.restart(np.zeros(1, np.int64), model.key("home").id)
-    data, base = engine.data, model.body(robot.base.body).id
+    data = engine.data
+    base = model.body(robot.base.body).id
     for name, angle in zip(robot.joint_names, robot.rest(), strict=True):
         data.qpos[model.joint(name).qposadr[0]] = angle
     _put_down(model, data, base)

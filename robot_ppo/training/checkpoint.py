@@ -65,7 +65,8 @@ class Checkpoints:
             ranks: how many.
         """
         self.run, self.folder = run, run / "checkpoints"
-        self.rank, self.ranks = rank, ranks
+        self.rank = rank
+        self.ranks = ranks
 
     def paths(self) -> list[Path]:
         """Return the checkpoint files, oldest first."""

@@ -143,7 +143,8 @@ class Logger:
 
         A run that is resumed with other settings logs other metrics.
         """
-        first, self._columns = not self._columns, self._columns + new
+        first = not self._columns
+        self._columns = self._columns + new
         if first:
             csv.writer(self._file).writerow(self._columns)
             return

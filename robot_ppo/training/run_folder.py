@@ -42,7 +42,8 @@ def train(
     from robot_ppo.training import processes
 
     if processes.was_restarted() and (out / "config.yaml").is_file():
-        resume, preset = True, None
+        resume = True
+        preset = None
     if resume:
         settings = _resumed(out, task, preset, overrides, **flags)
         layers = config.resumed_layers_of(out, overrides, **flags)

@@ -16,7 +16,8 @@ class TensorBoardWriter:
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         """Write to `folder`; points from `purge_step` on, of a run that was killed, are hidden."""
-        self.folder, self._purge_step = folder, purge_step
+        self.folder = folder
+        self._purge_step = purge_step
         self._writer: Any = None
         self._hook = threading.excepthook
 

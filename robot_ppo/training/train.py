@@ -91,7 +91,9 @@ class Trainer:
             networks.std == "state",
         )
         self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
-        self.steps, self.seconds, self.iteration = 0, 0.0, 0
+        self.steps = 0
+        self.seconds = 0.0
+        self.iteration = 0
         self.statistics = EpisodeStatistics()
         self.interrupted = False
         """Whether a signal ended the run."""
@@ -103,7 +105,8 @@ class Trainer:
 
     def run(self, logger: Log) -> Checkpoint:
         """Train until the budget is spent or Ctrl-C; return the last checkpoint."""
-        started, saved = time.perf_counter() - self.seconds, self.seconds
+        started = time.perf_counter() - self.seconds
+        saved = self.seconds
         if not self._started:
             self._start_episodes()
         with _stop_on_signal() as stopped:
@@ -152,7 +155,8 @@ class Trainer:
     @torch.inference_mode()
     def _collect(self, times: dict[str, float]) -> None:
         """Fill the rollout: T steps of every simulation under the present policy."""
-        begin, policy = time.perf_counter(), 0.0
+        begin = time.perf_counter()
+        policy = 0.0
         rollout = self.rollout
         rollout.finals = []
         if self.config.ppo.estimator == "group_relative":
@@ -276,7 +280,8 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.learned_with = self.checkpoints.settings(checkpoint)
         resume.check(self.learned_with, self.config)
-        self.steps, self.seconds = checkpoint.steps, checkpoint.seconds
+        self.steps = checkpoint.steps
+        self.seconds = checkpoint.seconds
         self.iteration = checkpoint.iteration
         resume.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng

@@ -114,5 +114,7 @@ def check(command: CommandSpec, joints: tuple[str, ...]) -> None:
 
 def is_moving(twists: Array) -> Array:
     """Return whether twists (..., 3) ask for motion, (...,) bool."""
-    x, y, z = twists[..., 0], twists[..., 1], twists[..., 2]
+    x = twists[..., 0]
+    y = twists[..., 1]
+    z = twists[..., 2]
     return x * x + y * y + z * z >= STANDING_BELOW * STANDING_BELOW

@@ -29,7 +29,8 @@ def join(xp: Any, *parts: Array) -> Array:
     Of many robots, each component lies contiguous in memory, which is what arithmetic by
     components wants.
     """
-    lead, dtype = parts[0].shape, parts[0].dtype
+    lead = parts[0].shape
+    dtype = parts[0].dtype
     if not lead:  # one robot
         return xp.asarray(parts, dtype=dtype)
     out = xp.empty((len(parts), *lead), dtype=dtype)
@@ -41,8 +42,12 @@ def join(xp: Any, *parts: Array) -> Array:
 def cross(a: Array, b: Array) -> Array:
     """Return the cross product of vectors (..., 3)."""
     xp = namespace(a)
-    a0, a1, a2 = a[..., 0], a[..., 1], a[..., 2]
-    b0, b1, b2 = b[..., 0], b[..., 1], b[..., 2]
+    a0 = a[..., 0]
+    a1 = a[..., 1]
+    a2 = a[..., 2]
+    b0 = b[..., 0]
+    b1 = b[..., 1]
+    b2 = b[..., 2]
     return join(xp, a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0)
 
 
@@ -63,7 +68,10 @@ def to_body(quat: Array, vector_w: Array) -> Array:
 def projected_gravity(quat: Array) -> Array:
     """Return the unit vector of gravity in the body frame, (..., 3); (0, 0, -1) when level."""
     xp = namespace(quat)
-    w, x, y, z = quat[..., 0], quat[..., 1], quat[..., 2], quat[..., 3]
+    w = quat[..., 0]
+    x = quat[..., 1]
+    y = quat[..., 2]
+    z = quat[..., 3]
     return join(xp, 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1)
 
 

@@ -69,7 +69,8 @@ class Layout:
             command: what term `command` is.
             signal_sizes: widths of the signals of size `ANY`.
         """
-        self.specs, self.command = specs, command
+        self.specs = specs
+        self.command = command
         self._sizes = {**signal_sizes, "joints": joints, "command": command.size}
         self.slices: dict[str, slice] = {}
         self.plan: list[tuple[Callable[[Inputs], Array], TermSpec, bool, slice]] = []

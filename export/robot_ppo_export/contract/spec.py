@@ -249,7 +249,8 @@ def _written_out(data: Any, source: str) -> Any:
     data = without_statements(data)
     if not isinstance(data.get("feet"), list):
         return data
-    names, geoms = [], {}
+    names = []
+    geoms = {}
     for i, foot in enumerate(data["feet"]):
         if isinstance(foot, dict):
             foot = strict.convert(_Foot, foot, f"{source}: `feet[{i}]`")

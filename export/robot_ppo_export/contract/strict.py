@@ -30,7 +30,9 @@ class SettingError(InputError):
 
     def __init__(self, key: str, text: str, source: str = "") -> None:
         """Say what is wrong with the value at `key`, a dotted path, "" for the whole."""
-        self.key, self.text, self.source = key, text, source
+        self.key = key
+        self.text = text
+        self.source = source
         unknown = f"unknown key `{key}`"
         where = f"`{key}`: " if key and not text.startswith(unknown) else ""
         super().__init__(f"{source}: {where}{text}" if source else f"{where}{text}")

@@ -49,12 +49,15 @@ def dead_exploration(record: Record) -> Finding | None:
 @needs("std")
 def exploration_grows(record: Record) -> Finding | None:
     """Find that the deviation of actions keeps rising."""
-    start, late, end = record.early("std"), record.late("std"), float(record["std"][-1])
+    start = record.early("std")
+    late = record.late("std")
+    end = float(record["std"][-1])
     if not (end > 2 * start and end > 1.0 and end > late):
         return None
     weight = record.settings.ppo.entropy
     if weight > 0:
-        settings, advice = (f"ppo.entropy={rounded(weight / 10):g}",), "Pay less for entropy."
+        settings = (f"ppo.entropy={rounded(weight / 10):g}",)
+        advice = "Pay less for entropy."
     else:
         settings, advice = shorter_steps(record)
     return Finding(
@@ -75,11 +78,14 @@ def critic_explains_nothing(record: Record) -> Finding | None:
         return None
     ppo = record.settings.ppo
     if ppo.critic_learning_rate < 1e-4:
-        settings, advice = "ppo.critic_learning_rate=0.001", "Let the critic learn faster."
+        settings = "ppo.critic_learning_rate=0.001"
+        advice = "Let the critic learn faster."
     elif ppo.value_clip is not None:
-        settings, advice = "ppo.value_clip=null", "Let the critic move as far as it must."
+        settings = "ppo.value_clip=null"
+        advice = "Let the critic move as far as it must."
     elif not ppo.normalize_returns:
-        settings, advice = "ppo.normalize_returns=true", "Give the critic returns of size one."
+        settings = "ppo.normalize_returns=true"
+        advice = "Give the critic returns of size one."
     else:
         settings = f"ppo.critic_learning_rate={rounded(ppo.critic_learning_rate / 3):g}"
         advice = "Let the critic learn more calmly; then look whether it sees what matters."

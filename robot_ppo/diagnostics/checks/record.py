@@ -77,9 +77,11 @@ class Record:
         edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(int), [0]))))
         if not len(edges):
             return None
-        begins, ends = edges[::2], edges[1::2]
+        begins = edges[::2]
+        ends = edges[1::2]
         longest = int(np.argmax(ends - begins))
-        first, last = int(begins[longest]), int(ends[longest]) - 1
+        first = int(begins[longest])
+        last = int(ends[longest]) - 1
         return (first, last) if last - first + 1 >= max(SMOOTH, share * len(self)) else None
 
     def span(self, first: int, last: int) -> str:

@@ -83,12 +83,14 @@ def faster(rate: float) -> float:
 @needs("kl", "learning_rate")
 def kl_too_small(record: Record) -> Finding | None:
     """Find that the policy hardly changes in an update, for a stretch of the run."""
-    ppo, rate = record.settings.ppo, record["learning_rate"]
+    ppo = record.settings.ppo
+    rate = record["learning_rate"]
     aimed = kl_by_target(record)
     if aimed is None:
         still = (record.smooth("kl") < 1e-4) & (rate > 0.5 * ppo.learning_rate)
         settings = f"ppo.learning_rate={faster(ppo.learning_rate):g}"
-        advice, wanted = "Take longer steps.", "0.01 to 0.03"
+        advice = "Take longer steps."
+        wanted = "0.01 to 0.03"
     else:
         low = record.smooth(aimed[0]) < aimed[1] / 2
         still = low & (rate >= 0.99 * MAX_LEARNING_RATE)
@@ -136,7 +138,8 @@ def learning_rate_at_floor(record: Record) -> Finding | None:
 @needs("clip_fraction")
 def clip_always(record: Record) -> Finding | None:
     """Find that most ratios are clipped, so that most samples have no gradient."""
-    ppo, late = record.settings.ppo, record.late("clip_fraction")
+    ppo = record.settings.ppo
+    late = record.late("clip_fraction")
     if ppo.objective != "clip" or not late > 0.5:
         return None
     settings, advice = shorter_steps(record)
@@ -172,7 +175,8 @@ def clip_never(record: Record) -> Finding | None:
 def beta_pinned(record: Record) -> Finding | None:
     """Find that beta, the price of KL, stays at a bound and no longer controls the step."""
     ppo = record.settings.ppo
-    low, high = record["beta"] <= 1.01 * MIN_BETA, record["beta"] >= 0.99 * MAX_BETA
+    low = record["beta"] <= 1.01 * MIN_BETA
+    high = record["beta"] >= 0.99 * MAX_BETA
     found = record.stretch(low | high, LASTING)
     if ppo.objective == "kl_fixed" or found is None:
         return None
@@ -211,7 +215,8 @@ def no_step_found(record: Record) -> Finding | None:
 @needs("actor_steps")
 def stops_at_once(record: Record) -> Finding | None:
     """Find that `stop_kl` ends nearly every update after a few gradient steps."""
-    ppo, late = record.settings.ppo, record.late("actor_steps")
+    ppo = record.settings.ppo
+    late = record.late("actor_steps")
     possible = ppo.epochs * ppo.minibatches
     if not late <= max(1.0, 0.1 * possible):
         return None

@@ -46,7 +46,8 @@ def not_finite(record: Record) -> Finding | None:
 @needs("diverged")
 def simulations_diverge(record: Record) -> Finding | None:
     """Find that simulations diverge."""
-    count, task = record["diverged"], record.task
+    count = record["diverged"]
+    task = record.task
     if task is None or count[-1] < MANY_DIVERGED:
         return None
     finer = task.control_period / (2 * round(task.control_period / task.physics.timestep))
@@ -73,7 +74,8 @@ def reward_terms(record: Record) -> dict[str, float]:
 
 def reward_drowns(record: Record) -> Finding | None:
     """Find that one reward is so large that the others do not count."""
-    terms, task = reward_terms(record), record.task
+    terms = reward_terms(record)
+    task = record.task
     total = sum(abs(value) for value in terms.values())
     if task is None or len(terms) < 2 or not total > 0:
         return None
@@ -101,7 +103,8 @@ def reward_drowns(record: Record) -> Finding | None:
 @needs("length", "failed", "return")
 def episodes_end_at_once(record: Record) -> Finding | None:
     """Find that episodes end in failures right after the start, and grow no longer."""
-    task, length = record.task, record.late("length")
+    task = record.task
+    length = record.late("length")
     if task is None:
         return None
     brief = length < 0.05 * task.episode_length and record.late("failed") > 0.9
@@ -155,7 +158,8 @@ def earns_without_following(record: Record) -> Finding | None:
     twist = task.commands["twist"]
     squares = [max(abs(low), abs(high)) ** 2 / 3 for low, high in (twist["vx"], twist["vy"])]
     standing = math.sqrt(sum(squares)) * (1 - twist["standing_fraction"])
-    early, late = record.early("velocity_error"), record.late("velocity_error")
+    early = record.early("velocity_error")
+    late = record.late("velocity_error")
     risen = record.late("return") > record.early("return")
     if not (risen and late > 0.9 * early and late > 0.7 * standing):
         return None
@@ -182,13 +186,16 @@ def stopped_improving(record: Record) -> Finding | None:
     known[: len(record) // 10] = False  # the first episodes to end are the short ones
     if known.sum() < 50:
         return None
-    returns, numbers = record.smooth("return")[known], np.flatnonzero(known)
+    returns = record.smooth("return")[known]
+    numbers = np.flatnonzero(known)
     half = len(returns) // 2
-    best, later = np.nanmax(returns[:half]), np.nanmax(returns[half:])
+    best = np.nanmax(returns[:half])
+    later = np.nanmax(returns[half:])
     size = np.nanmax(returns) - np.nanmin(returns)
     if later > best + 0.02 * size:
         return None
-    peak, last = int(numbers[np.nanargmax(returns[:half])]), record.late("return")
+    peak = int(numbers[np.nanargmax(returns[:half])])
+    last = record.late("return")
     ppo = record.settings.ppo
     fell = last < best - 0.2 * size
     advice = (
@@ -220,7 +227,8 @@ def time_outside_physics(record: Record) -> Finding | None:
     total = sum(parts.values())
     if not parts["physics"] < PHYSICS_SHARE * total:
         return None
-    ppo, most = record.settings.ppo, max(parts, key=lambda name: parts[name])
+    ppo = record.settings.ppo
+    most = max(parts, key=lambda name: parts[name])
     if most == "learn" and ppo.epochs > 1:
         advice = "Take fewer gradient steps per sample, or make the networks smaller."
         settings = (f"ppo.epochs={ppo.epochs // 2}",)

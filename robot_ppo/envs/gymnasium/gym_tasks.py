@@ -64,7 +64,8 @@ class MujocoTask:
 
     def start(self, m: int, rng: np.random.Generator) -> Start:
         """Return positions (m, nq) and velocities (m, nv) for new episodes."""
-        model, noise = self.model, self.noise
+        model = self.model
+        noise = self.noise
         qpos = model.qpos0 + rng.uniform(-noise, noise, (m, model.nq))
         if self.gaussian_velocity:
             return qpos, noise * rng.standard_normal((m, model.nv))
@@ -93,20 +94,26 @@ class MujocoTask:
             action: (n, k) float32, as it was applied.
             failed: (n,) bool.
         """
-        forward, ctrl = self.forward_weight * velocity, self.ctrl_weight * _squares(action)
+        forward = self.forward_weight * velocity
+        ctrl = self.ctrl_weight * _squares(action)
         return forward - ctrl, {"forward": forward, "ctrl": -ctrl}
 
 
 class HalfCheetah(MujocoTask):
     """Two legs in a plane, no way to fall."""
 
-    xml, ctrl_weight, gaussian_velocity = "half_cheetah.xml", 0.1, True
+    xml = "half_cheetah.xml"
+    ctrl_weight = 0.1
+    gaussian_velocity = True
 
 
 class Swimmer(MujocoTask):
     """Three links in a viscous fluid."""
 
-    xml, frame_skip, ctrl_weight, hidden = "swimmer.xml", 4, 1e-4, 2
+    xml = "swimmer.xml"
+    frame_skip = 4
+    ctrl_weight = 1e-4
+    hidden = 2
 
 
 class _Runner(MujocoTask):
@@ -119,7 +126,8 @@ class _Runner(MujocoTask):
         self, state: State, velocity: np.ndarray, action: np.ndarray, failed: np.ndarray
     ) -> tuple[np.ndarray, Terms]:
         """Return velocity + 1 per healthy step - squared actions, weighted."""
-        forward, survive = self.forward_weight * velocity, ~failed * self.healthy_reward
+        forward = self.forward_weight * velocity
+        survive = ~failed * self.healthy_reward
         ctrl = self.ctrl_weight * _squares(action)
         return forward + survive - ctrl, {"forward": forward, "ctrl": -ctrl, "survive": survive}
 
@@ -127,7 +135,9 @@ class _Runner(MujocoTask):
 class _ClippedRunner(_Runner):
     """A planar runner; velocities are observed up to 10."""
 
-    frame_skip, ctrl_weight, noise = 4, 1e-3, 5e-3
+    frame_skip = 4
+    ctrl_weight = 1e-3
+    noise = 5e-3
 
     def observe(self, state: State) -> np.ndarray:
         """Return positions but the first, and velocities within +-10."""
@@ -141,7 +151,8 @@ class Hopper(_ClippedRunner):
 
     def failed(self, state: State) -> np.ndarray:
         """The torso is below 0.7 m or leans 0.2 rad, or a number is beyond +-100."""
-        z, angle = state.qpos[:, 1], state.qpos[:, 2]
+        z = state.qpos[:, 1]
+        angle = state.qpos[:, 2]
         bounded = (np.abs(state.qpos[:, 2:]) < 100).all(axis=1)
         bounded &= (np.abs(state.qvel) < 100).all(axis=1)
         return ~(bounded & (z > 0.7) & (z < np.inf) & (np.abs(angle) < 0.2))
@@ -154,15 +165,20 @@ class Walker2d(_ClippedRunner):
 
     def failed(self, state: State) -> np.ndarray:
         """The torso is outside 0.8 to 2 m or leans 1 rad."""
-        z, angle = state.qpos[:, 1], state.qpos[:, 2]
+        z = state.qpos[:, 1]
+        angle = state.qpos[:, 2]
         return ~((z > 0.8) & (z < 2.0) & (np.abs(angle) < 1.0))
 
 
 class Ant(_Runner):
     """Four legs; contact forces are observed and cost."""
 
-    xml, ctrl_weight, gaussian_velocity, hidden = "ant.xml", 0.5, True, 2
-    derived, contact_forces = ("xpos",), True
+    xml = "ant.xml"
+    ctrl_weight = 0.5
+    gaussian_velocity = True
+    hidden = 2
+    derived = ("xpos",)
+    contact_forces = True
     terms = ("forward", "ctrl", "contact", "survive")
 
     def position(self, state: State) -> np.ndarray:
@@ -184,7 +200,8 @@ class Ant(_Runner):
         self, state: State, velocity: np.ndarray, action: np.ndarray, failed: np.ndarray
     ) -> tuple[np.ndarray, Terms]:
         """Return velocity + 1 per healthy step - 0.5 actions^2 - 5e-4 forces^2."""
-        survive, ctrl = ~failed * self.healthy_reward, self.ctrl_weight * _squares(action)
+        survive = ~failed * self.healthy_reward
+        ctrl = self.ctrl_weight * _squares(action)
         contact = 5e-4 * _squares(np.clip(state.derived["cfrc_ext"], -1.0, 1.0))
         terms = {"forward": velocity, "ctrl": -ctrl, "contact": -contact, "survive": survive}
         return velocity + survive - (ctrl + contact), terms
@@ -193,8 +210,12 @@ class Ant(_Runner):
 class Humanoid(_Runner):
     """A person of capsules; inertia, velocity and forces of every body are observed."""
 
-    xml, ctrl_weight, noise, forward_weight = "humanoid.xml", 0.1, 1e-2, 1.25
-    healthy_reward, contact_forces = 5.0, True
+    xml = "humanoid.xml"
+    ctrl_weight = 0.1
+    noise = 1e-2
+    forward_weight = 1.25
+    healthy_reward = 5.0
+    contact_forces = True
     derived = ("xipos", "cinert", "cvel", "qfrc_actuator")
     terms = ("forward", "ctrl", "contact", "survive")
 
@@ -207,7 +228,8 @@ class Humanoid(_Runner):
 
     def observe(self, state: State) -> np.ndarray:
         """Return positions but x and y, velocities, and what acts on every body."""
-        derived, n = state.derived, len(state.qpos)
+        derived = state.derived
+        n = len(state.qpos)
         bodies = [derived[name][:, 1:].reshape(n, -1) for name in ("cinert", "cvel", "cfrc_ext")]
         actuators = derived["qfrc_actuator"][:, 6:]
         parts = (state.qpos[:, 2:], state.qvel, *bodies[:2], actuators, bodies[2])
@@ -222,7 +244,8 @@ class Humanoid(_Runner):
         self, state: State, velocity: np.ndarray, action: np.ndarray, failed: np.ndarray
     ) -> tuple[np.ndarray, Terms]:
         """Return 1.25 velocity + 5 per healthy step - 0.1 actions^2 - contact, at most 10."""
-        forward, survive = self.forward_weight * velocity, ~failed * self.healthy_reward
+        forward = self.forward_weight * velocity
+        survive = ~failed * self.healthy_reward
         ctrl = self.ctrl_weight * _squares(action.astype(np.float64))
         contact = np.clip(5e-7 * _squares(state.derived["cfrc_ext"]), -np.inf, 10.0)
         terms = {"forward": forward, "ctrl": -ctrl, "contact": -contact, "survive": survive}
@@ -232,7 +255,11 @@ class Humanoid(_Runner):
 class InvertedPendulum(MujocoTask):
     """A pole on a cart: 1 for every step in which it leans less than 0.2 rad."""
 
-    xml, frame_skip, noise, hidden, terms = "inverted_pendulum.xml", 2, 0.01, 0, ("survive",)
+    xml = "inverted_pendulum.xml"
+    frame_skip = 2
+    noise = 0.01
+    hidden = 0
+    terms = ("survive",)
 
     def failed(self, state: State) -> np.ndarray:
         """The pole leans more than 0.2 rad, or a number is not finite."""
@@ -250,8 +277,10 @@ class InvertedPendulum(MujocoTask):
 class InvertedDoublePendulum(MujocoTask):
     """Two poles on a cart: 10 for every step with the tip above 1 m, less distance and speed."""
 
-    xml, gaussian_velocity = "inverted_double_pendulum.xml", True
-    derived, terms = ("site_xpos", "qfrc_constraint"), ("survive", "distance", "velocity")
+    xml = "inverted_double_pendulum.xml"
+    gaussian_velocity = True
+    derived = ("site_xpos", "qfrc_constraint")
+    terms = ("survive", "distance", "velocity")
 
     def observe(self, state: State) -> np.ndarray:
         """Return the cart, sines and cosines, velocities, and the force on the cart."""
@@ -268,7 +297,8 @@ class InvertedDoublePendulum(MujocoTask):
         self, state: State, velocity: np.ndarray, action: np.ndarray, failed: np.ndarray
     ) -> tuple[np.ndarray, Terms]:
         """Return 10 per healthy step - 0.01 x^2 - (y - 2)^2 - weighted speeds^2."""
-        x, y = state.derived["site_xpos"][:, 0, 0], state.derived["site_xpos"][:, 0, 2]
+        x = state.derived["site_xpos"][:, 0, 0]
+        y = state.derived["site_xpos"][:, 0, 2]
         distance = 0.01 * x**2 + (y - 2) ** 2
         speed = 1e-3 * state.qvel[:, 1] ** 2 + 5e-3 * state.qvel[:, 2] ** 2
         survive = 10.0 * ~failed
@@ -279,12 +309,17 @@ class InvertedDoublePendulum(MujocoTask):
 class Reacher(MujocoTask):
     """Two links in a plane, the fingertip to a target."""
 
-    xml, frame_skip, max_steps, terms = "reacher.xml", 2, 50, ("dist", "ctrl")
-    derived, islands = ("xpos",), True
+    xml = "reacher.xml"
+    frame_skip = 2
+    max_steps = 50
+    terms = ("dist", "ctrl")
+    derived = ("xpos",)
+    islands = True
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self._tip, self._target = model.body("fingertip").id, model.body("target").id
+        self._tip = model.body("fingertip").id
+        self._target = model.body("target").id
 
     def start(self, m: int, rng: np.random.Generator) -> Start:
         """Return an arm near its rest and a target anywhere in a disc of 0.2 m."""
@@ -319,8 +354,11 @@ class Reacher(MujocoTask):
 class Pusher(MujocoTask):
     """An arm of seven joints pushes a cylinder to a goal."""
 
-    xml, max_steps, terms = "pusher_v5.xml", 100, ("dist", "ctrl", "near")
-    derived, islands = ("xpos",), True
+    xml = "pusher_v5.xml"
+    max_steps = 100
+    terms = ("dist", "ctrl", "near")
+    derived = ("xpos",)
+    islands = True
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -349,7 +387,8 @@ class Pusher(MujocoTask):
     ) -> tuple[np.ndarray, Terms]:
         """Return -distance to the goal - half that to the cylinder - 0.1 actions^2."""
         tip, cylinder, goal = (state.derived["xpos"][:, body] for body in self._bodies)
-        near, dist = -_norm(cylinder - tip) * 0.5, -_norm(cylinder - goal)
+        near = -_norm(cylinder - tip) * 0.5
+        dist = -_norm(cylinder - goal)
         ctrl = -_squares(action) * 0.1
         return dist + ctrl + near, {"dist": dist, "ctrl": ctrl, "near": near}
 

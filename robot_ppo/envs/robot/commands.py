@@ -45,9 +45,11 @@ def twist(
 @COMMANDS.add()
 def joint_pos(robot: RobotSpec, *, spread: PerJoint) -> Command:
     """Joint angles to hold: the default pose +- spread [rad], within each joint's range."""
-    default, span = robot.vector("default"), robot.vector("range")
+    default = robot.vector("default")
+    span = robot.vector("range")
     width = np.asarray(spread, np.float64)
-    low, high = np.maximum(default - width, span[:, 0]), np.minimum(default + width, span[:, 1])
+    low = np.maximum(default - width, span[:, 0])
+    high = np.minimum(default + width, span[:, 1])
     rows = zip(robot.joint_names, low.tolist(), high.tolist(), strict=True)
     entries = [CommandEntry(name=name, unit="rad", low=a, high=b) for name, a, b in rows]
     spec = CommandSpec(kind="joint_pos", entries=tuple(entries))
@@ -104,7 +106,8 @@ class CommandSource:
         """Draw new commands for `ids`."""
         if not self.command.spec.size:
             return
-        neutral, standing = self.command.neutral, self.command.standing_fraction
+        neutral = self.command.neutral
+        standing = self.command.standing_fraction
         drawn = rng.uniform(self._low, self._high, (len(ids), len(neutral)))
         if self.width < 1.0:
             drawn = neutral + self.width * (drawn - neutral)

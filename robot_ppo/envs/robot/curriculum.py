@@ -71,7 +71,8 @@ class Curriculum:
     ) -> None:
         """Resolve the terms and start at level 0."""
         self.terms = CURRICULUM.resolve("task.curriculum", entries, robot, has)
-        self.rewards, self.commands = rewards, commands
+        self.rewards = rewards
+        self.commands = commands
         self.levels = np.zeros(len(self.terms))
         self.advance()
 

@@ -67,8 +67,11 @@ def home_pose(
     `clearance` keeps feet out of the ground: Go2's joints 0.1 rad off reach 16 mm lower. `heading`
     is [rad]; the others are half-widths [rad], [rad/s], [m/s].
     """
-    qpos, qvel, engine = start.qpos, start.qvel, start.engine
-    nq, joints = qpos.shape[1], engine.joint_qpos
+    qpos = start.qpos
+    qvel = start.qvel
+    engine = start.engine
+    nq = qpos.shape[1]
+    joints = engine.joint_qpos
     # One draw for all that is uniform, because resets are few and often.
     drawn = rng.uniform(-1.0, 1.0, (len(qpos), nq + qvel.shape[1] + 1))
     speeds = drawn[:, nq:-1]
@@ -100,14 +103,18 @@ def fallen_pose(
     middle.
     """
     ids = np.flatnonzero(rng.random(len(start.qpos)) < fraction)
-    m, engine, span = len(ids), start.engine, start.robot.vector("range")
+    m = len(ids)
+    engine = start.engine
+    span = start.robot.vector("range")
     angle, about, yaw = rng.uniform(*tilt, m), *rng.uniform(-np.pi, np.pi, (2, m))
     # A lean about a horizontal axis after a turn about the vertical one, multiplied out.
-    cosine, sine = np.cos(angle / 2), np.sin(angle / 2)
+    cosine = np.cos(angle / 2)
+    sine = np.sin(angle / 2)
     leaning = (sine * np.cos(about - yaw / 2), sine * np.sin(about - yaw / 2))
     quat = (cosine * np.cos(yaw / 2), *leaning, cosine * np.sin(yaw / 2))
     start.qpos[ids, engine.base_quat] = np.stack(quat, axis=1)
-    middle, half = span.mean(axis=1), 0.5 * joints * np.diff(span, axis=1)[:, 0]
+    middle = span.mean(axis=1)
+    half = 0.5 * joints * np.diff(span, axis=1)[:, 0]
     columns = np.arange(start.qpos.shape[1])[engine.joint_qpos]
     start.qpos[np.ix_(ids, columns)] = rng.uniform(middle - half, middle + half, (m, len(span)))
     start.qvel[ids] = 0.0
@@ -154,7 +161,8 @@ class Events:
 
 def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[str, Term]:
     """Return the terms of one moment, each from the table that has it."""
-    path, tables = f"task.events.{moment}", MOMENTS[moment]
+    path = f"task.events.{moment}"
+    tables = MOMENTS[moment]
     terms = {}
     for name, given in entries.items():
         found = [table for table in tables if name in table.functions]

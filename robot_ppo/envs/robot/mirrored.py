@@ -56,7 +56,8 @@ def _of_layout(layout: Layout, worlds: "_Worlds", read: Callable[[World], Any]) 
 
 def _of_term(name: str, seen: np.ndarray, mirrored: np.ndarray) -> Mirror:
     """Return the mirror of a term from its values on worlds and on their mirror images, (m, k)."""
-    index, sign = [], []
+    index = []
+    sign = []
     for column in mirrored.T:
         same = np.abs(seen - column[:, None]).max(0)
         opposite = np.abs(seen + column[:, None]).max(0)
@@ -76,7 +77,8 @@ class _Worlds:
     """Random worlds of a task, and their mirror images."""
 
     def __init__(self, env: RobotEnv, robot: RobotMirror) -> None:
-        self.env, self.robot = env, robot
+        self.env = env
+        self.robot = robot
         self.shift = self._shift_of_gait()
         self.command = self._command()
         self._rng = np.random.default_rng(0)
@@ -116,7 +118,9 @@ class _Worlds:
     def _draw(self) -> World:
         """Return worlds of independent random numbers; what depends on what does not matter."""
         env = self.env
-        joints, feet, k = len(env.robot.joints), len(env.robot.feet), env.commands.command.spec.size
+        joints = len(env.robot.joints)
+        feet = len(env.robot.feet)
+        k = env.commands.command.spec.size
         command = self._normal(k)
         return World(
             base_height=self._normal(),
@@ -161,7 +165,8 @@ class _Worlds:
 
     def _mirror(self, world: World) -> World:
         """Return the worlds with left and right exchanged."""
-        joints, feet = self.robot.joints, self.robot.feet
+        joints = self.robot.joints
+        feet = self.robot.feet
         assert world.inputs is not None
         return World(
             base_height=world.base_height,
@@ -200,7 +205,8 @@ class _Worlds:
 
     def _signal(self, name: str, values: np.ndarray) -> np.ndarray:
         """Return a measured signal in the mirror; `InputError` where that is not known."""
-        joints, feet = self.robot.joints, self.robot.feet
+        joints = self.robot.joints
+        feet = self.robot.feet
         known: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "joint_pos": self._angles,
             "joint_vel": joints,

@@ -93,7 +93,8 @@ def layout(task: Task, robot: RobotSpec) -> Layout:
 
 def exported(groups: Groups, robot: RobotSpec, command: CommandSpec, has: frozenset[str]) -> Layout:
     """Return the layout of the group that is exported: only what a robot can measure."""
-    path, entries = f"task.observations.{EXPORTED}", groups[EXPORTED]
+    path = f"task.observations.{EXPORTED}"
+    entries = groups[EXPORTED]
     for name in entries:
         if name in OBSERVATIONS.functions:
             raise SettingError(
@@ -145,7 +146,10 @@ class GroupLayout(Layout):
         self, path: str, entries: Entries, robot: RobotSpec, world: World, has: frozenset[str]
     ) -> None:
         """Resolve the terms; their sizes are those in `world`."""
-        self.slices, self.plan, self.widths, offset = {}, [], {}, 0
+        self.slices = {}
+        self.plan = []
+        self.widths = {}
+        offset = 0
         self.specs = tuple(_own(f"{path}.{name}", name, e) for name, e in entries.items())
         for spec in self.specs:
             function = _function(path, spec.name, entries[spec.name], robot, has)

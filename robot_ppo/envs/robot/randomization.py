@@ -181,7 +181,8 @@ def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     that age, the measurement is interpolated between the present and what MuJoCo says; beyond it,
     MuJoCo's delay does all.
     """
-    age, step = draw * 1e-3, ids.timestep
+    age = draw * 1e-3
+    step = ids.timestep
     delay = np.where(age > step, np.maximum(age - step, step), 0.0)
     rows["freshness"][...] = np.clip(1 - age / (step + delay), 0.0, 1.0)
     rows["sensor_delay"][:, ids.delayed] = delay

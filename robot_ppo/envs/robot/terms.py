@@ -62,7 +62,8 @@ class Table(Generic[F]):
             kind: the word for one term in errors, such as "reward".
             own: name -> type of the keys that every term of the kind has beside its parameters.
         """
-        self.kind, self.own = kind, own
+        self.kind = kind
+        self.own = own
         self.functions: dict[str, F] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
 

@@ -21,7 +21,8 @@ from robot_ppo_export.contract.strict import SettingError
 
 COMMANDS = tuple(product((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.3, 0.0, 0.3), (-0.7, 0.0, 0.7)))
 """vx [m/s], vy [m/s], yaw rate [rad/s]."""
-SECONDS, UNSCORED = 8.0, 2.0
+SECONDS = 8.0
+UNSCORED = 2.0
 WALKING = {"velocity_error": 0.15, "yaw_error": 0.20, "falls": 0}
 """A policy walks when none of these is exceeded on the nominal 45."""
 CONDITIONS = (
@@ -70,7 +71,8 @@ class Plan:
 
 def first_edition() -> Plan:
     """Return what a policy file without a section is tried on: the first edition's 45 twists."""
-    grid, units = np.array(COMMANDS, np.float32), figures("twist")
+    grid = np.array(COMMANDS, np.float32)
+    units = figures("twist")
     return Plan(SECONDS, UNSCORED, grid, CONDITIONS, PUSH_EVERY, WALKING, [], units)
 
 

@@ -34,7 +34,8 @@ class Constants:
     def of(cls, robot: RobotSpec, schedule: Schedule | None) -> "Constants":
         """Return the constants of a robot and its gait."""
         span = robot.vector("range")
-        middle, half = span.mean(axis=1), 0.475 * np.diff(span, axis=1)[:, 0]
+        middle = span.mean(axis=1)
+        half = 0.475 * np.diff(span, axis=1)[:, 0]
         soft = np.stack((middle, half), axis=1).astype(np.float32)
         default = robot.vector("default").astype(np.float32)
         return cls(default, soft, robot.base.height, schedule)

@@ -38,7 +38,8 @@ LAG = 0.2
 """Time behind real time [s] that is given up, not caught up."""
 IDLE = 0.02
 """Period of what is shown while no node runs, or in a pause [s]."""
-SLOWEST, FASTEST = 1.0, 10.0
+SLOWEST = 1.0
+FASTEST = 10.0
 """Bounds of the slow motion: so many times as long."""
 PUSH = 2.0
 """Largest change of velocity by a push [m/s]."""
@@ -77,7 +78,8 @@ class Switchable:
 
     def fits(self, policy: Policy) -> bool:
         """Return whether nothing but weights and origin differs."""
-        ours, others = self.now.contract, policy.contract
+        ours = self.now.contract
+        others = policy.contract
         keys = ("robot", "layout", "action", "control_period", "gait_frequency", "command")
         return all(getattr(ours, key) == getattr(others, key) for key in keys)
 
@@ -96,7 +98,8 @@ class PageCommands:
         """Take a command; one of another size or that is no number is none."""
         wanted = np.array(values, np.float32)
         if wanted.shape == self._values.shape and np.isfinite(wanted).all():
-            self._values, self._heard = wanted, time.monotonic()
+            self._values = wanted
+            self._heard = time.monotonic()
 
     def read(self, now: float) -> tuple[np.ndarray, float]:
         """Return the command, and its age [s] on the wall clock; `now` is simulated."""
@@ -141,14 +144,17 @@ class Drive:
         self.robot = SimulatedRobot(spec, xml=xml, looks=True, noise=noise)
         self.policy = Switchable(policy)
         self.lateness = Lateness()
-        self._link, self._library = link, library
+        self._link = link
+        self._library = library
         self._feet = FootGeometry(self.robot.model, self.robot.spec).geoms
         self._base = self.robot.model.body(self.robot.spec.base.body).id
         self._mass = float(self.robot.model.body_mass[self._base])
         self._friction = float(self.robot.model.geom_friction[self._feet, 0].mean())
         self._delay = 0.0
         self._twist = policy.contract.command.kind == "twist"
-        self._slow, self._paused, self._steps = 1.0, False, 0
+        self._slow = 1.0
+        self._paused = False
+        self._steps = 0
         self._again = self._end = False
         self._news: list[str] = []
         self._approval = (State.PASSIVE, "")
@@ -187,7 +193,8 @@ class Drive:
 
     def figures(self) -> bytes:
         """Return what the page shows, as JSON; the events since the last time are among it."""
-        node, robot = self.node, self.robot
+        node = self.node
+        robot = self.robot
         sent = node.decision.motors
         shown = {
             "n": self._number,
@@ -219,9 +226,11 @@ class Drive:
 
     def _begin(self) -> None:
         """Build a node; the robot is as it is."""
-        self._again, self._approval = False, (State.PASSIVE, "")
+        self._again = False
+        self._approval = (State.PASSIVE, "")
         self.commands = PageCommands(self.policy.contract.command.size)
-        clock, driver = LockstepClock(self.robot), LockstepDriver(self.robot)
+        clock = LockstepClock(self.robot)
+        driver = LockstepDriver(self.robot)
         self.node = Node(
             self.policy,  # type: ignore[arg-type]  # hands everything on to a Policy
             driver,
@@ -356,7 +365,8 @@ class Drive:
         if not policy.ticks:
             return {}
         normalizer = policy.contract.normalizer
-        mean, std = np.array(normalizer.mean), np.array(normalizer.std)
+        mean = np.array(normalizer.mean)
+        std = np.array(normalizer.std)
         far = np.abs(policy.observation - mean) / np.maximum(std, 1e-6)
         return {
             e["name"]: round(float(far[e["offset"] :][: _width(e)].max()), 2)

@@ -133,8 +133,11 @@ class Gate:
 
     def __init__(self, host: str, port: int, token: str, viewer: Path, panel: Path) -> None:
         """Lead to the sockets of the viewer and of the panel."""
-        self.host, self.port, self._token = host, port, token
-        self._viewer, self._panel = viewer, panel
+        self.host = host
+        self.port = port
+        self._token = token
+        self._viewer = viewer
+        self._panel = panel
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:

@@ -35,7 +35,8 @@ class Library:
             source: run folder or policy file.
             follow: take the newest checkpoint of the run whenever there is one.
         """
-        self._source, self._follow = source, follow
+        self._source = source
+        self._follow = follow
         self._folder = tempfile.TemporaryDirectory()
         self.current = "" if source.is_dir() else source.name
         self._wanted = self._before = self.current
@@ -80,9 +81,11 @@ class Library:
 
     def ready(self) -> Loaded | None:
         """Return a policy that was asked for and is loaded now, once; or why it is not."""
-        loaded, self._loaded = self._loaded, None
+        loaded = self._loaded
+        self._loaded = None
         if isinstance(loaded, Policy):
-            self._before, self.current = self.current, self._wanted
+            self._before = self.current
+            self.current = self._wanted
         return loaded
 
     def refuse(self) -> None:

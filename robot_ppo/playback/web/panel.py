@@ -29,7 +29,8 @@ class _Guest:
     """One browser."""
 
     def __init__(self, number: int, connection: ServerConnection) -> None:
-        self.number, self.connection = number, connection
+        self.number = number
+        self.connection = connection
         self.newest: bytes | None = None
         self.news = asyncio.Event()
         self.owed = 0
@@ -41,7 +42,8 @@ class Panel:
 
     def __init__(self, about: dict[str, Any], ask: Callable[[bytes], None]) -> None:
         """Tell every browser `about`; `ask` takes what the one who drives asks for."""
-        self._about, self._ask = about, ask
+        self._about = about
+        self._ask = ask
         self._guests: dict[int, _Guest] = {}
         self._numbers = itertools.count(1)
         self._driver: int | None = None
@@ -133,7 +135,8 @@ class Panel:
                 guest.news.clear()
                 if guest.newest is None or guest.owed >= IN_FLIGHT:
                     continue
-                figures, guest.newest = guest.newest, None
+                figures = guest.newest
+                guest.newest = None
                 guest.owed += 1
                 guest.sent += 1
                 await guest.connection.send(figures.decode())

@@ -44,7 +44,8 @@ class Scene:
         Raises:
             InputError: the installed mujoco has no web viewer.
         """
-        self._model, self._data = model, mujoco.MjData(model)
+        self._model = model
+        self._data = mujoco.MjData(model)
         self._body = model.body(body).id
         self._follow = FollowCamera(model, body, qpos=standing)
         self._height = float(standing[2]) if len(standing) > 2 else 0.0

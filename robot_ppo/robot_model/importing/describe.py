@@ -45,7 +45,8 @@ class Findings:
 
 def data(found: Findings) -> dict[str, Any]:
     """Return the plain data of the robot.yaml."""
-    order, tree = list(found.order), found.tree
+    order = list(found.order)
+    tree = found.tree
     stand = {name: found.gains[name] for name in order}
     flats = [f"{'s' if foot.flat else 'p'}" for foot in found.feet]
     kind = f"{len(flats)} feet" if len(flats) != 2 else "biped"
@@ -78,7 +79,8 @@ def _foot(foot: Foot) -> str | dict[str, Any]:
 
 
 def _joint(found: Findings, name: str) -> dict[str, Any]:
-    joint, gains = found.tree.joint(name), found.gains[name]
+    joint = found.tree.joint(name)
+    gains = found.gains[name]
     assert joint.range is not None
     described = {
         "name": name,
@@ -151,7 +153,8 @@ def joint_notes(found: Findings) -> dict[str, str]:
     """Return the comment on each joint of robot.yaml."""
     texts = {}
     for name in found.order:
-        joint, gains = found.tree.joint(name), found.gains[name]
+        joint = found.tree.joint(name)
+        gains = found.gains[name]
         parts = [f"torque: {joint.torque_from}", f"kp: {gains.how}, {gains.frequency:.1f} Hz"]
         if "velocity_limit" in found.assumed[name]:
             parts.append("velocity: assumed")

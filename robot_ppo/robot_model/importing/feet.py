@@ -68,7 +68,8 @@ def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
             f"{leg.foot!r}, is not there; put the file where {tree.source.name} names it"
         )
     if not shapes:
-        shapes, origin = list(link.shapes), "looks, since it has no collision"
+        shapes = list(link.shapes)
+        origin = "looks, since it has no collision"
     if not shapes:
         raise InputError(
             f"{tree.source}: the foot {leg.foot!r} has no geometry, so there is nothing to stand "
@@ -179,7 +180,8 @@ def _primitive(shape: Shape) -> Shape:
 def _shortened(shape: Shape, foot: Foot) -> list[Shape]:
     """Return a shape of a leg's last link, cut off where its foot begins."""
     ball = foot.shapes[0]
-    down, radius = -foot.normal, float(ball.size[0])
+    down = -foot.normal
+    radius = float(ball.size[0])
     end = float(ball.pose.pos @ down) - radius
     points = shape.cloud()
     along = points @ down

@@ -12,7 +12,8 @@ def around(points: np.ndarray) -> Shape:
     """Return the capsule or the box around points (k, 3), along their principal axes."""
     mat = _axes(points)
     local = points @ mat
-    low, high = local.min(axis=0), local.max(axis=0)
+    low = local.min(axis=0)
+    high = local.max(axis=0)
     half = np.maximum((high - low) / 2, 1e-3)
     centre = mat @ ((low + high) / 2)
     order = np.argsort(half)
@@ -48,7 +49,8 @@ def ball(points: np.ndarray, down: np.ndarray) -> Shape:
         down: unit vector along the leg, towards its end.
     """
     along = points @ down
-    end, length = along.max(), np.ptp(along)
+    end = along.max()
+    length = np.ptp(along)
     tip = points[along >= end - max(0.12 * length, 0.008)]
     across = tip - np.outer(tip @ down, down)
     spread = np.linalg.norm(np.ptp(across, axis=0)) / np.sqrt(2)
@@ -71,7 +73,8 @@ def sole(points: np.ndarray, up: np.ndarray) -> Shape:
     mat = np.column_stack([forward, np.cross(up, forward), up])
     local = slab @ mat
     thick = 0.01
-    least, most = local[:, :2].min(axis=0), local[:, :2].max(axis=0)
+    least = local[:, :2].min(axis=0)
+    most = local[:, :2].max(axis=0)
     centre = mat @ np.array([*((least + most) / 2), low + thick])
     half = np.array([*np.maximum((most - least) / 2, 0.01), thick])
     return Shape("box", half, Pose(centre, mat), True)

@@ -42,10 +42,12 @@ LEAST_TORQUE = 0.05
 """[N m] No gain is made for less."""
 
 _G = 9.81
-ARMATURE, MOST_ARMATURE = 2e-4, 1.0
+ARMATURE = 2e-4
+MOST_ARMATURE = 1.0
 """Assumed rotor inertia [kg m^2] for each N m of the torque limit, and as a fraction of the link's
 inertia about the joint at the most, or 0.01; a geared motor of legged robots has 1e-4 to 5e-4."""
-DAMPING, FRICTION = 0.005, 0.008
+DAMPING = 0.005
+FRICTION = 0.008
 """Assumed damping [N m s] and friction loss [N m] for each N m of the torque limit."""
 SPEED = 4.0
 """Assumed velocity limit in units of sqrt(g / leg length): 20 rad/s for a leg of 0.4 m."""
@@ -150,7 +152,8 @@ def gains(
     how = max(rules, key=lambda rule: rules[rule])
     kp = rules[how]
     if kp > limit / SATURATION:
-        how, kp = "torque limit", limit / SATURATION
+        how = "torque limit"
+        kp = limit / SATURATION
     stand = min(STANDING * kp, max(kp, limit / 0.3))
     if distance is not None and feet == 2:
         stand = max(stand, UPRIGHT * mass * _G * leg / 2)

@@ -166,7 +166,8 @@ def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict
         for key in tree.keyframes.values()
         if key.upright
     ]
-    tried, problem = [], None
+    tried = []
+    problem = None
     for pose in [*poses, neutral | here]:
         try:
             tried.append((pose, limbs.legs(tree, pose, options.feet)))

@@ -244,7 +244,8 @@ def _add_shapes(
     colliding = source.colliding_geoms(model)
     files = dict(_files(spec, path))
     for geom in range(model.ngeom):
-        body, kind = int(model.geom_bodyid[geom]), _KINDS.get(int(model.geom_type[geom]))
+        body = int(model.geom_bodyid[geom])
+        kind = _KINDS.get(int(model.geom_type[geom]))
         if body in ids and kind:
             shape = _shape(model, geom, kind, bool(colliding[geom]), files)
             tree.links[_name(model, body)].shapes.append(shape)

@@ -64,7 +64,8 @@ class Leg:
 
     def __init__(self, tree: Tree, foot: Foot, pose: Mapping[str, float], shared: set[str]) -> None:
         """Take the chain; joints that several legs share stay as they are."""
-        self.tree, self.foot = tree, foot
+        self.tree = tree
+        self.foot = foot
         self.links = [tree.links[name] for name in foot.leg.links]
         self.fixed = dict(pose)
         self.joints = [
@@ -112,7 +113,8 @@ class Leg:
                     trial[i] = value
                     drop = self._drop(trial)
                     if drop > best + 1e-9:
-                        best, angles = drop, trial
+                        best = drop
+                        angles = trial
         return best
 
     def _drop(self, angles: np.ndarray) -> float:
@@ -120,13 +122,15 @@ class Leg:
 
     def torques(self, frames: Mapping[str, Pose], force: float) -> np.ndarray:
         """Return the joints' torques [N m] that carry `force` [N] at the foot, as fractions."""
-        at, found = self.foot_at(frames), []
+        at = self.foot_at(frames)
+        found = []
         for link in self.links:
             for joint in link.joints:
                 if joint not in self.joints:
                     continue
                 frame = frames[link.name]
-                anchor, axis = frame.points(joint.pos[None])[0], frame.mat @ joint.axis
+                anchor = frame.points(joint.pos[None])[0]
+                axis = frame.mat @ joint.axis
                 torque = np.cross(at - anchor, (0, 0, force)) @ axis
                 found.append(torque / (joint.torque or abs(force) * 0.3))
         return np.array(found)
@@ -167,7 +171,8 @@ def solve(leg: Leg, wish: Wish) -> np.ndarray:
     for places in bent:
         start = leg.reference.copy()
         for i, place in zip(_bending(leg), places, strict=False):
-            low, high = max(leg.low[i], -2.6), min(leg.high[i], 2.6)
+            low = max(leg.low[i], -2.6)
+            high = min(leg.high[i], 2.6)
             start[i] = low + place * (high - low)
         starts.append(start)
 
@@ -194,7 +199,8 @@ def _bending(leg: Leg) -> list[int]:
 
 def descended(leg: Leg, wish: Wish, start: np.ndarray) -> tuple[np.ndarray, float]:
     """Return angles and cost after Levenberg-Marquardt from a start, inside the limits."""
-    angles, damping = start.clip(leg.low, leg.high), 1e-2
+    angles = start.clip(leg.low, leg.high)
+    damping = 1e-2
     values = residuals(leg, wish, angles)
     for _ in range(40):
         jacobian = np.empty((len(values), len(angles)))
@@ -211,7 +217,9 @@ def descended(leg: Leg, wish: Wish, start: np.ndarray) -> tuple[np.ndarray, floa
         new = residuals(leg, wish, trial)
         if new @ new < values @ values:
             done = values @ values - new @ new < 1e-9
-            angles, values, damping = trial, new, damping * 0.3
+            angles = trial
+            values = new
+            damping = damping * 0.3
             if done:
                 break
         else:
@@ -238,7 +246,8 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
     ground = max(leg.hip[2] for leg in legs) - fraction * length
     force = tree.mass * 9.81 / len(feet)
     images = mirror_images(legs)
-    found, shift = dict(pose), np.zeros(3)
+    found = dict(pose)
+    shift = np.zeros(3)
     for turn in range(4):
         for leg in legs:
             if leg.foot.leg.foot in images.values():

@@ -106,7 +106,8 @@ def _surface(shape: Shape) -> np.ndarray:
     ball = ball * shape.size[0]
     if shape.kind == "sphere":
         return ball
-    up, down = np.array([0, 0, shape.size[1]]), np.array([0, 0, -shape.size[1]])
+    up = np.array([0, 0, shape.size[1]])
+    down = np.array([0, 0, -shape.size[1]])
     return np.concatenate([ball[ball[:, 2] >= -1e-9] + up, ball[ball[:, 2] <= 1e-9] + down])
 
 
@@ -280,11 +281,13 @@ def merged(first: Link, second: Link, at: Pose) -> tuple[float, Vector, np.ndarr
 def fuse(tree: Tree, link: Link) -> None:
     """Merge a link that has no joint into its parent: mass, inertia, shapes, children, sites."""
     assert link.parent is not None
-    parent, at = tree.links[link.parent], link.pose
+    parent = tree.links[link.parent]
+    at = link.pose
     parent.mass, parent.com, parent.inertia = merged(parent, link, at)
     parent.shapes += [replace(shape, pose=at @ shape.pose) for shape in link.shapes]
     for child in tree.children(link.name):
-        child.parent, child.pose = parent.name, at @ child.pose
+        child.parent = parent.name
+        child.pose = at @ child.pose
     for name, (where, frame) in list(tree.sites.items()):
         if where == link.name:
             tree.sites[name] = (parent.name, at @ frame)
@@ -317,7 +320,8 @@ def lock(tree: Tree, name: str, angle: float) -> None:
 
 def turn_base(tree: Tree, mat: np.ndarray) -> None:
     """Let the base's axes be others: `mat` (3, 3) turns vectors of the old axes into the new."""
-    base, turn = tree.base, Pose(mat=mat)
+    base = tree.base
+    turn = Pose(mat=mat)
     base.com = mat @ base.com
     base.inertia = mat @ base.inertia @ mat.T
     base.shapes = [replace(shape, pose=turn @ shape.pose) for shape in base.shapes]

@@ -14,7 +14,8 @@ from robot_ppo_export.errors import InputError
 
 _HINGES = ("revolute", "continuous")
 _RIGID = ("fixed", "floating")
-_LEAST_MASS, _LEAST_INERTIA = 1e-3, 1e-6
+_LEAST_MASS = 1e-3
+_LEAST_INERTIA = 1e-6
 """[kg], [kg m^2] Given to a moving link that the file says weighs nothing."""
 
 
@@ -41,7 +42,8 @@ class _Reader:
     """The elements of one URDF."""
 
     def __init__(self, path: Path, robot: ET.Element) -> None:
-        self.path, self.notes = path, list[str]()
+        self.path = path
+        self.notes = list[str]()
         self.missing: dict[str, str] = {}
         self.unseen: list[str] = []
         self.links = {_required(e, "name", path): e for e in robot.iterfind("link")}
@@ -65,7 +67,8 @@ class _Reader:
 
     def ends(self, joint: ET.Element) -> tuple[str, str]:
         """Return parent and child of a joint."""
-        parent, child = joint.find("parent"), joint.find("child")
+        parent = joint.find("parent")
+        child = joint.find("child")
         assert parent is not None and child is not None
         return parent.get("link", ""), child.get("link", "")
 
@@ -106,7 +109,8 @@ class _Reader:
                 tree.links[child].joints = self._joint(joint)
 
     def _joint(self, element: ET.Element) -> list[Joint]:
-        name, kind = _required(element, "name", self.path), element.get("type", "")
+        name = _required(element, "name", self.path)
+        kind = element.get("type", "")
         if kind in _RIGID:
             return []
         if kind not in (*_HINGES, "prismatic"):
@@ -117,7 +121,8 @@ class _Reader:
         axis = _numbers(element.find("axis"), "xyz", "1 0 0", self.path)
         if not np.linalg.norm(axis) > 0:
             raise InputError(f"{self.path}: the axis of the joint {name!r} is 0 0 0; give one")
-        limit, dynamics = element.find("limit"), element.find("dynamics")
+        limit = element.find("limit")
+        dynamics = element.find("dynamics")
         low, high = (_number(limit, key, 0.0, self.path) for key in ("lower", "upper"))
         bounded = kind != "continuous" and limit is not None and low < high
         torque = _number(limit, "effort", 0.0, self.path)
@@ -212,14 +217,17 @@ class _Reader:
 def _lower_root(tree: Tree) -> None:
     """Take away roots that weigh nothing: a world, a footprint; the base is what they carry."""
     while len(tree.links) > 1:
-        root, children = tree.base, tree.children(tree.base.name)
+        root = tree.base
+        children = tree.children(tree.base.name)
         rigid = [child for child in children if not child.joints]
         if root.mass > 0:
             break
         if len(children) == 1 and rigid:
             child = children[0]
-            frame, tree.upright = child.pose, tree.upright @ child.pose.mat
-            child.parent, child.pose = None, Pose()
+            frame = child.pose
+            tree.upright = tree.upright @ child.pose.mat
+            child.parent = None
+            child.pose = Pose()
             del tree.links[root.name]
             tree.sites[root.name] = (child.name, frame.inverse())
         elif rigid:
@@ -246,7 +254,8 @@ def _rename(tree: Tree, old: str, new: str) -> None:
 def _check_inertia(link: Link, path: Path, notes: list[str]) -> None:
     """Give a moving link that weighs nothing a little; mend an inertia that no body can have."""
     if link.joints and link.mass <= 0:
-        link.mass, link.inertia = _LEAST_MASS, _LEAST_INERTIA * np.eye(3)
+        link.mass = _LEAST_MASS
+        link.inertia = _LEAST_INERTIA * np.eye(3)
         notes.append(f"the link {link.name} moves and has no mass; 1 g is assumed")
     if not link.mass > 0:
         return
