@@ -4,6 +4,7 @@ Heavy libraries are imported by the command that needs them, so `--help` and err
 """
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -28,6 +29,8 @@ exit codes: 0 done; 2 wrong input; 3 a policy file refused, a check that failed,
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Errors of input are one sentence, no traceback."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe gets each line when it is said
+        sys.stdout.reconfigure(line_buffering=True)
     return exit_code("robot-ppo", lambda: _run(sys.argv[1:] if argv is None else argv))
 
 

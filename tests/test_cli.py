@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 
 import env_helpers as helpers
 import pytest
@@ -419,3 +420,20 @@ def test_the_program_has_the_exit_code_of_main(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("robot-ppo: unknown task 'walk_the_dog'")
     assert helpers.TASK in done.stderr
+
+
+def test_a_pipe_hears_what_is_said_while_the_command_runs():
+    """`robot-ppo sim go2 | tee log`, and whoever waits for the line that says where to go."""
+    path = f"{ROOT}:{ROOT / 'export'}"
+    own = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"PYTHONPATH": path}
+    words = [sys.executable, "-m", "robot_ppo", "sim", "go2", "--port", "0"]
+    process = subprocess.Popen(words, env=own, stdout=subprocess.PIPE, text=True)
+    end = threading.Timer(60, process.kill)
+    end.start()
+    try:
+        assert process.stdout.readline() != ""
+        assert process.poll() is None
+    finally:
+        end.cancel()
+        process.kill()
+        process.wait()
