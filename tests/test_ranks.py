@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from env_helpers import replace, shipped
 from ppo_helpers import N, learner, rollout
 
 from robot_ppo.ppo import rollout as rollouts
@@ -211,6 +212,21 @@ def test_episodes_of_all_ranks_are_counted():
 def test_what_learns_in_one_process_only_says_so(settings):
     with pytest.raises(InputError, match="in one process"):
         trained(Thread(Meeting(2), 0), settings)
+
+
+def test_a_curriculum_is_for_one_process(tmp_path):
+    from robot_ppo.training.train import Trainer
+
+    term = {"reward": "lin_vel_tracking", "above": 0.5, "step": 0.1, "narrowest": 0.3}
+    task = replace(shipped().task, curriculum={"command_range": term})
+    config = replace(shipped(), task=task, num_envs=2)
+
+    def refused(ranks):
+        with pytest.raises(InputError, match=r"task\.curriculum"):
+            Trainer(config, tmp_path, ranks=ranks)
+        return True
+
+    assert as_ranks(2, refused) == [True, True]
 
 
 # -- cores --------------------------------------------------------------------------------------

@@ -301,12 +301,11 @@ class Trainer:
                 raise InputError("the checkpoint was written before observations had groups")
             self.env.load_state_dict(episodes["env"])
         except InputError as error:
-            if self.ranks.rank == 0:
-                log.warning(
-                    "the running episodes cannot go on (%s): new ones start, so from here on the "
-                    "weights are not those of an unbroken run",
-                    error,
-                )
+            log.warning(
+                "the running episodes cannot go on (%s): new ones start, so from here on the "
+                "weights are not those of an unbroken run",
+                error,
+            )
             # Else several ranks would go on with the random numbers of the first.
             self.rng = np.random.default_rng([self.seed, 1, self.iteration])
             return
@@ -323,7 +322,12 @@ _APART = 1 << 33
 
 
 def _part(config: Config, ranks: Ranks) -> int:
-    """Return the simulations of one rank."""
+    """Return the simulations of one rank; `InputError` for what several cannot do."""
+    if ranks.size > 1 and isinstance(config.task, configs.Task) and config.task.curriculum:
+        raise InputError(
+            "`task.curriculum`: its level follows the episodes of one process; start it without "
+            "torchrun, or leave the curriculum out"
+        )
     if config.num_envs % ranks.size:
         raise InputError(
             f"`num_envs`: {config.num_envs} simulations cannot be shared evenly among "
