@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
                 metavar="N",
                 help="trainings, one after the other, with seeds 1..N (default: 3)",
             )
+            p.add_argument(
+                "--autograd",
+                action="store_true",
+                help="differentiate all networks by autograd, none by hand",
+            )
     return top
 
 
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure one group of figures, print it, and write it as JSON if asked."""
     begin = time.perf_counter()
     measure, _ = FIGURES[args.what]
-    measured = measure(args.seeds) if args.what == "walk" else measure()
+    measured = measure(args.seeds, args.autograd) if args.what == "walk" else measure()
     result = {"machine": machine(), "bench": args.what, **measured}
     result["bench_seconds"] = round(time.perf_counter() - begin, 1)
     table = Table("figure", "value", title=f"benchmarks.speed {args.what}")

@@ -16,9 +16,18 @@ from robot_ppo_export.errors import InputError
 
 RUNS = Path("runs/bench")
 """The trainings stay here."""
+TRAIN = (sys.executable, "-m", "robot_ppo.cli", "train")
+BY_AUTOGRAD = """
+import sys
+from robot_ppo import cli
+from robot_ppo.ppo import mlp
+mlp.layers = lambda network: []
+sys.exit(cli.main(["train", *sys.argv[1:]]))
+"""
+"""Trains as if no network could be differentiated by hand."""
 
 
-def bench_walk(seeds: int = 3) -> dict[str, Any]:
+def bench_walk(seeds: int = 3, autograd: bool = False) -> dict[str, Any]:
     """Return the wall-clock from `train` to walking, default preset, for each seed.
 
     A training saves a checkpoint every few seconds; afterwards each is scored on the nominal 45
@@ -28,11 +37,16 @@ def bench_walk(seeds: int = 3) -> dict[str, Any]:
     Seconds depend on the machine. `walk_raw_steps` does so less: it is the number of raw
     environment steps that this machine would have done meanwhile, at the mean of the speeds before
     and after the training.
+
+    Args:
+        seeds: trainings, one after the other, with seeds 1 to N.
+        autograd: differentiate all networks by autograd, none by hand (ppo/mlp.py).
     """
+    train = (sys.executable, "-c", BY_AUTOGRAD) if autograd else TRAIN
     runs = []
     before = raw_steps_per_second()
     for seed in range(1, seeds + 1):
-        run = time_to_walking(RUNS / f"walk_seed{seed}", seed)
+        run = time_to_walking(RUNS / f"walk_seed{seed}", seed, train=train)
         after = raw_steps_per_second()
         runs.append(run | raw_equivalent(run["seconds_to_walking"], before, after))
         before = after
@@ -63,15 +77,18 @@ def _slowest(runs: list[dict[str, Any]], name: str) -> float | None:
     return None if None in values else max(values)
 
 
-def time_to_walking(out: Path, seed: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def time_to_walking(
+    out: Path, seed: int, overrides: Sequence[str] = (), train: Sequence[str] = TRAIN
+) -> dict[str, Any]:
     """Train from nothing, then find the first checkpoint that walks.
 
     Args:
         out: run folder; what is there is deleted.
         seed: of the training.
         overrides: changes to the task and the default preset, as for `--set`.
+        train: the command that trains, without its arguments.
     """
-    command = [sys.executable, "-m", "robot_ppo.cli", "train", TASK, "--out", str(out)]
+    command = [*train, TASK, "--out", str(out)]
     command += ["--seed", str(seed), "--set", "save_every=6", "--set", "keep=0"]
     command += ["--overwrite", *(word for text in overrides for word in ("--set", text))]
     began = time.time()
