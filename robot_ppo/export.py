@@ -141,6 +141,7 @@ def build_contract(
         gait_frequency=task.gait.frequency if task.gait else None,
         evaluation=task.evaluation and msgspec.to_builtins(task.evaluation),
         command=layout.command,
+        signal_sizes=layout.signal_sizes,
         normalizer=contracts.Normalizer(
             mean=tuple(normalizer.mean.float().tolist()),
             std=tuple(normalizer.std().tolist()),

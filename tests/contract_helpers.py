@@ -18,7 +18,8 @@ from robot_ppo_export.contract.command import twist
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.contract.terms import Inputs, gait_phase
+from robot_ppo_export.contract.terms import NUMBERS, Inputs, Numbers, gait_phase
+from robot_ppo_export.contract.terms import TERMS as TERM_TABLE
 
 ROOT = Path(__file__).parent.parent
 ROBOT_YAML = ROOT / "robots" / "go2" / "robot.yaml"
@@ -123,6 +124,15 @@ def forward(actor: PlainMlp, observation):
         if i < len(actor.layers) - 1:
             x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
     return x.astype(np.float32)
+
+
+def add_term(monkeypatch, function, needs=(), **numbers) -> None:
+    """Add an observation term for one test; `numbers` are the fields of `Numbers`."""
+    about = {"unit": "1", "frame": "none", "size": "", "reads": (), "parts": ()}
+    name = function.__name__
+    monkeypatch.setitem(TERM_TABLE.functions, name, function)
+    monkeypatch.setitem(TERM_TABLE.needs, name, tuple(needs))
+    monkeypatch.setitem(NUMBERS, name, Numbers(**(about | numbers)))
 
 
 def contract(actor: PlainMlp, terms=TERMS) -> Contract:

@@ -200,6 +200,13 @@ MISTAKES = {
     "rewards: {slp: {weight: 1}}": "`task.rewards.slp`: unknown reward 'slp'; did you mean 'slip'",
     "rewards: {slip: {sigma2: 1}}": "`task.rewards.slip.sigma2`: unknown parameter 'sigma2'; it",
     "events: {reset: {kpp: {range: [1, 1]}}}": "`task.events.reset.kpp`: unknown event 'kpp'",
+    "observations: {actor: {gait_clock: {harmonic: 2}}}": (
+        "`task.observations.actor.gait_clock.harmonic`: unknown parameter 'harmonic'; it takes "
+        "scale, clip, history, harmonics"
+    ),
+    "observations: {actor: {gait_clock: {harmonics: 0}}}": (
+        "`task.observations.actor.gait_clock.harmonics`: 0 must be at least 1"
+    ),
     "observations: {critic: {hight: {}}}": "`task.observations.critic.hight`: unknown term",
     "noise: {joint_poss: 1}": "`task.noise.joint_poss`: unknown signal 'joint_poss'; did you mean",
     "action: {scale: -1}": "`task.action.scale`: -1.0 must be above 0",
@@ -448,14 +455,11 @@ def built(*overrides):
         ("task.observations.actor={base_height: {}}", "base_height`: only a simulation knows it"),
         (
             "task.observations.actor.command.scal=1",
-            "unknown key `task.observations.actor.command.s",
+            "unknown parameter 'scal'; it takes scale, clip, history",
         ),
         ("task.observations.actor.command.history=0", ".history`: 0 must be at least 1"),
         ("task.commands={twist: {}, joint_pos: {}}", "a task has one command, not ['joint_pos', '"),
-        (
-            "task.commands={}",
-            "`task.observations.actor.command`: needs `task.commands`, which name",
-        ),
+        ("task.commands={}", "`task.observations.actor.command`: needs `task.commands`, and the"),
         ("task.gait=null", "needs `task.gait`"),
         ("task.commands.twist.vx=[1]", "twist.vx`: Expected `array` of length 2, got 1"),
         ("task.commands.twist.standing_fraction=1.5", "fraction`: 1.5 must be at most 1"),

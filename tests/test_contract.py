@@ -223,7 +223,7 @@ def test_a_command_that_contradicts_itself_is_refused(change, text):
 
 @pytest.mark.parametrize(
     "frequency, text",
-    [(None, "reads gait_clock, and gait_frequency is null"), (0.0, "above 0"), (-2.0, "above 0")],
+    [(None, "needs `gait`: gait_frequency is null"), (0.0, "above 0"), (-2.0, "above 0")],
 )
 def test_a_gait_clock_without_a_gait_is_refused(frequency, text):
     refused(with_value(("gait_frequency",), frequency), text)
@@ -234,9 +234,7 @@ def test_a_gait_clock_that_no_twist_stops_is_refused():
     data["command"]["kind"] = "heading"
     (row,) = (row for row in data["layout"] if row["name"] == "command")
     row["frame"] = "task"
-    refused(
-        data, "gait_clock, which a twist starts and stops, and the command is of kind 'heading'"
-    )
+    refused(data, "gait_clock, which needs `commands.twist`", "the command of kind 'heading'")
 
 
 def without_gait_clock(**changes):
@@ -332,8 +330,8 @@ def test_an_action_that_moves_nothing_or_backwards_is_refused(key, value):
         (("robot", "joints", 0, "kp"), -1.0, "must be above 0"),
         (("robot", "damping", "kd"), -3.0, "`damping.kd`: -3.0 must be above 0"),
         (("robot", "safety", "max_tilt"), -1.0, "safety.max_tilt"),
-        (("observation", 0, "history"), 0, "history must be at least 1"),
-        (("observation", 0, "clip"), -2.0, "clip -2.0 must be above 0"),
+        (("observation", 0, "history"), 0, "history`: 0 must be at least 1"),
+        (("observation", 0, "clip"), -2.0, "clip`: -2.0 must be above 0"),
         (("robot", "joints", 0, "kp"), "strong", "Expected `float`, got `str`"),
     ],
 )

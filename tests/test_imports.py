@@ -32,7 +32,7 @@ DRIVERS = f"{NODE}.drivers"
 # earlier layers; rooms of one layer do not know each other.
 CONTRACT_LAYERS = (
     ("frames", "strict"),
-    ("spec", "command"),
+    ("spec", "command", "tables"),
     ("state",),
     ("terms", "mounting"),
     ("layout", "action"),

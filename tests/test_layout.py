@@ -43,7 +43,8 @@ def commands(*values, lead=()):
 
 # Where each term stands
 
-some_terms = st.lists(st.sampled_from(sorted(terms.TERMS)), unique=True, min_size=1).flatmap(
+MEASURED = sorted(terms.TERMS.functions)
+some_terms = st.lists(st.sampled_from(MEASURED), unique=True, min_size=1).flatmap(
     lambda names: st.tuples(
         *(st.builds(TermSpec, name=st.just(n), history=st.integers(1, 4)) for n in names)
     )
@@ -57,8 +58,9 @@ def test_terms_stand_in_order_without_gap_or_overlap(specs, joints):
     end = 0
     for spec in specs:
         place = layout.slices[spec.name]
-        size = terms.TERMS[spec.name].size
-        width = {"joints": joints, "command": 3}.get(size) or int(size)
+        numbers = terms.NUMBERS[spec.name]
+        width = {"joints": joints, "command": 3}.get(numbers.size)
+        width = width or len(numbers.named(terms.TERMS.defaults(spec.name)))
         assert (place.start, place.stop) == (end, end + width * spec.history)
         end = place.stop
     assert layout.size == end
@@ -76,18 +78,18 @@ def test_the_description_says_the_same_as_the_slices(specs):
             place.stop - place.start,
         )
         assert (row["scale"], row["clip"], row["history"]) == (spec.scale, spec.clip, spec.history)
-        entry = TWIST if spec.name == "command" else terms.TERMS[spec.name]
+        entry = TWIST if spec.name == "command" else terms.NUMBERS[spec.name]
         assert (row["unit"], row["frame"]) == (entry.unit, entry.frame)
 
 
 def test_each_slice_holds_its_own_term(random):
-    plain = tuple(TermSpec(name=name) for name in terms.TERMS)
+    plain = tuple(TermSpec(name=name) for name in terms.TERMS.functions)
     for specs in (plain, plain[::-1]):
         layout = Layout(specs, JOINTS)
         inputs = random_inputs(random, (5,))
         (observation,) = observe_ticks(layout, [inputs], (5,))
         for name, place in layout.slices.items():
-            assert same_bits(observation[:, place], terms.TERMS[name].function(inputs))
+            assert same_bits(observation[:, place], terms.TERMS.functions[name](inputs))
 
 
 def test_the_signals_are_those_that_its_terms_read():
@@ -252,7 +254,7 @@ def test_an_unknown_term_is_named_with_the_nearest_and_all():
         layout_of(name="projected_gravitation")
     text = str(error.value)
     assert "unknown term 'projected_gravitation'; did you mean 'projected_gravity'?" in text
-    assert all(name in text for name in terms.TERMS)
+    assert all(name in text for name in terms.TERMS.functions)
 
 
 def test_a_word_that_resembles_nothing_still_gets_the_list():
@@ -267,11 +269,11 @@ def test_a_term_listed_twice_is_refused():
 
 @pytest.mark.parametrize("history", [0, -1])
 def test_a_history_below_one_is_refused(history):
-    with pytest.raises(InputError, match=r"command\.history must be at least 1"):
+    with pytest.raises(InputError, match=r"command\.history`: -?\d must be at least 1"):
         layout_of(name="command", history=history)
 
 
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
 def test_a_clip_that_leaves_nothing_is_refused(clip):
-    with pytest.raises(InputError, match=r"command\.clip .* must be above 0"):
+    with pytest.raises(InputError, match=r"command\.clip`: .* must be above 0|nan is not"):
         layout_of(name="command", clip=clip)

@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from contract_helpers import add_term
 from node_helpers import PERIOD, TERMS, contract, policy, rest_pose, rig, robot, write_policy
 
 from robot_ppo.logs import mcap
 from robot_ppo.logs.log import Log
-from robot_ppo_export.contract import terms
 from robot_ppo_export.contract.layout import TermSpec
 from robot_ppo_export.contract.state import ANY, BASIC, SIGNALS, Signal, blank, zeros
 from robot_ppo_export.errors import InputError, RefusedError
@@ -42,11 +42,13 @@ SEES = frozenset((*BASIC, "height_scan"))
 def height_scan(monkeypatch):
     """One entry in SIGNALS and one term: all that a new signal takes."""
     signal = Signal(ANY, "m", "body", "depth camera", optional=True)
-    term = terms.Term(
-        lambda inputs: inputs.state.height_scan, "height_scan", "m", "body", ("height_scan",), ()
-    )
     monkeypatch.setitem(SIGNALS, "height_scan", signal)
-    monkeypatch.setitem(terms.TERMS, "height_scan", term)
+
+    def height_scan(inputs):
+        return inputs.state.height_scan
+
+    numbers = {"unit": "m", "frame": "body", "size": "height_scan", "reads": ("height_scan",)}
+    add_term(monkeypatch, height_scan, **numbers)
 
 
 @pytest.fixture

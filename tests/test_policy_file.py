@@ -692,7 +692,7 @@ def from_checkpoint(short_rollouts):
     from robot_ppo.ppo.networks import Actor
     from robot_ppo.training.checkpoint import Checkpoint
 
-    config = configs.load("go2_walk")
+    config = configs.load("go2_walk", overrides=["task.observations.actor.gait_clock.harmonics=2"])
     torch.manual_seed(0)
     size = observations.layout(config.task, robot()).size
     actor = Actor(size, JOINTS, config.networks)

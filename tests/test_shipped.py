@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from robot_ppo import config, project
 from robot_ppo.envs.robot import observations
 from robot_ppo.playback.play import play
+from robot_ppo_export.contract.terms import TERMS
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.app import cli
 
@@ -31,12 +33,19 @@ def test_its_scorecard_says_that_it_walks():
     assert card["source"]["steps"] == Policy(SHIPPED).contract.training.steps
 
 
+def complete(spec):
+    """The term with its default parameters, which a file from before there were any leaves out."""
+    parameters = TERMS.defaults(spec.name) | spec.parameters
+    return msgspec.structs.replace(spec, parameters=parameters)
+
+
 def test_it_is_of_the_robot_and_the_observation_that_we_ship():
     """A change of robot.yaml or of the task's observation needs a new policy."""
     contract = Policy(SHIPPED).contract
     task = config.load("go2_walk").task
     assert contract.robot == project.load_robot("go2")
-    assert contract.observation == observations.layout(task, contract.robot).specs
+    ours = observations.layout(task, contract.robot).specs
+    assert [complete(spec) for spec in contract.observation] == [complete(spec) for spec in ours]
     assert contract.action == task.action
     assert contract.gait_frequency == task.gait.frequency
 

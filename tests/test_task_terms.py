@@ -14,12 +14,14 @@ from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.randomization import RANDOMIZATIONS
 from robot_ppo.envs.robot.rewards import REWARDS
 from robot_ppo.envs.robot.terminations import TERMINATIONS
-from robot_ppo.envs.robot.terms import Fraction, PerJoint, Positive, Range, Table
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import Fraction, PerJoint, Positive, Range, Table
+from robot_ppo_export.contract.terms import TERMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "tasks.md"
 TABLES = {
     "commands": COMMANDS,
+    "measured": TERMS,
     "observations": OBSERVATIONS,
     "rewards": REWARDS,
     "terminations": TERMINATIONS,
@@ -59,7 +61,7 @@ def test_every_term_says_what_it_is(kind):
 
 # -- errors -------------------------------------------------------------------------------------
 
-PETS = Table("pet", name=str)
+PETS = Table("pet", optional={"weight": Positive}, name=str)
 
 
 @PETS.add()
@@ -77,13 +79,14 @@ def dog(house: str, *, joints: PerJoint) -> object:
 
 
 def resolve(has=(), **entries):
-    return PETS.resolve("task.pets", entries, helpers.robot(), frozenset(has))
+    return PETS.resolve("task.pets", entries, helpers.robot().joint_names, frozenset(has))
 
 
 def test_a_term_is_called_with_its_parameters():
     term = resolve(cat={"name": "Tom", "lives": 9})["cat"]
     assert term.function("ours") == ("ours", 9, (0.0, 1.0), 0.5)
     assert term.own == {"name": "Tom"} and term.parameters == {"lives": 9}
+    assert resolve(cat={"name": "Tom", "lives": 9, "weight": 4})["cat"].own["weight"] == 4
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_a_term_is_called_with_its_parameters():
         ({"cta": {}}, "`task.pets.cta`: unknown pet 'cta'; did you mean 'cat'? Known: cat,"),
         (
             {"cat": {"live": 9}},
-            "`task.pets.cat.live`: unknown parameter 'live'; it takes name, lives",
+            "`task.pets.cat.live`: unknown parameter 'live'; it takes name, weight, lives",
         ),
         ({"cat": {"name": "Tom"}}, "`task.pets.cat`: lacks lives"),
         ({"cat": {"lives": 9}}, "`task.pets.cat`: lacks name"),
@@ -102,6 +105,7 @@ def test_a_term_is_called_with_its_parameters():
         ({"cat": {"name": "T", "lives": 1, "purrs": 2}}, "cat.purrs`: 2 must be at most 1"),
         ({"cat": {"name": "T", "lives": 1, "sleeps": [2, 1]}}, "[2.0, 1.0] is not [low, high]"),
         ({"cat": {"name": "T", "lives": float("inf")}}, "lives`: inf is not a finite number"),
+        ({"cat": {"name": "T", "lives": 1, "weight": 0}}, "cat.weight`: 0 must be above 0"),
         ({"dog": {}}, "`task.pets.dog`: needs `task.garden`, and the task has none; add it or"),
     ],
 )

@@ -7,6 +7,8 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 import torch
+from array_api_compat import array_namespace
+from contract_helpers import add_term
 
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.metrics import METRICS
@@ -16,8 +18,10 @@ from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
+from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
 from robot_ppo_export.contract.state import RobotState
-from robot_ppo_export.contract.terms import TERMS, Inputs
+from robot_ppo_export.contract.tables import PerJoint
+from robot_ppo_export.contract.terms import NUMBERS, TERMS, Inputs, gait_phase
 
 N = 5
 TABLES = {
@@ -103,12 +107,12 @@ def inputs(on):
     return Inputs(state(on), on(command), on(action), on(phase), on(default))
 
 
-MEASURED = [name for name in TERMS if set(TERMS[name].reads) <= set(state(lambda v: v))]
+MEASURED = [name for name in TERMS.functions if {*NUMBERS[name].reads} <= {*state(lambda v: v)}]
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_a_measured_term_is_the_same_on_tensors(name):
-    function = TERMS[name].function
+    function = TERMS.functions[name]
     same(function(inputs(lambda v: v)), function(inputs(tensors)))
 
 
@@ -129,3 +133,81 @@ def test_joint_targets_are_the_same_on_tensors():
     for key, value in vars(actions).items():
         setattr(actions, key, tensors(value))
     same(target, actions.target(torch.from_numpy(action)))
+
+
+EVERYTHING = (
+    TermSpec(name="base_ang_vel", scale=0.25, clip=1.0, history=2),
+    TermSpec(name="projected_gravity", history=3),
+    TermSpec(name="command"),
+    TermSpec(name="joint_pos_error", history=4),
+    TermSpec(name="joint_vel", scale=0.05, clip=0.7),
+    TermSpec(name="last_action"),
+    TermSpec(name="gait_clock", history=2, parameters={"harmonics": 2}),
+)
+TICKS = 9
+SOME = np.array([3, 1])
+
+
+def tick_inputs(t, on):
+    """Return the inputs of tick `t`, whose phase is that of the gait's clock."""
+    rng = np.random.default_rng(100 + t)
+    made = inputs(lambda value: value)
+    for values in made.state.values():
+        values += 0.3 * rng.normal(size=values.shape).astype(np.float32)
+    ages = on(np.arange(N) + t)
+    state = RobotState(**{name: on(values) for name, values in made.state.items()})
+    rest = (made.command * rng.integers(0, 2, (N, 1)), made.last_action)
+    command, action = (on(values.astype(np.float32)) for values in rest)
+    return Inputs(state, command, action, gait_phase(ages, 0.02, 2.0), on(made.default_pose))
+
+
+def observations(observer, on):
+    """Return what an observer says over ticks; some are reset, and some observed alone."""
+    seen = []
+    some = on(SOME)
+    for t in range(TICKS):
+        now = tick_inputs(t, on)
+        if t == 4:
+            observer.reset(some)
+        if t == 6:
+            seen.append(observer.observe(now.rows(some), some))
+            continue
+        seen.append(observer.observe(now))
+    return seen
+
+
+def test_the_whole_observer_is_the_same_on_tensors():
+    """Every term, with clip, scale, histories that are reset in part, and the gait's clock."""
+    layout = Layout(EVERYTHING, 12)
+    assert {spec.name for spec in EVERYTHING} == set(MEASURED)
+    arrays = observations(Observer(layout, (N,)), lambda value: value)
+    rows = observations(Observer(layout, (N,), array_namespace(torch.zeros(1))), tensors)
+    assert len(arrays) == len(rows) == TICKS
+    for array, tensor in zip(arrays, rows, strict=True):
+        same(array, tensor)
+    assert not np.allclose(arrays[3], arrays[4])  # the ticks do differ
+
+
+def test_one_robot_is_observed_the_same_on_tensors():
+    layout = Layout(EVERYTHING, 12)
+    one = Observer(layout, ())
+    other = Observer(layout, (), array_namespace(torch.zeros(1)))
+    for t in range(TICKS):
+        # (2, ...) keeps numbers arrays; a scalar has no array namespace in numpy 2.0.
+        row = tick_inputs(t, lambda value: value).rows((2, ...))
+        same(one.observe(row), other.observe(tick_inputs(t, tensors).rows((2, ...))))
+
+
+def test_a_parameter_per_joint_is_a_tensor_for_an_observer_of_tensors(monkeypatch):
+    def weighted_vel(inputs, *, joints: PerJoint):
+        assert type(joints) is type(inputs.state.joint_vel)
+        return inputs.state.joint_vel * joints
+
+    add_term(monkeypatch, weighted_vel, size="joints", reads=("joint_vel",))
+    names = helpers.robot().joint_names
+    spec = TermSpec(name="weighted_vel", parameters={"joints": {"*_hip_joint": 0.5}})
+    layout = Layout((spec,), names)
+    array = Observer(layout, (N,)).observe(inputs(lambda value: value))
+    assert not np.allclose(array, inputs(lambda value: value).state.joint_vel)
+    observer = Observer(layout, (N,), array_namespace(torch.zeros(1)))
+    same(array, observer.observe(inputs(tensors)))

@@ -20,12 +20,13 @@ from robot_ppo_export.contract.state import (
     zeros,
 )
 from robot_ppo_export.contract.terms import (
+    NUMBERS,
     TERMS,
     Inputs,
     gait_phase,
 )
 
-NAMES = tuple(TERMS)
+NAMES = tuple(TERMS.functions)
 WALK = {
     "base_ang_vel",
     "projected_gravity",
@@ -43,12 +44,13 @@ def random():
 
 
 def compute(name, inputs):
-    return TERMS[name].function(inputs)
+    return TERMS.functions[name](inputs)
 
 
 def width(name, joints=JOINTS):
     sizes = {"joints": joints, "command": TWIST.size}
-    return sizes.get(TERMS[name].size) or int(TERMS[name].size)
+    numbers = NUMBERS[name]
+    return sizes.get(numbers.size) or len(numbers.named(TERMS.defaults(name)))
 
 
 def unknown_but(inputs: Inputs, known) -> Inputs:
@@ -105,7 +107,7 @@ def test_a_term_has_its_declared_size_and_is_float32(name, joints, lead, random)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_term_reads_the_signals_that_it_declares_and_no_others(name, random):
     inputs = random_inputs(random, (64,))
-    reads = TERMS[name].reads
+    reads = NUMBERS[name].reads
     assert set(reads) <= set(SIGNALS)
     value = compute(name, inputs)
     assert same_bits(compute(name, unknown_but(inputs, reads)), value)
@@ -167,6 +169,19 @@ def test_the_gait_clock_is_on_the_unit_circle_when_moving_and_zero_when_standing
         assert cos == pytest.approx(math.cos(2 * math.pi * p), abs=1e-6)
     else:
         assert (sin, cos) == (0, 0)
+
+
+def test_harmonics_of_the_gait_clock_are_those_of_multiples_of_its_phase(random):
+    inputs = random_inputs(random, (64,))
+    first = compute("gait_clock", inputs)
+    waves = TERMS.functions["gait_clock"](inputs, harmonics=3)
+    moving = is_moving(inputs.command)
+    assert same_bits(waves[:, :2], first)  # the first is what there is without the parameter
+    for k in (1, 2, 3):
+        angle = 2 * np.pi * k * inputs.phase
+        wanted = moving[:, None] * np.stack((np.sin(angle), np.cos(angle)), axis=1)
+        assert np.allclose(waves[:, 2 * k - 2 : 2 * k], wanted, atol=2e-6)
+    assert moving.any() and not moving.all()
 
 
 @pytest.mark.parametrize("axis", range(3))

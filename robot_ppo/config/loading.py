@@ -33,9 +33,9 @@ class Derived:
 
     name: str
     data: dict[str, Any]
-    """What its YAML would hold."""
+    """Plain data, as its YAML would hold."""
     source: str
-    """Who says so, in errors; how the command line names it."""
+    """Source named in errors, as the command line has it."""
 
     def __str__(self) -> str:
         """Return how the command line names it."""

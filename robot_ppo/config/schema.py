@@ -9,17 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from robot_ppo_export.contract.action import ActionSpec
+from robot_ppo_export.contract.tables import Fraction, NonNegative, Positive, Range
 from robot_ppo_export.errors import InputError
 
-Range = tuple[float, float]
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
 Widths = tuple[Count, ...]
 Names = Annotated[tuple[str, ...], Meta(min_length=1)]
 Terms = dict[str, dict[str, Any]]
-"""Term -> its parameters, in order. The function says which ones: envs/robot/terms.py."""
+"""Term -> its parameters, in order. The function says which ones: contract/tables.py."""
 Groups = dict[str, Terms]
 """Observation group -> its terms."""
 
@@ -47,31 +44,31 @@ class Physics(_Struct, frozen=True):
     timestep: Positive
     """[s]; must divide the control period."""
     solver: Literal["newton", "cg", "pgs"] = "newton"
-    """Of constraints."""
+    """Algorithm that solves for the forces of constraints."""
     iterations: Annotated[int, Meta(ge=1)] = 3
-    """Of the solver, at most."""
+    """Most iterations of the solver."""
     ls_iterations: Annotated[int, Meta(ge=1)] = 6
-    """Of the solver's line search, at most."""
+    """Most iterations of the solver's line search."""
     cone: Literal["pyramidal", "elliptic"] = "pyramidal"
-    """Of friction."""
+    """Shape of the friction cone."""
     collisions: Literal["feet", "self", "all"] = "feet"
-    """What touches: the feet the ground and nothing else; beside that the robot's parts each other,
-    as its MJCF says; or every collision geom also the ground."""
+    """Contacts: of the feet with the ground; beside these, of the robot's parts with each other as
+    its MJCF says; or of every collision geom also with the ground."""
 
 
 class EventTable(_Struct, frozen=True):
-    """What happens to a simulation; functions in envs/robot/events.py and randomization.py."""
+    """Changes of a simulation; functions in envs/robot/events.py and randomization.py."""
 
     start: Terms = {}
     """Once, when the environment starts: randomizations that stay for all episodes."""
     reset: Terms = {}
-    """When an episode starts: initial states, in this order, and randomizations."""
+    """At the start of an episode: initial states, in this order, and randomizations."""
     interval: Terms = {}
     """Every now and then."""
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one pass of the scorecard differs from the nominal one."""
+    """Differences of one pass of the scorecard from the nominal one."""
 
     name: str = ""
     """The key in `conditions`."""
@@ -88,17 +85,17 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evaluation(_Struct, frozen=True, kw_only=True):
-    """How a policy of the task is judged: evaluation/evaluate.py. It travels in the policy file."""
+    """Trials by which a policy is judged (evaluation/evaluate.py); in the policy file, too."""
 
     seconds: Positive = 8.0
     """Length of a trial [s]."""
     unscored: NonNegative = 2.0
-    """So much of its beginning is not scored [s]."""
+    """Beginning of a trial that is not scored [s]."""
     commands: dict[str, Annotated[tuple[float, ...], Meta(min_length=1)]] = {}
     """Entry of the command -> its values; every combination is a trial. Entries that are not named
     are at the middle of their range. Without any, commands are drawn."""
     trials: Count = 45
-    """So many trials where commands are drawn, or where there are none."""
+    """Number of trials where commands are drawn, or where there are none."""
     start: Terms = {}
     """Initial states, as in `events.reset`; else every trial starts in the home pose."""
     conditions: Annotated[dict[str, Condition], Meta(min_length=1)]
@@ -142,6 +139,13 @@ class Task(_Struct, frozen=True, kw_only=True, tag_field="kind", tag="robot"):
     """Signal -> half-width of its uniform noise in the signal's unit (base_quat: [rad])."""
 
     @property
+    def parts(self) -> frozenset[str]:
+        """Parts that terms may need: "gait", "commands", and the kind, as "commands.twist"."""
+        kinds = [f"commands.{kind}" for kind in self.commands]
+        gait = ["gait"] if self.gait else []
+        return frozenset([*gait, *kinds, *(["commands"] if kinds else [])])
+
+    @property
     def randomization(self) -> dict[str, Range]:
         """Randomization -> its range, of those at the start and those at reset."""
         drawn = {**self.events.start, **self.events.reset}
@@ -170,7 +174,7 @@ class Ppo(_Struct, frozen=True):
     """The algorithm."""
 
     objective: str = "clip"
-    """What the actor maximizes, a name in ppo/objectives.py. `trpo` takes one step over the whole
+    """Objective of the actor, a name in ppo/objectives.py. `trpo` takes one step over the whole
     batch: epochs, minibatches, learning rate and max_grad_norm then concern the critic only."""
     clip: Positive = 0.2
     """Bound on |ratio - 1|."""
@@ -186,14 +190,14 @@ class Ppo(_Struct, frozen=True):
     """The actor's epochs end at a minibatch whose KL is above this; null: never."""
     gamma: Annotated[float, Meta(gt=0, le=1)] = 0.97
     estimator: Literal["gae", "rewards_to_go", "group_relative"] = "gae"
-    """Of advantages; functions in ppo/advantages.py. group_relative trains no critic, so that its
+    """Estimator of advantages, in ppo/advantages.py. group_relative trains no critic, so that its
     settings and recompute_advantages do nothing: at every rollout's start each group of simulations
     becomes copies of its first, and the returns that follow are scored against each other's."""
     group_size: Annotated[int, Meta(ge=2)] = 8
     """Simulations in a group, with group_relative; must divide num_envs."""
     gae_lambda: Fraction = 0.9
     normalize_advantages: Literal["batch", "minibatch", "none"] = "batch"
-    """To mean 0 and deviation 1, once or in every minibatch."""
+    """Scale advantages to mean 0 and deviation 1, once or in every minibatch."""
     recompute_advantages: bool = False
     """Before every epoch, with the critic as it is by then."""
     entropy: float = 0.005
@@ -218,7 +222,7 @@ class Ppo(_Struct, frozen=True):
 
 
 class Networks(_Struct, frozen=True):
-    """What actor and critic read, the shapes of their MLPs, and how these start."""
+    """Inputs of actor and critic, the shapes of their MLPs, and their first weights."""
 
     actor_groups: Names = ("actor",)
     """Observation groups that the actor reads, side by side."""
@@ -228,11 +232,11 @@ class Networks(_Struct, frozen=True):
     critic: Widths = (128, 128, 128)
     activation: Literal["elu", "relu", "tanh"] = "elu"
     init: Literal["orthogonal", "default"] = "orthogonal"
-    """Of weights; default: torch's."""
+    """First weights; default: torch's."""
     last_gain: Positive = 0.01
     """Factor on the actor's last layer at the start; small: its means start near zero."""
     std: Literal["global", "state"] = "global"
-    """Whether the deviation of actions depends on the observation."""
+    """Deviation of actions: one for all states, or a function of the observation."""
     init_std: Positive = 0.5
     log_std_range: Range | None = None
     """Bounds on the log of the deviation, smooth; null: none."""

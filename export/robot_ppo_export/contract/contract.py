@@ -16,15 +16,14 @@ from robot_ppo_export.contract.action import ActionMap, ActionSpec
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.layout import Layout, TermSpec
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import ANY, SIGNALS, width
+from robot_ppo_export.contract.state import ANY, MOST_NUMBERS, SIGNALS, width
+from robot_ppo_export.contract.terms import TERMS
 from robot_ppo_export.errors import RefusedError
 
 FORMAT_VERSION = 3
 OLDEST_FORMAT = 2
 MODEL_KEY = "robot_ppo.model"
 """Of the robot's model in a policy file's metadata, which only simulations read."""
-MOST_NUMBERS = 4096
-"""In one signal."""
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,7 +112,8 @@ class Contract(_Struct, frozen=True, kw_only=True):
     robot: RobotSpec
     observation: tuple[TermSpec, ...]
     layout: tuple[dict[str, Any], ...]
-    """The resolved layout: name, offset, size, unit, frame, scale, clip, history of each term."""
+    """The resolved layout: name, offset, size, unit, frame, scale, clip, history of each term, and
+    its parameters where it has any."""
     action: ActionSpec
     control_period: float
     """[s] between two runs of the network."""
@@ -137,7 +137,7 @@ class Contract(_Struct, frozen=True, kw_only=True):
 
     def resolve(self) -> Layout:
         """Return the observation's layout."""
-        joints = len(self.robot.joints)
+        joints = self.robot.joint_names
         return Layout(self.observation, joints, self.command, self.signal_sizes)
 
     def action_map(self) -> ActionMap:
@@ -168,9 +168,13 @@ LATER = ("scores",)
 
 def to_json(contract: Contract) -> str:
     """Return the contract as JSON; floats are written so that reading gives the same bits."""
-    newest = msgspec.structs.replace(contract, format_version=FORMAT_VERSION)
+    data = msgspec.to_builtins(msgspec.structs.replace(contract, format_version=FORMAT_VERSION))
+    # Terms without parameters are written as they were before there were any.
+    for term in data["observation"]:
+        if not term["parameters"]:
+            del term["parameters"]
     # In the order that they were given: the first of the task's conditions decides.
-    return msgspec.json.encode(newest).decode()
+    return msgspec.json.encode(data).decode()
 
 
 def from_json(text: str) -> Contract:
@@ -285,7 +289,7 @@ def _check(contract: Contract) -> None:
     if not 0 < contract.control_period < 1:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
     _check_gait(contract)
-    _check_signals(contract)
+    _check_signals(contract, layout)
 
 
 def _as_json(value: Any) -> bytes:
@@ -293,31 +297,32 @@ def _as_json(value: Any) -> bytes:
 
 
 def _check_gait(contract: Contract) -> None:
-    """Raise `RefusedError` unless what reads the gait has one, and a twist to stand still by."""
+    """Raise `RefusedError` unless gait and command are there for the terms that need them."""
     frequency = contract.gait_frequency
     kind = contract.command.kind
     if frequency is not None and not (frequency > 0 and np.isfinite(frequency)):
         raise RefusedError(f"gait_frequency {frequency} Hz must be above 0, or null for no gait")
-    if not any(spec.name == "gait_clock" for spec in contract.observation):
-        return
-    if frequency is None:
-        raise RefusedError("the observation reads gait_clock, and gait_frequency is null: no gait")
-    if kind != "twist":
-        raise RefusedError(
-            f"the observation reads gait_clock, which a twist starts and stops, and the command is "
-            f"of kind {kind!r}"
-        )
+    has = {"commands", f"commands.{kind}", *(["gait"] if frequency else [])}
+    for spec in contract.observation:
+        for need in TERMS.needs[spec.name]:
+            if need not in has:
+                raise RefusedError(
+                    f"the observation reads {spec.name}, which needs `{need}`: gait_frequency is "
+                    f"{'null' if frequency is None else frequency} and the command of kind {kind!r}"
+                )
 
 
-def _check_signals(contract: Contract) -> None:
+def _check_signals(contract: Contract, layout: Layout) -> None:
     """Raise `RefusedError` unless just those signals have a size stated that have none."""
-    free = {name for name in contract.resolve().signals if SIGNALS[name].size == ANY}
+    free = {name for name in layout.signals if SIGNALS[name].size == ANY}
     for name, size in contract.signal_sizes.items():
         if name not in free or not 0 < size <= MOST_NUMBERS:
             raise RefusedError(
                 f"signal_sizes.{name}: {size} is not 1 to {MOST_NUMBERS}, or the observation reads "
                 "no such signal"
             )
+    for name in sorted(free - contract.signal_sizes.keys()):
+        raise RefusedError(f"signal_sizes lacks {name}, which the observation reads")
 
 
 def _check_distribution(stated: Distribution | None, size: int) -> None:

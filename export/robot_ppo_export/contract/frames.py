@@ -33,7 +33,7 @@ def join(xp: Any, *parts: Array) -> Array:
     dtype = parts[0].dtype
     if not lead:  # one robot
         return xp.asarray(parts, dtype=dtype)
-    out = xp.empty((len(parts), *lead), dtype=dtype)
+    out = xp.empty((len(parts), *lead), dtype=dtype, device=parts[0].device)
     for i, part in enumerate(parts):
         out[i, ...] = part
     return out.T if len(lead) == 1 else xp.moveaxis(out, 0, -1)

@@ -331,7 +331,8 @@ def _check_rest_pose(spec: RobotSpec, source: str) -> None:
 
 def _check_joint(joint: Joint, spec: RobotSpec, source: str) -> None:
     where = f"joints.{joint.name}"
-    (low, high), margin = joint.range, spec.safety.joint_range_margin
+    low, high = joint.range
+    margin = spec.safety.joint_range_margin
     _require(low < high, source, f"{where}.range", f"[{low}, {high}] is empty")
     angles = [(f"{where}.default", joint.default, margin)]
     if spec.rest_pose:

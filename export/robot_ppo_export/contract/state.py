@@ -24,6 +24,8 @@ from robot_ppo_export.contract.frames import Array
 
 ANY = "any"
 """Size of a signal whose width each policy file states."""
+MOST_NUMBERS = 4096
+"""In one signal of size `ANY`, or in one term."""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,38 @@
-"""Actor observation terms: name -> f(inputs) -> (..., k).
+"""Actor observation terms: name -> f(inputs, *, parameters) -> (..., k).
 
 A term may read only what a robot can measure or what the node itself knows (`Inputs`). The word
-in a task's YAML, in the log and in the policy file is the name of the function here.
+in a task's YAML, in the log and in the policy file is the name of the function here; parameters are
+resolved as those of every term (tables.py), and stand in the policy file.
 All of them are elementwise over leading axes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.command import is_moving
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.tables import Positive, Table
 
 AXES = ("x", "y", "z")
+
+
+class Handling(msgspec.Struct, frozen=True):
+    """Keys of a term in any group beside its parameters; layout.py says what is done with them."""
+
+    scale: float
+    clip: Positive | None
+    history: Annotated[int, Meta(ge=1)]
+
+
+HANDLING = get_type_hints(Handling, include_extras=True)
+"""Key -> its type."""
+Parts = tuple[str, ...] | Callable[..., tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -42,77 +61,100 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Term:
-    """One entry of the table of terms."""
+class Numbers:
+    """What the numbers of one term are."""
 
-    function: Callable[[Inputs], Array]
-    size: str
-    """A number, "joints", "command", or the name of a signal of size `ANY`, whose width it has."""
     unit: str
     frame: str
+    size: str
+    """"joints", "command", or the name of a signal of size `ANY`; "" where `parts` are all."""
     reads: tuple[str, ...]
     """The signals of `RobotState` that it needs."""
-    parts: tuple[str, ...]
-    """Names of its entries; empty where they are those of the joints."""
+    parts: Parts
+    """Names of the numbers; empty where they are those of the joints, or of a signal's numbers. Of
+    a term with parameters a function of these, so that they may decide how many there are; a signal
+    of size `ANY` is then just as wide."""
+
+    def named(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the numbers, for these values of all parameters."""
+        return self.parts(**parameters) if callable(self.parts) else self.parts
 
 
-TERMS: dict[str, Term] = {}
+TERMS: Table[Callable[..., Array]] = Table("term", optional=HANDLING)
+NUMBERS: dict[str, Numbers] = {}
+"""What each term of `TERMS` consists of."""
 
 
 def _term(
-    size: str, unit: str, frame: str, reads: tuple[str, ...] = (), parts: tuple[str, ...] = ()
+    *needs: str,
+    unit: str,
+    frame: str,
+    size: str = "",
+    reads: tuple[str, ...] = (),
+    parts: Parts = (),
 ) -> Callable:
-    def register(function: Callable[[Inputs], Array]) -> Callable[[Inputs], Array]:
-        TERMS[function.__name__] = Term(function, size, unit, frame, reads, parts)
-        return function
+    def register(function: Callable[..., Array]) -> Callable[..., Array]:
+        NUMBERS[function.__name__] = Numbers(unit, frame, size, reads, parts)
+        return TERMS.add(*needs)(function)
 
     return register
 
 
-@_term("3", "rad/s", "body", ("base_ang_vel",), AXES)
+@_term(unit="rad/s", frame="body", reads=("base_ang_vel",), parts=AXES)
 def base_ang_vel(inputs: Inputs) -> Array:
     """Angular velocity of the base, from the gyroscope."""
     return inputs.state.base_ang_vel
 
 
-@_term("3", "1", "body", ("base_quat",), AXES)
+@_term(unit="1", frame="body", reads=("base_quat",), parts=AXES)
 def projected_gravity(inputs: Inputs) -> Array:
     """Direction of gravity seen from the body; (0, 0, -1) when level."""
     return frames.projected_gravity(inputs.state.base_quat)
 
 
-@_term("command", "", "")
+@_term("commands", unit="", frame="", size="command")
 def command(inputs: Inputs) -> Array:
     """Command of the operator; unit, frame and parts are those of the `CommandSpec`."""
     return inputs.command
 
 
-@_term("joints", "rad", "joint", ("joint_pos",))
+@_term(unit="rad", frame="joint", size="joints", reads=("joint_pos",))
 def joint_pos_error(inputs: Inputs) -> Array:
     """Joint angles minus the default pose."""
     return inputs.state.joint_pos - inputs.default_pose
 
 
-@_term("joints", "rad/s", "joint", ("joint_vel",))
+@_term(unit="rad/s", frame="joint", size="joints", reads=("joint_vel",))
 def joint_vel(inputs: Inputs) -> Array:
     """Joint velocities."""
     return inputs.state.joint_vel
 
 
-@_term("joints", "1", "joint")
+@_term(unit="1", frame="joint", size="joints")
 def last_action(inputs: Inputs) -> Array:
     """The network's previous raw output."""
     return inputs.last_action
 
 
-@_term("2", "1", "none", parts=("sin", "cos"))
-def gait_clock(inputs: Inputs) -> Array:
-    """Sine and cosine of the gait phase; both 0 when the twist says to stand still."""
+def _harmonics(harmonics: int) -> tuple[str, ...]:
+    """Return the names of sine and cosine of the first so many multiples of the phase."""
+    more = [f"{name} {k}" for k in range(2, harmonics + 1) for name in ("sin", "cos")]
+    return ("sin", "cos", *more)
+
+
+@_term("gait", "commands.twist", unit="1", frame="none", parts=_harmonics)
+def gait_clock(inputs: Inputs, *, harmonics: Annotated[int, Meta(ge=1, le=8)] = 1) -> Array:
+    """Sine and cosine of the gait phase and its multiples; 0 when the twist says to stand still.
+
+    `harmonics` is how many multiples there are, of which the phase itself is the first. The higher
+    ones tell apart moments of a cycle that are close together, such as a short swing.
+    """
     xp = frames.namespace(inputs.phase)
     angle = inputs.phase * 6.283185307179586
     # asarray: of one robot these are scalars, which numpy 2.0's astype does not take.
     on = xp.astype(xp.asarray(is_moving(inputs.command)), inputs.phase.dtype)
-    return frames.join(xp, on * xp.sin(angle), on * xp.cos(angle))
+    waves = [on * wave(k * angle) for k in range(1, harmonics + 1) for wave in (xp.sin, xp.cos)]
+    return frames.join(xp, *waves)
 
 
 def gait_phase(tick: Array, control_period: float, frequency: float | None) -> Array:
@@ -122,7 +164,7 @@ def gait_phase(tick: Array, control_period: float, frequency: float | None) -> A
     """
     xp = frames.namespace(tick)
     if frequency is None:
-        return xp.zeros(tick.shape, dtype=xp.float32)
+        return xp.zeros_like(tick, dtype=xp.float32)
     cycles = xp.astype(tick, xp.float64) * (control_period * frequency)
     phase = xp.astype(xp.asarray(cycles - xp.floor(cycles)), xp.float32)
     # Just below a whole cycle, float32 rounds up to it.

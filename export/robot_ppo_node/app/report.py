@@ -1,6 +1,7 @@
 """A policy file for human eyes: the page of `describe` and the table of `check`."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,15 @@ def _identity(policy: Policy) -> tuple[str, str]:
 
 def _observation(contract: Contract) -> str:
     columns = ("name", "offset", "size", "unit", "frame", "scale", "clip", "history")
-    return table(columns, [tuple(row[c] for c in columns) for row in contract.layout])
+    if any("parameters" in row for row in contract.layout):
+        columns += ("parameters",)
+    rows = [row | {"parameters": _parameters(row)} for row in contract.layout]
+    return table(columns, [tuple(row[c] for c in columns) for row in rows])
+
+
+def _parameters(row: dict[str, Any]) -> str:
+    """Return a term's parameters as text."""
+    return ", ".join(f"{name}: {value}" for name, value in row.get("parameters", {}).items())
 
 
 def _joints(contract: Contract) -> str:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo.envs.robot.terms import Entries, Fraction, PerJoint, Range, Table
 from robot_ppo_export.contract import command
 from robot_ppo_export.contract.command import CommandEntry, CommandSpec
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import Entries, Fraction, PerJoint, Range, Table
 
 COMMANDS = Table("command", resample=Range)
 
@@ -30,7 +30,7 @@ class Command:
     standing_fraction: float = 0.0
     """Probability that a draw is the neutral command."""
     moving: Callable[[Array], Array] | None = None
-    """Whether commands (..., k) ask for motion, (...,) bool; None: all do."""
+    """Returns whether commands (..., k) ask for motion, (...,) bool; None: all do."""
 
 
 @COMMANDS.add()
@@ -63,7 +63,7 @@ def resolve(entries: Entries, robot: RobotSpec) -> tuple[Command, Range]:
     """Return a task's command, and after what time [s], uniform, it is drawn anew."""
     if len(entries) > 1:
         raise SettingError("task.commands", f"a task has one command, not {sorted(entries)}")
-    for term in COMMANDS.resolve("task.commands", entries, robot).values():
+    for term in COMMANDS.resolve("task.commands", entries, robot.joint_names).values():
         return term.function(robot), term.own["resample"]
     return NOTHING, (math.inf, math.inf)
 

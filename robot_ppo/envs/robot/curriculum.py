@@ -11,20 +11,20 @@ import numpy as np
 
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.rewards import Rewards
-from robot_ppo.envs.robot.terms import Entries, Fraction, Positive, Table
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import Entries, Fraction, Positive, Table
 
 CURRICULUM = Table("curriculum term")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a curriculum looks at, and what it may change."""
+    """Progress of a training, and the parts that a curriculum may change."""
 
     level: float
-    """As this term left it; 0 at the start."""
+    """Level, as this term left it; 0 at the start."""
     episode: Mapping[str, np.ndarray] | None
     """Figures of the episodes that ended, (m,) each: length [s], reward sums. None at the start,
     and where a state was loaded: the level stays, and is to be applied."""
@@ -70,7 +70,7 @@ class Curriculum:
         has: frozenset[str] = frozenset(),
     ) -> None:
         """Resolve the terms and start at level 0."""
-        self.terms = CURRICULUM.resolve("task.curriculum", entries, robot, has)
+        self.terms = CURRICULUM.resolve("task.curriculum", entries, robot.joint_names, has)
         self.rewards = rewards
         self.commands = commands
         self.levels = np.zeros(len(self.terms))

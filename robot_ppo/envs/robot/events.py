@@ -21,11 +21,11 @@ import numpy as np
 
 from robot_ppo.config import EventTable
 from robot_ppo.envs.robot.randomization import RANDOMIZATIONS
-from robot_ppo.envs.robot.terms import Fraction, NonNegative, Range, Table, Term
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import Fraction, NonNegative, Range, Table, Term
 
 STATES = Table("initial state")
 INTERVALS = Table("event at an interval", interval=Range)
@@ -39,7 +39,7 @@ MOMENTS = {
 
 @dataclass(frozen=True)
 class Start:
-    """Where m episodes start; initial states change `qpos` and `qvel` in place."""
+    """First states of m episodes; initial states change `qpos` and `qvel` in place."""
 
     qpos: np.ndarray
     """(m, nq), the home pose at first"""
@@ -83,7 +83,8 @@ def home_pose(
     yaw = 0.5 * (heading[0] + heading[1]) + 0.5 * (heading[1] - heading[0]) * drawn[:, -1]
     w = engine.base_quat.start
     qpos[:, engine.base_quat] = 0.0
-    qpos[:, w], qpos[:, w + 3] = np.cos(yaw / 2), np.sin(yaw / 2)
+    qpos[:, w] = np.cos(yaw / 2)
+    qpos[:, w + 3] = np.sin(yaw / 2)
 
 
 @STATES.add()
@@ -106,7 +107,8 @@ def fallen_pose(
     m = len(ids)
     engine = start.engine
     span = start.robot.vector("range")
-    angle, about, yaw = rng.uniform(*tilt, m), *rng.uniform(-np.pi, np.pi, (2, m))
+    angle = rng.uniform(*tilt, m)
+    about, yaw = rng.uniform(-np.pi, np.pi, (2, m))
     # A lean about a horizontal axis after a turn about the vertical one, multiplied out.
     cosine = np.cos(angle / 2)
     sine = np.sin(angle / 2)
@@ -170,12 +172,12 @@ def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[
             known = [n for table in tables for n in table.functions]
             hint = strict.did_you_mean(name, known)
             raise SettingError(f"{path}.{name}", f"unknown event {name!r}{hint}")
-        terms[name] = found[0].one(path, name, given, robot)
+        terms[name] = found[0].one(path, name, given, robot.joint_names)
     return terms
 
 
 class Clocks:
-    """When the events at an interval are due, for n simulations."""
+    """Timers of the events at an interval, for n simulations."""
 
     def __init__(self, intervals: Mapping[str, Term], n: int, control_period: float) -> None:
         """Start with clocks that are due at once; `schedule` sets them."""

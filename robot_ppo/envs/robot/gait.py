@@ -41,7 +41,7 @@ class Schedule:
 
 
 class GaitClock:
-    """Where n simulations are in the gait cycle; at 0 for ever where the task has no gait."""
+    """Phases of n simulations in the gait cycle; 0 for ever where the task has no gait."""
 
     def __init__(self, gait: Gait | None, n: int, control_period: float) -> None:
         """Start at phase 0; `control_period` is in [s]."""

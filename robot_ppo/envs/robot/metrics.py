@@ -6,10 +6,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
-from robot_ppo.envs.robot.terms import Positive, Table, Term
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.tables import Positive, Table, Term
 
 METRICS = Table("metric")
 """f(world, *, parameters) -> (n,): columns of the log, and figures of the scorecard."""
@@ -102,5 +102,6 @@ class RobotMetrics(EpisodeMetrics):
         Not over episodes, which would say how the policy was twenty seconds ago.
         """
         means = self._totals / max(1, int(self._steps))
-        self._totals[:], self._steps[...] = 0.0, 0
+        self._totals[:] = 0.0
+        self._steps[...] = 0
         return dict(zip(self.terms, means.tolist(), strict=True)) | self._levels()

@@ -48,9 +48,10 @@ def symmetry(env: RobotEnv) -> Symmetry:
 def _of_layout(layout: Layout, worlds: "_Worlds", read: Callable[[World], Any]) -> Mirror:
     """Return the mirror of one group, whose terms are functions of `read(world)`."""
     found = []
-    for function, spec, _, _ in layout.plan:
-        one = _of_term(spec.name, function(read(worlds.seen)), function(read(worlds.mirrored)))
-        found += [one] * spec.history
+    for step in layout.plan:
+        seen = step.function(read(worlds.seen))
+        one = _of_term(step.spec.name, seen, step.function(read(worlds.mirrored)))
+        found += [one] * step.spec.history
     return Mirror.joined(found)
 
 

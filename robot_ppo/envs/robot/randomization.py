@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo.envs.robot.terms import Range, Table
 from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo.sim.fields import Ids, Rows
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.tables import Range, Table
 
 RANDOMIZATIONS = Table("randomization", range=Range)
 """f(rows, draw, ids) changes its rows by draws that are uniform in `range`."""
@@ -30,13 +30,13 @@ RANDOMIZATIONS = Table("randomization", range=Range)
 
 @dataclass(frozen=True)
 class Writes:
-    """What a randomization declares of itself."""
+    """Declaration of one randomization: fields, numbers, mirror."""
 
     fields: tuple[str, ...]
     size: Callable[[Ids], int]
     """Numbers drawn per simulation."""
     mirror: Callable[[Ids, RobotMirror], Mirror]
-    """How the draws look with left and right exchanged."""
+    """Mirror of the draws, with left and right exchanged."""
 
 
 WRITES: dict[str, Writes] = {}

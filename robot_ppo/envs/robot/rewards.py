@@ -9,10 +9,10 @@ import math
 
 from array_api_compat import array_namespace
 
-from robot_ppo.envs.robot.terms import Entries, PerJoint, Positive, Table
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_export.contract.tables import Entries, PerJoint, Positive, Table
 
 REWARDS = Table("reward", weight=float)
 TERMINATION = "termination"
@@ -214,12 +214,12 @@ class Rewards:
         """
         others = {name: given for name, given in entries.items() if name != TERMINATION}
         ordered = others | {TERMINATION: entries.get(TERMINATION, {"weight": 0.0})}
-        self.terms = REWARDS.resolve("task.rewards", ordered, robot, has)
+        self.terms = REWARDS.resolve("task.rewards", ordered, robot.joint_names, has)
         self.names = tuple(self.terms)
         scales = [1.0 if name == TERMINATION else dt for name in self.names]
         weights = [t.own["weight"] * s for t, s in zip(self.terms.values(), scales, strict=True)]
         self.termination = weights[-1]
-        """What a failure earns."""
+        """Reward of a failure."""
         self._plan = [(t.function, w) for t, w in zip(self.terms.values(), weights, strict=True)]
 
     def compute(self, world: World) -> tuple[Array, Array]:

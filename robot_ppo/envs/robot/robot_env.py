@@ -38,7 +38,6 @@ from robot_ppo.envs.robot.reader import WorldReader
 from robot_ppo.envs.robot.rewards import Rewards
 from robot_ppo.envs.robot.starts import Starts
 from robot_ppo.envs.robot.terminations import TERMINATIONS
-from robot_ppo.envs.robot.terms import parts
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import variants
 from robot_ppo.sim import sensors
@@ -86,7 +85,7 @@ class RobotEnv(BatchEnv):
         self.robot = robot
         dt = task.control_period
         self.max_ticks = round(task.episode_length / dt)
-        has = parts(task)
+        has = task.parts
         self._resolve(has)
         self.engine = self._build_engine(threads)
         ids = Ids.of(self.engine.model, robot)
@@ -101,7 +100,7 @@ class RobotEnv(BatchEnv):
         self._allocate(num_envs, len(robot.joints))
         self.observer = Observer(self.layout, (num_envs,))
         self.last_inputs: Inputs | None = None
-        """What the newest observation was computed from (for golden traces)."""
+        """Inputs of the newest observation (for golden traces)."""
         world = self._first_world()
         self.others = observations.observers(task.observations, robot, world, num_envs, has)
         """Observers of the groups that are not exported."""
@@ -242,12 +241,14 @@ class RobotEnv(BatchEnv):
         self.commands = CommandSource(task.commands, robot, self.num_envs, dt)
         self.layout = observations.layout(task, robot)
         self.rewards = Rewards(task.rewards, robot, dt, has)
-        self.terminations = TERMINATIONS.resolve("task.terminations", task.terminations, robot, has)
+        self.terminations = TERMINATIONS.resolve(
+            "task.terminations", task.terminations, robot.joint_names, has
+        )
         self.events = Events(task.events, robot)
         self.curriculum = Curriculum(task.curriculum, robot, self.rewards, self.commands, has)
         if task.evaluation is not None:  # told now, not when the policy is to be scored
             trials.plan(task.evaluation, self.layout.command, robot, "task.evaluation")
-        metrics = METRICS.resolve("task.metrics", task.metrics, robot, has)
+        metrics = METRICS.resolve("task.metrics", task.metrics, robot.joint_names, has)
         levels = self.curriculum.figures
         self.metrics = RobotMetrics(self.num_envs, self.rewards.names, dt, metrics, levels)
 

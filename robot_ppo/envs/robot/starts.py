@@ -29,7 +29,7 @@ _LARGEST_KEY = 2**62
 
 @dataclass(frozen=True)
 class Beginning:
-    """How m episodes start."""
+    """First states and randomization of m episodes."""
 
     qpos: np.ndarray
     """(m, nq)"""

@@ -3,10 +3,10 @@
 The time limit is not here: it is not a failure, and what was still to come is bootstrapped.
 """
 
-from robot_ppo.envs.robot.terms import Positive, Table
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.tables import Positive, Table
 
 TERMINATIONS = Table("termination")
 

@@ -54,7 +54,7 @@ COMMON_FIGURES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is tried, and what passes."""
+    """Trials and limits of a scorecard."""
 
     seconds: float
     unscored: float
@@ -108,7 +108,7 @@ def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -
             f"{path}.unscored",
             f"{given.unscored:g} s leave nothing of the trial's {given.seconds:g} s to be scored",
         )
-    states = STATES.resolve(f"{path}.start", given.start, robot)
+    states = STATES.resolve(f"{path}.start", given.start, robot.joint_names)
     return Plan(
         given.seconds,
         given.unscored,

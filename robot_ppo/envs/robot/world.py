@@ -43,7 +43,7 @@ class Constants:
 
 @dataclass(slots=True)
 class World:
-    """What a simulator knows and a robot does not."""
+    """True state of n simulations, most of which no robot can measure."""
 
     base_height: Array
     """(n,) [m] of the base frame above the floor"""
@@ -88,4 +88,4 @@ class World:
     constants: Constants
     """The same for every simulation."""
     inputs: Inputs | None = None
-    """What the robot measures, for observation groups that mix both; set when it is drawn."""
+    """Measurements of the robot, for groups that mix both; set once they are drawn."""

@@ -1,4 +1,4 @@
-"""The one mechanism behind everything that a task names: tables of functions with parameters.
+"""The one mechanism behind everything that a task or a contract names: tables of functions.
 
 A term is a function. What it computes from comes first, positional; its parameters are keywords,
 annotated with their types and bounds:
@@ -11,24 +11,28 @@ annotated with their types and bounds:
 The YAML names the function and gives the parameters, `base_height: {target: 0.29}`. `resolve`
 turns such a mapping into callables, or raises a `SettingError` that names the key: an unknown
 name, an unknown or missing parameter, a value of the wrong type or out of bounds, a term that
-needs a part of the task that is not there. The sentences are the same for every kind.
+needs a part of the task that is not there. The sentences are the same for every kind, and for a
+policy file, whose observation terms are resolved here too.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Generic, TypeVar, get_type_hints
+from types import MappingProxyType
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
+from msgspec import Meta
 
-from robot_ppo.config import Fraction, NonNegative, Positive, Range, Task
 from robot_ppo_export.contract import strict
-from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
 
-__all__ = ["Entries", "Fraction", "NonNegative", "PerJoint", "Positive", "Range", "Table", "Term"]
+Range = tuple[float, float]
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Entries = Mapping[str, Mapping[str, Any]]
@@ -38,6 +42,8 @@ PerJoint = float | dict[str, float]
 """One number, or joint names and patterns (`"*_hip_joint"`) with a number each; the function gets
 a float32 array (joints,). A later pattern overrides an earlier one, and joints that none names
 have 1."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,17 @@ class Term:
 class Table(Generic[F]):
     """The functions of one kind, by name."""
 
-    def __init__(self, kind: str, **own: Any) -> None:
+    def __init__(self, kind: str, optional: Mapping[str, Any] = NOTHING, **own: Any) -> None:
         """Start empty.
 
         Args:
             kind: the word for one term in errors, such as "reward".
-            own: name -> type of the keys that every term of the kind has beside its parameters.
+            optional: name -> type of keys that a term of the kind may have beside its parameters.
+            own: the same of keys that every one must have.
         """
         self.kind = kind
-        self.own = own
+        self.optional = optional
+        self.own = {**own, **optional}
         self.functions: dict[str, F] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
 
@@ -75,7 +83,8 @@ class Table(Generic[F]):
 
         def register(function: F) -> F:
             name = function.__name__
-            self.functions[name], self.needs[name] = function, needs
+            self.functions[name] = function
+            self.needs[name] = needs
             return function
 
         return register
@@ -85,55 +94,68 @@ class Table(Generic[F]):
         found = inspect.signature(self.functions[name]).parameters.values()
         return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
+    def defaults(self, name: str) -> dict[str, Any]:
+        """Return the values that a term's parameters have where nobody gives them."""
+        found = self.parameters(name).items()
+        return {k: p.default for k, p in found if p.default is not inspect.Parameter.empty}
+
     def resolve(
-        self, path: str, entries: Entries, robot: RobotSpec, has: frozenset[str] = frozenset()
+        self,
+        path: str,
+        entries: Entries,
+        joints: tuple[str, ...],
+        has: frozenset[str] | None = frozenset(),
     ) -> dict[str, Term]:
         """Return the terms of a task, in its order.
 
         Args:
             path: of `entries` in the configuration, such as "task.rewards".
             entries: what the YAML says.
-            robot: names the joints that parameters speak of.
-            has: the parts that the task has, for terms that need one.
+            joints: their names, of which parameters speak.
+            has: the parts that the task has, for terms that need one; None does not ask.
         """
-        return {name: self.one(path, name, entries[name], robot, has) for name in entries}
+        return {name: self.one(path, name, entries[name], joints, has) for name in entries}
 
     def one(
         self,
         path: str,
         name: str,
         given: Mapping[str, Any],
-        robot: RobotSpec,
-        has: frozenset[str] = frozenset(),
+        joints: tuple[str, ...],
+        has: frozenset[str] | None = frozenset(),
     ) -> Term:
         """Return one term of a task; see `resolve`."""
         here = f"{path}.{name}"
+        self._check_name(here, name, has)
+        types = self._types(name)
+        self._check_keys(here, given, types, self.defaults(name).keys() | self.optional.keys())
+        values = {k: _value(types[k], v, f"{here}.{k}", joints) for k, v in given.items()}
+        own = {key: value for key, value in values.items() if key in self.own}
+        mine = {key: value for key, value in values.items() if key not in self.own}
+        return Term(name, functools.partial(self.functions[name], **mine), mine, own)
+
+    def _check_name(self, here: str, name: str, has: frozenset[str] | None) -> None:
+        """Raise `SettingError` unless the term exists and the task has what it needs."""
         if name not in self.functions:
             hint = strict.did_you_mean(name, self.functions)
             raise SettingError(here, f"unknown {self.kind} {name!r}{hint}")
         for need in self.needs[name]:
-            if need not in has:
+            if has is not None and need not in has:
                 raise SettingError(
                     here, f"needs `task.{need}`, and the task has none; add it or leave this out"
                 )
-        types = self._types(name)
+
+    def _check_keys(
+        self, here: str, given: Mapping[str, Any], types: Mapping[str, Any], may_lack: Set[str]
+    ) -> None:
+        """Raise `SettingError` for a key that is unknown or missing."""
         for key in given:
             if key not in types:
                 takes = f"it takes {', '.join(types)}" if types else "it takes none"
                 raise SettingError(f"{here}.{key}", f"unknown parameter {key!r}; {takes}")
-        parameters = self.parameters(name)
-        lacking = [
-            key
-            for key in types
-            if key not in given
-            and (key not in parameters or parameters[key].default is inspect.Parameter.empty)
-        ]
+        lacking = [key for key in types if key not in given and key not in may_lack]
         if lacking:
             raise SettingError(here, f"lacks {', '.join(lacking)}")
-        values = {k: _value(types[k], v, f"{here}.{k}", robot) for k, v in given.items()}
-        own = {key: value for key, value in values.items() if key in self.own}
-        mine = {key: value for key, value in values.items() if key not in self.own}
-        return Term(name, functools.partial(self.functions[name], **mine), mine, own)
 
     def _types(self, name: str) -> dict[str, Any]:
         """Return the type of each key that a term takes, the kind's own ones first."""
@@ -141,26 +163,19 @@ class Table(Generic[F]):
         return self.own | {key: hints[key] for key in self.parameters(name)}
 
 
-def parts(task: Task) -> frozenset[str]:
-    """Return the keys of a task that terms may need."""
-    gait = {"gait"} if task.gait else set()
-    return frozenset(gait | {f"commands.{kind}" for kind in task.commands})
-
-
-def _value(kind: Any, value: Any, path: str, robot: RobotSpec) -> Any:
+def _value(kind: Any, value: Any, path: str, joints: tuple[str, ...]) -> Any:
     """Return one parameter as the type that the function declares."""
     converted = strict.convert(kind, value, path=path)
     strict.check_finite(value, path=path)
     if kind == Range and converted[0] > converted[1]:
         raise SettingError(path, f"[{converted[0]}, {converted[1]}] is not [low, high]")
     if kind == PerJoint:
-        return per_joint(converted, path, robot)
+        return per_joint(converted, path, joints)
     return converted
 
 
-def per_joint(value: PerJoint, path: str, robot: RobotSpec) -> np.ndarray:
+def per_joint(value: PerJoint, path: str, joints: tuple[str, ...]) -> np.ndarray:
     """Return the number of each joint, (joints,) float32."""
-    joints = robot.joint_names
     if not isinstance(value, dict):
         return np.full(len(joints), value, np.float32)
     numbers = np.ones(len(joints), np.float32)
