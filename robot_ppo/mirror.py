@@ -61,7 +61,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """How what an environment tells and is told looks in the mirror."""
+    """Mirrors of an environment's observation groups and of its actions."""
 
     groups: dict[str, Mirror]
     """Observation group -> mirror of its observation."""

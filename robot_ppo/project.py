@@ -66,7 +66,7 @@ class Found:
     path: Path
     """The robot's folder, or the YAML."""
     label: str
-    """Of its place."""
+    """Name of its place."""
 
 
 def root() -> Path:

@@ -70,9 +70,9 @@ class Resolved:
     """The derived task of one robot."""
 
     head: str
-    """What the robot is, as comments."""
+    """Properties of the robot, as comments."""
     tree: Tree
-    """As a task's YAML, with formulas."""
+    """The task's YAML, with formulas."""
 
     @property
     def task(self) -> Tree:
@@ -81,7 +81,7 @@ class Resolved:
 
     @property
     def named(self) -> config.Derived:
-        """What `config.load` takes."""
+        """The task as `config.load` takes it."""
         return config.Derived(NAME, self.task, f"{NAME} --robot {self.tree['robot']}")
 
     def shown(self, overrides: Sequence[str] = ()) -> str:

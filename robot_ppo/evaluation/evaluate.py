@@ -95,18 +95,18 @@ class Scorecard:
 
     @property
     def is_twist(self) -> bool:
-        """Whether the policy follows a twist."""
+        """True where the command is a twist."""
         return "velocity_error" in self.units
 
     @property
     def passed(self) -> bool:
-        """Whether no limit is exceeded under the first condition."""
+        """True where no limit is exceeded under the first condition."""
         nominal = self.overall(0)
         return all(nominal[name] <= limit for name, limit in self.limits.items())
 
     @property
     def walking(self) -> bool:
-        """Whether the policy follows a twist, and passes."""
+        """True where the policy follows a twist, and passes."""
         return self.is_twist and self.passed
 
     def scores(self) -> Scores:

@@ -117,7 +117,8 @@ def planes(job: Job) -> Iterator[bytes]:
     camera.distance = job.distance
     with picture.of(job.model, *job.size, job.quality) as drawn:
         for frame in job.frames:
-            data.qpos[:], camera.lookat[:] = frame.qpos, frame.lookat
+            data.qpos[:] = frame.qpos
+            camera.lookat[:] = frame.lookat
             mujoco.mj_kinematics(job.model, data)
             mujoco.mj_comPos(job.model, data)  # lights and cameras may follow a centre of mass
             mujoco.mj_camlight(job.model, data)

@@ -60,7 +60,8 @@ class FlatParameters:
         found: dict[Tensor, Tensor] = {}
         at = 0
         for layer, block in zip(self._layers, self.blocks(vector), strict=True):
-            found[layer.weight], found[layer.bias] = block[:, :-1], block[:, -1]
+            found[layer.weight] = block[:, :-1]
+            found[layer.bias] = block[:, -1]
             at += block.numel()
         for parameter in self._parameters:
             if parameter not in found:

@@ -75,7 +75,8 @@ def conjugate_gradients(
         length = square / (direction @ image)
         x += length * direction
         residual -= length * image
-        square, last = residual @ residual, square
+        last = square
+        square = residual @ residual
         direction = residual + square / last * direction
     return x
 

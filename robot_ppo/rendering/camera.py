@@ -32,7 +32,8 @@ class FollowCamera:
         """
         size = extent(model, body, model.qpos0 if qpos is None else qpos)
         self.camera = mujoco.MjvCamera()
-        self.camera.azimuth, self.camera.elevation = 140, -16
+        self.camera.azimuth = 140
+        self.camera.elevation = -16
         self.camera.distance = max(DISTANCE * float(np.linalg.norm(size)), NEAREST)
         self._height = float(size[2]) / 2
         self._body = model.body(body).id

@@ -227,7 +227,8 @@ def rectangle(
     tangent = eye.frustum_top / eye.frustum_near
     x = away @ np.cross(forward, up) / depth / (tangent * width / height)
     y = away @ up / depth / tangent
-    (left, right), (bottom, top) = _pixels(x, width), _pixels(y, height)
+    left, right = _pixels(x, width)
+    bottom, top = _pixels(y, height)
     if left >= right or bottom >= top:
         return None
     return mujoco.MjrRect(left, bottom, right - left, top - bottom)
@@ -255,7 +256,8 @@ def _set_detail(model: mujoco.MjModel, width: int, height: int, detail: Detail) 
     """Write into `model` what a context reads of it when it is made."""
     visual = model.vis
     quality = model.vis.quality
-    visual.global_.offwidth, visual.global_.offheight = width, height
+    visual.global_.offwidth = width
+    visual.global_.offheight = height
     quality.offsamples = detail.samples
     quality.shadowsize = detail.shadow_map
     quality.numslices = detail.slices

@@ -45,7 +45,8 @@ class _Frame:
     y: tuple[float, float]
 
     def at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        (x0, x1), (y0, y1) = self.x, self.y
+        x0, x1 = self.x
+        y0, y1 = self.y
         inner = self.width - LEFT - RIGHT, self.height - TOP - BOTTOM
         return (
             LEFT + (np.asarray(x, np.float64) - x0) / (x1 - x0) * inner[0],

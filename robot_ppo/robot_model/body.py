@@ -31,7 +31,7 @@ class LegJoint:
     depth: int
     """Joints of the leg between it and the base."""
     pitch: bool
-    """Whether it swings the leg fore and aft."""
+    """True where it swings the leg fore and aft."""
     load: float
     """Torque [N m] with which it carries its share of the weight, when half of the feet do."""
 

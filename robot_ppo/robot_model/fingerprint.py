@@ -42,8 +42,21 @@ _FIELDS = {
 }
 """Arrays of the compiled model that the variants are made of, by kind of object."""
 _GEOM_FIELDS = (
-    *("type", "bodyid", "pos", "quat", "size", "contype", "conaffinity", "condim", "priority"),
-    *("friction", "solref", "solimp", "solmix", "margin", "gap"),
+    "type",
+    "bodyid",
+    "pos",
+    "quat",
+    "size",
+    "contype",
+    "conaffinity",
+    "condim",
+    "priority",
+    "friction",
+    "solref",
+    "solimp",
+    "solmix",
+    "margin",
+    "gap",
 )
 
 

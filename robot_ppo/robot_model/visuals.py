@@ -66,5 +66,7 @@ def add(spec: mujoco.MjSpec, base: str) -> None:
     visual.quality.shadowsize = 4096
     visual.quality.offsamples = 4
     # Without a GPU the vertices are what a frame costs.
-    visual.quality.numslices, visual.quality.numstacks = 20, 12
-    visual.global_.offwidth, visual.global_.offheight = 1280, 720
+    visual.quality.numslices = 20
+    visual.quality.numstacks = 12
+    visual.global_.offwidth = 1280
+    visual.global_.offheight = 720

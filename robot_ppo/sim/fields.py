@@ -44,7 +44,7 @@ def check_factors(model: mujoco.MjModel, robot: RobotSpec, fields: tuple[str, ..
 
 @dataclass(frozen=True)
 class Ids:
-    """Where a robot's objects are in the model's arrays."""
+    """Indices of a robot's objects in the model's arrays."""
 
     feet: np.ndarray
     """Geoms of all feet."""

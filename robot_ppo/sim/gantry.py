@@ -55,7 +55,7 @@ class Gantry:
         self._model = model
         self._default = robot.vector("default")
         self._place = np.zeros(7)
-        """Where the base is held: position [m], quaternion."""
+        """Pose in which the base is held: position [m], quaternion."""
         self.rope = self.top = 0.0
         """Height of the base [m] at which the rope begins to pull, now and before it is lowered."""
         self.released = True
@@ -64,7 +64,7 @@ class Gantry:
         self._idle_since: float | None = None
         """Since when no position gain is commanded [s]."""
         self._posed_since: float | None = None
-        """When the motors first held the default pose [s], since a gain was commanded."""
+        """Time at which the motors first held the default pose [s], since a gain was commanded."""
 
     def hold(self, data: mujoco.MjData) -> None:
         """Carry the robot where it is, from now on."""

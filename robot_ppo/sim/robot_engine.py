@@ -175,7 +175,8 @@ class RobotEngine(BatchEngine):
             store[name][ids] = values
         if self._needs_constants:
             self.batch.set_const(ids)
-        self.qpos[ids], self.qvel[ids] = qpos, qvel
+        self.qpos[ids] = qpos
+        self.qvel[ids] = qvel
         self.ctrl[ids] = qpos[:, self.joint_qpos]
         with self._undelayed(ids):
             self.batch.forward(ids, mujoco.mjtStage.mjSTAGE_ACC.value)

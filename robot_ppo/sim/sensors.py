@@ -22,7 +22,7 @@ CONTACT_FORCE = 1.0
 
 
 class SensorMap:
-    """Where each signal stands in `sensordata`, found by name once."""
+    """Place of each signal in `sensordata`, found by name once."""
 
     def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
         """Find the sensors; a missing one is an `InputError` that names it."""
@@ -30,7 +30,7 @@ class SensorMap:
         feet = robot.feet
         self._imu_carrier = geometry.imu_carrier(model, robot)
         self.mounting = Mounting.of(robot)
-        """How the IMU's signals are turned into the base's frame; None where they are in it."""
+        """Rotation of the IMU's signals into the base's frame; None where they are in it."""
         self.joint_pos = _place(model, [f"{name}_pos" for name in joints])
         self.joint_vel = _place(model, [f"{name}_vel" for name in joints])
         self.joint_torque = _place(model, [f"{name}_torque" for name in joints])

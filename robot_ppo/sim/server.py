@@ -44,7 +44,7 @@ FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
 
 @dataclass(frozen=True)
 class Place:
-    """Where the robot can be reached."""
+    """Address of the robot."""
 
     transport: str = "udp"
     port: int = DEFAULT_PORT

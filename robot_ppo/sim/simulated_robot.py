@@ -118,13 +118,15 @@ class SimulatedRobot:
         A target beyond the joint's range is held at its end, as by a motor that knows its stops.
         """
         self.target = np.clip(np.asarray(target, np.float64), *self._range)
-        self.motors.kp[0], self.motors.kd[0] = kp, kd
+        self.motors.kp[0] = kp
+        self.motors.kd[0] = kd
         if self._gantry:
             self._gantry.command(self.target, self.motors.kp[0], self.time)
 
     def damp(self) -> None:
         """Only brake, with the damping of robot.yaml: what motors do whom nobody commands."""
-        self.motors.kp[0], self.motors.kd[0] = 0.0, self.spec.damping_gains()
+        self.motors.kp[0] = 0.0
+        self.motors.kd[0] = self.spec.damping_gains()
         if self._gantry:
             self._gantry.command(self.target, self.motors.kp[0], self.time)
 

@@ -26,16 +26,16 @@ _FLAT = 0.35
 
 @dataclass(frozen=True)
 class Standing:
-    """What happened."""
+    """Result of a trial of standing."""
 
     fell_after: float | None
     """[s]; None: it stood to the end."""
     why: str
-    """Of the fall, "" without one."""
+    """Reason of the fall, "" without one."""
     tilt: float
-    """At the end [rad]."""
+    """Tilt at the end [rad]."""
     height: float
-    """Of the base at the end [m]."""
+    """Height of the base at the end [m]."""
     torque: float
     """Largest torque at the end, as a fraction of its joint's limit."""
     torque_joint: str

@@ -40,11 +40,11 @@ class Checkpoint:
     iteration: int
     learner: dict[str, Any]
     rng: dict[str, Any]
-    """Of exploration."""
+    """State of the generator that explores."""
     episodes: dict[str, Any] | None = None
     """The running episodes: nested dicts of arrays, numbers and text; None: they are not known."""
     settings: Config | None = None
-    """What it was trained with last; None: written before checkpoints said so."""
+    """Settings of the last training; None: written before checkpoints said so."""
     ranks: int = 1
     """Processes that trained it; each has episodes of its own."""
 
@@ -64,7 +64,8 @@ class Checkpoints:
             rank: which of the `ranks` processes that train it this one is.
             ranks: how many.
         """
-        self.run, self.folder = run, run / "checkpoints"
+        self.run = run
+        self.folder = run / "checkpoints"
         self.rank = rank
         self.ranks = ranks
 

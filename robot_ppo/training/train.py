@@ -96,7 +96,7 @@ class Trainer:
         self.iteration = 0
         self.statistics = EpisodeStatistics()
         self.interrupted = False
-        """Whether a signal ended the run."""
+        """True where a signal ended the run."""
         self.behaviour: dict[str, float] = {}
         """Metrics of the environments since the last update, means over the ranks."""
         self._started = False
@@ -170,7 +170,8 @@ class Trainer:
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
                 raise self._diverged("the policy's output is")
-            rollout.means[t], rollout.actions[t] = mean, torch.from_numpy(action)
+            rollout.means[t] = mean
+            rollout.actions[t] = torch.from_numpy(action)
             if rollout.log_stds is not None:
                 rollout.log_stds[t] = log_std
             policy += time.perf_counter() - t0

@@ -22,7 +22,7 @@ MAXIMIZED = ("return",)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one policy is worth."""
+    """Value of one policy."""
 
     value: float
     passed: bool

@@ -34,7 +34,7 @@ WARM_UP = 4
 
 @dataclass(frozen=True)
 class Search:
-    """What one study is about; every machine that joins it must say the same."""
+    """Definition of one study; every machine that joins it must state the same."""
 
     space: Space
     load: Load
@@ -49,7 +49,7 @@ class Search:
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """What Optuna does with the values."""
+        """Direction in which Optuna searches."""
         return "maximize" if self.objective in judge.MAXIMIZED else "minimize"
 
     def describe(self) -> dict[str, object]:

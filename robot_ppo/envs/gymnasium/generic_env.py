@@ -153,7 +153,7 @@ class _Scaling:
         space_low = np.where(bounded, -1.0, low)
         space_high = np.where(bounded, 1.0, high)
         self.space = _flat(Box(space_low, space_high, dtype=np.float64))
-        """What a policy gives."""
+        """Space of the policy's actions."""
 
     def apply(self, actions: np.ndarray) -> np.ndarray:
         """Return actions in the environment's units, float64, clipped to its bounds."""

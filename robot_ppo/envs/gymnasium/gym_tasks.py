@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 class MujocoTask:
-    """What the tasks have in common. One that runs forward is paid for its velocity."""
+    """Settings that the tasks share. One that runs forward is paid for its velocity."""
 
     xml: str
     frame_skip = 5
@@ -41,10 +41,10 @@ class MujocoTask:
     derived: tuple[str, ...] = ()
     """Fields of MjData that the task reads."""
     islands = False
-    """Whether MuJoCo must look for groups of constraints: with one kinematic tree there is one, and
-    the same bits come out up to a tenth faster without the search."""
+    """True where MuJoCo must look for groups of constraints: one kinematic tree has one, and the
+    same bits come out up to a tenth faster without the search."""
     contact_forces = False
-    """Whether the task reads `cfrc_ext`, which MuJoCo computes only on request."""
+    """True where the task reads `cfrc_ext`, which MuJoCo computes only on request."""
     terms: tuple[str, ...] = ("forward", "ctrl")
     """Parts of the reward, for the log."""
     forward_weight = 1.0
@@ -52,9 +52,9 @@ class MujocoTask:
     noise = 0.1
     """Half-width of the disturbance of a start."""
     gaussian_velocity = False
-    """Whether the disturbance of velocities is normal, with `noise` as deviation."""
+    """True where the disturbance of velocities is normal, with `noise` as deviation."""
     hidden = 1
-    """So many first positions are left out of the observation."""
+    """Number of first positions that the observation leaves out."""
 
     def __init__(self, model: Any) -> None:
         """Look up in an `MjModel` what the formulas need."""
@@ -284,7 +284,8 @@ class InvertedDoublePendulum(MujocoTask):
 
     def observe(self, state: State) -> np.ndarray:
         """Return the cart, sines and cosines, velocities, and the force on the cart."""
-        qpos, angles = state.qpos, np.ascontiguousarray(state.qpos[:, 1:])
+        qpos = state.qpos
+        angles = np.ascontiguousarray(qpos[:, 1:])
         force = np.clip(state.derived["qfrc_constraint"][:, :1], -10, 10)
         speeds = np.clip(state.qvel, -10, 10)
         return np.concatenate((qpos[:, :1], np.sin(angles), np.cos(angles), speeds, force), axis=1)

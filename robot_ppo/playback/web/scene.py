@@ -53,7 +53,8 @@ class Scene:
         option = mujoco.MjvOption()
         show_robot(model, option)
         self._viewer = _viewer(model, self._follow.camera, option, path)
-        self._viewer.data, self._viewer.extra_geoms = self._data, self._geoms
+        self._viewer.data = self._data
+        self._viewer.extra_geoms = self._geoms
 
     def show(self, qpos: np.ndarray, time: float, command: Any, velocity: Any) -> None:
         """Move the robot to `qpos` (nq,), and its arrows.
@@ -64,7 +65,8 @@ class Scene:
             command: of a twist, vx, vy [m/s] and more; empty where there is none.
             velocity: vx, vy [m/s] in the body frame.
         """
-        self._data.qpos[:], self._data.time = qpos, time
+        self._data.qpos[:] = qpos
+        self._data.time = time
         mujoco.mj_kinematics(self._model, self._data)
         before = self._follow.camera.lookat.copy()
         self._follow.follow(self._data)

@@ -286,8 +286,13 @@ def robot_yaml(robot: RobotSpec, notes: Mapping[str, str], joint_notes: Mapping[
 
 
 _SAFETY = (
-    *("max_tilt", "max_angular_rate", "max_target_step", "joint_range_margin", "stale_after"),
-    *("frozen_ticks", "max_missed_deadlines"),
+    "max_tilt",
+    "max_angular_rate",
+    "max_target_step",
+    "joint_range_margin",
+    "stale_after",
+    "frozen_ticks",
+    "max_missed_deadlines",
 )
 
 
