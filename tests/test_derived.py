@@ -12,7 +12,7 @@ import quadruped_helpers as dog
 import yaml
 
 from robot_ppo import cli, config, project
-from robot_ppo.derived import gaits, walk
+from robot_ppo.derived import gaits, numbers, speeds, styles, walk
 from robot_ppo.robot_model import body as bodies
 from robot_ppo.robot_model import source
 from robot_ppo.robot_model.body import Foot
@@ -131,7 +131,7 @@ def scaled(tmp_path: Path, factor: float, name: str) -> bodies.Body:
 def test_a_robot_four_times_as_large_walks_twice_as_fast_and_steps_half_as_often(tmp_path):
     small = scaled(tmp_path, 1.0, "small")
     large = scaled(tmp_path, 4.0, "large")
-    tasks = [walk.numbers.plain(walk._tree(robot)) for robot in (small, large)]
+    tasks = [numbers.plain(walk._tree(robot)) for robot in (small, large)]
     one, four = tasks
     assert large.leg == pytest.approx(4 * small.leg)
     assert four["gait"]["frequency"] == pytest.approx(one["gait"]["frequency"] / 2, rel=0.01)
@@ -149,8 +149,8 @@ def test_slow_joints_slow_the_commands_down_and_say_so(tmp_path):
     body = scaled(tmp_path, 1.0, "dog")
     joints = tuple(msgspec.structs.replace(j, velocity_limit=2.0) for j in body.robot.joints)
     slow = dataclasses.replace(body, robot=msgspec.structs.replace(body.robot, joints=joints))
-    fast = walk._speeds(body, walk.ON_MANY)
-    limited = walk._speeds(slow, walk.ON_MANY)
+    fast = speeds.fastest(body, styles.ON_MANY)
+    limited = speeds.fastest(slow, styles.ON_MANY)
     assert limited.forward < 0.6 * fast.forward
     assert limited.forward / fast.forward == pytest.approx(limited.yaw / fast.yaw)
     assert "velocity limits" in limited.limited_by and not fast.limited_by

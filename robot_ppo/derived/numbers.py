@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+Tree = dict[str, Any]
+"""A task's YAML, with a `Number` wherever a value is derived."""
 _COLUMN = 52
 """Comments start here, or after the value."""
 

@@ -1,0 +1,34 @@
+"""How far one unit of action moves each joint."""
+
+from robot_ppo.derived import gaits
+from robot_ppo.derived.numbers import Number, number
+from robot_ppo.derived.speeds import Speeds, frequency
+from robot_ppo.robot_model.body import Body
+
+SWEEP = 1.07
+"""The action scale, in half sweeps of a leg at the highest speed."""
+_SHARE = {"leg": 1.0, "trunk": 0.4, "limb": 0.6}
+"""Action scale by the joint's place, in that of legs."""
+
+
+def scale(body: Body, fastest: Speeds) -> Number:
+    """Return the scale of each joint: half the sweep of a leg, or what holds the robot up."""
+    sweep = fastest.forward * gaits.stance(body.feet) / (2 * frequency(body) * body.leg)
+    sag = max(
+        joint.load / given.kp
+        for given in body.robot.joints
+        if (joint := body.leg_joint(given.name)) is not None
+    )
+    leg = SWEEP * max(sweep, min(sag, 0.5))
+    places = {j.name: _SHARE[place(body, j.name)] * leg for j in body.robot.joints}
+    what = f"{SWEEP} of half a leg's sweep at top speed, or of its sag under the weight"
+    if len(set(places.values())) == 1:
+        return number(leg, what)
+    return number(places, f"{what}; waist x {_SHARE['trunk']}, arms x {_SHARE['limb']}")
+
+
+def place(body: Body, joint: str) -> str:
+    """Return where a joint is: in a leg, in the trunk or in another limb."""
+    if body.leg_joint(joint) is not None:
+        return "leg"
+    return "trunk" if joint in body.trunk else "limb"

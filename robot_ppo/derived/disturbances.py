@@ -1,0 +1,60 @@
+"""Where an episode begins, what differs between robots, pushes, and the noise of sensors."""
+
+from robot_ppo.derived import units
+from robot_ppo.derived.numbers import Tree, number
+from robot_ppo.derived.styles import Style
+from robot_ppo.robot_model.body import Body
+
+
+def reset(body: Body) -> Tree:
+    """Return how an episode begins, and what is randomized for it."""
+    length = body.leg
+    speed = body.unit_speed
+    time = body.unit_time
+    home = {
+        "clearance": number(0.1 * length, "0.1 leg"),
+        "heading": [-3.141592653589793, 3.141592653589793],
+        "joint_pos": 0.1,
+        "joint_vel": number(0.0346 / time, "0.0346 / sqrt(leg / g)"),
+        "base_lin_vel": number(0.177 * speed, "0.177 sqrt(g leg)"),
+        "base_ang_vel": number(0.052 / time, "0.052 / sqrt(leg / g)"),
+    }
+    factors = {
+        "link_mass": [0.9, 1.1],
+        "joint_damping": [0.5, 1.5],
+        "friction_loss": [0.5, 1.5],
+        "armature": [0.8, 1.2],
+        "motor_strength": [0.85, 1.1],
+        "kp": [0.9, 1.1],
+        "kd": [0.8, 1.2],
+        "encoder_offset": [-0.02, 0.02],
+        "imu_bias": [-0.05, 0.05],
+        "imu_mounting": [-0.02, 0.02],
+        "actuator_delay": [0.0, 12.0],
+        "sensor_delay": [0.0, 15.0],
+    }
+    return {
+        "home_pose": home,
+        "friction": {"range": [0.4, 1.2]},
+        "payload": {
+            "range": number([-0.0667 * body.mass, 0.2 * body.mass], "-1/15 to 1/5 of the mass")
+        },
+        "base_com": {"range": number([-0.1 * length, 0.1 * length], "0.1 leg")},
+        **{name: {"range": given} for name, given in factors.items()},
+    }
+
+
+def push(body: Body, style: Style) -> Tree:
+    """Return how often and how hard the robot is pushed."""
+    speed = number([0.0, style.push * body.unit_speed], f"{style.push} sqrt(g leg)")
+    return {"interval": units.span(body, [23.1, 46.2]), "speed": speed}
+
+
+def noise(body: Body) -> Tree:
+    """Return the half-widths of the sensors' noise."""
+    return {
+        "base_ang_vel": 0.2,
+        "base_quat": 0.04,
+        "joint_pos": 0.01,
+        "joint_vel": number(0.173 / body.unit_time, "0.173 / sqrt(leg / g)"),
+    }

@@ -1,0 +1,87 @@
+"""The gait, and how fast a robot is told to walk."""
+
+import math
+from dataclasses import dataclass
+
+from robot_ppo.derived import gaits, units
+from robot_ppo.derived.numbers import Number, Tree, number
+from robot_ppo.derived.styles import Style
+from robot_ppo.robot_model.body import Body
+
+FASTEST = 0.5
+"""Part of a joint's velocity limit that walking may need."""
+STRONGEST = 0.7
+"""Part of a joint's torque limit that carrying the robot may need before it walks slower."""
+FREQUENCY = 0.346
+"""Cycles in the time sqrt(leg / g)."""
+
+
+def frequency(body: Body) -> float:
+    """Return the frequency of the gait [Hz]."""
+    return FREQUENCY / body.unit_time
+
+
+def gait(body: Body, style: Style) -> Tree:
+    """Return when each foot steps, and how high."""
+    kind = {2: "in turn", 4: "trot", 6: "tripod"}.get(len(body.feet), "wave")
+    kind = kind if gaits.alternates(body.feet) else "wave"
+    return {
+        "frequency": number(frequency(body), f"{FREQUENCY} / sqrt(leg / g)"),
+        "offsets": number(gaits.offsets(body.feet), f"{len(body.feet)} feet, by place: {kind}"),
+        "stance": number(gaits.stance(body.feet), f"feet step: {kind}"),
+        "swing_height": number(style.swing * body.leg, f"{style.swing} leg"),
+    }
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """The fastest commands."""
+
+    forward: float
+    """[m/s]"""
+    backward: float
+    sideways: float
+    yaw: float
+    """[rad/s]"""
+    limited_by: str
+    """Why it is not the Froude number that decides, or ""."""
+
+
+def fastest(body: Body, style: Style) -> Speeds:
+    """Return the fastest commands: by the Froude number, or what the motors allow."""
+    factor, why = _slower(body, style)
+    speed = factor * body.unit_speed
+    yaw = factor * style.yaw / body.unit_time
+    return Speeds(style.forward * speed, style.backward * speed, style.sideways * speed, yaw, why)
+
+
+def _slower(body: Body, style: Style) -> tuple[float, str]:
+    """Return the part of the Froude speed that the motors allow, and what limits it.
+
+    In the swing a foot overtakes the base: half a sine over 1 - stance of the cycle, pi / 2 of its
+    mean speed at the most, which the slowest joint that swings it must reach with a leg's length.
+    """
+    stance = gaits.stance(body.feet)
+    limits = {joint.name: joint for joint in body.robot.joints}
+    swinging = [j for foot in body.feet for j in foot.joints if j.pitch]
+    wanted = style.forward * body.unit_speed * stance / (1 - stance) * math.pi / 2 / body.leg
+    found = [(1.0, "")]
+    for joint in swinging:
+        reachable = FASTEST * limits[joint.name].velocity_limit / wanted
+        found.append((reachable, ", limited by the velocity limits of the joints"))
+        strength = STRONGEST * limits[joint.name].torque_limit / max(joint.load, 1e-9)
+        found.append((strength, ", limited by the torque limits of the joints"))
+    return min(found)
+
+
+def twist(body: Body, style: Style, fastest: Speeds) -> Tree:
+    """Return what is commanded in training."""
+    why = fastest.limited_by
+    forward = f"-{style.backward} to {style.forward} sqrt(g leg){why}"
+    return {
+        "vx": number([-fastest.backward, fastest.forward], forward),
+        "vy": number([-fastest.sideways, fastest.sideways], f"{style.sideways} sqrt(g leg){why}"),
+        "yaw_rate": number([-fastest.yaw, fastest.yaw], f"{style.yaw} / sqrt(leg / g){why}"),
+        "standing_fraction": Number(style.standing, "0.15, or 0.3 on two feet"),
+        "resample": units.span(body, [17.3, 40.4]),
+    }
