@@ -1,0 +1,158 @@
+"""What can be said of a robot without simulating it: legs, feet, pose, IMU, gains."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from robot_ppo.robot_model import source
+from robot_ppo.robot_model.importing import feet, gains, joints, limbs, posing, standing, writing
+from robot_ppo.robot_model.importing.describe import Findings
+from robot_ppo.robot_model.importing.feet import Foot
+from robot_ppo.robot_model.importing.limbs import Leg
+from robot_ppo.robot_model.importing.options import Options, given
+from robot_ppo.robot_model.importing.tree import Pose, Tree, fuse_rigid
+from robot_ppo.robot_model.importing.writing import Body
+from robot_ppo_export.contract import strict
+from robot_ppo_export.errors import InputError
+
+IMU = "imu"
+"""Name of the site in the MJCF."""
+
+
+def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
+    """Return everything about a robot but what only a simulation shows, and its other shapes."""
+    steps = list(tree.notes)
+    hold = joints.apply(tree, options)
+    leave = list(given("--leave", dict.fromkeys(options.leave, True), posing.joint_names(tree)))
+    fused = fuse_rigid(tree)
+    if fused:
+        steps.append(f"{fused} links without a joint are merged into those that carry them")
+    pose, legs = _legs(tree, options, hold)
+    steps += joints.make_rigid(tree, legs, hold, leave)
+    hold = {joint: angle for joint, angle in hold.items() if joint in posing.joint_names(tree)}
+    joints.require(tree)
+    pose, legs = _legs(tree, options, hold)
+    if turned := limbs.face_forward(tree, pose, legs):
+        steps.append(turned)
+    frames = tree.frames(pose)
+    ground = [feet.foot(tree, leg, frames[leg.foot]) for leg in legs]
+    stand, pose_from = posing.standing_pose(tree, options, ground, pose, hold)
+    ground = posing.level_soles(tree, legs, ground, stand)
+    length = posing.leg_length(tree, ground, stand)
+    assumed = _assume(tree, stand, ground, length)
+    imu, imu_from = _imu(tree, options)
+    findings = Findings(
+        name=name,
+        tree=tree,
+        feet=ground,
+        order=joints.order(tree),
+        pose=stand,
+        pose_from=pose_from,
+        length=length,
+        gains={},
+        assumed=assumed,
+        held=joints.held(tree, legs, hold, leave),
+        imu=IMU,
+        imu_from=imu_from,
+        mounting=tuple(imu[2].quat.tolist()),
+        rest=standing.rest(tree, ground, stand) if len(ground) > 2 else {},
+        start="lying" if len(ground) > 2 else "hanging",
+        steps=steps,
+    )
+    tree.sites[IMU] = (imu[1], imu[2])
+    findings.gains = _gains(findings)
+    return findings, feet.others(tree, ground)
+
+
+def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict, list[Leg]]:
+    """Return the pose in which most feet are down, and the legs: a keyframe's or the reference."""
+    neutral = limbs.reference_pose(tree)
+    here = {name: angle for name, angle in hold.items() if name in neutral}
+    poses = [
+        neutral | posing.known(key.joints, neutral) | here
+        for key in tree.keyframes.values()
+        if key.upright
+    ]
+    tried = []
+    problem = None
+    for pose in [*poses, neutral | here]:
+        try:
+            tried.append((pose, limbs.legs(tree, pose, options.feet)))
+        except InputError as error:
+            problem = error
+    if problem and not tried:
+        raise problem
+    return max(tried, key=lambda pair: len(pair[1]))
+
+
+def _assume(
+    tree: Tree, pose: Mapping[str, float], ground: Sequence[Foot], length: float
+) -> dict[str, list[str]]:
+    """Give every joint what the file leaves out; return the names of that, joint by joint."""
+    speed = float(f"{gains.SPEED * np.sqrt(9.81 / length):.3g}")
+    inertias = _inertias(tree, pose, ground)
+    names = {}
+    for link in tree.links.values():
+        for i, joint in enumerate(link.joints):
+            rounded = replace(
+                joint, range=_rounded(joint.range), torque=round(joint.torque or 0, 6)
+            )
+            link.joints[i], names[joint.name] = gains.assumed(rounded, inertias[joint.name], speed)
+    return names
+
+
+def _rounded(span: tuple[float, float] | None) -> tuple[float, float]:
+    assert span is not None
+    return round(span[0], 6), round(span[1], 6)
+
+
+def _inertias(tree: Tree, pose: Mapping[str, float], ground: Sequence[Foot]) -> dict[str, float]:
+    imu = (IMU, tree.base.name, Pose())
+    body = Body("robot", tree, ground, {}, joints.order(tree), imu, 1.0)
+    model = source.read(source.Text(str(tree.source), writing.mjcf(body))).model
+    qpos = model.qpos0.copy()
+    for name, angle in pose.items():
+        qpos[model.joint(name).qposadr[0]] = angle
+    return gains.swing_inertias(model, qpos)
+
+
+def _gains(found: Findings) -> dict[str, gains.Gains]:
+    tree = found.tree
+    inertias = _inertias(tree, found.pose, found.feet)
+    distances = gains.distances(tree, found.feet, found.pose)
+    return {
+        joint.name: gains.gains(
+            joint,
+            inertias[joint.name],
+            distances[joint.name][0] if joint.name in distances else None,
+            tree.mass,
+            found.length,
+            len(found.feet),
+        )
+        for _, joint in tree.joints()
+    }
+
+
+def _imu(tree: Tree, options: Options) -> tuple[tuple[str, str, Pose], str]:
+    """Return name, link and frame of the IMU, and where it is from."""
+    base = tree.base.name
+    if options.imu is not None:
+        if options.imu not in tree.sites:
+            hint = strict.did_you_mean(options.imu, tree.sites)
+            raise InputError(f"--imu {options.imu}: the file has no such site or link{hint}")
+        link, frame = tree.sites[options.imu]
+        if link != base:
+            raise InputError(
+                f"--imu {options.imu}: is on {link!r}, which moves against the base {base!r}; name "
+                "one that is fixed to the base"
+            )
+        return (IMU, base, frame), f"--imu {options.imu}"
+    if tree.imu in tree.sites:
+        link, frame = tree.sites[tree.imu]
+        if link == base:
+            return (IMU, base, frame), f"site {tree.imu} of the file's sensors"
+        return (IMU, base, Pose()), (
+            f"assumed at the base's origin: the file's {tree.imu} is on {link}, which moves"
+        )
+    return (IMU, base, Pose()), "assumed at the base's origin, level: the file names none"

@@ -1,0 +1,104 @@
+"""Which pose a robot stands in: a person's, a keyframe's, or an optimized one."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from robot_ppo.robot_model.importing import limbs, standing
+from robot_ppo.robot_model.importing.feet import Foot
+from robot_ppo.robot_model.importing.limbs import Leg
+from robot_ppo.robot_model.importing.options import Options
+from robot_ppo.robot_model.importing.tree import Tree
+from robot_ppo_export.contract import strict
+from robot_ppo_export.errors import InputError
+
+_LEVEL_FEET = 0.05
+"""A keyframe is a standing pose if the feet's heights differ by less, in lengths of the legs."""
+
+
+def standing_pose(
+    tree: Tree,
+    options: Options,
+    ground: Sequence[Foot],
+    pose: Mapping[str, float],
+    hold: Mapping[str, float],
+) -> tuple[dict[str, float], str]:
+    """Return the standing pose, and where it is from."""
+    if options.pose is not None:
+        given_pose, where = _given_pose(tree, options.pose)
+        return _inside(tree, standing.complete(tree, given_pose) | dict(hold)), where
+    for name, key in tree.keyframes.items():
+        stand = standing.complete(tree, known(key.joints, pose)) | dict(hold)
+        if key.upright and _stands_level(tree, ground, stand):
+            return _inside(tree, stand), f"keyframe {name} of the file"
+    return standing.stand(tree, ground, standing.inside(tree, pose)), "optimized (report.md)"
+
+
+def _given_pose(tree: Tree, text: str) -> tuple[dict[str, float], str]:
+    """Return the angles of --pose: a keyframe of the file, or a YAML of joints and angles."""
+    if text in tree.keyframes:
+        return known(tree.keyframes[text].joints, joint_names(tree)), f"keyframe {text}"
+    path = Path(text)
+    if not path.is_file():
+        hint = strict.did_you_mean(text, tree.keyframes) if tree.keyframes else ""
+        raise InputError(f"--pose {text}: is neither a keyframe of the file nor a YAML{hint}")
+    angles = strict.convert(dict[str, float], strict.read_yaml(path), text)
+    for name in angles:
+        if name not in joint_names(tree):
+            raise InputError(
+                f"{text}: no joint {name!r}{strict.did_you_mean(name, joint_names(tree))}"
+            )
+    return angles, f"--pose {path.name}"
+
+
+def _inside(tree: Tree, pose: dict[str, float]) -> dict[str, float]:
+    """Return a pose that keeps to the ranges; what is beyond is an `InputError`."""
+    kept = {}
+    for _, joint in tree.joints():
+        low, high = joint.range or (-np.inf, np.inf)
+        angle = pose[joint.name]
+        if not low - 1e-3 <= angle <= high + 1e-3:
+            raise InputError(
+                f"{tree.source}: the standing pose has {joint.name!r} at {angle:g}, outside of its "
+                f"range [{low:g}, {high:g}]; give another with --pose FILE|KEYFRAME"
+            )
+        kept[joint.name] = round(float(np.clip(angle, low, high)), 6)
+    return kept
+
+
+def _stands_level(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> bool:
+    frames = tree.frames(pose)
+    lows = [
+        limbs.lowest(tree, foot.leg.foot, frames[foot.leg.foot], np.array([0, 0, 1.0]))
+        for foot in ground
+    ]
+    return max(lows) - min(lows) < _LEVEL_FEET * -min(lows)
+
+
+def level_soles(
+    tree: Tree, legs: Sequence[Leg], ground: Sequence[Foot], stand: Mapping[str, float]
+) -> list[Foot]:
+    """Return the feet, soles with the normal that they have in the standing pose."""
+    frames = tree.frames(stand)
+    return [
+        replace(foot, normal=frames[leg.foot].mat.T @ (0, 0, 1)) if foot.flat else foot
+        for leg, foot in zip(legs, ground, strict=True)
+    ]
+
+
+def leg_length(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> float:
+    """Return the mean height of the hips above the feet [m]."""
+    legs = [standing.Leg(tree, foot, pose, set()) for foot in ground]
+    return float(np.mean([leg.hip[2] - leg.foot_at(leg.frames(leg.reference))[2] for leg in legs]))
+
+
+def known(pose: Mapping[str, float], joints: Container[str]) -> dict[str, float]:
+    """Return the angles of the joints that there are."""
+    return {name: angle for name, angle in pose.items() if name in joints}
+
+
+def joint_names(tree: Tree) -> list[str]:
+    """Return the names of all joints."""
+    return [joint.name for _, joint in tree.joints()]
