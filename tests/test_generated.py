@@ -1,0 +1,103 @@
+"""Made-up robots: the same for a seed, right in both formats, imported without a flag."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from benchmarks.generated import anatomy, command, robot_text
+from benchmarks.generated.parts import Robot
+from robot_ppo.derived import walk
+from robot_ppo.robot_model.importing import reading
+from robot_ppo_export.contract import spec
+
+SEEDS = range(24)
+
+
+@pytest.mark.parametrize("format_", robot_text.FORMATS)
+def test_a_robot_is_a_function_of_its_seed(format_):
+    texts = [robot_text.text(anatomy.drawn(seed), format_) for seed in SEEDS]
+    assert texts == [robot_text.text(anatomy.drawn(seed), format_) for seed in SEEDS]
+    assert len(set(texts)) == len(SEEDS)
+
+
+def test_masses_and_proportions_are_spread():
+    robots = [anatomy.drawn(seed) for seed in range(300)]
+    masses = [robot.mass for robot in robots]
+    assert min(masses) < 7 and max(masses) > 150
+    assert all(5 <= mass <= 200 for mass in masses)
+    assert {robot.kind for robot in robots} == set(anatomy.KINDS)
+    assert {robot.friction for robot in robots} == {True, False}
+    names = [part.name for robot in robots for part in robot.parts]
+    assert not any(word in name for name in names for word in ("hip", "knee", "foot", "left"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_weighs_what_was_drawn_and_moves_alike_in_both_formats(seed, tmp_path):
+    robot = anatomy.drawn(seed)
+    trees = []
+    for format_ in robot_text.FORMATS:
+        path = tmp_path / f"robot.{format_}"
+        path.write_text(robot_text.text(robot, format_))
+        trees.append(reading.read(path, None))
+    for tree in trees:
+        assert tree.mass == pytest.approx(robot.mass, rel=1e-5)
+        assert {joint.name for _, joint in tree.joints()} == set(robot.motors)
+    angles = {name: 0.1 * i for i, name in enumerate(sorted(robot.motors))}
+    one, other = (tree.centre_of_mass(angles) for tree in trees)
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(trees[0].spatial_inertia(), trees[1].spatial_inertia(), rtol=1e-4)
+
+
+def test_its_inertia_is_that_of_its_shapes():
+    """MuJoCo, which is told the masses alone, finds the moments that the file states."""
+    robot = anatomy.drawn(0)
+    stated = mujoco.MjModel.from_xml_string(robot_text.mjcf(robot))
+    for part in robot.parts:
+        if part.solid.kind == "rod":  # a capsule there, a cylinder here
+            continue
+        geom = robot_text._geom(part.solid).replace("/>", f' mass="{part.mass}"/>')
+        alone = mujoco.MjModel.from_xml_string(
+            f"<mujoco><worldbody><body>{geom}<freejoint/></body></worldbody></mujoco>"
+        )
+        found = sorted(stated.body(part.name).inertia)
+        assert found == pytest.approx(sorted(alone.body(1).inertia), rel=1e-4)
+
+
+def feet_of(robot: Robot) -> int:
+    return {"biped": 2, "quadruped": 4, "hexapod": 6}[robot.kind]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 7])
+def test_it_is_imported_without_a_flag_and_gets_a_task(seed, tmp_path):
+    robot = anatomy.drawn(seed)
+    folder = command.imported(robot, command.file_format(seed), tmp_path)
+    described = spec.load(folder / "robot.yaml")
+    assert len(described.feet) == feet_of(robot)
+    assert set(described.joint_names) == set(robot.motors)
+    task = walk.resolve(str(folder)).task
+    offsets = list(task["gait"]["offsets"].values())
+    assert sorted(offsets) == [0.0] * (len(offsets) // 2) + [0.5] * (len(offsets) // 2)
+    if robot.kind != "biped":
+        assert "It stands 5 s" in (folder / "report.md").read_text()
+
+
+def test_the_table_counts_what_was_imported_and_what_walks():
+    figures = {"velocity_error": 0.1, "yaw_error": 0.1, "falls": 0.0}
+    limits = {"velocity_error": 0.15, "yaw_error": 0.2, "falls": 0.0}
+    begin = {"robot": "quadruped_0", "file": "xml", "mass": 12.0}
+    trained = {"steps": 10, "seconds": 1.0, "figures": figures, "limits": limits}
+    rows = [
+        begin | trained | {"walking": True},
+        begin | trained | {"walking": False},
+        begin | {"refused": "no foot reaches the ground"},
+    ]
+    found = command.table(rows)
+    assert found.title == "3 made-up robots: 2 imported, 1 walk"
+    assert found.row_count == 3
+
+
+def test_an_import_alone_needs_no_training(tmp_path, capsys):
+    words = ["--robots", "1", "--kinds", "quadruped", "--minutes", "0", "--out", str(tmp_path)]
+    assert command.main(words) == 0
+    assert "1 imported, 0 walk" in capsys.readouterr().out
+    assert (tmp_path / "robots" / "quadruped_0" / "robot.yaml").is_file()
