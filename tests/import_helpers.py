@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from robot_ppo.commands.robots import proofs
 from robot_ppo.robot_model.importing import importer, options
-from robot_ppo.sim import standing
 
 LEGS = {"FL": (0.2, 0.08), "FR": (0.2, -0.08), "RL": (-0.2, 0.08), "RR": (-0.2, -0.08)}
 
@@ -72,11 +72,10 @@ def urdf(more: str = "") -> str:
 
 
 URDF = urdf()
-PROOFS = importer.Proofs(standing.touching, standing.rests, standing.told)
 
 
 def imported(folder: Path, text: str | None, file: str, **flags) -> Path:
     """Write `text` into `folder` as a file, if given, import it there; return its folder."""
     if text is not None:
         (folder / file).write_text(text)
-    return importer.run(options.Options(folder / file, out=folder / "robots", **flags), PROOFS)
+    return importer.run(options.Options(folder / file, out=folder / "robots", **flags), proofs())

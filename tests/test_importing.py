@@ -120,6 +120,8 @@ def test_every_file_that_was_promised_is_there(dog):
     report = (dog / "report.md").read_text()
     assert "armature of all joints: " in report
     assert "4 links without a joint are merged" in report
+    assert "no leg touches another as the robot stands" in report
+    assert "- gait: trot, " in report and "- action scale [rad]: " in report
 
 
 def test_the_pose_is_level_mirrored_and_away_from_the_stops(dog):
@@ -328,6 +330,15 @@ REFUSED = {
         URDF.replace('<mass value="4.0"/>', '<mass value="4e9"/>'),
         r"the link 'trunk' has 4e\+09 kg",
     ),
+    "a robot that cannot stand by its torques": (
+        URDF.replace('effort="20"', 'effort="1"'),
+        r"the joint '.._knee' needs [0-9.]+ N m to carry its share of 9 kg and has 1; .*"
+        r"--torque .._knee=NM",
+    ),
+    "a pose that collides": (
+        re.sub(r'(?<=xyz=")-0.2 ', "0.16 ", URDF),
+        r"in the standing pose '..(_base|_calf|_thigh)' is 0.\d* m inside of '.*--pose",
+    ),
     "a number that is none": (
         URDF.replace('<mass value="4.0"/>', '<mass value="nan"/>'),
         r"<mass value='nan'> is not 1 finite numbers",
@@ -408,6 +419,7 @@ def test_the_command_line_says_what_comes_next(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "It stands 5 s" in said and "robot-ppo train walk --robot dog" in said
     assert cli.main(["check", "dog"]) == 0
+    assert "action scale [rad]: " in capsys.readouterr().out
     assert cli.main(["import", "cat.urdf"]) == 2
 
 

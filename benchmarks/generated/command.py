@@ -19,10 +19,10 @@ from benchmarks.generated import anatomy, robot_text, until_walking
 from benchmarks.generated.parts import Robot
 from robot_ppo import arguments
 from robot_ppo.cli import exit_code
+from robot_ppo.commands.robots import proofs
 from robot_ppo.derived import walk
 from robot_ppo.robot_model.importing import importer
 from robot_ppo.robot_model.importing.options import Options
-from robot_ppo.sim import standing
 from robot_ppo_export.errors import InputError
 
 Row = dict[str, Any]
@@ -113,8 +113,7 @@ def imported(robot: Robot, format_: str, out: Path) -> Path:
     file = out / "files" / f"{robot.name}.{format_}"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(robot_text.text(robot, format_))
-    proofs = importer.Proofs(standing.touching, standing.rests, standing.told)
-    return importer.run(Options(file, out=out / "robots", overwrite=True), proofs)
+    return importer.run(Options(file, out=out / "robots", overwrite=True), proofs())
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_ppo.commands.base import command
-from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
-    pass
+    from robot_ppo.robot_model.importing.importer import Proofs
+    from robot_ppo_export.contract.spec import RobotSpec
 
 IMPORT = """
 robot-ppo import my_robot.urdf                     # ./robots/my_robot/
@@ -66,7 +67,6 @@ def add_import(commands: argparse._SubParsersAction) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from robot_ppo.robot_model.importing import importer, options
-    from robot_ppo.sim import standing
 
     asked = options.Options(
         args.file,
@@ -82,11 +82,19 @@ def _import(args: argparse.Namespace) -> None:
         options.number_by_joint("--torque", args.torque),
         options.range_by_joint("--range", args.range),
     )
-    proofs = importer.Proofs(standing.touching, standing.rests, standing.told)
-    folder = importer.run(asked, proofs)
+    folder = importer.run(asked, proofs())
     print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
     print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
     print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {folder.name}")
+
+
+def proofs() -> "Proofs":
+    """Return what `import` tries with a robot before it is written."""
+    from robot_ppo.derived import walk
+    from robot_ppo.robot_model.importing.importer import Proofs
+    from robot_ppo.sim import standing
+
+    return Proofs(standing.touching, standing.rests, standing.told, walk.told)
 
 
 def add_check(commands: argparse._SubParsersAction) -> None:
@@ -95,6 +103,16 @@ def add_check(commands: argparse._SubParsersAction) -> None:
     p = command(commands, _check, "check", text, CHECK, needs=("mujoco",))
     p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
     p.add_argument("--picture", type=Path, metavar="FILE.png", help="show how the robot stands")
+
+
+def _task(robot: "RobotSpec", xml: Path) -> list[str]:
+    """Return what the task `walk` makes of a robot, or why it has none."""
+    from robot_ppo.derived import walk
+
+    try:
+        return [f"  {line}" for line in walk.told(robot, xml)]
+    except InputError as error:
+        return [f"  none: {error}"]
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -109,6 +127,7 @@ def _check(args: argparse.Namespace) -> int:
         from robot_ppo.sim import standing
 
         print(f"\n{standing.told(robot, folder / robot.model)}")
+        print("\n".join(["\nThe task `walk`:", *_task(robot, folder / robot.model)]))
     if right and args.picture:
         from robot_ppo.playback import portrait
 

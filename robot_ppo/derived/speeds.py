@@ -21,14 +21,19 @@ def frequency(body: Body) -> float:
     return FREQUENCY / body.unit_time
 
 
+def kind(body: Body) -> str:
+    """Return how the feet step, in a word or two."""
+    names = {2: "in turn", 4: "trot", 6: "tripod"}
+    return names[len(body.feet)] if gaits.alternates(body.feet) else "wave"
+
+
 def gait(body: Body, style: Style) -> Tree:
     """Return when each foot steps, and how high."""
-    kind = {2: "in turn", 4: "trot", 6: "tripod"}.get(len(body.feet), "wave")
-    kind = kind if gaits.alternates(body.feet) else "wave"
+    how = kind(body)
     return {
         "frequency": number(frequency(body), f"{FREQUENCY} / sqrt(leg / g)"),
-        "offsets": number(gaits.offsets(body.feet), f"{len(body.feet)} feet, by place: {kind}"),
-        "stance": number(gaits.stance(body.feet), f"feet step: {kind}"),
+        "offsets": number(gaits.offsets(body.feet), f"{len(body.feet)} feet, by place: {how}"),
+        "stance": number(gaits.stance(body.feet), f"feet step: {how}"),
         "swing_height": number(style.swing * body.leg, f"{style.swing} leg"),
     }
 

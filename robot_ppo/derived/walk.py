@@ -13,6 +13,7 @@ the control period) is the same for all robots.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -31,6 +32,7 @@ from robot_ppo.derived.numbers import Number, Tree, number
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model import source, validation
 from robot_ppo.robot_model.body import Body, measure
+from robot_ppo_export.contract.spec import RobotSpec
 
 NAME = "walk"
 
@@ -64,6 +66,27 @@ class Resolved:
                 if keys[0] == "task":
                     tree = numbers.replaced(tree, keys[1:], data["task"], "--set")
         return self.head + numbers.page(tree)
+
+
+def told(robot: RobotSpec, xml: Path) -> list[str]:
+    """Return what the task makes of a robot, a sentence each: what a report of it says."""
+    body = measure(robot, source.read(xml).model)
+    task = numbers.plain(_tree(body))
+    gait = task["gait"]
+    twist = task["commands"]["twist"]
+    limits = task["evaluation"]["limits"]
+    why = speeds.fastest(body, styles.of(body)).limited_by
+    scales = task["action"]["scale"]
+    if isinstance(scales, dict):
+        scales = ", ".join(f"{joint} {value:g}" for joint, value in scales.items())
+    return [
+        f"gait: {speeds.kind(body)}, {gait['frequency']:g} Hz, steps of {gait['swing_height']:g} m",
+        f"commands: {twist['vx'][0]:g} to {twist['vx'][1]:g} m/s ahead, {twist['vy'][1]:g} m/s "
+        f"aside, {twist['yaw_rate'][1]:g} rad/s{why}",
+        f"action scale [rad]: {scales}",
+        f"it walks where it errs by at most {limits['velocity_error']:g} m/s and "
+        f"{limits['yaw_error']:g} rad/s and does not fall",
+    ]
 
 
 def resolve(robot: str) -> Resolved:

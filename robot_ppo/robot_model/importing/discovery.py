@@ -18,6 +18,7 @@ from robot_ppo_export.errors import InputError
 
 IMU = "imu"
 """Name of the site in the MJCF."""
+_G = 9.81
 
 
 def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
@@ -39,6 +40,7 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     ground = [feet.foot(tree, leg, frames[leg.foot]) for leg in legs]
     stand, pose_from = posing.standing_pose(tree, options, ground, pose, hold)
     ground = posing.level_soles(tree, legs, ground, stand)
+    _require_strength(tree, ground, stand)
     length = posing.leg_length(tree, ground, stand)
     assumed = _assume(tree, stand, ground, length)
     imu, imu_from = _imu(tree, options)
@@ -84,6 +86,23 @@ def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict
     if problem and not tried:
         raise problem
     return max(tried, key=lambda pair: len(pair[1]))
+
+
+def _require_strength(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> None:
+    """Raise `InputError` where a leg cannot carry its share of the weight with all feet down."""
+    force = tree.mass * _G / len(ground)
+    for foot in ground:
+        leg = standing.Leg(tree, foot, pose, set())
+        shares = np.abs(leg.torques(leg.frames(leg.reference), force))
+        worst = int(np.argmax(shares))
+        if shares[worst] > 1:
+            joint = leg.joints[worst]
+            limit = joint.torque or 0.0
+            raise InputError(
+                f"{tree.source}: the joint {joint.name!r} needs {shares[worst] * limit:.3g} N m to "
+                f"carry its share of {tree.mass:.3g} kg and has {limit:.3g}; correct the file's "
+                f"masses or --torque {joint.name}=NM, or give another pose with --pose"
+            )
 
 
 def _assume(

@@ -38,6 +38,8 @@ class Proofs:
     """Whether the robot lies level in its rest pose."""
     stands: Callable[[RobotSpec, Path], str]
     """How it stands by PD alone, as sentences."""
+    task: Callable[[RobotSpec, Path], list[str]]
+    """What the task `walk` makes of it, a sentence each."""
 
 
 def run(options: Options, proofs: Proofs) -> Path:
@@ -63,13 +65,16 @@ def run(options: Options, proofs: Proofs) -> Path:
         xml = folder / robot.model
         if problems := validation.problems(source.read(xml), robot):
             raise InputError(f"{options.file}: {problems[0]}")
-        weights = report.check_weights(robot, xml, tree, before)
-        proof = proofs.stands(robot, xml)
+        proof = report.Proof(
+            proofs.stands(robot, xml),
+            report.check_weights(robot, xml, tree, before),
+            proofs.task(robot, xml),
+        )
         if meshes := _copied(tree, folder):  # what is only seen comes last: it takes the longest
             xml.write_text(writing.mjcf(replace(body, height=found.height), meshes))
             source.read(xml)
         digest = hashlib.sha256(options.file.read_bytes()).hexdigest()
-        report.write(folder, found, robot, body, weights, proof, digest)
+        report.write(folder, found, robot, body, proof, digest)
         _note_time(folder, time.perf_counter() - began)
         if target.exists():
             shutil.rmtree(target)
@@ -127,9 +132,7 @@ def _write(folder: Path, found: Findings, body: Body, meshes: Mapping[Path, str]
 
 def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs) -> Body:
     """Return what the MJCF says, without contacts between legs that overlap as they stand."""
-    if not body.legs_collide:
-        return body
-    robot = _write(folder, found, body, {})
+    robot = _write(folder, found, replace(body, legs_collide=True), {})
     touching = proofs.touching(robot, folder / robot.model)
     for one, two, depth in touching:
         if depth > _DEEP:
@@ -137,7 +140,12 @@ def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs)
                 f"{found.tree.source}: in the standing pose {one!r} is {depth:.3f} m inside of "
                 f"{two!r}; give another pose with --pose FILE|KEYFRAME"
             )
+    for one, two, _ in touching:
         found.steps.append(f"{one} and {two} touch as the robot stands; they do not collide")
+    if not touching:
+        found.steps.append("no leg touches another as the robot stands")
+    if not body.legs_collide:
+        return body
     return replace(body, excluded=[(one, two) for one, two, _ in touching])
 
 

@@ -20,6 +20,16 @@ _SAME = 1e-6
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What was tried with the robot that is to be written, as sentences."""
+
+    stands: str
+    weights: Sequence[str]
+    task: Sequence[str]
+    """What the task `walk` makes of it."""
+
+
+@dataclass(frozen=True)
 class Weights:
     """Mass [kg], centre of mass (3,) [m] and inertia (3, 3) [kg m^2] in the base's frame.
 
@@ -75,19 +85,18 @@ def write(
     found: Findings,
     robot: RobotSpec,
     body: Body,
-    weights: Sequence[str],
-    proof: str,
+    proof: Proof,
     digest: str,
 ) -> None:
     """Write report.md, README.md and views.png into a folder."""
     from robot_ppo.robot_model.importing import drawing
 
     drawing.draw(folder / "views.png", found, body)
-    (folder / "report.md").write_text("\n".join(_report(found, robot, weights, proof)) + "\n")
+    (folder / "report.md").write_text("\n".join(_report(found, robot, proof)) + "\n")
     (folder / "README.md").write_text(_readme(found, robot, digest))
 
 
-def _report(found: Findings, robot: RobotSpec, weights: Sequence[str], proof: str) -> Iterator[str]:
+def _report(found: Findings, robot: RobotSpec, proof: Proof) -> Iterator[str]:
     tree = found.tree
     yield f"# {robot.name}: what was found in {tree.source.name}, and what was derived\n"
     yield "![From the side, from the front, from above](views.png)\n"
@@ -96,8 +105,8 @@ def _report(found: Findings, robot: RobotSpec, weights: Sequence[str], proof: st
         "z of the base. Short lines: joint axes.\n"
     )
     yield "## Proof\n"
-    yield f"{proof}\n"
-    yield from (f"- {line}" for line in weights)
+    yield f"{proof.stands}\n"
+    yield from (f"- {line}" for line in proof.weights)
     yield "\n## Found\n"
     yield f"- {tree.kind}, {len(tree.links)} moving links, {len(robot.joints)} driven joints"
     yield f"- base: {tree.base.name}; IMU: {found.imu_from}"
@@ -116,6 +125,9 @@ def _report(found: Findings, robot: RobotSpec, weights: Sequence[str], proof: st
         f"{robot.base.height:.4f} m.\n"
     )
     yield from _joints(found, robot)
+    yield "\n## The task `walk`\n"
+    yield f"Every number: `robot-ppo train walk --robot {robot.name} --show`.\n"
+    yield from (f"- {line}" for line in proof.task)
     yield "\n## Assumed\n"
     yield from _assumed(found)
 
