@@ -48,38 +48,40 @@ def test_go2_gets_the_numbers_that_were_tuned_by_hand():
     assert missing == {("evaluation", "conditions", "payload +3 kg")}
 
 
-def renamed(folder: Path) -> dict[str, str]:
-    """Write Go2 with every name replaced by nonsense; return old name -> new."""
+def renamed(robot: str, folder: Path) -> dict[str, str]:
+    """Write a robot with every name replaced by nonsense; return old name -> new."""
     folder.mkdir()
-    text = (GO2 / "go2.xml").read_text()
-    described = spec.load(GO2 / "robot.yaml")
-    model = source.read(GO2 / "go2.xml").model
-    found = {model.body(i).name for i in range(1, model.nbody)}
-    found |= {model.geom(i).name for i in range(model.ngeom)}
-    found |= {model.site(i).name for i in range(model.nsite)} | set(described.joint_names)
-    found -= {"", "floor"}
+    original = project.robot_folder(robot)
+    described = spec.load(original / "robot.yaml")
+    model = source.read(original / described.model).model
+    kinds = {"body": model.nbody, "geom": model.ngeom, "site": model.nsite}
+    found = {getattr(model, kind)(i).name for kind, count in kinds.items() for i in range(count)}
+    found = (found | set(described.joint_names)) - {"", "floor", "world"}
     names = {old: f"q{i * 7919 % 1009:04d}" for i, old in enumerate(sorted(found))}
+    text = (original / described.model).read_text()
     text = re.sub(r'="([^"]*)"', lambda m: f'="{names.get(m[1], m[1])}"', text)
-    (folder / "go2.xml").write_text(text)
-    data = yaml.safe_load((GO2 / "robot.yaml").read_text()) | {"name": folder.name}
-    data["base"]["body"], data["imu"]["site"] = names[data["base"]["body"]], names["imu"]
-    data["feet"] = [names[foot] for foot in data["feet"]]
-    data["rest_pose"] = {names[joint]: angle for joint, angle in data["rest_pose"].items()}
-    for joint in data["joints"]:
-        joint["name"] = names[joint["name"]]
-    (folder / "robot.yaml").write_text(yaml.safe_dump(data))
+    (folder / described.model).write_text(text)
+    data = translated(yaml.safe_load((original / "robot.yaml").read_text()), names)
+    (folder / "robot.yaml").write_text(yaml.safe_dump(data | {"name": folder.name}))
     return names
 
 
-def test_names_of_joints_feet_and_bodies_mean_nothing(tmp_path):
-    names = renamed(tmp_path / "xyzzy")
-    assert {"FR", "FL_hip_joint", "base_link"} <= set(names)
+def translated(tree, names: dict[str, str]):
+    """Return a tree with every text that is a name replaced, and every key that names a number."""
+    if isinstance(tree, dict):
+        own = {k: names.get(k, k) if isinstance(v, float | int) else k for k, v in tree.items()}
+        return {own[key]: translated(item, names) for key, item in tree.items()}
+    if isinstance(tree, list):
+        return [translated(item, names) for item in tree]
+    return names.get(tree, tree) if isinstance(tree, str) else tree
+
+
+@pytest.mark.parametrize("robot", ["go2", "spot", "g1"])
+def test_names_of_joints_feet_and_bodies_mean_nothing(robot, tmp_path):
+    names = renamed(robot, tmp_path / "xyzzy")
+    assert set(project.load_robot(robot).joint_names) <= set(names)
     nonsense = walk.resolve(str(tmp_path / "xyzzy")).task
-    task = walk.resolve("go2").task
-    offsets = task["gait"].pop("offsets")
-    assert nonsense["gait"].pop("offsets") == {names[k]: v for k, v in offsets.items()}
-    nonsense["robot"] = "go2"
-    assert nonsense == task
+    assert nonsense | {"robot": robot} == translated(walk.resolve(robot).task, names)
 
 
 def foot(name: str, x: float, y: float) -> Foot:
@@ -154,6 +156,16 @@ def test_slow_joints_slow_the_commands_down_and_say_so(tmp_path):
     assert limited.forward < 0.6 * fast.forward
     assert limited.forward / fast.forward == pytest.approx(limited.yaw / fast.yaw)
     assert "velocity limits" in limited.limited_by and not fast.limited_by
+
+
+@pytest.mark.parametrize("robot", ["go2", "spot", "h1"])
+def test_no_unit_of_action_asks_for_more_than_a_joint_has(robot):
+    described = project.load_robot(robot)
+    scale = walk.resolve(robot).task["action"]["scale"]
+    for joint in described.joints:
+        one = scale[joint.name] if isinstance(scale, dict) else scale
+        assert one * joint.kp <= 0.7525 * joint.torque_limit  # three digits are written
+    assert isinstance(scale, dict) == (robot != "go2")
 
 
 @pytest.mark.parametrize("robot", ["go2", "anymal_c", "g1"])

@@ -7,6 +7,8 @@ from robot_ppo.robot_model.body import Body
 
 SWEEP = 1.07
 """The action scale, in half sweeps of a leg at the highest speed."""
+STRENGTH = 0.75
+"""What one unit of action asks of a joint at the most, in its torque limit."""
 _SHARE = {"leg": 1.0, "trunk": 0.4, "limb": 0.6}
 """Action scale by the joint's place, in that of legs."""
 
@@ -20,11 +22,16 @@ def scale(body: Body, fastest: Speeds) -> Number:
         if (joint := body.leg_joint(given.name)) is not None
     )
     leg = SWEEP * max(sweep, min(sag, 0.5))
-    places = {j.name: _SHARE[place(body, j.name)] * leg for j in body.robot.joints}
+    found = {}
+    for joint in body.robot.joints:
+        most = STRENGTH * joint.torque_limit / joint.kp
+        found[joint.name] = min(_SHARE[place(body, joint.name)] * leg, most)
     what = f"{SWEEP} of half a leg's sweep at top speed, or of its sag under the weight"
-    if len(set(places.values())) == 1:
-        return number(leg, what)
-    return number(places, f"{what}; waist x {_SHARE['trunk']}, arms x {_SHARE['limb']}")
+    what += f"; at most {STRENGTH} of the torque limit / kp"
+    if any(place(body, name) != "leg" for name in found):
+        what += f"; waist x {_SHARE['trunk']}, arms x {_SHARE['limb']}"
+    different = set(found.values())
+    return number(found if len(different) > 1 else different.pop(), what)
 
 
 def place(body: Body, joint: str) -> str:
