@@ -121,6 +121,7 @@ def test_every_file_that_was_promised_is_there(dog):
     assert "armature of all joints: " in report
     assert "4 links without a joint are merged" in report
     assert "no leg touches another as the robot stands" in report
+    assert "left and right are mirror images" in report
     assert "- gait: trot, " in report and "- action scale [rad]: " in report
 
 

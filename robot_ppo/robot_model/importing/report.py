@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import mujoco
 import numpy as np
 
 from robot_ppo.config import Physics
-from robot_ppo.robot_model import source, variants
+from robot_ppo.robot_model import source, symmetry, variants
 from robot_ppo.robot_model.importing import gains
 from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.tree import Tree
@@ -77,7 +78,17 @@ def check_weights(robot: RobotSpec, xml: Path, tree: Tree, before: Weights) -> l
         f"merged {now}" + ("" if same else " (joints were made rigid at other angles)")
     )
     lines.append(f"distance of the centre of mass from the base's origin: differs by {far:.2g} m")
+    lines.append(_mirrored(robot, models["MJCF as written"]))
     return lines
+
+
+def _mirrored(robot: RobotSpec, model: mujoco.MjModel) -> str:
+    """Return whether left and right are mirror images: then a policy learns both at once."""
+    try:
+        symmetry.find(robot, model)
+    except InputError as error:
+        return f"left and right are no mirror images: {error}"
+    return "left and right are mirror images, in shape, mass, gains and pose"
 
 
 def write(
