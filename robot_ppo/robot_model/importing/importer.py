@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robot_ppo.robot_model import geometry, source, validation
-from robot_ppo.robot_model.importing import describe, discovery, reading, report, writing
+from robot_ppo.robot_model.importing import describe, discovery, reading, report, writing, yaml_text
 from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.options import Options
 from robot_ppo.robot_model.importing.tree import Tree
@@ -123,7 +123,7 @@ def _write(folder: Path, found: Findings, body: Body, meshes: Mapping[Path, str]
         robot = spec.from_data(data, "robot.yaml")
         model = source.read(folder / robot.model).model
         found.height = round(geometry.standing_height(model, robot), 6)
-    text = writing.robot_yaml(robot, describe.notes(found), describe.joint_notes(found))
+    text = yaml_text.robot_yaml(robot, describe.notes(found), describe.joint_notes(found))
     (folder / "robot.yaml").write_text(text)
     loaded = spec.load(folder / "robot.yaml")
     assert loaded.joint_names == robot.joint_names

@@ -1,6 +1,6 @@
-"""`Tree` and `RobotSpec` -> the text of an MJCF and of a robot.yaml.
+"""`Tree` -> the text of an MJCF.
 
-The MJCF has the form of the shipped robots': bodies that move, explicit inertias, primitives that
+It has the form of the shipped robots': bodies that move, explicit inertias, primitives that
 collide, meshes that are only seen, one site for the IMU, one motor for each joint.
 """
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from robot_ppo.robot_model.importing.feet import FRICTION, Foot
 from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Shape, Tree
-from robot_ppo_export.contract.spec import RobotSpec
 
 _SOFT = 'solref="0.02 1" solimp="0.9 0.95 0.023"'
 
@@ -50,7 +49,7 @@ def mjcf(body: Body, meshes: Mapping[Path, str] | None = None) -> str:
         "  <default>",
         '    <geom condim="3"/>',
         '    <default class="collision"><geom group="3" contype="0" conaffinity="1" mass="0" '
-        f'friction="{_n(FRICTION)} 0.02 0.01" rgba="0.9 0.3 0.3 0.4"/></default>',
+        f'friction="{number(FRICTION)} 0.02 0.01" rgba="0.9 0.3 0.3 0.4"/></default>',
         f'    <default class="foot"><geom group="3" contype="0" conaffinity="1" mass="0" '
         f'priority="1" {_SOFT} rgba="0.1 0.8 0.2 0.4"/></default>',
         '    <default class="visual"><geom group="2" contype="0" conaffinity="0" mass="0"/>'
@@ -73,13 +72,13 @@ def _meshdir(meshes: Mapping[Path, str] | None) -> str:
     return ' meshdir="meshes"' if meshes else ""
 
 
-def _n(value: float) -> str:
+def number(value: float) -> str:
     """Return a number with nine digits, none more than it needs."""
     return f"{round(float(value), 12) + 0.0:.9g}"
 
 
 def _v(values: Sequence[float] | np.ndarray) -> str:
-    return " ".join(_n(value) for value in np.asarray(values).tolist())
+    return " ".join(number(value) for value in np.asarray(values).tolist())
 
 
 def _assets(body: Body, meshes: Mapping[Path, str]) -> Iterator[str]:
@@ -108,7 +107,7 @@ def _mesh_name(shape: Shape, meshes: Mapping[Path, str]) -> str:
     stem = Path(meshes[shape.file]).stem
     if shape.scale == (1.0, 1.0, 1.0):
         return stem
-    return f"{stem}_{'_'.join(_n(x) for x in shape.scale)}"
+    return f"{stem}_{'_'.join(number(x) for x in shape.scale)}"
 
 
 def _link(body: Body, link: Link, meshes: Mapping[Path, str], indent: str) -> Iterator[str]:
@@ -141,9 +140,8 @@ def inertial(link: Link) -> str:
     """Return the element that states mass, centre and inertia of a link."""
     inertia = link.inertia
     six = [inertia[0, 0], inertia[1, 1], inertia[2, 2], inertia[0, 1], inertia[0, 2], inertia[1, 2]]
-    return (
-        f'<inertial mass="{_n(link.mass)}" pos="{_v(link.com)}" fullinertia="{_v(np.array(six))}"/>'
-    )
+    moments = _v(np.array(six))
+    return f'<inertial mass="{number(link.mass)}" pos="{_v(link.com)}" fullinertia="{moments}"/>'
 
 
 _FIGURES = ("armature", "damping", "frictionloss", "stiffness")
@@ -154,15 +152,15 @@ def _joint(joint: Joint) -> str:
     if np.any(np.abs(joint.pos) > 1e-12):
         parts.append(f'pos="{_v(joint.pos)}"')
     if joint.ref:
-        parts.append(f'ref="{_n(joint.ref)}"')
+        parts.append(f'ref="{number(joint.ref)}"')
     assert joint.range is not None and joint.torque is not None
     parts.append(
         f'range="{_v(joint.range)}" actuatorfrcrange="{_v((-joint.torque, joint.torque))}"'
     )
     figures = {key: getattr(joint, key) for key in _FIGURES}
-    parts += [f'{key}="{_n(value)}"' for key, value in figures.items() if value]
+    parts += [f'{key}="{number(value)}"' for key, value in figures.items() if value]
     if joint.stiffness:
-        parts.append(f'springref="{_n(joint.springref)}"')
+        parts.append(f'springref="{number(joint.springref)}"')
     return f"<joint {' '.join(parts)}/>"
 
 
@@ -187,7 +185,7 @@ def _collision(body: Body, link: Link) -> Iterator[str]:
         if foot.leg.foot == link.name:
             for name, shape in zip(foot_names(foot), foot.shapes, strict=True):
                 friction = FRICTION if shape.friction is None else shape.friction
-                rub = f' friction="{_n(friction)} 0.02 0.01"'
+                rub = f' friction="{number(friction)} 0.02 0.01"'
                 yield f'<geom name="{name}" class="foot" {_shape(shape)}{rub}{masks}/>'
     for i, shape in enumerate(body.others.get(link.name, ()), 1):
         name = f"{link.name}_collision_{i}"
@@ -233,95 +231,3 @@ def _excludes(body: Body) -> Iterator[str]:
     for one, two in body.excluded:
         yield f'    <exclude body1="{one}" body2="{two}"/>'
     yield "  </contact>"
-
-
-# -- robot.yaml -----------------------------------------------------------------------------------
-
-
-def robot_yaml(robot: RobotSpec, notes: Mapping[str, str], joint_notes: Mapping[str, str]) -> str:
-    """Return the text of a robot.yaml, with a comment on every number that was derived.
-
-    Args:
-        robot: the figures.
-        notes: key -> comment on it; "" stands at the top.
-        joint_notes: joint -> comment.
-    """
-    lines = [*(f"# {line}" for line in notes[""].splitlines())]
-    lines += [
-        f"name: {robot.name}",
-        f"description: {_text(robot.description)}",
-        f"model: {robot.model}",
-        _commented(
-            f"base: {{body: {_text(robot.base.body)}, height: {_n(robot.base.height)}}}",
-            notes.get("base"),
-        ),
-        _commented(_imu(robot), notes.get("imu")),
-        _commented("feet:", notes.get("feet")),
-        *(_foot(robot, foot) for foot in robot.feet),
-        _commented("joints:", notes.get("joints")),
-    ]
-    for joint in robot.joints:
-        low, high = joint.range
-        figures = f"default: {_n(joint.default)}, range: [{_n(low)}, {_n(high)}], "
-        figures += f"velocity_limit: {_n(joint.velocity_limit)}, "
-        figures += f"torque_limit: {_n(joint.torque_limit)}, kp: {_n(joint.kp)}, kd: {_n(joint.kd)}"
-        figures += ", held: true" if joint.held else ""
-        entry = f"- {{name: {_text(joint.name)}, {figures}}}"
-        lines.append(_commented(entry, joint_notes.get(joint.name)))
-    stand = robot.stand
-    lines += [_commented("stand:", notes.get("stand"))]
-    lines += [f"  kp: {_gains(stand.kp)}", f"  kd: {_gains(stand.kd)}"]
-    lines += [f"  duration: {_n(stand.duration)}"]
-    lines += [_commented(f"damping: {{kd: {_gains(robot.damping.kd)}}}", notes.get("damping"))]
-    if robot.rest_pose:
-        lines.append(_commented("rest_pose:", notes.get("rest_pose")))
-        lines += [f"  {_text(name)}: {_n(angle)}" for name, angle in robot.rest_pose.items()]
-    lines.append(_commented("safety:", notes.get("safety")))
-    for key in _SAFETY:
-        value = getattr(robot.safety, key)
-        lines.append(_commented(f"  {key}: {_n(value)}", notes.get(f"safety.{key}")))
-    start = robot.life_cycle.start
-    lines.append(_commented(f"life_cycle: {{start: {start}}}", notes.get("life_cycle")))
-    return "\n".join(lines) + "\n"
-
-
-_SAFETY = (
-    "max_tilt",
-    "max_angular_rate",
-    "max_target_step",
-    "joint_range_margin",
-    "stale_after",
-    "frozen_ticks",
-    "max_missed_deadlines",
-)
-
-
-def _imu(robot: RobotSpec) -> str:
-    mounting = ""
-    if not np.allclose(robot.imu.mounting, (1, 0, 0, 0), atol=1e-9):
-        mounting = f", mounting: [{', '.join(_n(x) for x in robot.imu.mounting)}]"
-    return f"imu: {{site: {_text(robot.imu.site)}{mounting}}}"
-
-
-def _foot(robot: RobotSpec, foot: str) -> str:
-    geoms = robot.foot_geoms.get(foot)
-    if not geoms:
-        return f"- {_text(foot)}"
-    return f"- {{name: {_text(foot)}, geoms: [{', '.join(map(_text, geoms))}]}}"
-
-
-def _gains(gain: object) -> str:
-    if isinstance(gain, dict):
-        return "{" + ", ".join(f"{_text(name)}: {_n(value)}" for name, value in gain.items()) + "}"
-    return _n(float(gain))  # type: ignore[arg-type]  # RobotSpec holds a number or a dict
-
-
-def _text(text: str) -> str:
-    """Return a text as YAML writes it: in quotes where it would read otherwise."""
-    import yaml
-
-    return yaml.safe_dump(text, default_flow_style=True, width=10**6).splitlines()[0]
-
-
-def _commented(line: str, comment: str | None) -> str:
-    return f"{line}  # {comment}" if comment else line
