@@ -1,8 +1,7 @@
 """How far one unit of action moves each joint."""
 
-from robot_ppo.derived import gaits
 from robot_ppo.derived.numbers import Number, number
-from robot_ppo.derived.speeds import Speeds, frequency
+from robot_ppo.derived.speeds import Speeds, half_sweep
 from robot_ppo.robot_model.body import Body
 
 SWEEP = 1.07
@@ -15,7 +14,7 @@ _SHARE = {"leg": 1.0, "trunk": 0.4, "limb": 0.6}
 
 def scale(body: Body, fastest: Speeds) -> Number:
     """Return the scale of each joint: half the sweep of a leg, or what holds the robot up."""
-    sweep = fastest.forward * gaits.stance(body.feet) / (2 * frequency(body) * body.leg)
+    sweep = half_sweep(body, fastest.forward) / body.leg
     sag = max(
         joint.load / given.kp
         for given in body.robot.joints

@@ -5,6 +5,12 @@ from robot_ppo.derived.numbers import Tree, number
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model.body import Body
 
+MOST_PAYLOAD = 0.2
+LEAST_PAYLOAD = 0.05
+"""Of the mass of the robot."""
+CARRYING = 0.9
+"""Part of a torque limit that carrying the payload may need."""
+
 
 def reset(body: Body) -> Tree:
     """Return how an episode begins, and what is randomized for it."""
@@ -33,15 +39,24 @@ def reset(body: Body) -> Tree:
         "actuator_delay": [0.0, 12.0],
         "sensor_delay": [0.0, 15.0],
     }
+    carried = f"-1/15 to {payload(body):.2g} of the mass: 0.2, less where legs are weak"
     return {
         "home_pose": home,
         "friction": {"range": [0.4, 1.2]},
-        "payload": {
-            "range": number([-0.0667 * body.mass, 0.2 * body.mass], "-1/15 to 1/5 of the mass")
-        },
+        "payload": {"range": number([-0.0667 * body.mass, payload(body) * body.mass], carried)},
         "base_com": {"range": number([-0.1 * length, 0.1 * length], "0.1 leg")},
         **{name: {"range": given} for name, given in factors.items()},
     }
+
+
+def payload(body: Body) -> float:
+    """Return the heaviest payload, as a fraction of the mass: 0.2, or what weak legs can carry.
+
+    With it, standing on half of the feet takes 0.9 of no joint's torque limit; 0.05 at the least.
+    """
+    limits = {joint.name: joint.torque_limit for joint in body.robot.joints}
+    loads = [joint.load / limits[joint.name] for foot in body.feet for joint in foot.joints]
+    return min(MOST_PAYLOAD, max(LEAST_PAYLOAD, CARRYING / max(loads) - 1))
 
 
 def push(body: Body, style: Style) -> Tree:

@@ -65,18 +65,28 @@ def _slower(body: Body, style: Style) -> tuple[float, str]:
 
     In the swing a foot overtakes the base: half a sine over 1 - stance of the cycle, pi / 2 of its
     mean speed at the most, which the slowest joint that swings it must reach with a leg's length.
+    In stance the weight on a foot turns the hip, at the end by half of the leg's sweep.
     """
     stance = gaits.stance(body.feet)
     limits = {joint.name: joint for joint in body.robot.joints}
-    swinging = [j for foot in body.feet for j in foot.joints if j.pitch]
+    swinging = [[j for j in foot.joints if j.pitch] for foot in body.feet]
     wanted = style.forward * body.unit_speed * stance / (1 - stance) * math.pi / 2 / body.leg
+    moment = body.share * half_sweep(body, style.forward * body.unit_speed)
     found = [(1.0, "")]
-    for joint in swinging:
+    for joint in (joint for joints in swinging for joint in joints):
         reachable = FASTEST * limits[joint.name].velocity_limit / wanted
         found.append((reachable, ", limited by the velocity limits of the joints"))
         strength = STRONGEST * limits[joint.name].torque_limit / max(joint.load, 1e-9)
         found.append((strength, ", limited by the torque limits of the joints"))
+    for hip in (joints[0] for joints in swinging if joints):
+        left = limits[hip.name].torque_limit - hip.load
+        found.append((left / moment, ", limited by the torque limits of the hips"))
     return min(found)
+
+
+def half_sweep(body: Body, speed: float) -> float:
+    """Return how far ahead of its middle a foot comes down at a speed [m]."""
+    return speed * gaits.stance(body.feet) / (2 * frequency(body))
 
 
 def twist(body: Body, style: Style, fastest: Speeds) -> Tree:

@@ -1,6 +1,6 @@
 """What the scorecard tries, and what counts as walking."""
 
-from robot_ppo.derived import units
+from robot_ppo.derived import disturbances, units
 from robot_ppo.derived.numbers import Tree, number
 from robot_ppo.derived.speeds import Speeds
 from robot_ppo.derived.styles import Style
@@ -13,7 +13,7 @@ def evaluation(body: Body, style: Style, fastest: Speeds) -> Tree:
     forward += [0.4 * fastest.forward, 0.8 * fastest.forward]
     side = 0.75 * fastest.sideways
     yaw = 0.7 * fastest.yaw
-    payload = 0.2 * body.mass
+    payload = disturbances.payload(body)
     push = 0.715 * style.push * body.unit_speed
     error = style.velocity_error * fastest.forward
     turn = style.yaw_error * fastest.yaw
@@ -30,7 +30,9 @@ def evaluation(body: Body, style: Style, fastest: Speeds) -> Tree:
             "nominal": {},
             "pushes": {"push": number(push, "0.715 of the strongest push in training")},
             "friction 0.3": {"friction": 0.3},
-            "payload 20 %": {"payload": number(payload, "1/5 of the mass")},
+            f"payload {100 * payload:.0f} %": {
+                "payload": number(payload * body.mass, f"{payload:.2g} of the mass")
+            },
             "delay +20 ms": {"delay": 0.02},
             "strength 0.85": {"strength": 0.85},
         },

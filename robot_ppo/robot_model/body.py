@@ -70,6 +70,11 @@ class Body:
         return float(np.mean([foot.leg for foot in self.feet]))
 
     @property
+    def share(self) -> float:
+        """Weight on a foot when half of the feet are down [N]."""
+        return self.mass * GRAVITY / (len(self.feet) / 2)
+
+    @property
     def unit_time(self) -> float:
         """sqrt(leg / g) [s]."""
         return math.sqrt(self.leg / GRAVITY)
