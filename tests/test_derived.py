@@ -12,7 +12,7 @@ import quadruped_helpers as dog
 import yaml
 
 from robot_ppo import cli, config, project
-from robot_ppo.derived import gaits, numbers, speeds, styles, walk
+from robot_ppo.derived import disturbances, gaits, numbers, speeds, styles, walk
 from robot_ppo.robot_model import body as bodies
 from robot_ppo.robot_model import source
 from robot_ppo.robot_model.body import Foot
@@ -156,6 +156,29 @@ def test_slow_joints_slow_the_commands_down_and_say_so(tmp_path):
     assert limited.forward < 0.6 * fast.forward
     assert limited.forward / fast.forward == pytest.approx(limited.yaw / fast.yaw)
     assert "velocity limits" in limited.limited_by and not fast.limited_by
+
+
+def test_weak_hips_slow_the_commands_down_and_lighten_the_payload(tmp_path):
+    body = scaled(tmp_path, 1.0, "dog")
+    hips = {foot.joints[0].name: foot.joints[0] for foot in body.feet}
+    moment = body.share * speeds.half_sweep(body, speeds.fastest(body, styles.ON_MANY).forward)
+    joints = tuple(
+        msgspec.structs.replace(j, torque_limit=hips[j.name].load + 0.6 * moment)
+        if j.name in hips
+        else j
+        for j in body.robot.joints
+    )
+    weak = dataclasses.replace(body, robot=msgspec.structs.replace(body.robot, joints=joints))
+    slow = speeds.fastest(weak, styles.ON_MANY)
+    assert slow.forward == pytest.approx(0.6 * speeds.fastest(body, styles.ON_MANY).forward)
+    assert "torque limits of the hips" in slow.limited_by
+    assert disturbances.payload(body) == 0.2
+    barely = tuple(
+        msgspec.structs.replace(j, torque_limit=1.01 * body.leg_joint(j.name).load + 1e-3)
+        for j in body.robot.joints
+    )
+    weak = dataclasses.replace(body, robot=msgspec.structs.replace(body.robot, joints=barely))
+    assert disturbances.payload(weak) == 0.05
 
 
 @pytest.mark.parametrize("robot", ["go2", "spot", "h1"])
