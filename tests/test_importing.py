@@ -333,7 +333,7 @@ REFUSED = {
     ),
     "a robot that cannot stand by its torques": (
         URDF.replace('effort="20"', 'effort="1"'),
-        r"the joint '.._knee' needs [0-9.]+ N m to carry its share of 9 kg and has 1; .*"
+        r"the joint '.._knee' needs [0-9.]+ N m to carry its share of 8.6 kg and has 1; .*"
         r"--torque .._knee=NM",
     ),
     "a pose that collides": (
