@@ -98,7 +98,7 @@ class Chance:
 
     def shuffled(self, things: Sequence[str]) -> list[str]:
         """Return them in another order."""
-        return [things[i] for i in self.rng.permutation(len(things))]
+        return [str(things[i]) for i in self.rng.permutation(len(things))]
 
     def word(self) -> str:
         """Return a name that means nothing and was not given before."""

@@ -19,6 +19,11 @@ of the base above that."""
 _MIRRORED = 0.08
 """Feet are mirror images if they are off by less than this fraction of their distance."""
 
+_UPRIGHT = 0.7
+"""An axis with so much of z is upright."""
+_LEAST = 1e-6
+"""What is smaller than this fraction of the feet's distance is nothing."""
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -136,7 +141,8 @@ def _is_round(link: Link, joint: Joint) -> bool:
 def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) -> str:
     """Turn the base's frame until z is up and x forward; return what was done, "" for nothing.
 
-    Left and right are mirror images. Where front and rear are too, x stays along the file's own.
+    Left and right are mirror images. Where front and rear are too, legs say where forward is:
+    knees and most of a hip's joints turn about the axis across the body.
     """
     done = []
     upright = tree.upright
@@ -146,8 +152,10 @@ def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) ->
     frames = tree.frames(pose)
     centres = np.array([_centre(tree, leg.foot, frames[leg.foot]) for leg in found])
     axis = _lateral(centres[:, :2])
+    if axis is None:
+        axis = _across(tree, found, frames)
     if axis == 0:
-        forward = np.sign(_overhang(tree, found, frames)) or 1.0
+        forward = -1.0 if _overhang(tree, found, frames) < -_LEAST * np.ptp(centres) else 1.0
         turn_base(tree, np.array([[0, forward, 0], [-forward, 0, 0], [0, 0, 1.0]]))
         done.append("the base's frame is turned by 90 degrees, so that x is forward")
     return "; ".join(done)
@@ -161,8 +169,8 @@ def _centre(tree: Tree, link: str, frame: Pose) -> np.ndarray:
     return (points.min(axis=0) + points.max(axis=0)) / 2
 
 
-def _lateral(feet: np.ndarray) -> int:
-    """Return the axis, 0 or 1, across which the feet (n, 2) are mirror images; 1 where both are."""
+def _lateral(feet: np.ndarray) -> int | None:
+    """Return the axis, 0 or 1, across which the feet (n, 2) are mirror images; None: either."""
     size = np.ptp(feet, axis=0).max()
     off = []
     for axis in (0, 1):
@@ -170,7 +178,28 @@ def _lateral(feet: np.ndarray) -> int:
         gaps = np.linalg.norm(feet[:, None] - mirrored[None], axis=2).min(axis=1)
         separate = np.abs(feet[:, axis]).max() > _MIRRORED * size
         off.append(gaps.max() / max(size, 1e-6) if separate else np.inf)
+    if max(off) < _MIRRORED:
+        return None
     return 0 if off[0] < _MIRRORED < off[1] else 1
+
+
+def _across(tree: Tree, found: Sequence[Leg], frames: Mapping[str, Pose]) -> int:
+    """Return the axis, 0 or 1, about which legs swing.
+
+    A leg with an upright axis swings about that, and its other joints say nothing of forward: then
+    across is where the hips are closer together.
+    """
+    joints = [
+        (frames[link], joint)
+        for leg in found
+        for link in leg.links
+        for joint in tree.links[link].joints
+    ]
+    axes = np.array([frame.mat @ joint.axis for frame, joint in joints])
+    if np.any(np.abs(axes[:, 2]) > _UPRIGHT):
+        hips = np.array([frames[leg.links[0]].pos[:2] for leg in found])
+        return int(np.argmin(np.ptp(hips, axis=0)))
+    return int(np.argmax((axes[:, :2] ** 2).sum(axis=0)))
 
 
 def _overhang(tree: Tree, found: Sequence[Leg], frames: Mapping[str, Pose]) -> float:

@@ -30,6 +30,8 @@ _TRIED = 4
 _MISS = 0.02
 """A foot may miss its height by this fraction of the leg's length, and a sole be off level by so
 much [rad]."""
+_SAME_RANGE = 0.1
+"""Ranges of mirror images differ by less [rad]."""
 _SHIFT = 0.2
 """The feet are shifted below the centre of mass by at most this fraction of the legs' length."""
 
@@ -309,7 +311,17 @@ def mirror_signs(leg: Leg, other: Leg) -> list[int] | None:
         if abs(abs(turned @ b) - 1) > 0.01:
             return None
         signs.append(1 if turned @ b > 0 else -1)
+        if not _alike(mine, its, signs[-1]):
+            return None
     return signs
+
+
+def _alike(joint: Joint, other: Joint, sign: int) -> bool:
+    """Return whether the ranges of two joints are mirror images."""
+    if joint.range is None or other.range is None:
+        return joint.range == other.range
+    mirrored = sorted(sign * angle for angle in joint.range)
+    return bool(np.allclose(mirrored, other.range, atol=_SAME_RANGE))
 
 
 def _axis(leg: Leg, joint: Joint, frames: Mapping[str, Pose]) -> np.ndarray:
