@@ -181,6 +181,30 @@ def test_weak_hips_slow_the_commands_down_and_lighten_the_payload(tmp_path):
     assert disturbances.payload(weak) == 0.05
 
 
+def test_a_foot_is_lifted_by_the_knee_that_bends():
+    """Thigh and calf of 0.2 m: the distance from hip to foot follows from the knee's angle."""
+    angle = 0.6
+    thigh = (0.2 * math.sin(angle), 0.0, 0.2 * math.cos(angle))
+    hip = bodies.LegJoint("hip", 0, True, 0.0, (0.0, 0.0, 2 * thigh[2]), (0.0, 1.0, 0.0))
+    knee = bodies.LegJoint("knee", 1, True, 0.0, thigh, (0.0, -1.0, 0.0))
+    found = Foot("foot", 0.0, 0.0, 0.4, (hip, knee))
+    for bend in (0.1, 0.55, 1.0):
+        nearer = 0.4 * math.cos(angle) - 0.4 * math.cos(angle + bend / 2)
+        assert found.lift(bend) == pytest.approx(nearer)
+    assert Foot("foot", 0.0, 0.0, 0.4, (hip,)).lift(0.5) == 0.0
+
+
+def test_a_leg_that_is_nearly_straight_steps_less_high():
+    steps = {}
+    for robot in ("go2", "anymal_c"):
+        spec_of = project.load_robot(robot)
+        model = source.read(project.robot_folder(robot) / spec_of.model).model
+        body = bodies.measure(spec_of, model)
+        steps[robot] = speeds.gait(body, styles.ON_MANY)["swing_height"].value / body.leg
+    assert steps["go2"] == pytest.approx(styles.ON_MANY.swing, rel=0.01)
+    assert steps["anymal_c"] < 0.6 * styles.ON_MANY.swing
+
+
 @pytest.mark.parametrize("robot", ["go2", "spot", "h1"])
 def test_no_unit_of_action_asks_for_more_than_a_joint_has(robot):
     described = project.load_robot(robot)

@@ -34,8 +34,16 @@ def gait(body: Body, style: Style) -> Tree:
         "frequency": number(frequency(body), f"{FREQUENCY} / sqrt(leg / g)"),
         "offsets": number(gaits.offsets(body.feet), f"{len(body.feet)} feet, by place: {how}"),
         "stance": number(gaits.stance(body.feet), f"feet step: {how}"),
-        "swing_height": number(style.swing * body.leg, f"{style.swing} leg"),
+        "swing_height": _swing_height(body, style),
     }
+
+
+def _swing_height(body: Body, style: Style) -> Number:
+    """Return how high a step is: a nearly straight leg would bend its knee far for a high one."""
+    by_knee = min(foot.lift(style.bend) for foot in body.feet)
+    if 0 < by_knee < style.swing * body.leg:
+        return number(by_knee, f"what bending a knee by {style.bend} rad lifts a foot")
+    return number(style.swing * body.leg, f"{style.swing} leg")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ class Style:
     """In 1 / sqrt(leg / g)."""
     swing: float
     """Height of a step, in legs."""
+    bend: float
+    """[rad] A step bends no knee by more."""
     standing: float
     """Fraction of commands that say to stand."""
     height: float
@@ -31,8 +33,8 @@ class Style:
     collisions: str
 
 
-ON_MANY = Style(0.589, 0.589, 0.236, 0.173, 0.272, 0.15, -2.6, -3.0, 0.412, 0.15, 0.2, "feet")
-ON_TWO = Style(0.314, 0.196, 0.118, 0.156, 0.12, 0.3, -17.0, -6.0, 0.2, 0.25, 0.4, "self")
+ON_MANY = Style(0.589, 0.589, 0.236, 0.173, 0.272, 0.55, 0.15, -2.6, -3.0, 0.412, 0.15, 0.2, "feet")
+ON_TWO = Style(0.314, 0.196, 0.118, 0.156, 0.12, 1.0, 0.3, -17.0, -6.0, 0.2, 0.25, 0.4, "self")
 
 
 def of(body: Body) -> Style:

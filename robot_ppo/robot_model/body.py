@@ -19,6 +19,7 @@ from robot_ppo_export.errors import InputError
 
 GRAVITY = 9.81
 """[m/s^2]"""
+Vector = tuple[float, float, float]
 SIDEWAYS = 0.7
 """A joint whose axis has so much of the y axis swings its leg fore and aft."""
 
@@ -34,6 +35,9 @@ class LegJoint:
     """True where it swings the leg fore and aft."""
     load: float
     """Torque [N m] with which it carries its share of the weight, when half of the feet do."""
+    anchor: Vector = (0.0, 0.0, 0.0)
+    """From the foot to it [m]."""
+    axis: Vector = (0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ class Foot:
     """Height of the leg's first joint above the ground [m]."""
     joints: tuple[LegJoint, ...]
     """From the base to the foot."""
+
+    def lift(self, angle: float) -> float:
+        """Return how much nearer to the hip it comes as one joint below bends by an angle [m].
+
+        Of all joints the one that gives most, in its better direction; 0 without one.
+        """
+        if not self.joints:
+            return 0.0
+        hip = np.array(self.joints[0].anchor)
+        found = [0.0]
+        for joint in self.joints[1:]:
+            anchor = np.array(joint.anchor)
+            for turn in (angle, -angle):
+                foot = anchor - _turned(np.array(joint.axis), turn, anchor)
+                found.append(float(np.linalg.norm(hip) - np.linalg.norm(hip - foot)))
+        return max(found)
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,22 @@ def _leg_joint(
     axis = data.xaxis[id]
     arm = foot - data.xanchor[id]
     load = abs(float(axis @ np.cross(arm, (0.0, 0.0, share))))
-    return LegJoint(model.joint(id).name, depth, abs(float(axis[1])) > SIDEWAYS, load)
+    x, y, z = (-arm).tolist()
+    return LegJoint(
+        model.joint(id).name,
+        depth,
+        abs(float(axis[1])) > SIDEWAYS,
+        load,
+        (x, y, z),
+        (float(axis[0]), float(axis[1]), float(axis[2])),
+    )
+
+
+def _turned(axis: np.ndarray, angle: float, vector: np.ndarray) -> np.ndarray:
+    """Return a vector turned about a unit axis."""
+    along = axis * (axis @ vector)
+    across = vector - along
+    return along + math.cos(angle) * across + math.sin(angle) * np.cross(axis, vector)
 
 
 def _trunk(
