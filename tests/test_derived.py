@@ -173,8 +173,9 @@ def test_weak_hips_slow_the_commands_down_and_lighten_the_payload(tmp_path):
     assert slow.forward == pytest.approx(0.6 * speeds.fastest(body, styles.ON_MANY).forward)
     assert "torque limits of the hips" in slow.limited_by
     assert disturbances.payload(body) == 0.2
+    loads = {joint.name: joint.load for foot in body.feet for joint in foot.joints}
     barely = tuple(
-        msgspec.structs.replace(j, torque_limit=1.01 * body.leg_joint(j.name).load + 1e-3)
+        msgspec.structs.replace(j, torque_limit=1.01 * loads[j.name] + 1e-3)
         for j in body.robot.joints
     )
     weak = dataclasses.replace(body, robot=msgspec.structs.replace(body.robot, joints=barely))
