@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from env_helpers import TINY
+from env_helpers import SMALL
 from test_train import Quiet
 
 from robot_ppo import config
@@ -43,7 +43,7 @@ def overrides(task):
 def loaded(task, override):
     """The configuration with one override, or None where that is refused."""
     try:
-        tiny = [key for key in TINY if not key.startswith(override.partition("=")[0])]
+        tiny = [key for key in SMALL if not key.startswith(override.partition("=")[0])]
         return config.load(task, overrides=[*tiny, "steps=64", "threads=1", override])
     except InputError as error:
         assert str(error).count("\n") == 0
@@ -67,8 +67,10 @@ def read_once(monkeypatch):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_nonsense_is_refused_or_trains(task, tmp_path):
-    accepted = {text: c for text in overrides(task) if (c := loaded(task, text)) is not None}
-    assert len(accepted) > 10 < len(list(overrides(task))) - len(accepted)
+    every = list(overrides(task))
+    tried = random.Random(0).sample(every, len(every) // 3)
+    accepted = {text: c for text in tried if (c := loaded(task, text)) is not None}
+    assert len(accepted) > 10 < len(tried) - len(accepted)
     for text in random.Random(0).sample(sorted(accepted), TRAINED // len(TASKS)):
         print(text)
         train(accepted[text], tmp_path / "run")

@@ -4,7 +4,7 @@ import csv
 import re
 
 import pytest
-from env_helpers import train_arguments
+from env_helpers import SMALL, train_arguments
 from node_helpers import ROOT
 from ppo_helpers import OBJECTIVES, learner, rollout
 
@@ -24,7 +24,7 @@ def logged(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     columns = set()
     for task in ("go2_walk", "Hopper-v5"):
-        words = ["train", task, *train_arguments(runs / task)[2:]]
+        words = ["train", task, *train_arguments(runs / task, tiny=SMALL)[2:]]
         assert cli.main(words) == 0
         with (runs / task / "log.csv").open(newline="") as file:
             columns |= set(next(csv.reader(file)))

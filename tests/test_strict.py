@@ -4,8 +4,10 @@ from typing import Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from node_helpers import ROOT
 
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -215,3 +217,34 @@ def test_the_hint_is_left_out_where_nothing_is_near():
         "; did you mean 'clock'?"
     )
     assert strict.did_you_mean("zzz", ["b", "a"]) == ". Known: a, b"
+
+
+SHIPPED = [*ROOT.glob("robots/*/robot.yaml"), *ROOT.glob("configs/*/*.yaml")]
+FASTER = pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="PyYAML without libyaml")
+
+
+@FASTER
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_both_loaders_read_the_same(path):
+    text = path.read_text()
+    assert yaml.load(text, strict._loader(True)) == yaml.load(text, strict._loader(False))
+
+
+@FASTER
+@settings(max_examples=200)
+@given(st.text("[]{},:-?#&*|>'\"%@ \n\tab01.e~<", max_size=40))
+def test_both_loaders_agree_about_any_text(text):
+    """Without tags, which no file of ours has: a lone `!` is null to one and "" to the other."""
+    read = []
+    for fast in (True, False):
+        try:
+            read.append(repr(yaml.load(text, strict._loader(fast))))
+        except Exception:
+            read.append(None)
+    assert read[0] is None or read[1] is None or read[0] == read[1]
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_what_is_nested_too_deeply_is_malformed_and_ends_no_process(opening):
+    with pytest.raises(yaml.YAMLError):
+        strict.parse_yaml(opening * 100_000)

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from env_helpers import SHORT_TRIALS
 
 from robot_ppo import cli, config
 from robot_ppo.training.train import DivergedError, Trainer
@@ -105,7 +106,7 @@ def test_a_task_is_judged_by_what_it_has(task, objective):
 
 
 def test_a_robot_is_judged_by_its_scorecard(tmp_path):
-    settings = config.load("go2_walk", overrides=["num_envs=4", "steps=24"])
+    settings = config.load("go2_walk", overrides=["num_envs=4", "steps=24", *SHORT_TRIALS])
     trainer = Trainer(settings, tmp_path)
 
     class Log:
@@ -258,7 +259,8 @@ def test_a_derived_task_is_searched_for_a_robot(tmp_path, capsys):
     path = write(tmp_path, "task.gait.frequency: {low: 1.5, high: 2.5}\n")
     arguments = ["tune", "walk", "--robot", "go2", "--space", str(path), "--trials", "1"]
     arguments += ["--seeds", "1", "--checks", "1", "--out", str(tmp_path / "out"), "--seed", "1"]
-    arguments += ["--set", "num_envs=4", "--set", "steps=24"]
+    for text in ("num_envs=4", "steps=24", *SHORT_TRIALS):
+        arguments += ["--set", text]
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert "next: robot-ppo train walk --robot go2 --set task.gait.frequency=" in said
