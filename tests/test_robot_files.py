@@ -15,7 +15,7 @@ from quadruped_helpers import HEIGHT, LEGS, POSE, mjcf, models, robot, write
 
 from robot_ppo import cli, project
 from robot_ppo.config import Physics
-from robot_ppo.robot_model import geometry, source, validation, variants
+from robot_ppo.robot_model import assembly, geometry, source, validation, variants
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.errors import InputError
 
@@ -457,6 +457,27 @@ def test_a_property_is_handled(tmp_path, what):
         same_bodies(model, file)
         stands(model, described)
     assert measure(described, file, train, evaluation) in (None, True)
+
+
+def figures(model):
+    """Everything in a model that counts in a simulation: all but names, meshes and their looks."""
+    eyes = ("mat_", "tex_", "mesh_", "name", "geom_dataid", "geom_matid", "text_")
+    names = (n for n in dir(model) if not n.startswith(("_", *eyes)))
+    values = {name: getattr(model, name) for name in names}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+@pytest.mark.parametrize("what", HANDLED)
+def test_what_the_compiler_discards_is_as_if_it_had_been_deleted(tmp_path, what, monkeypatch):
+    edits, changes, _ = HANDLED[what]
+    path = write(tmp_path, mjcf(*edits))
+    made = [figures(model) for model in models(path, robot(**changes))]
+    monkeypatch.setattr(assembly, "discard_geoms", assembly.delete_geoms)
+    deleted = [figures(model) for model in models(path, robot(**changes))]
+    for one, other in zip(made, deleted, strict=True):
+        assert len(one) > 300
+        for name in one:
+            assert np.array_equal(one[name], other[name], equal_nan=True), name
 
 
 KEY = '<keyframe><key name="home" qpos="{}"/></keyframe>' + END

@@ -86,7 +86,7 @@ def _reduce(file: Source, robot: RobotSpec) -> None:
     assembly.pin_masses(spec, model)
     assembly.clear_outputs(spec, robot)
     kept = set(np.flatnonzero(source.colliding_geoms(model) & ~source.static_geoms(model)).tolist())
-    assembly.keep_geoms(spec, geoms, kept | source.wrapped_geoms(model))
+    assembly.delete_geoms(spec, geoms, kept | source.wrapped_geoms(model))
     for id, geom in geoms.items():
         if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
             _make_primitive(geom, model, id)

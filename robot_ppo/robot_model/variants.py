@@ -51,7 +51,7 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
     touching = _touching(file, feet, physics.collisions)
     if physics.collisions == "self":
         assembly.spare_the_ground(spec, geoms, touching - set(feet.tolist()))
-    assembly.keep_geoms(spec, geoms, touching | source.wrapped_geoms(file.model))
+    assembly.discard_geoms(spec, geoms, touching | source.wrapped_geoms(file.model))
     assembly.untouchable(geoms, touching)
     option = spec.option
     option.cone = getattr(mujoco.mjtCone, f"mjCONE_{physics.cone.upper()}")
@@ -93,7 +93,7 @@ def eval_model(robot: RobotSpec, xml: Mjcf, looks: bool = False) -> mujoco.MjMod
         visuals.add(spec, robot.base.body)
     else:
         colliding = set(_colliding(file).tolist())
-        assembly.keep_geoms(spec, geoms, colliding | source.wrapped_geoms(file.model))
+        assembly.discard_geoms(spec, geoms, colliding | source.wrapped_geoms(file.model))
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10
     assembly.set_joints(spec, robot, joint_limit=True)
