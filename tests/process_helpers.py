@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from node_helpers import ROOT, policy_file, rest_pose, robot
 
-from robot_ppo_export.contract.state import SIGNALS, zeros
+from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
@@ -39,7 +39,7 @@ class Robot:
         self.fall_after = None
         self.speed = 0.0
         """[rad/s] Of the first joint, once commands come."""
-        self.wire = UdpRobot(Hello("go2", self.joints, tuple(SIGNALS), robot().feet), port)
+        self.wire = UdpRobot(Hello("go2", self.joints, tuple(BASIC), robot().feet), port)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
 

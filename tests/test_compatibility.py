@@ -10,7 +10,7 @@ from process_helpers import Robot, finish, run_arguments, start, walked
 
 from robot_ppo import project
 from robot_ppo.sim import server
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.app import cli
 from robot_ppo_node.clock import SteppedClock
@@ -41,7 +41,7 @@ WHOLE = Capabilities(
 """Just as much as the policy of the tests needs: gains of standing up, delays of the training."""
 
 
-def driver(capabilities=WHOLE, joints=NAMES, signals=frozenset(SIGNALS), feet=FEET):
+def driver(capabilities=WHOLE, joints=NAMES, signals=frozenset(BASIC), feet=FEET):
     fake = FakeDriver(SteppedClock(), joints, signals, capabilities=capabilities)
     fake.feet = feet
     fake.open(NAMES, FEET)
@@ -125,7 +125,7 @@ def test_the_upper_end_of_a_range_fires_too():
 
 
 def test_a_missing_signal_fires():
-    text = refused(driver(signals=frozenset(SIGNALS) - {"base_ang_vel"}))
+    text = refused(driver(signals=frozenset(BASIC) - {"base_ang_vel"}))
     assert "the robot does not measure base_ang_vel" in text
 
 
@@ -220,7 +220,7 @@ def test_a_node_refuses_before_anything_is_sent():
 def test_capabilities_that_contradict_themselves_are_said(capabilities, text):
     assert text in (problem(capabilities, JOINTS) or "")
     with pytest.raises(InputError, match="Hello of x: capabilities: "):
-        UdpRobot(Hello("x", NAMES, tuple(SIGNALS), FEET, capabilities), port=0)
+        UdpRobot(Hello("x", NAMES, BASIC, FEET, capabilities), port=0)
     assert problem(WHOLE, JOINTS) is None and problem(NOTHING, JOINTS) is None
 
 

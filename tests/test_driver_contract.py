@@ -8,7 +8,7 @@ import pytest
 from dds_helpers import Alive, free_domain, within
 from node_helpers import contract, robot
 
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node import drivers
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
@@ -54,7 +54,7 @@ class DriverContract:
     last command as {joint: (target, kp, kd)}.
     """
 
-    def make(self, joints, signals=frozenset(SIGNALS)):
+    def make(self, joints, signals=frozenset(BASIC)):
         raise NotImplementedError
 
     @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ class DriverContract:
         assert text in str(error.value)
 
     def test_a_signal_that_is_missing_is_refused_by_name(self):
-        driver, _ = self.make(NAMES, frozenset(SIGNALS) - {"base_ang_vel"})
+        driver, _ = self.make(NAMES, frozenset(BASIC) - {"base_ang_vel"})
         driver.open(NAMES, FEET)
         with pytest.raises(RefusedError, match="does not measure base_ang_vel"):
             check_compatibility(contract(), driver)
@@ -183,7 +183,7 @@ class DriverContract:
 
 
 class TestFake(DriverContract):
-    def make(self, joints, signals=frozenset(SIGNALS)):
+    def make(self, joints, signals=frozenset(BASIC)):
         pose = np.array([POSE.get(name, 0.0) for name in joints], "f4")
         driver = FakeDriver(MonotonicClock(), joints, signals, pose)
 
@@ -233,7 +233,7 @@ class LiveContract(DriverContract):
     def connect(self, joints, signals):
         raise NotImplementedError
 
-    def make(self, joints, signals=frozenset(SIGNALS)):
+    def make(self, joints, signals=frozenset(BASIC)):
         driver, end = self.connect(joints, signals)
         pose = [POSE.get(name, 0.0) for name in joints]
         alive = Alive(end, joints, FEET, pose)
@@ -289,7 +289,7 @@ class TestRos2(LiveContract):
 
 
 class TestReplay(DriverContract):
-    def make(self, joints, signals=frozenset(SIGNALS)):
+    def make(self, joints, signals=frozenset(BASIC)):
         widths = held_signals(contract()) | {"foot_force": len(FEET)}
         joint_signals = ("joint_pos", "joint_vel", "joint_torque")
         places = Measured(widths | dict.fromkeys(joint_signals, len(joints)))

@@ -15,7 +15,7 @@ from fuzz_helpers import check_command, check_robot, mutate
 from node_helpers import policy, rest_pose, robot
 
 from robot_ppo.sim.simulated_robot import SimulatedRobot
-from robot_ppo_export.contract.state import SIGNALS, zeros
+from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.real_time
 NAMES = robot().joint_names
 FEET = robot().feet
 DEFAULT = robot().vector("default").astype("f4")
-HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET)
+HELLO = Hello("go2", NAMES, tuple(BASIC), FEET)
 BATCH = 50
 COUNTS = [2_000, pytest.param(100_000, marks=pytest.mark.slow)]
 fuzzed = pytest.mark.parametrize("count", COUNTS)

@@ -35,32 +35,32 @@ pytestmark = pytest.mark.real_time
 POINTS = 17
 NAMES = robot().joint_names
 FEET = robot().feet
-SEES = frozenset((*BASIC, "height_scan"))
+SEES = frozenset((*BASIC, "range_scan"))
 
 
 @pytest.fixture(autouse=True)
-def height_scan(monkeypatch):
+def range_scan(monkeypatch):
     """One entry in SIGNALS and one term: all that a new signal takes."""
     signal = Signal(ANY, "m", "body", "depth camera", optional=True)
-    monkeypatch.setitem(SIGNALS, "height_scan", signal)
+    monkeypatch.setitem(SIGNALS, "range_scan", signal)
 
-    def height_scan(inputs):
-        return inputs.state.height_scan
+    def range_scan(inputs):
+        return inputs.state.range_scan
 
-    numbers = {"unit": "m", "frame": "body", "size": "height_scan", "reads": ("height_scan",)}
-    add_term(monkeypatch, height_scan, **numbers)
+    numbers = {"unit": "m", "frame": "body", "size": "range_scan", "reads": ("range_scan",)}
+    add_term(monkeypatch, range_scan, **numbers)
 
 
 @pytest.fixture
 def scanning() -> Policy:
     """A policy that reads a scan of `POINTS` heights, as after loading its file."""
-    reads = (*TERMS, TermSpec(name="height_scan", scale=2.0, history=2))
-    return Policy(write_policy(contract(reads, signal_sizes={"height_scan": POINTS})))
+    reads = (*TERMS, TermSpec(name="range_scan", scale=2.0, history=2))
+    return Policy(write_policy(contract(reads, signal_sizes={"range_scan": POINTS})))
 
 
 def bumps(tick, state):
     """Heights that change at every tick."""
-    state.height_scan[:] = 0.05 * np.sin(0.3 * tick + np.arange(POINTS))
+    state.range_scan[:] = 0.05 * np.sin(0.3 * tick + np.arange(POINTS))
     return state
 
 
@@ -73,21 +73,21 @@ def sees(**more):
 
 def test_its_file_proves_itself_and_holds_what_it_reads(scanning):
     assert scanning.check_golden().value <= TOLERANCE
-    assert "height_scan" in scanning.golden.inputs and "foot_force" not in scanning.golden.inputs
-    assert scanning.layout.widths["height_scan"] == POINTS
-    assert held_signals(scanning.contract)["height_scan"] == POINTS
+    assert "range_scan" in scanning.golden.inputs and "foot_force" not in scanning.golden.inputs
+    assert scanning.layout.widths["range_scan"] == POINTS
+    assert held_signals(scanning.contract)["range_scan"] == POINTS
 
 
 def test_files_that_do_not_read_it_are_as_they_were(monkeypatch):
     with_it = write_policy(contract()).read_bytes()
     monkeypatch.undo()
-    assert "height_scan" not in SIGNALS
+    assert "range_scan" not in SIGNALS
     assert write_policy(contract()).read_bytes() == with_it
 
 
 def test_a_node_that_does_not_know_it_refuses_its_file(scanning, monkeypatch):
     monkeypatch.undo()
-    with pytest.raises(RefusedError, match="unknown term 'height_scan'"):
+    with pytest.raises(RefusedError, match="unknown term 'range_scan'"):
         Policy(scanning.path)
 
 
@@ -101,9 +101,9 @@ def walk(scanning):
 
 def test_the_node_runs_it_and_records_it(walk):
     rows, meta = walk.recorder.log()
-    assert "height_scan[16]" in meta["measured"]
+    assert "range_scan[16]" in meta["measured"]
     assert not any(place.startswith("foot_force") for place in meta["measured"])
-    place = walk.policy.layout.slices["height_scan"]
+    place = walk.policy.layout.slices["range_scan"]
     scan = rows["measured"][-1][-POINTS:]
     assert np.abs(scan).max() > 0.01
     assert np.array_equal(rows["observation"][-1][place][-POINTS:], 2 * scan)
@@ -114,10 +114,10 @@ def test_its_log_replays_bit_for_bit_and_exports(walk, tmp_path):
     walk.recorder.save(path)
     log = Log.load(path)
     assert replay(walk.policy, log.rows, log.meta) == len(log)
-    assert log.measured("height_scan").shape == (len(log), POINTS)
+    assert log.measured("range_scan").shape == (len(log), POINTS)
     pytest.importorskip("mcap")
     mcap.write(log, tmp_path / "walk.mcap")
-    assert b"/signals/height_scan" in (tmp_path / "walk.mcap").read_bytes()
+    assert b"/signals/range_scan" in (tmp_path / "walk.mcap").read_bytes()
 
 
 def test_driver_replay_plays_it(walk, scanning):
@@ -126,7 +126,7 @@ def test_driver_replay_plays_it(walk, scanning):
     node = Node(scanning, ReplayDriver(clock, rows, meta), clock, FixedCommand(), arm=True)
     node.prepare()
     node.run(seconds=1.0)
-    assert node.measurement.state.height_scan.any()
+    assert node.measurement.state.range_scan.any()
 
 
 def test_logs_without_it_are_refused_by_its_policy_and_replay_by_their_own(scanning):
@@ -134,22 +134,22 @@ def test_logs_without_it_are_refused_by_its_policy_and_replay_by_their_own(scann
     node = rig(p=plain, ring=10).until(State.POLICY).ticks(20).node
     rows, meta = node.recorder.log()
     assert replay(plain, rows, meta) == len(rows["time"])
-    with pytest.raises(InputError, match=r"lacks \[height_scan\]"):
+    with pytest.raises(InputError, match=r"lacks \[range_scan\]"):
         replay(scanning, rows, meta | {"policy": scanning.sha256})
     clock = SteppedClock()
     node = Node(scanning, ReplayDriver(clock, rows, meta), clock, FixedCommand(), arm=True)
-    with pytest.raises(RefusedError, match="the robot does not measure height_scan"):
+    with pytest.raises(RefusedError, match="the robot does not measure range_scan"):
         node.prepare()
 
 
 def test_a_driver_that_does_not_offer_it_is_refused_in_a_sentence(scanning):
-    with pytest.raises(RefusedError, match="the robot does not measure height_scan: train without"):
+    with pytest.raises(RefusedError, match="the robot does not measure range_scan: train without"):
         rig(p=scanning)
 
 
 def test_a_policy_that_does_not_read_it_runs_on_a_robot_that_measures_it():
     node = rig(signals=SEES).until(State.POLICY).ticks(10).node
-    assert "height_scan" not in node.measurement.state
+    assert "range_scan" not in node.measurement.state
 
 
 # Over UDP
@@ -159,7 +159,7 @@ class ScanningRobot:
     """A lying robot over UDP, in a thread, that measures `points` heights."""
 
     def __init__(self, points=POINTS):
-        optional = {"height_scan": points} if points else {}
+        optional = {"range_scan": points} if points else {}
         self.wire = UdpRobot(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0)
         self.scan = np.linspace(0.1, 0.2, points or 1, dtype=np.float32)
         self._over = threading.Event()
@@ -178,7 +178,7 @@ class ScanningRobot:
         state = zeros((), len(NAMES), len(FEET))
         random = np.random.default_rng(0)
         if self.wire.hello.optional:
-            state.height_scan = self.scan
+            state.range_scan = self.scan
         state.joint_pos[:], state.base_lin_acc[2] = rest_pose(), 9.81
         while not self._over.wait(0.005):
             command = self.wire.receive(time.monotonic())
@@ -202,7 +202,7 @@ def test_it_runs_over_udp_where_the_robot_offers_it(scanning):
             node.run(seconds=20 * PERIOD)
         finally:
             node.driver.close()
-    scan = node.measurement.state.height_scan
+    scan = node.measurement.state.range_scan
     assert np.array_equal(scan, end.scan)
     rows, meta = node.recorder.log()
     assert replay(scanning, rows, meta) == len(rows["time"]) > 5  # a busy computer skips ticks
@@ -211,7 +211,7 @@ def test_it_runs_over_udp_where_the_robot_offers_it(scanning):
 def test_a_udp_robot_without_it_is_refused_in_a_sentence(scanning):
     with ScanningRobot(points=0) as end:
         node = udp_node(scanning, end.wire.port)
-        with pytest.raises(RefusedError, match="the robot does not measure height_scan"):
+        with pytest.raises(RefusedError, match="the robot does not measure range_scan"):
             node.prepare()
         node.driver.close()
 
@@ -219,7 +219,7 @@ def test_a_udp_robot_without_it_is_refused_in_a_sentence(scanning):
 def test_a_udp_robot_with_another_size_is_refused_in_a_sentence(scanning):
     with ScanningRobot(points=POINTS + 1) as end:
         node = udp_node(scanning, end.wire.port)
-        with pytest.raises(RefusedError, match="height_scan has 18 numbers, the policy reads 17"):
+        with pytest.raises(RefusedError, match="range_scan has 18 numbers, the policy reads 17"):
             node.prepare()
         node.driver.close()
 
@@ -229,8 +229,8 @@ def exchange(robot_end, node_end):
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         robot_end.receive(0.0)
-        state = blank({"joint_pos": len(NAMES), "height_scan": POINTS})
-        state.height_scan += 1
+        state = blank({"joint_pos": len(NAMES), "range_scan": POINTS})
+        state.range_scan += 1
         robot_end.send_state(1.5, state)
         message = node_end.receive()
         if message is not None:
@@ -241,20 +241,20 @@ def exchange(robot_end, node_end):
 
 @pytest.fixture
 def robot_end():
-    optional = {"height_scan": POINTS}
+    optional = {"range_scan": POINTS}
     with UdpRobot(Hello("go2", NAMES, BASIC, FEET, optional=optional), port=0) as end:
         yield end
 
 
-@pytest.mark.parametrize("asked", [(), ("height_scan",), ("other", "height_scan")])
+@pytest.mark.parametrize("asked", [(), ("range_scan",), ("other", "range_scan")])
 def test_a_robot_sends_what_it_is_asked_for(robot_end, asked):
     node_end = NodeEndpoint(port=robot_end.port, optional=asked)
     node_end.request_hello()
     message = exchange(robot_end, node_end)
     node_end.close()
-    assert ("height_scan" in message.state) == bool(asked)
-    assert set(message.state) - {"height_scan"} == set(BASIC)  # what is not measured is zero
-    assert not asked or (message.state.height_scan == 1).all()
+    assert ("range_scan" in message.state) == bool(asked)
+    assert set(message.state) - {"range_scan"} == set(BASIC)  # what is not measured is zero
+    assert not asked or (message.state.range_scan == 1).all()
 
 
 def test_to_a_node_of_the_first_edition_the_frames_are_what_they_were(robot_end):
@@ -298,8 +298,8 @@ def test_a_request_that_is_none_is_counted_and_not_answered(robot_end, payload):
     [
         ({"scan": 3}, "'scan' is not an optional signal"),
         ({"joint_pos": 12}, "'joint_pos' is not an optional signal"),
-        ({"height_scan": 0}, "height_scan has 0 numbers"),
-        ({"height_scan": 10**9}, "numbers, and not 1 to 4096"),
+        ({"range_scan": 0}, "range_scan has 0 numbers"),
+        ({"range_scan": 10**9}, "numbers, and not 1 to 4096"),
     ],
 )
 def test_a_robot_that_offers_what_cannot_be_is_refused(optional, text):

@@ -5,7 +5,7 @@ import pytest
 from node_helpers import PERIOD, policy, rest_pose, rig, robot
 
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import held_signals
 from robot_ppo_node.safety.draft import Draft
@@ -90,7 +90,7 @@ def test_a_robot_that_is_gone_during_the_checks_begins_anew():
 
 
 def test_a_robot_without_an_accelerometer_is_not_judged_by_it():
-    r = rig(signals=frozenset(SIGNALS) - {"base_lin_acc"}, mutate=change(base_lin_acc=0.0))
+    r = rig(signals=frozenset(BASIC) - {"base_lin_acc"}, mutate=change(base_lin_acc=0.0))
     r.until(State.STAND)
     assert len(r.node.checks) == len(CHECKS) - 1 - len(HANGING)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_helpers import contract, robot
 
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers import create
@@ -261,7 +261,7 @@ def make(idl):
 
     opened = []
 
-    def make(signals=frozenset(SIGNALS), sends=True, description="", **connection):
+    def make(signals=frozenset(BASIC), sends=True, description="", **connection):
         domain = free_domain()
         end = Ros2Robot(NAMES, domain, signals=signals, description=description)
         alive = Alive(end, NAMES, FEET, np.linspace(-1, 1, 12), sends)

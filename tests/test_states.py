@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from node_helpers import ROOT, policy, rest_pose, rig, robot, with_start
 
-from robot_ppo_export.contract.state import SIGNALS
+from robot_ppo_export.contract.state import BASIC
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control import states
@@ -454,7 +454,7 @@ def test_a_robot_that_was_armed_beforehand_starts_once_it_is_lowered():
 
 
 def test_where_the_feet_are_not_measured_a_person_says_that_they_carry():
-    signals = frozenset(SIGNALS) - {"foot_force"}
+    signals = frozenset(BASIC) - {"foot_force"}
     r = rig(p=with_start("hanging"), signals=signals).until(State.READY).ticks(200)
     assert r.node.state is State.READY
     assert "feet: the robot does not measure what they carry: key p once they do" in r.events()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_helpers import robot
 
-from robot_ppo_export.contract.state import BASIC, SIGNALS, zeros
+from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.drivers.base import MotorCommand
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.real_time
 NAMES = robot().joint_names
 FEET = robot().feet
 OFFER = msgspec.structs.replace(of_robot(robot()), state_rate=500.0, delay=(0.0, 0.01))
-HELLO = Hello("go2", NAMES, tuple(SIGNALS), FEET, OFFER)
+HELLO = Hello("go2", NAMES, tuple(BASIC), FEET, OFFER)
 COMMAND = np.linspace(-1, 1, 12, dtype="f4"), np.full(12, 35, "f4"), np.full(12, 0.8, "f4")
 
 
@@ -443,7 +443,7 @@ def test_the_longest_hello_fits_into_a_datagram():
     numbers = (123.456,) * 255
     figures = {name: numbers for name in VECTORS}
     capabilities = Capabilities(**figures | {"position_range": ((-1.23456, 1.23456),) * 255})
-    sent = Hello("many", names, tuple(SIGNALS), (), capabilities)
+    sent = Hello("many", names, tuple(BASIC), (), capabilities)
     with UdpRobot(sent, port=0) as wire:
         node = NodeEndpoint(port=wire.port)
         node.request_hello()
@@ -520,7 +520,7 @@ def test_a_robot_that_reboots_is_found_again_although_its_numbers_begin_anew(reb
 
 def test_another_robot_in_its_place_is_refused(rebooting):
     robot_side, driver = rebooting
-    robot_side.reboot(Hello("h1", NAMES[:-1], tuple(SIGNALS), FEET))
+    robot_side.reboot(Hello("h1", NAMES[:-1], tuple(BASIC), FEET))
     with pytest.raises(RefusedError, match=r"another robot answers at .*: h1 with 11 joints"):
         robot_side.live(driver)
 

@@ -50,6 +50,7 @@ SIGNALS: dict[str, Signal] = {
     "base_ang_vel": Signal("3", "rad/s", "body", "IMU gyroscope"),
     "base_lin_acc": Signal("3", "m/s^2", "body", "IMU accelerometer (specific force, +g at rest)"),
     "foot_force": Signal("feet", "N", "foot", "foot force sensors"),
+    "height_scan": Signal(ANY, "m", "level, at the base, turned with its heading", "map", True),
 }
 """Every signal that a state may hold; a driver says which of them its robot measures."""
 
