@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 ROBOT_YAML = ROOT / "robots" / "go2" / "robot.yaml"
 JOINTS = 12
 FEET = 4
+SCAN = 187
+"""Points of a height scan, by its defaults."""
 PERIOD = 0.02
 FREQUENCY = 2.0
 
@@ -85,6 +87,7 @@ def random_state(random, lead=(), joints=JOINTS, feet=FEET) -> RobotState:
         base_ang_vel=normal(3, 2),
         base_lin_acc=normal(3, 5),
         foot_force=normal(feet, 50),
+        height_scan=normal(SCAN, 0.3),
     )
 
 

@@ -13,6 +13,7 @@ from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import variants
 from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo_export.contract.scan import ScanGrid
 
 TASK = "go2_walk"
 
@@ -174,6 +175,8 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["moving"] = np.ones(n, bool)
     values["phase"] = rng.random(n).astype(np.float32)
     values["failed"] = rng.random(n) < 0.5
+    grid = ScanGrid(0.5, 0.5, 0.5, 0.5)
+    values["scans"] = {grid: rng.normal(0, 1, (n, 4)).astype(np.float32)}
     values |= fields
     schedule = Schedule(GAIT, robot())
     values.setdefault("constants", Constants.of(robot(), schedule))

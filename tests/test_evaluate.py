@@ -60,7 +60,7 @@ def lying(contract):
 
 
 def run_of(contract, *conditions, seed=0):
-    return evaluate._Run(contract, list(conditions), threads=1, seed=seed)
+    return evaluate.Run(contract, list(conditions), threads=1, seed=seed)
 
 
 # -- what a policy does -------------------------------------------------------------------------

@@ -31,7 +31,7 @@ DRIVERS = f"{NODE}.drivers"
 # A room is a file or folder directly inside a package. A room may import itself and the rooms of
 # earlier layers; rooms of one layer do not know each other.
 CONTRACT_LAYERS = (
-    ("frames", "strict"),
+    ("frames", "strict", "scan"),
     ("spec", "command", "tables"),
     ("state",),
     ("terms", "mounting"),

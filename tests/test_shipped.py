@@ -59,3 +59,17 @@ def test_the_node_walks_it_in_the_simulation(command, tmp_path):
     assert summary.falls == 0 and summary.fault is None
     assert summary.velocity_error < 0.2  # from standing still, so the start is in it
     assert summary.yaw_error < 0.3
+
+
+@pytest.mark.slow
+def test_the_shipped_walk_gets_up_from_a_pit_of_low_stairs(tmp_path):
+    """It stands up on the platform below height 0, walks out, and has not fallen for that."""
+    summary = play(
+        SHIPPED,
+        plot=tmp_path / "stairs.png",
+        seconds=6.0,
+        command=(0.5, 0.0, 0.0),
+        terrain="stairs_up:0.0",
+        say=lambda _: None,
+    )
+    assert summary.falls == 0 and not summary.failed and summary.distance > 2.0

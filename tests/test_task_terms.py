@@ -9,6 +9,7 @@ import pytest
 from robot_ppo.envs.robot.commands import COMMANDS
 from robot_ppo.envs.robot.curriculum import CURRICULUM
 from robot_ppo.envs.robot.events import INTERVALS, STATES
+from robot_ppo.envs.robot.grounds import GROUNDS
 from robot_ppo.envs.robot.metrics import METRICS
 from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.randomization import RANDOMIZATIONS
@@ -30,6 +31,7 @@ TABLES = {
     "intervals": INTERVALS,
     "curriculum": CURRICULUM,
     "metrics": METRICS,
+    "grounds": GROUNDS,
 }
 
 

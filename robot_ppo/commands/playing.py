@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PLAY = """
 robot-ppo play go2_walk.onnx --video go2_walk.mp4
 robot-ppo play runs/go2 --command 0.5,0,0 --seconds 10 --plot go2_walk.png
+robot-ppo play go2_walk.onnx --terrain stairs_up:0.3 --video stairs.mp4
 robot-ppo play go2_walk.onnx                       # a window
 robot-ppo play go2_walk.onnx --web                 # in a browser, driven from there
 robot-ppo play runs/go2 --web --follow             # while it trains
@@ -24,6 +25,7 @@ robot-ppo sim go2 &
 robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0
 
 robot-ppo sim go2 --transport unitree --domain 1   # the same over DDS
+robot-ppo sim go2 --terrain waves:0.5 --scan go2_rough_scan.onnx
 """
 LOG = """
 robot-ppo log walk.rlog                            # of robot-ppo-node run --record walk.rlog
@@ -49,6 +51,8 @@ def add_play(commands: argparse._SubParsersAction) -> None:
         "--command", metavar="VX,VY,YAW", help="[m/s, m/s, rad/s], or the entries of another kind"
     )
     p.add_argument("--script", type=Path, metavar="FILE.yaml", help="a list of commands in time")
+
+    p.add_argument("--terrain", metavar="KIND:LEVEL", help="walk on rough ground, as stairs_up:0.6")
 
     web = p.add_argument_group("in a browser")
     web.add_argument(
@@ -78,7 +82,7 @@ def _play(args: argparse.Namespace) -> int:
     from robot_ppo.playback.play import play
 
     if gym_play.is_run(args.policy):
-        for name in ("plot", "command", "script", "web"):
+        for name in ("plot", "command", "script", "terrain", "web"):
             if getattr(args, name) is not None:
                 raise InputError(
                     f"{args.policy}: a run of a Gymnasium task; --{name} is for robots"
@@ -103,6 +107,7 @@ def _play(args: argparse.Namespace) -> int:
             script=args.script,
             quality=args.quality,
             robot=robot,
+            terrain=args.terrain,
         )
     return RefusedError.exit_code if summary.failed else 0
 
@@ -110,6 +115,8 @@ def _play(args: argparse.Namespace) -> int:
 def _play_web(args: argparse.Namespace) -> int:
     from robot_ppo.playback.web import run
 
+    if args.terrain:
+        raise InputError("--terrain: the page shows level ground; film it with --video FILE.mp4")
     for name in ("video", "plot", "command", "script"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name} and --web exclude each other: the page gives the commands")
@@ -129,13 +136,24 @@ def add_sim(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--interface", default="lo", metavar="NAME", help="of DDS (default: lo)")
     p.add_argument("--domain", type=int, default=0, metavar="N", help="of DDS (default: 0)")
     p.add_argument("--seconds", type=arguments.seconds, metavar="S", help="end after so long")
+    p.add_argument("--terrain", metavar="KIND:LEVEL", help="on rough ground, as stairs_up:0.6")
+    p.add_argument(
+        "--scan", type=Path, metavar="FILE", help="measure the height scan that this policy reads"
+    )
 
 
 def _sim(args: argparse.Namespace) -> None:
     from robot_ppo.sim import server
 
     place = server.Place(args.transport, args.port, args.interface, args.domain)
-    server.serve(args.robot, place, args.seconds)
+    grid = None
+    if args.scan:
+        from robot_ppo_export.policy import Policy
+
+        grid = Policy(args.scan).layout.scan_grid
+        if grid is None:
+            raise InputError(f"--scan {args.scan}: this policy reads no height scan")
+    server.serve(args.robot, place, args.seconds, terrain=args.terrain, scan_grid=grid)
 
 
 def add_log(commands: argparse._SubParsersAction) -> None:

@@ -20,6 +20,7 @@ CHECK = """
 robot-ppo check go2
 robot-ppo check my_robots/dog                      # a folder with robot.yaml and the MJCF
 robot-ppo check spot --picture spot.png            # how it stands
+robot-ppo check go2 --picture stairs.png --terrain stairs_up:0.6
 """
 
 
@@ -103,6 +104,7 @@ def add_check(commands: argparse._SubParsersAction) -> None:
     p = command(commands, _check, "check", text, CHECK, needs=("mujoco",))
     p.add_argument("robot", metavar="ROBOT|DIR", help="see `robot-ppo list`, or a folder")
     p.add_argument("--picture", type=Path, metavar="FILE.png", help="show how the robot stands")
+    p.add_argument("--terrain", metavar="KIND:LEVEL", help="on rough ground in the picture")
 
 
 def _task(robot: "RobotSpec", xml: Path) -> list[str]:
@@ -119,6 +121,8 @@ def _check(args: argparse.Namespace) -> int:
     from robot_ppo import project
     from robot_ppo.robot_model import comparison
 
+    if args.terrain and not args.picture:
+        raise InputError("--terrain is the ground in a picture: give --picture FILE.png, too")
     folder = project.robot_folder(args.robot)
     robot = project.load_robot_in(folder)
     page, right = comparison.page(robot, folder / robot.model)
@@ -131,6 +135,6 @@ def _check(args: argparse.Namespace) -> int:
     if right and args.picture:
         from robot_ppo.playback import portrait
 
-        portrait.write(args.picture, robot, folder / robot.model)
+        portrait.write(args.picture, robot, folder / robot.model, args.terrain)
         print(f"\nwrote {args.picture}")
     return 0 if right else RefusedError.exit_code

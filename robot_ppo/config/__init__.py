@@ -20,6 +20,7 @@ from robot_ppo.config.schema import (
     Fraction,
     Gait,
     GymTask,
+    MapErrors,
     Networks,
     NonNegative,
     Physics,
@@ -28,6 +29,7 @@ from robot_ppo.config.schema import (
     Range,
     Task,
     Terms,
+    Terrain,
     robot_task,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "Fraction",
     "Gait",
     "GymTask",
+    "MapErrors",
     "Networks",
     "NonNegative",
     "Physics",
@@ -49,6 +52,7 @@ __all__ = [
     "Range",
     "Task",
     "Terms",
+    "Terrain",
     "layers_of",
     "load",
     "load_resumed",

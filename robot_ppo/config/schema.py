@@ -56,6 +56,48 @@ class Physics(_Struct, frozen=True):
     its MJCF says; or of every collision geom also with the ground."""
 
 
+class Terrain(_Struct, frozen=True):
+    """Rough ground: tiles in one field of heights, a row for each level, columns for kinds."""
+
+    kinds: Annotated[Terms, Meta(min_length=1)]
+    """Kind of ground -> its `share` of the columns and its parameters; sim/terrain.py."""
+    size: Positive = 8.0
+    """Side of a tile [m]."""
+    spacing: Positive = 0.1
+    """Distance of heights [m]: the finer, the slower is every foot on the ground."""
+    platform: Positive = 1.0
+    """Side of the level square in the middle of a tile, where robots start [m]."""
+    levels: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Rows, from the easiest to the hardest."""
+    columns: Annotated[int, Meta(ge=1, le=1000)] = 20
+    """All kinds together."""
+    start: Fraction = 0.3
+    """With the curriculum `terrain_level`, simulations begin at levels up to this."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Of what is drawn; the same field for the same seed."""
+
+
+class MapErrors(_Struct, frozen=True):
+    """What a robot's map of the ground is wrong by, beside white noise (`noise.height_scan`)."""
+
+    offset: NonNegative = 0.0
+    """Half-width of a vertical error that stays for an episode [m]."""
+    drift: NonNegative = 0.0
+    """Half-width of the speed at which the map slides along each axis [m/s], for an episode."""
+    period: NonNegative = 0.0
+    """Time between two scans, in which the last one stays [s]; 0: one in each control period."""
+    delay: Range = (0.0, 0.0)
+    """Age of what is scanned [s], uniform, for an episode."""
+    missing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Part of the points, on average, that the map does not know."""
+    patch: Positive = 0.3
+    """Side of the patches in which they lie [m]."""
+    frozen: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Part of the time, on average, in which the scan stays as it is."""
+    freeze: Range = (0.5, 2.0)
+    """How long it then stays [s], uniform."""
+
+
 class EventTable(_Struct, frozen=True):
     """Changes of a simulation; functions in envs/robot/events.py and randomization.py."""
 
@@ -116,6 +158,8 @@ class Task(_Struct, frozen=True, kw_only=True, tag_field="kind", tag="robot"):
     episode_length: Positive
     """[s]"""
     physics: Physics
+    terrain: Terrain | None = None
+    """null: level ground."""
     action: ActionSpec
     gait: Gait | None = None
     """null: the task has none."""
@@ -135,15 +179,20 @@ class Task(_Struct, frozen=True, kw_only=True, tag_field="kind", tag="robot"):
     """Columns of the log: name -> parameters; envs/robot/metrics.py."""
     evaluation: Evaluation | None = None
     """null: a twist is scored on the grid that the first edition had, nothing else can be."""
+    map: MapErrors = MapErrors()
+    """Of what `height_scan` says."""
     noise: dict[str, NonNegative] = {}
     """Signal -> half-width of its uniform noise in the signal's unit (base_quat: [rad])."""
 
     @property
     def parts(self) -> frozenset[str]:
-        """Parts that terms may need: "gait", "commands", and the kind, as "commands.twist"."""
+        """Parts that terms may need: "gait", "terrain", "commands", and their kind.
+
+        The kind is as in "commands.twist".
+        """
         kinds = [f"commands.{kind}" for kind in self.commands]
-        gait = ["gait"] if self.gait else []
-        return frozenset([*gait, *kinds, *(["commands"] if kinds else [])])
+        sections = [name for name in ("gait", "terrain") if getattr(self, name)]
+        return frozenset([*sections, *kinds, *(["commands"] if kinds else [])])
 
     @property
     def randomization(self) -> dict[str, Range]:

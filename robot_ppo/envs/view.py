@@ -145,10 +145,13 @@ class _View:
 def _robot_view(env: "RobotEnv") -> _View:
     """Return the robot as it looks, although what is simulated are its feet."""
     robot = env.robot
-    model = eval_model(robot, project.robot_folder(env.task.robot) / robot.model, looks=True)
+    xml = project.robot_folder(env.task.robot) / robot.model
+    field = env.placement.tiles.field if env.placement else None
+    model = eval_model(robot, xml, looks=True, ground=field)
     qpos = model.qpos0.copy()
     qpos[env.engine.joint_qpos] = robot.vector("default")
-    follow = FollowCamera(model, robot.base.body, qpos=qpos)
+    height = env.engine.ground.height
+    follow = FollowCamera(model, robot.base.body, qpos=qpos, ground=height)
     return _View(model, follow.camera, follow)
 
 

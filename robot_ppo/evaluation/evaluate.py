@@ -24,10 +24,12 @@ from robot_ppo.envs.robot.events import Start
 from robot_ppo.envs.robot.trials import Plan
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.scan import poses, scan
 from robot_ppo_export.contract import frames, strict
 from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.contract.layout import Observer
@@ -165,7 +167,7 @@ def evaluate(
         )
     planned = plan(contract)
     chosen = planned.conditions if conditions is None else conditions
-    run = _Run(contract, list(chosen), threads, seed, xml)
+    run = Run(contract, list(chosen), threads, seed, xml)
     ticks = round(planned.seconds / contract.control_period)
     for t in range(ticks):
         run.tick(act, scored=t * contract.control_period >= planned.unscored)
@@ -173,7 +175,7 @@ def evaluate(
     return run.scorecard()
 
 
-class _Run:
+class Run:
     """All conditions times all commands, side by side."""
 
     def __init__(
@@ -183,19 +185,22 @@ class _Run:
         threads: int,
         seed: int,
         xml: Mjcf | None = None,
+        planned: Plan | None = None,
+        field: HeightField | None = None,
     ) -> None:
         self.contract = contract
         self.conditions = conditions
-        self.plan = plan(contract)
+        self.plan = planned or plan(contract)
         robot = contract.robot
         xml = xml or project.robot_folder(robot.name) / robot.model
-        self.model = variants.eval_model(robot, xml)
+        self.model = variants.eval_model(robot, xml, ground=field)
         self.n = n = len(conditions) * len(self.plan.commands)
         self.motors = PdMotors(robot, n, self.model.opt.timestep)
         self.engine = RobotEngine(self.model, robot, n, threads, motors=self.motors)
         self.rng = np.random.default_rng(seed)
         self.actions = contract.action_map()
-        self.observer = Observer(contract.resolve(), (n,))
+        self.layout = contract.resolve()
+        self.observer = Observer(self.layout, (n,))
         self.command = np.tile(self.plan.commands, (len(conditions), 1))
         self.last_action = np.zeros((n, len(robot.joints)), np.float32)
         self.ticks = self.steps = 0
@@ -258,6 +263,8 @@ class _Run:
 
     def _inputs(self) -> Inputs:
         state = self.engine.measure()
+        if grid := self.layout.scan_grid:
+            state.height_scan = scan(self.engine.ground, grid, poses(self.engine))
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
         ticks = np.full(self.n, self.ticks)
@@ -293,7 +300,7 @@ class _Run:
     def _is_down(self) -> np.ndarray:
         engine = self.engine
         quat = engine.qpos[:, engine.base_quat]
-        height = engine.qpos[:, engine.base_pos.stop - 1]
+        height = engine.base_heights(engine.qpos)
         return (frames.tilt(quat) > 1.0) | (height < 0.4 * self.contract.robot.base.height)
 
     def _score(self, power: np.ndarray, saturated: np.ndarray, rate: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from robot_ppo.playback.record import Summary
 from robot_ppo.playback.script import choose
 from robot_ppo.playback.session import Filming, Session
+from robot_ppo.sim import tiles
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
@@ -36,6 +37,7 @@ def play(
     script: Path | None = None,
     quality: "Quality" = "fast",
     robot: str | None = None,
+    terrain: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Summary:
     """Run the policy file at `path` in lockstep with its robot, and return a summary.
@@ -50,6 +52,7 @@ def play(
         quality: of the video: "fast", or "high" (shadows, edges and curves twice as fine).
         robot: name or folder of its robot, by default the name in the file; where there is no such
             robot, the model in the file is played.
+        terrain: kind of ground and its level, such as "stairs_up:0.6"; None: level ground.
         say: called with each line of text.
 
     With neither `video` nor `plot`, a window opens and shows it in real time. Where the policy
@@ -59,7 +62,8 @@ def play(
     policy = Policy(path)
     segments, seconds = choose(command, script, seconds, policy.contract.command)
     looks = plot is None or video is not None
-    session = Session(policy, segments, seconds, looks, robot)
+    ground = tiles.course(*tiles.parse(terrain)) if terrain else None
+    session = Session(policy, segments, seconds, looks, robot, ground)
     began = time.perf_counter()
     film = Filming(session) if video else None
     if film:

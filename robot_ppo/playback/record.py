@@ -21,6 +21,8 @@ class Track:
     """Measured: (3,) vx, vy [m/s], yaw rate [rad/s] of the base, body frame."""
     position: list[np.ndarray] = field(default_factory=list)
     """(3,) position of the base in the world [m]."""
+    height: list[float] = field(default_factory=list)
+    """Of the base above the ground below it [m]."""
     contacts: list[np.ndarray] = field(default_factory=list)
     """(feet,) bool, true where the foot touches the ground."""
     joint_vel: list[np.ndarray] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Track:
         self.command.append(command.copy())
         self.velocity.append(measured_velocity(robot))
         self.position.append(robot.position_w())
+        self.height.append(robot.height())
         self.contacts.append(robot.contacts())
         self.joint_vel.append(robot.joint_velocities())
         self.torque.append(robot.torques())
@@ -42,10 +45,10 @@ class Track:
         """Write the plot as a PNG."""
         from robot_ppo.playback.plot import write_plot
 
-        height = np.reshape(self.position, (-1, 3))[:, 2]
         command = np.reshape(self.command, (-1, 3))
         velocity = np.reshape(self.velocity, (-1, 3))
         contacts = np.reshape(self.contacts, (-1, len(self.feet)))
+        height = np.array(self.height)
         write_plot(path, np.array(self.time), command, velocity, height, contacts, self.feet)
 
 

@@ -17,6 +17,7 @@ from robot_ppo import project
 from robot_ppo.playback.record import Summary, Track, measured_velocity
 from robot_ppo.playback.script import ScriptedCommands, Segment
 from robot_ppo.robot_model import carried, fingerprint
+from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf, Text
 from robot_ppo.sim.simulated_robot import (
     DivergedRobotError,
@@ -49,6 +50,7 @@ class Session:
         seconds: float,
         looks: bool,
         robot: str | None = None,
+        ground: HeightField | None = None,
     ) -> None:
         """Build the robot of `policy`, and a node that follows `script` for `seconds` [s].
 
@@ -59,12 +61,17 @@ class Session:
             looks: keep what only eyes need.
             robot: name or folder of the robot, by default the policy's; where there is no such
                 robot, the model in the policy file.
+            ground: heights that it walks on; None: level ground.
         """
         contract = policy.contract
         spec, xml = same_robot(policy, robot)
         fingerprint.warn_if_edited(contract.model_fingerprint, robot or spec.name, "the policy")
         self.seconds = seconds
-        self.robot = SimulatedRobot(spec, xml=xml, looks=looks, noise=contract.training.noise)
+        noise = contract.training.noise
+        grid = contract.resolve().scan_grid
+        self.robot = SimulatedRobot(
+            spec, xml=xml, looks=looks, field=ground, scan_grid=grid, noise=noise
+        )
         self.commands = ScriptedCommands(script)
         clock = LockstepClock(self.robot)
         driver = LockstepDriver(self.robot)
@@ -130,8 +137,8 @@ class Session:
 
     def _is_down(self) -> bool:
         spec = self.robot.spec
-        low = self.robot.position_w()[2] < spec.base.height / 2
-        return self.robot.tilt() > spec.safety.max_tilt or bool(low)
+        low = self.robot.height() < spec.base.height / 2
+        return self.robot.tilt() > spec.safety.max_tilt or low
 
 
 class Filming:
@@ -145,7 +152,10 @@ class Filming:
         robot = session.robot
         period = session.node.period
         self._session = session
-        self._camera = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
+        qpos = robot.standing_qpos()
+        height = robot.ground.height
+        base = robot.spec.base.body
+        self._camera = FollowCamera(robot.model, base, qpos=qpos, ground=height)
         self._film = Film(robot.model, self._camera)
         self._every = max(1, round(1 / (FPS * period)))
         self._fps = round(1 / (self._every * period))

@@ -1,6 +1,7 @@
 """Where a picture is taken from: a camera that follows a robot, and what it shows of it."""
 
 import itertools
+from collections.abc import Callable
 
 import mujoco
 import numpy as np
@@ -21,6 +22,7 @@ class FollowCamera:
         body: str,
         time_constant: float = 0.35,
         qpos: np.ndarray | None = None,
+        ground: Callable[..., np.ndarray] | None = None,
     ) -> None:
         """Look at `body`, and follow it with a lag of `time_constant` [s].
 
@@ -29,6 +31,7 @@ class FollowCamera:
             body: the robot's base.
             time_constant: [s]
             qpos: (nq,) in which the robot is as large as it becomes, by default the model's own.
+            ground: x and y [m] -> height of the ground there; None: 0 everywhere.
         """
         size = extent(model, body, model.qpos0 if qpos is None else qpos)
         self.camera = mujoco.MjvCamera()
@@ -36,6 +39,7 @@ class FollowCamera:
         self.camera.elevation = -16
         self.camera.distance = max(DISTANCE * float(np.linalg.norm(size)), NEAREST)
         self._height = float(size[2]) / 2
+        self._ground = ground
         self._body = model.body(body).id
         self._constant = time_constant
         self._time: float | None = None
@@ -56,7 +60,8 @@ class FollowCamera:
 
     def _wanted(self, data: mujoco.MjData) -> np.ndarray:
         wanted = data.xpos[self._body].copy()
-        wanted[2] = self._height  # the trunk's bobbing must stay visible
+        below = 0.0 if self._ground is None else float(self._ground(wanted[0], wanted[1]))
+        wanted[2] = below + self._height  # the trunk's bobbing must stay visible
         return wanted
 
 

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo.robot_model import geometry, source
+from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Source
 from robot_ppo_export.contract.spec import Joint, RobotSpec
 
@@ -56,19 +57,24 @@ def pin_masses(spec: mujoco.MjSpec, model: mujoco.MjModel) -> None:
 
 
 def set_contacts(
-    spec: mujoco.MjSpec, geoms: Geoms, source_model: mujoco.MjModel, feet: np.ndarray
+    spec: mujoco.MjSpec,
+    geoms: Geoms,
+    source_model: mujoco.MjModel,
+    feet: np.ndarray,
+    ground: HeightField | None = None,
 ) -> None:
-    """Replace the file's ground by one plane, which everything that can touch something touches.
+    """Replace the file's ground by one geom, which everything that can touch something touches.
 
-    The plane's contact type is a bit that no geom of the robot has, so that what the robot's parts
+    The ground's contact type is a bit that no geom of the robot has, so that what the robot's parts
     do among themselves stays as written. The contact of a foot takes friction and softness from the
-    foot, whatever the plane says.
+    foot, whatever the ground says.
 
     Args:
         spec: is changed.
         geoms: the spec's geoms by id.
         source_model: the file's compiled model.
         feet: ids of the feet's geoms.
+        ground: its heights; None: a plane at height 0.
     """
     colliding = source.colliding_geoms(source_model)
     static = source.static_geoms(source_model)
@@ -84,14 +90,15 @@ def set_contacts(
         geoms[id].priority = max(1, geoms[id].priority)
         geoms[id].condim = max(3, geoms[id].condim)
     delete_geoms(spec, geoms, set(np.flatnonzero(~static).tolist()))
-    spec.worldbody.add_geom(
-        _BLANK.default,
-        name=FLOOR,
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=(0, 0, 0.05),
-        contype=bit,
-        conaffinity=0,
-    )
+    floor = spec.worldbody.add_geom(_BLANK.default, name=FLOOR, contype=bit, conaffinity=0)
+    if ground is None:
+        floor.type = mujoco.mjtGeom.mjGEOM_PLANE
+        floor.size = (0, 0, 0.05)
+        return
+    ground.add_to(spec, FLOOR)
+    floor.type = mujoco.mjtGeom.mjGEOM_HFIELD
+    floor.hfieldname = FLOOR
+    floor.pos = ground.centre
 
 
 def _take_over_pairs(spec: mujoco.MjSpec, geoms: Geoms, static: np.ndarray) -> None:

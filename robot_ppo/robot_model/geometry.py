@@ -8,6 +8,8 @@ of geoms of one body (`foot_geoms` in robot.yaml). The lowest point of a sphere,
 box, ellipsoid or mesh is exact; a mesh counts by its vertices.
 """
 
+from collections.abc import Callable
+
 import mujoco
 import numpy as np
 
@@ -110,13 +112,21 @@ class FootGeometry:
         """Whether `clearance` reads `geom_xmat`: spheres look the same from everywhere."""
         return not self._round
 
-    def clearance(self, geom_xpos: np.ndarray, geom_xmat: np.ndarray | None = None) -> np.ndarray:
+    def clearance(
+        self,
+        geom_xpos: np.ndarray,
+        geom_xmat: np.ndarray | None = None,
+        ground: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Return the height of each foot's lowest point (n, feet) [m], float32.
+
+        It is that above the ground below the middle of the geom which has the point.
 
         Args:
             geom_xpos: positions of all geoms (n, ngeom, 3) [m].
             geom_xmat: their rotations (n, ngeom, 3, 3) or (n, ngeom, 9), row by row; may be left
                 out where `needs_rotation` is false.
+            ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
         centres = geom_xpos[:, self.geoms, 2]
         if self._round:
@@ -126,6 +136,9 @@ class FootGeometry:
             axes = geom_xmat.reshape(*geom_xpos.shape, 3)[:, self.geoms, 2]
             below = [shape.below(axes[:, i]) for i, shape in enumerate(self._shapes)]
             lowest = centres - np.stack(below, axis=1)
+        if ground is not None:
+            places = geom_xpos[:, self.geoms]
+            lowest = lowest - ground(places[..., 0], places[..., 1])
         if not self._single:
             lowest = np.minimum.reduceat(lowest, self._starts, axis=1)
         return lowest.astype(np.float32)
@@ -208,6 +221,13 @@ def lowest_points(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
             up = data.geom_xmat[geom].reshape(3, 3)[2:3]
             lowest[geom] = data.geom_xpos[geom, 2] - Shape(model, geom).below(up)[0]
     return lowest
+
+
+def footprint(model: mujoco.MjModel, robot: RobotSpec) -> float:
+    """Return the longer side of the rectangle that the feet stand on [m], in the default pose."""
+    feet = FootGeometry(model, robot).geoms
+    points = standing_pose(model, robot).geom_xpos[feet, :2]
+    return float(np.ptp(points, axis=0).max()) if len(feet) else 0.0
 
 
 def bounds(model: mujoco.MjModel, geoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

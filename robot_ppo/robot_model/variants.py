@@ -19,6 +19,7 @@ import numpy as np
 from robot_ppo.config import Physics
 from robot_ppo.robot_model import assembly, geometry, source, validation, visuals
 from robot_ppo.robot_model.assembly import Geoms
+from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf, Source
 from robot_ppo_export.contract.spec import RobotSpec
 
@@ -35,7 +36,13 @@ _DELAYED_SENSORS = (
 known in the compiled model only, not in the spec."""
 
 
-def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float) -> mujoco.MjModel:
+def train_model(
+    robot: RobotSpec,
+    xml: Mjcf,
+    physics: Physics,
+    max_delay: float,
+    ground: HeightField | None = None,
+) -> mujoco.MjModel:
     """Return the training model of `robot`.
 
     Args:
@@ -43,11 +50,12 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
         xml: the robot's MJCF.
         physics: step, solver, and what collides.
         max_delay: longest delay of a sensor or an actuator [s]; sizes the history buffers.
+        ground: its heights; None: a plane at height 0.
     """
     file = _checked(robot, xml)
     spec = file.spec
     feet = _feet(file, robot)
-    geoms = _prepare(file, robot, feet, physics.timestep)
+    geoms = _prepare(file, robot, feet, physics.timestep, ground)
     touching = _touching(file, feet, physics.collisions)
     if physics.collisions == "self":
         assembly.spare_the_ground(spec, geoms, touching - set(feet.tolist()))
@@ -78,17 +86,20 @@ def train_model(robot: RobotSpec, xml: Mjcf, physics: Physics, max_delay: float)
     return source.compile_model(spec, xml)
 
 
-def eval_model(robot: RobotSpec, xml: Mjcf, looks: bool = False) -> mujoco.MjModel:
+def eval_model(
+    robot: RobotSpec, xml: Mjcf, looks: bool = False, ground: HeightField | None = None
+) -> mujoco.MjModel:
     """Return the evaluation model of `robot`: fine physics, torque motors.
 
     Args:
         robot: the figures that the MJCF must agree with.
         xml: the robot's MJCF.
         looks: keep what only eyes need (visual geoms, lights, sky); for videos and windows.
+        ground: its heights; None: a plane at height 0.
     """
     file = _checked(robot, xml)
     spec = file.spec
-    geoms = _prepare(file, robot, _feet(file, robot), EVAL_TIMESTEP)
+    geoms = _prepare(file, robot, _feet(file, robot), EVAL_TIMESTEP, ground)
     if looks:
         visuals.add(spec, robot.base.body)
     else:
@@ -127,14 +138,20 @@ def _touching(file: Source, feet: np.ndarray, collisions: str) -> set[int]:
     return {*feet.tolist(), *(int(id) for id in meeting)}
 
 
-def _prepare(file: Source, robot: RobotSpec, feet: np.ndarray, timestep: float) -> Geoms:
+def _prepare(
+    file: Source,
+    robot: RobotSpec,
+    feet: np.ndarray,
+    timestep: float,
+    ground: HeightField | None,
+) -> Geoms:
     """Do what every variant needs; return the robot's geoms that are left."""
     spec = file.spec
     geoms = {geom.id: geom for geom in spec.geoms}
     bodies = {body.id: body for body in spec.bodies}
     assembly.pin_masses(spec, file.model)
     assembly.clear_outputs(spec, robot)
-    assembly.set_contacts(spec, geoms, file.model, feet)
+    assembly.set_contacts(spec, geoms, file.model, feet, ground)
     assembly.set_options(spec, timestep)
     zones = assembly.add_touch_zones(spec, bodies, file.model, robot)
     assembly.add_sensors(spec, robot, zones)

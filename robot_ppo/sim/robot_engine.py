@@ -22,6 +22,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo.robot_model.geometry import FootGeometry, Outline
+from robot_ppo.sim import ground
 from robot_ppo.sim.batch_engine import BatchEngine
 from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
 from robot_ppo.sim.motors import PdMotors
@@ -73,6 +74,8 @@ class RobotEngine(BatchEngine):
         """(n, nsensordata)"""
         self._geom_xpos = self.batch.bind("geom_xpos")
         self._history = self.batch.bind("history")
+        self.ground = ground.of(model)
+        """What the robots stand on, and heights are measured from."""
         self._feet = FootGeometry(model, robot)
         self._geom_xmat = self.batch.bind("geom_xmat") if self._feet.needs_rotation else None
         self._imu = model.site(robot.imu.site).id
@@ -243,7 +246,12 @@ class RobotEngine(BatchEngine):
     def foot_heights(self, ids: Any = ...) -> np.ndarray:
         """Return the clearance of each foot's lowest point (m, feet) [m], float32."""
         turned = None if self._geom_xmat is None else self._geom_xmat[ids]
-        return self._feet.clearance(self._geom_xpos[ids], turned)
+        return self._feet.clearance(self._geom_xpos[ids], turned, self.ground.height)
+
+    def base_heights(self, qpos: np.ndarray) -> np.ndarray:
+        """Return how high above the ground the bases are (m,) [m] in positions (m, nq)."""
+        x, y, z = qpos[:, self.base_pos].T
+        return z - self.ground.height(x, y)
 
     def foot_velocities_w(self, ids: Any = ...) -> np.ndarray:
         """Return the feet's velocities (m, feet, 3) [m/s], world frame, float32."""

@@ -5,6 +5,7 @@ physics step old, plus the sensor's own delay where one is set.
 """
 
 import math
+from collections.abc import Collection
 
 import mujoco
 import numpy as np
@@ -148,9 +149,16 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return numbers.reshape(shape)
 
 
-def check_noise(noise: dict[str, float]) -> None:
-    """Raise `SettingError` with the list of signals if `noise` names one that does not exist."""
+def check_noise(noise: dict[str, float], read: Collection[str] = ()) -> None:
+    """Raise `SettingError` if `noise` names a signal that does not exist, or that is not there.
+
+    Signals that are optional are there where they are among `read`.
+    """
     for name in noise:
         if name not in SIGNALS:
             hint = strict.did_you_mean(name, SIGNALS)
             raise SettingError(f"task.noise.{name}", f"unknown signal {name!r}{hint}")
+        if SIGNALS[name].optional and name not in read:
+            raise SettingError(
+                f"task.noise.{name}", "no observation reads that signal; leave this out"
+            )

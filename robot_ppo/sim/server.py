@@ -15,10 +15,12 @@ import numpy as np
 
 from robot_ppo import project
 from robot_ppo.robot_model.variants import EVAL_TIMESTEP
+from robot_ppo.sim import tiles
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.state import BASIC
+from robot_ppo_export.contract.state import BASIC, NO_WIDTHS
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers.capabilities import of_robot as capabilities_of
@@ -54,33 +56,40 @@ class Place:
     """DDS."""
 
 
-def hello_of(spec: RobotSpec) -> Hello:
-    """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay."""
+def hello_of(spec: RobotSpec, optional: Mapping[str, int] = NO_WIDTHS) -> Hello:
+    """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay.
+
+    `optional` are signals that it measures for those who ask, and their widths.
+    """
     rates = (1 / SILENT_AFTER, 1 / PERIOD)
     delay = (PERIOD, 2 * PERIOD)  # a command waits for the next step, its effect for one more
     capabilities = msgspec.structs.replace(
         capabilities_of(spec), state_rate=1 / PERIOD, command_rate=rates, delay=delay
     )
-    return Hello(spec.name, spec.joint_names, BASIC, spec.feet, capabilities)
+    joints = spec.joint_names
+    return Hello(spec.name, joints, BASIC, spec.feet, capabilities, optional=dict(optional))
 
 
-def _udp(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
-    end = UdpRobot(hello_of(spec), place.port)
+def _udp(robot: SimulatedRobot, place: Place) -> tuple[RobotSide, str, str]:
+    grid = robot.scan_grid
+    optional = {} if grid is None else {"height_scan": len(grid.points())}
+    end = UdpRobot(hello_of(robot.spec, optional), place.port)
     return end, f"Listening on UDP 127.0.0.1:{end.port}", f"--driver udp --port {end.port}"
 
 
-def _unitree(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
+def _unitree(robot: SimulatedRobot, place: Place) -> tuple[RobotSide, str, str]:
     from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
     from robot_ppo_node.drivers.unitree.unitree_bodies import body_of
 
     require_cyclonedds("unitree")
     from robot_ppo_node.robot_side.unitree_robot import UnitreeRobot
 
+    spec = robot.spec
     end = UnitreeRobot(body_of(spec), spec.joint_names, place.domain, place.interface)
     return end, *_on_dds(place)
 
 
-def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
+def _ros2(robot: SimulatedRobot, place: Place) -> tuple[RobotSide, str, str]:
     from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 
     require_cyclonedds("ros2")
@@ -88,6 +97,7 @@ def _ros2(spec: RobotSpec, place: Place) -> tuple[RobotSide, str, str]:
     from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 
     place_on = (place.domain, place.interface)
+    spec = robot.spec
     end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
     return end, *_on_dds(place)
 
@@ -97,7 +107,7 @@ def _on_dds(place: Place) -> tuple[str, str]:
     return f"Speaking DDS on {place.interface}, domain {place.domain}", where
 
 
-TRANSPORTS: dict[str, Callable[[RobotSpec, Place], tuple[RobotSide, str, str]]] = {
+TRANSPORTS: dict[str, Callable[[SimulatedRobot, Place], tuple[RobotSide, str, str]]] = {
     "udp": _udp,
     "unitree": _unitree,
     "ros2": _ros2,
@@ -110,6 +120,8 @@ def serve(
     place: Place | None = None,
     seconds: float | None = None,
     noise: Mapping[str, float] | None = None,
+    terrain: str | None = None,
+    scan_grid: ScanGrid | None = None,
     say: Callable[[str], None] = print,
     stop: threading.Event | None = None,
 ) -> None:
@@ -120,6 +132,8 @@ def serve(
         place: where it can be reached, by default at the UDP port of the protocol.
         seconds: real time after which it ends by itself.
         noise: of the sensors, by default `FLICKER`.
+        terrain: kind of ground and its level, such as "stairs_up:0.6"; None: level ground.
+        scan_grid: points of the height scan that it measures, over UDP; None: it measures none.
         say: takes what there is to tell, a line at a time.
         stop: ends it from another thread.
     """
@@ -128,9 +142,15 @@ def serve(
     if place.transport not in TRANSPORTS:
         near = strict.did_you_mean(place.transport, TRANSPORTS)
         raise InputError(f"unknown transport {place.transport!r}{near}")
-    robot = SimulatedRobot(spec, noise=FLICKER if noise is None else noise)
+    if scan_grid and place.transport != "udp":
+        raise InputError(
+            f"over {place.transport} the simulated robot gives no height scan: use udp"
+        )
+    field = tiles.course(*tiles.parse(terrain)) if terrain else None
+    noise = FLICKER if noise is None else noise
+    robot = SimulatedRobot(spec, field=field, scan_grid=scan_grid, noise=noise)
     stop = stop or threading.Event()
-    end, where, options = TRANSPORTS[place.transport](spec, place)
+    end, where, options = TRANSPORTS[place.transport](robot, place)
     try:
         with _stopped_by_signals(stop):
             say(

@@ -21,14 +21,19 @@ import mujoco
 import numpy as np
 
 from robot_ppo import project
+from robot_ppo.robot_model import geometry, source
+from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.robot_model.variants import EVAL_TIMESTEP, eval_model
+from robot_ppo.sim import ground
 from robot_ppo.sim.engine import FASTEST
 from robot_ppo.sim.gantry import CLEARANCE, Gantry
 from robot_ppo.sim.motors import PdMotors
+from robot_ppo.sim.scan import Poses, scan
 from robot_ppo.sim.sensors import CONTACT_FORCE, SensorMap, add_noise, check_noise
 from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
@@ -53,6 +58,8 @@ class SimulatedRobot:
         *,
         xml: Mjcf | None = None,
         looks: bool = False,
+        field: HeightField | None = None,
+        scan_grid: ScanGrid | None = None,
         noise: Mapping[str, float] | None = None,
         motor_delay: float = 0.0,
         sensor_delay: float = 0.0,
@@ -64,6 +71,8 @@ class SimulatedRobot:
             robot: names, gains and limits.
             xml: its MJCF; by default that in the folder of its name.
             looks: keep what only eyes need.
+            field: heights of the ground, on which it starts at x = y = 0; None: level ground.
+            scan_grid: points of the height scan that it measures; None: it measures none.
             noise: signal -> half-width of its uniform noise, in its unit (base_quat: [rad]).
             motor_delay: from a command to its effect [s], rounded to physics steps.
             sensor_delay: from a measurement to `state()` [s], rounded to physics steps.
@@ -71,12 +80,18 @@ class SimulatedRobot:
         """
         self.spec = robot
         xml = xml or project.robot_folder(robot.name) / robot.model
-        self.model = eval_model(robot, xml, looks)
+        self.model = eval_model(robot, xml, looks, field)
+        self.ground = ground.of(self.model)
+        """What it stands on."""
         self.engine = SingleEngine(self.model)
         self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
         self.noise = dict(noise or {})
-        check_noise(self.noise)
+        self.scan_grid = scan_grid
+        optional = {"height_scan": scan_grid}
+        self.signals = frozenset((*BASIC, *(name for name, has in optional.items() if has)))
+        """What it measures."""
+        check_noise(self.noise, self.signals)
         self._sensors = SensorMap(self.model, robot)
         joints = [self.model.joint(name) for name in robot.joint_names]
         self._qpos = np.array([j.qposadr[0] for j in joints])
@@ -151,8 +166,17 @@ class SimulatedRobot:
     def state(self) -> RobotState:
         """Return what the robot measures now, delayed and noisy; noise is drawn at every call."""
         state = self._sensors.read_mounted(self._past[0])
+        if self.scan_grid:
+            state.height_scan = self._scan(self.scan_grid)
         add_noise(state, self.noise, self._rng)
         return state
+
+    def _scan(self, grid: ScanGrid) -> np.ndarray:
+        """Return the height of the ground over the base at the points of a grid (k,) [m]."""
+        start = self._base_qpos
+        x, y, z = self.data.qpos[start : start + 3, None]
+        yaw = np.atleast_1d(frames.yaw(self.data.qpos[start + 3 : start + 7]))
+        return scan(self.ground, grid, Poses(x, y, z, yaw))[0]
 
     def velocity_b(self) -> np.ndarray:
         """Return the true velocity of the base (3,) [m/s] in the body frame."""
@@ -166,6 +190,11 @@ class SimulatedRobot:
     def position_w(self) -> np.ndarray:
         """Return the true position of the base (3,) [m] in the world; z is its height."""
         return self.data.qpos[self._base_qpos : self._base_qpos + 3].copy()
+
+    def height(self) -> float:
+        """Return how high the base is above the ground below it [m]."""
+        x, y, z = self.position_w()
+        return float(z - self.ground.height(x, y))
 
     def tilt(self) -> float:
         """Return the true angle between body z and world z [rad]."""
@@ -246,15 +275,22 @@ class SimulatedRobot:
         gantry.hold(self.data)
 
     def _put_on_the_ground(self) -> None:
-        """Set the height at which the lowest point just touches the floor.
-
-        Sunk into the floor, each geom's contact depth is exact: the deepest says how far to rise.
-        """
+        """Set the height at which the lowest point just touches the ground."""
         height = self._base_qpos + 2
         self.data.qpos[height] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        self.data.qpos[height] = -self.data.contact.dist.min(initial=0.0)
+        self.data.qpos[height] = -self._lowest()
         mujoco.mj_forward(self.model, self.data)
+
+    def _lowest(self) -> float:
+        """Return the least height of a geom that can touch something, above the ground [m]."""
+        if isinstance(self.ground, ground.Plane):
+            # Sunk into a plane, each geom's contact depth is exact.
+            return float(self.data.contact.dist.min(initial=0.0))
+        mine = source.colliding_geoms(self.model) & ~source.static_geoms(self.model)
+        x, y = self.data.geom_xpos[:, :2].T
+        above = geometry.lowest_points(self.model, self.data) - self.ground.height(x, y)
+        return float(above[mine].min())
 
 
 class LockstepClock(SteppedClock):
@@ -276,7 +312,7 @@ class LockstepDriver:
         self.robot = robot
         self.joint_names = robot.spec.joint_names
         self.feet = robot.spec.feet
-        self.signals = frozenset(BASIC)
+        self.signals = robot.signals
         self.capabilities = capabilities.of_robot(robot.spec)
         self._sequence = -1
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.state import ANY, MOST_NUMBERS, NO_WIDTHS, SIGNALS
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.tables import Term
@@ -146,6 +147,14 @@ class Layout:
     def signals(self) -> tuple[str, ...]:
         """The measured signals that the observation needs."""
         return tuple(sorted({s for spec in self.specs for s in NUMBERS[spec.name].reads}))
+
+    @property
+    def scan_grid(self) -> ScanGrid | None:
+        """The grid of the height scan; None where no term reads one."""
+        for spec in self.specs:
+            if spec.name == "height_scan":
+                return ScanGrid(**(TERMS.defaults(spec.name) | spec.parameters))
+        return None
 
     def _signal_sizes(self, stated: Mapping[str, int]) -> dict[str, int]:
         """Return the widths of signals, stated or found; two that differ are an `InputError`."""

@@ -16,6 +16,7 @@ from msgspec import Meta
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.command import is_moving
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.contract.tables import Positive, Table
 
@@ -155,6 +156,34 @@ def gait_clock(inputs: Inputs, *, harmonics: Annotated[int, Meta(ge=1, le=8)] = 
     on = xp.astype(xp.asarray(is_moving(inputs.command)), inputs.phase.dtype)
     waves = [on * wave(k * angle) for k in range(1, harmonics + 1) for wave in (xp.sin, xp.cos)]
     return frames.join(xp, *waves)
+
+
+def _scanned(**grid: float) -> tuple[str, ...]:
+    """Return the names of the points of a scan."""
+    return ScanGrid(**grid).names()
+
+
+@_term(
+    unit="m",
+    frame="level, at the base, turned with its heading",
+    size="height_scan",
+    reads=("height_scan",),
+    parts=_scanned,
+)
+def height_scan(
+    inputs: Inputs,
+    *,
+    length: Positive = 1.6,
+    width: Positive = 1.0,
+    resolution: Positive = 0.1,
+    offset: float = 0.0,
+) -> Array:
+    """Heights of the ground over the base, at the points of a grid around it (`scan.py`).
+
+    Ground below the base is negative. The grid is `length` [m] long and `width` [m] wide, its
+    points are `resolution` [m] apart, and its middle is `offset` [m] in front of the base.
+    """
+    return inputs.state.height_scan
 
 
 def gait_phase(tick: Array, control_period: float, frequency: float | None) -> Array:

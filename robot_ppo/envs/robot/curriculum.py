@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_ppo.envs.robot.commands import CommandSource
+from robot_ppo.envs.robot.placement import Placement
 from robot_ppo.envs.robot.rewards import Rewards
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
@@ -30,6 +31,8 @@ class Progress:
     and where a state was loaded: the level stays, and is to be applied."""
     rewards: Rewards
     commands: CommandSource
+    placement: Placement | None
+    """None on level ground."""
 
     def mean_reward(self, name: str) -> float:
         """Return the mean of a reward's value, unweighted, over the steps of those episodes."""
@@ -58,6 +61,17 @@ def command_range(
     return level
 
 
+@CURRICULUM.add("terrain")
+def terrain_level(progress: Progress, *, fraction: Fraction = 0.5) -> float:
+    """Each simulation's ground gets harder when it left its tile, and easier when it failed.
+
+    It failed too when it went less than `fraction` of the way that its commands asked for by the
+    time limit. Who leaves the hardest tile gets any. The level is the mean over simulations.
+    """
+    assert progress.placement is not None
+    return progress.placement.change_levels(fraction)
+
+
 class Curriculum:
     """The levels of a task's curriculum terms."""
 
@@ -68,11 +82,13 @@ class Curriculum:
         rewards: Rewards,
         commands: CommandSource,
         has: frozenset[str] = frozenset(),
+        placement: Placement | None = None,
     ) -> None:
         """Resolve the terms and start at level 0."""
         self.terms = CURRICULUM.resolve("task.curriculum", entries, robot.joint_names, has)
         self.rewards = rewards
         self.commands = commands
+        self.placement = placement
         self.levels = np.zeros(len(self.terms))
         self.advance()
 
@@ -82,10 +98,13 @@ class Curriculum:
 
     def figures(self) -> dict[str, float]:
         """Return the levels for the log."""
-        return {f"curriculum_{n}": v for n, v in zip(self.terms, self.levels.tolist(), strict=True)}
+        levels = zip(self.terms, self.levels.tolist(), strict=True)
+        grounds = self.placement.figures() if self.placement else {}
+        return {f"curriculum_{name}": level for name, level in levels} | grounds
 
     def advance(self, episode: Mapping[str, np.ndarray] | None = None) -> None:
         """Take the episodes that ended into account; without any, apply the levels as they are."""
         for i, term in enumerate(self.terms.values()):
-            progress = Progress(float(self.levels[i]), episode, self.rewards, self.commands)
+            level = float(self.levels[i])
+            progress = Progress(level, episode, self.rewards, self.commands, self.placement)
             self.levels[i] = term.function(progress)

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import World
 from robot_ppo.mirror import QUATERNION, TURN, VECTOR, Mirror, Symmetry
 from robot_ppo.robot_model import symmetry as robot_symmetry
 from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo_export.contract.layout import Layout
-from robot_ppo_export.contract.state import SIGNALS, RobotState
+from robot_ppo_export.contract.scan import ScanGrid
+from robot_ppo_export.contract.state import RobotState, width
 from robot_ppo_export.contract.terms import Inputs
 from robot_ppo_export.errors import InputError
 
@@ -74,6 +76,11 @@ def _of_term(name: str, seen: np.ndarray, mirrored: np.ndarray) -> Mirror:
     return Mirror.of(index, sign)
 
 
+def _scanned(grid: ScanGrid, values: np.ndarray) -> np.ndarray:
+    """Return scans (m, points) in the mirror: each row from left to right."""
+    return values.reshape(-1, grid.rows, grid.columns)[:, :, ::-1].reshape(len(values), -1)
+
+
 class _Worlds:
     """Random worlds of a task, and their mirror images."""
 
@@ -83,6 +90,7 @@ class _Worlds:
         self.shift = self._shift_of_gait()
         self.command = self._command()
         self._rng = np.random.default_rng(0)
+        self._grids = observations.scan_grids(env.task.observations, "height_scan_true")
         self.seen = self._draw()
         self.mirrored = self._mirror(self.seen)
 
@@ -145,19 +153,17 @@ class _Worlds:
             randomized=self._normal(env.randomizer.size),
             failed=np.zeros(_SAMPLES, bool),
             constants=env.constants,
+            scans={grid: self._normal(len(grid.points())) for grid in self._grids},
             inputs=self._inputs(command),
         )
 
     def _inputs(self, command: np.ndarray) -> Inputs:
         env = self.env
         sizes = {"joints": len(env.robot.joints), "feet": len(env.robot.feet)}
-        widths = {name: sizes.get(SIGNALS[name].size) for name in env.layout.signals}
-        state = RobotState(
-            **{
-                name: self._normal(int(SIGNALS[name].size) if width is None else width)
-                for name, width in widths.items()
-            }
-        )
+        stated = {"height_scan": len(env.map.grid.points())} if env.map else {}
+        names = observations.signals(env.task.observations)
+        widths = {n: width(n, sizes["joints"], sizes["feet"], stated) for n in sorted(names)}
+        state = RobotState(**{name: self._normal(size) for name, size in widths.items()})
         last_action = self._normal(sizes["joints"])
         phase = self._rng.uniform(size=_SAMPLES).astype(np.float32)
         return Inputs(state, command, last_action, phase, env.actions.default_pose)
@@ -191,6 +197,7 @@ class _Worlds:
             randomized=self.env.randomizer.mirror(self.robot)(world.randomized),
             failed=world.failed,
             constants=world.constants,
+            scans={grid: _scanned(grid, values) for grid, values in world.scans.items()},
             inputs=self._mirror_inputs(world.inputs),
         )
 
@@ -216,6 +223,7 @@ class _Worlds:
             "base_ang_vel": TURN,
             "base_lin_acc": VECTOR,
             "foot_force": feet,
+            "height_scan": self._map,
         }
         if name not in known:
             raise InputError(
@@ -223,6 +231,10 @@ class _Worlds:
                 "`networks.symmetric` false for this task"
             )
         return known[name](values)
+
+    def _map(self, values: np.ndarray) -> np.ndarray:
+        assert self.env.map is not None
+        return _scanned(self.env.map.grid, values)
 
     def _angles(self, values: np.ndarray) -> np.ndarray:
         default = self.env.actions.default_pose

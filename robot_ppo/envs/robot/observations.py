@@ -20,10 +20,11 @@ from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec, term_spec
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
-from robot_ppo_export.contract.tables import Entries, Table, Term
-from robot_ppo_export.contract.terms import HANDLING, TERMS, Inputs
+from robot_ppo_export.contract.tables import Entries, Positive, Table, Term
+from robot_ppo_export.contract.terms import HANDLING, NUMBERS, TERMS, Inputs
 
 OBSERVATIONS = Table("term", optional=HANDLING)
 Groups = Mapping[str, Entries]
@@ -83,6 +84,37 @@ def foot_contact(world: World) -> Array:
 def randomized(world: World) -> Array:
     """This episode's randomization draws in [-1, 1], (n, r)."""
     return world.randomized
+
+
+@OBSERVATIONS.add()
+def height_scan_true(
+    world: World,
+    *,
+    length: Positive = 1.6,
+    width: Positive = 1.0,
+    resolution: Positive = 0.1,
+    offset: float = 0.0,
+) -> Array:
+    """The scan of `height_scan`, without the errors of a map [m], (n, points)."""
+    return world.scans[ScanGrid(length, width, resolution, offset)]
+
+
+def scan_grids(groups: Groups, term: str) -> tuple[ScanGrid, ...]:
+    """Return the grids of all terms of the name `term`, each once."""
+    table = TERMS if term in TERMS.functions else OBSERVATIONS
+    grids = [
+        ScanGrid(**(table.defaults(term) | {k: v for k, v in e.items() if k not in HANDLING}))
+        for entries in groups.values()
+        for name, e in entries.items()
+        if name == term
+    ]
+    return tuple(dict.fromkeys(grids))
+
+
+def signals(groups: Groups) -> frozenset[str]:
+    """Return the signals that the terms of all groups read."""
+    names = {name for entries in groups.values() for name in entries}
+    return frozenset(s for name in names & NUMBERS.keys() for s in NUMBERS[name].reads)
 
 
 def layout(task: Task, robot: RobotSpec) -> Layout:

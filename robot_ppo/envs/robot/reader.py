@@ -10,7 +10,9 @@ from robot_ppo.envs.robot.gait import GaitClock
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.scan import HeightMap, poses, scan
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 
@@ -26,12 +28,19 @@ class WorldReader:
         commands: CommandSource,
         clock: GaitClock,
         constants: Constants,
+        map: HeightMap | None = None,
+        grids: tuple[ScanGrid, ...] = (),
     ) -> None:
-        """Read of `engine`, and what the task adds to it: commands, gait, constants."""
+        """Read of `engine`, and what the task adds to it: commands, gait, constants, scans.
+
+        `map` is what robots are told of the ground; `grids` are those of the true scans.
+        """
         self.engine = engine
         self.commands = commands
         self.clock = clock
         self.constants = constants
+        self.map = map
+        self._grids = grids
         self.joint_vel = np.zeros((engine.n, len(robot.joints)), np.float32, order="F")
         """(n, joints) [rad/s] a control step ago; an acceleration is the change since."""
         self._control_period = np.float32(task.control_period)
@@ -60,7 +69,7 @@ class WorldReader:
         moving = self.commands.moving(command)
         phase = self.clock.phase(ids)
         world = World(
-            base_height=qpos[:, engine.base_pos.stop - 1],
+            base_height=engine.base_heights(qpos),
             base_quat=quat,
             base_lin_vel=frames.to_body(quat, qvel[:, engine.base_lin_vel_w]),
             base_ang_vel=qvel[:, engine.base_ang_vel],
@@ -81,7 +90,10 @@ class WorldReader:
             randomized=randomized,
             failed=np.zeros(len(qpos), bool),
             constants=self.constants,
+            scans={grid: scan(engine.ground, grid, poses(engine, ids)) for grid in self._grids},
         )
+        if self.map is not None:
+            state.height_scan = self.map.values[ids].copy()  # to which noise is added in place
         return world, state
 
     def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ One control step, in this order and no other:
 2. the target reaches the motors after the actuator delay; `substeps` physics steps
 3. events at an interval that are due
 4. sensors and truth are read (sensors one physics step old, plus the sensor delay)
-5. terminations and the time limit
+5. terminations, the time limit, and who left its tile of rough ground
 6. reward, summed over weighted terms
 7. metrics, and figures of episodes that end
 8. commands that are due are redrawn
@@ -32,17 +32,21 @@ from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.curriculum import Curriculum
 from robot_ppo.envs.robot.events import Clocks, Events
 from robot_ppo.envs.robot.gait import GaitClock, Schedule
+from robot_ppo.envs.robot.grounds import tiles
 from robot_ppo.envs.robot.metrics import METRICS, RobotMetrics
+from robot_ppo.envs.robot.placement import Placement
 from robot_ppo.envs.robot.randomization import Randomizer
 from robot_ppo.envs.robot.reader import WorldReader
 from robot_ppo.envs.robot.rewards import Rewards
 from robot_ppo.envs.robot.starts import Starts
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
-from robot_ppo.robot_model import variants
-from robot_ppo.sim import sensors
+from robot_ppo.robot_model import geometry, variants
+from robot_ppo.sim import scan, sensors
 from robot_ppo.sim.fields import Ids
 from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.scan import HeightMap
+from robot_ppo.sim.tiles import check_room
 from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.spec import RobotSpec
@@ -94,8 +98,16 @@ class RobotEnv(BatchEnv):
         self.starts = Starts(self.events, self.randomizer, self.engine)
         self.clocks = Clocks(self.events.intervals, num_envs, dt)
         self.gait_clock = GaitClock(task.gait, num_envs, dt)
+        self.map = self._build_map()
         self.reader = WorldReader(
-            self.engine, task, robot, self.commands, self.gait_clock, self.constants
+            self.engine,
+            task,
+            robot,
+            self.commands,
+            self.gait_clock,
+            self.constants,
+            self.map,
+            observations.scan_grids(task.observations, "height_scan_true"),
         )
         self._allocate(num_envs, len(robot.joints))
         self.observer = Observer(self.layout, (num_envs,))
@@ -119,9 +131,12 @@ class RobotEnv(BatchEnv):
         self.ticks += 1
         self.gait_clock.ticks += 1
         self.clocks.advance(self.engine, self._rng)
+        if self.map:
+            self.map.advance(scan.poses(self.engine), self._rng)
         world, state = self._read()
         failed = self._failed(world, diverged)
-        truncated = (self.ticks >= self.max_ticks) & ~failed
+        crossed = self._crossed(world)
+        truncated = ((self.ticks >= self.max_ticks) | crossed) & ~failed
         reward, terms = self.rewards.compute(world)
         if diverged.size:  # what else a reset robot would earn is not its episode's
             reward[diverged] = self.rewards.termination
@@ -136,6 +151,8 @@ class RobotEnv(BatchEnv):
         if ended.size:
             info |= self._ended(done, failed, groups)
             figures = info["episode_figures"]
+            if self.placement:
+                self.placement.end(ended, crossed, failed)
             self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
             self._begin(ended)
             for name, rows in self._present(ended).items():
@@ -156,6 +173,13 @@ class RobotEnv(BatchEnv):
             world.failed |= term.function(world)
         world.failed[diverged] = True
         return world.failed
+
+    def _crossed(self, world: World) -> np.ndarray:
+        """Return which robots left their tile (n,), after another step on it."""
+        if self.placement is None:
+            return np.zeros(self.num_envs, bool)
+        self.placement.advance(world)
+        return self.placement.left(self.engine.qpos[:, self.engine.base_pos][:, :2])
 
     def _groups(self, world: World, state: RobotState, ids: Any = ...) -> Observations:
         """Return every observation group of `ids`; their measurements are made noisy in place."""
@@ -187,8 +211,11 @@ class RobotEnv(BatchEnv):
             self.starts.clear()
         begin = self.starts.take(len(ids), rng, None if anew else self._randomized[ids])
         self._randomized[ids] = begin.draws
-        self.engine.reset(ids, begin.qpos, begin.qvel, begin.rows)
+        qpos = begin.qpos if self.placement is None else self._placed(begin.qpos, ids, anew)
+        self.engine.reset(ids, qpos, begin.qvel, begin.rows)
         self.reader.joint_vel[ids] = begin.qvel[:, self.engine.joint_qvel]
+        if self.map:
+            self.map.begin(ids, scan.poses(self.engine, ids), rng)
         self.ticks[ids] = 0
         self.gait_clock.start(ids, rng)
         self._action[ids] = 0.0
@@ -197,6 +224,16 @@ class RobotEnv(BatchEnv):
         self.clocks.schedule(ids, rng)
         for observer in (self.observer, *self.others.values()):
             observer.reset(ids)
+
+    def _placed(self, qpos: np.ndarray, ids: np.ndarray, anew: bool) -> np.ndarray:
+        """Return positions (m, nq) in which the robots `ids` are on their next tiles."""
+        assert self.placement is not None
+        places = self.placement.begin(ids, self._rng, anew)
+        moved = qpos.copy()
+        moved[:, self.engine.base_pos] += np.column_stack(
+            (places, self.engine.ground.height(*places.T))
+        )
+        return moved
 
     # -- what the next steps depend on ----------------------------------------------------------
 
@@ -213,6 +250,8 @@ class RobotEnv(BatchEnv):
             "observer": self.observer.arrays(),
             "others": {name: o.arrays() for name, o in self.others.items()},
             "engine": self.engine.arrays(),
+            **({"placement": self.placement.arrays()} if self.placement else {}),
+            **({"map": self.map.arrays()} if self.map else {}),
         }
 
     def _shared(self) -> serialization.State:
@@ -234,7 +273,7 @@ class RobotEnv(BatchEnv):
         task = self.task
         robot = self.robot
         dt = task.control_period
-        sensors.check_noise(task.noise)
+        sensors.check_noise(task.noise, observations.signals(task.observations))
         self.actions = _action_map(task, robot)
         schedule = Schedule(task.gait, robot) if task.gait else None
         self.constants = Constants.of(robot, schedule)
@@ -245,12 +284,40 @@ class RobotEnv(BatchEnv):
             "task.terminations", task.terminations, robot.joint_names, has
         )
         self.events = Events(task.events, robot)
-        self.curriculum = Curriculum(task.curriculum, robot, self.rewards, self.commands, has)
+        self.placement = self._build_placement()
+        self.curriculum = Curriculum(
+            task.curriculum, robot, self.rewards, self.commands, has, self.placement
+        )
         if task.evaluation is not None:  # told now, not when the policy is to be scored
             trials.plan(task.evaluation, self.layout.command, robot, "task.evaluation")
         metrics = METRICS.resolve("task.metrics", task.metrics, robot.joint_names, has)
         levels = self.curriculum.figures
         self.metrics = RobotMetrics(self.num_envs, self.rewards.names, dt, metrics, levels)
+
+    def _build_map(self) -> HeightMap | None:
+        """Return the maps of the robots; None where no group reads what they say."""
+        task = self.task
+        grids = observations.scan_grids(task.observations, "height_scan")
+        if len(grids) > 1:
+            raise SettingError(
+                "task.observations", "height_scan has other parameters in another group"
+            )
+        if not grids:
+            return None
+        unknown = -self.robot.base.height
+        errors = task.map
+        return HeightMap(
+            self.engine.ground, grids[0], errors, self.num_envs, task.control_period, unknown
+        )
+
+    def _build_placement(self) -> Placement | None:
+        """Return the tiles of the simulations; None on level ground."""
+        task = self.task
+        if task.terrain is None:
+            return None
+        rising = "terrain_level" in task.curriculum
+        made = tiles(task.terrain, self.robot)
+        return Placement(made, task.terrain.start, self.num_envs, task.control_period, rising)
 
     def _build_engine(self, threads: int) -> RobotEngine:
         task = self.task
@@ -261,7 +328,10 @@ class RobotEnv(BatchEnv):
             project.robot_folder(task.robot) / self.robot.model,
             task.physics,
             max_delay=longest * 1e-3,
+            ground=self.placement.tiles.field if self.placement else None,
         )
+        if task.terrain:
+            check_room(task.terrain, geometry.footprint(compiled, self.robot), self.robot.name)
         substeps = round(task.control_period / task.physics.timestep)
         return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
 

@@ -7,12 +7,14 @@ Base and joint quantities are current; what MuJoCo derives (foot positions, velo
 torques) is one physics step old, as after `mj_step`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.terms import Inputs
 
@@ -46,7 +48,7 @@ class World:
     """True state of n simulations, most of which no robot can measure."""
 
     base_height: Array
-    """(n,) [m] of the base frame above the floor"""
+    """(n,) [m] of the base frame above the ground below it"""
     base_quat: Array
     """(n, 4) wxyz, body to world"""
     base_lin_vel: Array
@@ -64,7 +66,7 @@ class World:
     torque: Array
     """(n, joints) [N m]"""
     foot_height: Array
-    """(n, feet) [m] of the foot's underside above the floor"""
+    """(n, feet) [m] of the foot's underside above the ground below it"""
     foot_vel_w: Array
     """(n, feet, 3) [m/s], world frame"""
     foot_contact: Array
@@ -87,5 +89,7 @@ class World:
     """(n,) bool: a termination fired, or the simulation diverged; False until they were asked"""
     constants: Constants
     """The same for every simulation."""
+    scans: Mapping[ScanGrid, Array] = field(default_factory=dict)
+    """Grid -> (n, points) [m] of the ground over the base, for the terms that read such a scan"""
     inputs: Inputs | None = None
     """Measurements of the robot, for groups that mix both; set once they are drawn."""
