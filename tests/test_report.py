@@ -13,8 +13,9 @@ import pytest
 from robot_ppo import cli, config
 from robot_ppo.diagnostics.checks.finding import Finding
 from robot_ppo.diagnostics.checks.record import Record
+from robot_ppo.evaluation import intervals
 from robot_ppo.playback.record import Summary, Track
-from robot_ppo.report import html, intervals, report, sections, source, svg
+from robot_ppo.report import html, report, sections, source, svg
 from robot_ppo.report.source import Card, Played, Shown
 from robot_ppo.training.provenance import Origin
 from robot_ppo_export.contract.command import CommandEntry, CommandSpec

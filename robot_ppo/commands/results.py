@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EVAL = """
 robot-ppo eval runs/go2 --json scorecard.json --plot scorecard.png
 robot-ppo eval go2_walk.onnx --quick
+robot-ppo eval go2_walk.onnx --ground stairs_up,stairs_down
 robot-ppo eval runs/HalfCheetah-v5
 """
 REPORT = """
@@ -34,6 +35,13 @@ def add_eval(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="the nominal 45 commands only, or 5 episodes of a Gymnasium task",
     )
+    p.add_argument(
+        "--ground",
+        nargs="?",
+        const="",
+        metavar="KINDS",
+        help="cross rough ground of these kinds, by default of all, with --quick without pushes",
+    )
     natural = arguments.at_least(0)
     p.add_argument("--threads", type=natural, default=0, metavar="N", help="(default: all CPUs)")
     p.add_argument("--seed", type=natural, default=0, metavar="N", help="of noise and pushes")
@@ -43,6 +51,9 @@ def _eval(args: argparse.Namespace) -> None:
     from robot_ppo.evaluation import gym_evaluation, scorecard
     from robot_ppo.training.threads import single_threaded
 
+    if args.ground is not None:
+        _eval_on_ground(args)
+        return
     with single_threaded():
         if not gym_evaluation.is_run(args.policy):
             scorecard.run(args.policy, args.json, args.plot, args.quick, args.threads, args.seed)
@@ -50,6 +61,19 @@ def _eval(args: argparse.Namespace) -> None:
             raise InputError(f"{args.policy}: a run of a Gymnasium task; --plot is for robots")
         else:
             gym_evaluation.run(args.policy, args.json, args.quick, args.threads, args.seed)
+
+
+def _eval_on_ground(args: argparse.Namespace) -> None:
+    from robot_ppo.evaluation import ground_table, gym_evaluation
+    from robot_ppo.training.threads import single_threaded
+
+    if args.plot:
+        raise InputError("--plot draws a grid of commands, which --ground does not have")
+    if gym_evaluation.is_run(args.policy):
+        raise InputError(f"{args.policy}: a run of a Gymnasium task; --ground is for robots")
+    with single_threaded():
+        kinds = args.ground or None
+        ground_table.run(args.policy, kinds, args.json, args.quick, args.threads, args.seed)
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from robot_ppo.config import Config, GymTask
-from robot_ppo.report import html, intervals, svg
+from robot_ppo.evaluation import intervals
+from robot_ppo.evaluation.intervals import Interval
+from robot_ppo.report import html, svg
 from robot_ppo.report.html import Raw
-from robot_ppo.report.intervals import Interval
 from robot_ppo.report.source import Card, Played, Shown
 from robot_ppo.report.svg import Line
 
