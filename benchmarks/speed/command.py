@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.common import machine, write_json
 from benchmarks.speed.engine_ratio import bench_env, bench_train
+from benchmarks.speed.ground_ratio import bench_ground
 from benchmarks.speed.gym_ratio import bench_gym
 from benchmarks.speed.node_speed import bench_node
 from benchmarks.speed.walking import bench_walk
@@ -25,6 +26,7 @@ from robot_ppo.cli import exit_code
 FIGURES: dict[str, tuple[Callable[..., dict[str, Any]], str]] = {
     "env": (bench_env, "environment steps/s over raw Batch.step; half a minute"),
     "train": (bench_train, "training steps/s over raw Batch.step; a minute"),
+    "ground": (bench_ground, "steps/s on rough ground over the plane, and a scan; a minute"),
     "walk": (bench_walk, "wall-clock until the Go2 walks, for each seed; minutes each"),
     "gym": (bench_gym, "environment steps/s over gymnasium.make_vec; minutes"),
     "node": (bench_node, "tick, start, memory and CPU of the node; minutes"),
