@@ -549,7 +549,7 @@ def test_silence_stops_the_robot_after_the_time_out():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "localhost", "robot"])
 def test_beyond_loopback_there_is_no_listening_without_a_key(host):
-    with pytest.raises(InputError, match="need a shared key"):
+    with pytest.raises(InputError, match="need --key FILE on both sides"):
         UdpCommands(Actions(), host=host, port=0)
 
 

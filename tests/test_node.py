@@ -305,7 +305,7 @@ def test_a_driver_that_could_not_send_for_long_is_a_fault_and_one_loss_is_told()
     r.driver.lost = Unsent(lost=1, failing=0.02)
     r.ticks(5)
     assert r.node.fault is None
-    assert r.events().endswith("commands: 1 could not be sent; " + NONE_STALE)
+    assert r.events().endswith("commands: 1 could not be sent, " + NONE_STALE)
     r.driver.lost = Unsent(lost=6, failing=UNSENT_FOR + 0.01)
     r.ticks(2)
     assert r.node.fault == "the driver could not send the previous command"
@@ -315,7 +315,7 @@ def test_a_driver_that_could_not_send_for_long_is_a_fault_and_one_loss_is_told()
     assert replay(policy(), rows, meta) == len(rows["time"])
 
 
-NONE_STALE = "0 times damping went out instead, because no fresh one came"
+NONE_STALE = "0 were late and became damping"
 
 
 def test_before_the_robot_moves_a_driver_that_cannot_send_is_waited_for():

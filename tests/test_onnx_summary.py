@@ -37,12 +37,12 @@ def test_a_recurrent_graph_of_another_program_is_described_and_refused(tmp_path)
     with pytest.raises(RefusedError) as error:
         Policy(path)
     text = str(error.value)
-    assert "lstm.onnx: carries no checksum (robot_ppo.sha256)" in text
+    assert "lstm.onnx: is not a robot-ppo policy file (no robot_ppo.sha256) but ONNX" in text
     assert (
         "ONNX by pytorch 2.4.0: inputs obs float[batch, 45], h_in float[1, 1, 256]; outputs "
         "actions float[?, 12], h_out float[1, 1, 256]; no metadata"
     ) in text
-    assert "Missing are the contract" in text and "`robot-ppo export`" in text
+    assert "contract, golden traces" in text and "`robot-ppo export`" in text
 
 
 def test_constants_that_are_listed_as_inputs_are_none():

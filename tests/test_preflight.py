@@ -76,7 +76,7 @@ def test_irregular_states_are_found():
     r = rig(mutate=lambda tick, state: None if tick % 20 in (17, 18, 19) else state)
     r.ticks(TICKS + 10)
     assert r.node.state is State.PREFLIGHT
-    assert "state jitter: up to 80 ms between the states of two ticks, limit 50 ms" in r.events()
+    assert "state jitter: up to 80 ms between two states, limit 50 ms" in r.events()
 
 
 def test_a_robot_that_is_gone_during_the_checks_begins_anew():

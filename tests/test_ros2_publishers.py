@@ -417,8 +417,8 @@ def test_a_controller_that_cannot_be_reached_is_told_with_both_sides(
     legs.reader("rt/joint_commands", kind, offered("reliable", durability, **more))
     with Sending(lambda: legs.send(NAMES, np.zeros(12))), pytest.raises(RefusedError) as error:
         make().open(NAMES, FEET)
-    assert "nobody who reads rt/joint_commands can be reached" in str(error.value)
-    assert f"Float64MultiArray_ {theirs}; this writes reliable, volatile. Let" in str(error.value)
+    assert "no reader of rt/joint_commands can be reached" in str(error.value)
+    assert f"Float64MultiArray_ {theirs}; this writes reliable, volatile: let" in str(error.value)
 
 
 def test_a_publisher_that_owns_its_topic_is_told_with_both_sides(live):

@@ -259,7 +259,7 @@ def test_a_word_to_walk_that_the_pose_denied_is_used_up():
     for times in (1, 2):  # each one is answered
         r.node.arm()
         r.ticks(5)
-        said = "1.00 rad from the default pose; then approve it again"
+        said = "1.00 rad from the default pose, limit 0.5; free it; then approve it again"
         assert r.events().count(said) == times
     r.driver.mutate = moved_thigh(default)
     r.ticks(3000)
@@ -457,7 +457,7 @@ def test_where_the_feet_are_not_measured_a_person_says_that_they_carry():
     signals = frozenset(BASIC) - {"foot_force"}
     r = rig(p=with_start("hanging"), signals=signals).until(State.READY).ticks(200)
     assert r.node.state is State.READY
-    assert "feet: the robot does not measure what they carry: key p once they do" in r.events()
+    assert "feet: not measured: key p once they carry the robot" in r.events()
     r.node.arm()
     assert r.ticks(1).node.state is State.POLICY
 

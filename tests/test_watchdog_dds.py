@@ -115,8 +115,8 @@ def test_a_node_that_is_started_after_one_was_killed_waits_for_its_watchdog_and_
         wait_for(first, "POLICY")
         first.kill()
         second = there.node("--arm", "--seconds", 15, "--no-watchdog")
-        said = wait_for(second, "Waiting for it to go, 10 s at the most")
-        (pid,) = re.findall(r"a node that died damps the robot \(process (\d+) on ", said)
+        said = wait_for(second, "waiting for it to go, 10 s at the most")
+        (pid,) = re.findall(r"watchdog of a dead node damps the robot \(process (\d+) on ", said)
         time.sleep(0.5)
         assert not there.moving_since(-10)
         os.kill(int(pid), signal.SIGTERM)
@@ -177,8 +177,8 @@ def test_a_watchdog_that_stays_is_named_with_the_way_to_end_it():
         node = there.node("--arm", "--seconds", 8, "--wait", "2")
         code, out, err = finish(node)
         assert code == 3 and "POLICY" not in out
-        assert re.search(rf"damps the robot \(process {os.getpid()} on .*else `kill` that", err)
-        assert "Waiting for it to go, 2 s at the most" in out
+        assert re.search(rf"damps the robot \(process {os.getpid()} on .*: `kill` that", err)
+        assert "waiting for it to go, 2 s at the most" in out
         assert writer.sends.lost == 0 and not there.commands
     finally:
         others.close()

@@ -71,7 +71,7 @@ FAULTS = (
         "corrupted_file",
         "a policy file with one bit turned, with half of it gone, with a limit edited",
         _corrupted,
-        "changed or damaged after export",
+        "its SHA-256 is",
         (REFUSED,),
     ),
     Fault(

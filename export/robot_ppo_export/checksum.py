@@ -43,8 +43,8 @@ def verify(data: bytes, source: str) -> str:
     digest = hashlib.sha256(data[:start] + BLANK.encode() + data[start + 64 :]).hexdigest()
     if stated != digest.encode():
         raise RefusedError(
-            f"{source}: the SHA-256 over its {len(data)} bytes is {digest}, the file states "
-            f"{stated.decode('ascii', 'replace')}: it was changed or damaged after export"
+            f"{source}: its SHA-256 is {digest}, and it states "
+            f"{stated.decode('ascii', 'replace')}: copy or export it again"
         )
     return digest
 
@@ -52,14 +52,12 @@ def verify(data: bytes, source: str) -> str:
 def _foreign(data: bytes, source: str) -> str:
     """Return the sentence about a file without a checksum: what it is, and what it lacks."""
     what = summarize(data)
-    text = f"{source}: carries no checksum ({KEY}), so it is not a robot-ppo policy file: {what}"
+    text = f"{source}: is not a robot-ppo policy file (no {KEY}) but {what}"
     if not what.startswith("ONNX"):
-        return f"{text}, perhaps a damaged one: copy it again, or write it with `robot-ppo export`"
+        return f"{text}: copy it again, or write it with `robot-ppo export`"
     return (
-        f"{text}. Missing are the contract (joints, gains, terms of the observation, limits) and "
-        "the golden traces, without which the numbers of a graph have no meaning, and one input "
-        "`observation`, one output `action`, no state: `robot-ppo export` writes all of it, of a "
-        "run of `robot-ppo train`"
+        f"{text}; contract, golden traces or the one input `observation` and output `action` are "
+        "missing: write it with `robot-ppo export` (docs/policy_file.md)"
     )
 
 

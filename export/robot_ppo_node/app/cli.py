@@ -20,10 +20,9 @@ EXIT_CODES = """exit codes:
 
 RUN = """Run a policy on a robot.
 
-The node verifies the file, recomputes its golden traces on this computer, and refuses a robot that
-lacks what the policy needs. It watches the robot at rest for a second, stands it up after --stand
-or key p, and runs the policy after --arm or key p once more. A stop (Ctrl-C, SIGTERM, --seconds)
-sits the robot down and damps; a fault damps at once.
+The node proves the file here and compares the robot with it, watches the robot at rest, stands it
+up (--stand, key p) and runs the policy (--arm, key p again). A stop (Ctrl-C, SIGTERM, --seconds)
+sits it down and damps; a fault damps at once.
 
   robot-ppo sim go2 &                                    # a robot, in another process
   robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0 --seconds 10"""

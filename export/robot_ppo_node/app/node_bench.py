@@ -146,8 +146,8 @@ def _measure_start(results: Results, file: Path, target: Target) -> None:
     times = [start_to_ready(file, target) for _ in range(STARTS)]
     results.figures["start_to_ready_s"] = median(times)
     results.remarks.append(
-        f"start to ready: median of {STARTS} processes of `run`, from the start of Python until "
-        f"the node says that the robot {READY}; {min(times):.3f} to {max(times):.3f} s"
+        f"start to ready: median of {STARTS} processes of `run`, from their start to "
+        f'"{READY}"; {min(times):.3f} to {max(times):.3f} s'
     )
 
 
@@ -195,8 +195,8 @@ def _measure_growth(results: Results, file: Path, seconds: float) -> None:
         raise InputError(f"the fast-forwarded run ended: {got['fault']}")
     results.figures["growth_mb_per_hour"] = got["growth_mb_per_hour"]
     results.remarks.append(
-        f"memory growth: {got['ticks']} ticks in stepped time on driver fake, without the garbage "
-        "collector; slope after the first tenth"
+        f"memory growth: {got['ticks']} stepped ticks, driver fake, no garbage collector; slope "
+        "after the first tenth"
     )
 
 
@@ -221,7 +221,7 @@ def _measure_wake_ups(results: Results, seconds: float) -> None:
     with _busy_processes() as count:
         usual = _figures_of("wake-ups", f"{seconds:g}", "default")
         fifo = _figures_of("wake-ups", f"{seconds:g}", "fifo")
-    text = f"wake-ups: {seconds:g} s each, {count} busy processes of this bench on as many cores"
+    text = f"wake-ups: {seconds:g} s each, beside {count} busy processes, one per core"
     for got, suffix, name in ((usual, "", "default scheduler"), (fifo, "_fifo", "SCHED_FIFO")):
         if "refused" in got:
             text += f"; {got['refused']}"

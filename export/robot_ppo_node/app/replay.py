@@ -142,8 +142,8 @@ def replay(policy: Policy, rows: dict[str, np.ndarray], meta: dict[str, Any]) ->
     """
     if meta.get("policy") != policy.sha256:
         raise InputError(
-            f"the log was made with the policy {meta.get('policy')}, and {policy.path} is "
-            f"{policy.sha256}: give the file that ran"
+            f"the log is of policy {meta.get('policy')}, {policy.path} is {policy.sha256}: give "
+            "the file that ran"
         )
     count = len(rows["time"])
     signals = _signals(policy, meta["measured"])
@@ -188,8 +188,8 @@ def _signals(policy: Policy, places: list[str]) -> dict[str, int]:
     unknown = [name for name in widths if name not in SIGNALS]
     if lacking or unknown:
         raise InputError(
-            f"the log's measurements are not those of this policy: it lacks [{', '.join(lacking)}] "
-            f"and has [{', '.join(unknown)}], which this release does not know"
+            f"the log lacks [{', '.join(lacking)}] and has [{', '.join(unknown)}], which this "
+            "release does not know: replay it with the release that wrote it"
         )
     return dict(widths)
 
@@ -246,8 +246,8 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
         lasting.remove(State.READY)  # since when the feet carry is not in the log
     if len(states) <= first or (states != states[0]).any() or states[0] not in lasting:
         raise InputError(
-            f"the log's ring has wrapped, and its first {first + 1} ticks do not stay in one state "
-            "whose past can be rebuilt: record with a longer ring"
+            f"the log's ring has wrapped, and its first {first + 1} ticks are not in one lasting "
+            "state: record a shorter run"
         )
     for t in range(first - history, first):
         _see(policy, tape, t, states[0])

@@ -191,7 +191,7 @@ def _seen(contract: Contract) -> str:
     """Return the quantiles of each entry of the observation, in the unit of its term."""
     seen = contract.distribution
     if seen is None:
-        return "not stated: the node cannot tell whether it leaves what training showed it"
+        return "not stated: what leaves the training is not noticed"
     rows = []
     for i, entry in enumerate(contract.resolve().entries(contract.robot.joint_names)):
         if entry.age == 0:

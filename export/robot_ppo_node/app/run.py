@@ -186,7 +186,7 @@ class Operator:
             self.console.say(f"{Keyboard.HELP}  p go on  o sit down  x damp  r reset")
             if self.source is self.keyboard:
                 seconds = f"{self.options.dead_man:g} s"
-                self.console.say(f"no key for {seconds}: the command is zero; any key, Enter too")
+                self.console.say(f"the command is zero {seconds} after the last key")
         elif not self.options.arm:
             what = "will stand and wait" if self.options.stand else "will not move"
             self.console.say(f"not armed: the robot {what}; --stand stands it up, --arm runs it")
@@ -266,7 +266,7 @@ def look_on(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value is not False:  # 0 is a processor
             option = "--" + name.replace("_", "-")
-            raise InputError(f"--shadow sends nothing and records nothing: {option} has no meaning")
+            raise InputError(f"--shadow sends and records nothing: leave out {option}")
     policy = Policy(options.file)
     clock = MonotonicClock()
     connection = _connection(options, policy.contract)

@@ -50,7 +50,7 @@ def add_run(sub: argparse.ArgumentParser) -> None:
     add(
         "--rate-from-contract",
         action="store_true",
-        help="accepted for clarity: the rate always comes from the policy file",
+        help="the rate always comes from the policy file",
     )
     add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
     add("--arm", action="store_true", help="--stand, and run the policy as soon as it stands")
@@ -61,14 +61,14 @@ def add_run(sub: argparse.ArgumentParser) -> None:
         type=positive,
         default=5.0,
         metavar="S",
-        help="end the run where the robot's checks fail for so long before it moves (default: 5)",
+        help="end a run whose checks fail for so long (default: 5)",
     )
     add("--limits", type=Path, metavar="FILE.yaml", help="tighten the safety envelope")
     add(
         "--no-watchdog",
         dest="watchdog",
         action="store_false",
-        help="run without the process that damps the robot when the node dies",
+        help="run without the process that damps when the node dies",
     )
     add("--realtime", action="store_true", help="ask for SCHED_FIFO and locked memory")
     add("--cpu", type=int, metavar="N", help="stay on this processor")
@@ -76,7 +76,7 @@ def add_run(sub: argparse.ArgumentParser) -> None:
         "--publish-hz",
         type=positive,
         metavar="HZ",
-        help="send each command again at this rate, for robots that need it (200 to 500)",
+        help="repeat each command at this rate (200 to 500)",
     )
     _add_sources(add)
     add("--shadow", action="store_true", help="send nothing; score targets against what it does")
@@ -95,7 +95,7 @@ def _add_sources(add: Callable[..., Any]) -> None:
         type=positive,
         default=3.0,
         metavar="S",
-        help="keyboard: the command is zero so long after the last key (default: 3)",
+        help="keyboard: zero the command so long after the last key (default: 3)",
     )
     add("--gamepad", metavar="DEVICE", help="/dev/input/eventN (default: the first gamepad)")
     add("--listen", default="127.0.0.1", metavar="HOST[:PORT]", help="where source udp listens")
@@ -112,10 +112,10 @@ def _add_dds(sub: argparse.ArgumentParser) -> None:
         "--motion-mode",
         choices=("refuse", "release", "ignore"),
         default="refuse",
-        help="unitree: what to do when the vendor's own controller runs (default: refuse)",
+        help="unitree: where the vendor's controller runs (default: refuse)",
     )
     add(
         "--allow-silent-writers",
         action="store_true",
-        help="unitree: tolerate others that could command the motors, while they do not",
+        help="tolerate others that could command the motors, while they do not",
     )

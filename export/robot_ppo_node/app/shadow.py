@@ -171,7 +171,7 @@ class Shadow:
         names = self.policy.contract.robot.joint_names
         targets, positions = self._in_order()
         if len(targets) <= len(LAGS):
-            raise RefusedError("the robot sent too few states to say anything about it")
+            raise RefusedError("the robot sent too few states to score: give more --seconds")
         score = Score(targets, positions)
         rows = [
             (name, f"{score.rms[i]:.3f}", _number(score.correlation[i]), score.remark(i))
@@ -182,8 +182,7 @@ class Shadow:
             (
                 f"{self.ticks} ticks, {self.fresh} states, {self.missed} deadlines missed; "
                 f"nothing was sent",
-                f"targets fit best what the joints did {score.lag} ticks later "
-                f"({score.lag * self.period * 1e3:g} ms)",
+                f"targets fit best {score.lag} ticks later ({score.lag * self.period * 1e3:g} ms)",
                 "",
                 table(("joint", "RMS [rad]", "correlation", "remark"), rows),
                 "",

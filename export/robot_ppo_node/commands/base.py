@@ -120,8 +120,7 @@ def parse(text: str | None, command: CommandSpec = TWIST) -> tuple[float, ...]:
     units = ", ".join(entry.unit for entry in command.entries)
     if text is None:
         raise InputError(
-            f"the policy's command is of kind {command.kind!r}, which no source sends: give it as "
-            f"a constant, --command {wanted} [{units}]"
+            f"no source sends a command of kind {command.kind!r}: give --command {wanted} [{units}]"
         )
     if command.kind == "none":
         raise InputError(f"--command {text!r}: the policy takes no command; leave it out")

@@ -40,12 +40,11 @@ def choose(
     name = options.source or ("keyboard" if keyboard and twist else "fixed")
     if name != "fixed" and not twist:
         raise InputError(
-            f"--source {name} sends a twist, and the policy's command is of kind {command.kind!r}: "
-            "leave it out"
+            f"--source {name} sends a twist, the policy takes {command.kind!r}: leave it out"
         )
     if name == "keyboard":
         if keyboard is None:
-            raise InputError("--source keyboard needs a terminal: standard input is not one")
+            raise InputError("--source keyboard needs a terminal as standard input")
         return keyboard
     source = _source(name, options, command, operator, driver, connection)
     return Chosen(source, keyboard) if keyboard else source

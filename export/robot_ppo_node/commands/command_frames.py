@@ -91,7 +91,7 @@ def decode_answer(data: bytes, key: bytes | None) -> int:
 def new_key(path: Path) -> None:
     """Write a new random key, which only its owner may read; `InputError` if there is a file."""
     if path.exists():
-        raise InputError(f"{path}: is there already, and a key is not replaced by accident")
+        raise InputError(f"{path}: is there already: give another name, or remove it")
     write_atomically(path, secrets.token_hex(KEY_BYTES).encode() + b"\n", mode=0o600)
 
 
@@ -108,7 +108,7 @@ def read_key(path: Path) -> bytes:
         mode = 0
     if len(key) < KEY_BYTES:
         raise InputError(
-            f"{path}: a key is {2 * KEY_BYTES} hexadecimal digits or more: make one with "
+            f"{path}: is not {2 * KEY_BYTES} hexadecimal digits or more: make a key with "
             f"`robot-ppo-node command --new-key FILE`"
         )
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -60,9 +60,7 @@ class Gamepad:
             pass
         except OSError:
             if not self.gone:
-                self.operator["say"](
-                    "the gamepad is gone: the command is zero, and B no longer stops"
-                )
+                self.operator["say"]("the gamepad is gone: command zero, B no longer stops")
             self.gone = True
         return from_sticks(self._sticks, self.bounds), np.inf if self.gone else 0.0
 
@@ -105,6 +103,6 @@ def open_device(path: str | None) -> Any:
         with contextlib.suppress(OSError):
             device.close()
     raise InputError(
-        f"no gamepad found among [{'; '.join(found)}]: plug it in, and see that you may read it "
-        "(sudo usermod -aG input $USER, then log in again), or give --gamepad /dev/input/eventN"
+        f"no gamepad found among [{'; '.join(found)}]: plug it in, join the group `input` "
+        "(docs/commands.md#a-gamepad), or give --gamepad /dev/input/eventN"
     )

@@ -53,8 +53,8 @@ class UdpCommands:
         """
         if not key and not _is_loopback(host):
             raise InputError(
-                f"commands from outside of this computer ({host}) need a shared key: make one with "
-                "`robot-ppo-node command --new-key FILE`, and give --key FILE on both sides"
+                f"--listen {host}: commands from another computer need --key FILE on both sides; "
+                "`robot-ppo-node command --new-key FILE` makes one"
             )
         self.operator = operator
         self.key = key
@@ -72,8 +72,8 @@ class UdpCommands:
         except OSError as error:
             self._socket.close()
             raise InputError(
-                f"UDP {host}:{port} cannot be bound for commands ({error.strerror}): is another "
-                "node running there? Give another --listen HOST:PORT"
+                f"UDP {host}:{port} cannot be bound for commands ({error.strerror}): end the other "
+                "node, or give another --listen HOST:PORT"
             ) from None
         self.port: int = self._socket.getsockname()[1]
 
@@ -154,9 +154,8 @@ class CommandSender(Closing):
                 heard = error.strerror or str(error)
                 time.sleep(STOP_EVERY)
         raise RefusedError(
-            f"the stop was not taken: for {STOP_FOR:g} s {heard} from {self.host}:{self.port}. "
-            "Stop the robot another way; then look at --to, --key, and whether the node runs with "
-            "--source udp"
+            f"the stop was not taken: for {STOP_FOR:g} s {heard} from {self.host}:{self.port}; "
+            "stop the robot another way, then look at --to, --key, and the node's --source udp"
         )
 
     def _send(self, command: tuple[float, float, float], stop: bool) -> None:

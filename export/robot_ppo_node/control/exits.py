@@ -184,7 +184,8 @@ class Exits:
         if distance[i] <= POSE_GATE:
             return None
         name = self.contract.robot.joint_names[i]
-        return Reason("pose", f"pose: {name} is {distance[i]:.2f} rad from the default pose")
+        text = f"{name} is {distance[i]:.2f} rad from the default pose, limit {POSE_GATE:g}"
+        return Reason("pose", f"pose: {text}; free it")
 
     def _halt(self, moment: Moment, approvals: Approvals, waiting_for: str) -> Judgement | None:
         """Sit down once the feet had the time to come together."""

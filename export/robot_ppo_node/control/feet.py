@@ -35,8 +35,8 @@ class Feet:
             approved: whether the operator says go at this moment.
         """
         if not measured:
-            text = "feet: the robot does not measure what they carry: key p once they do"
+            text = "feet: not measured: key p once they carry the robot"
             return None if approved else Reason("feet", text)
         if self._carry_since is None or now - self._carry_since < CARRY_SECONDS:
-            return Reason("feet", "feet: not all of them carry yet: lower the robot until they do")
+            return Reason("feet", "feet: not all of them carry yet: lower the robot")
         return None

@@ -363,9 +363,9 @@ def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str)
     extra = [name for name in offered if name not in wanted]
     if missing or extra:
         raise RefusedError(
-            f"driver {driver}: the policy and the robot have different joints: only the policy has "
-            f"[{', '.join(missing)}], only the robot has [{', '.join(extra)}]; the policy has "
-            f"{len(wanted)} joints, the robot {len(offered)}"
+            f"driver {driver}: policy and robot have different joints ({len(wanted)}, "
+            f"{len(offered)}): only the policy has [{', '.join(missing)}], only the robot has "
+            f"[{', '.join(extra)}]"
         )
 
 

@@ -70,8 +70,8 @@ class ReplayDriver:
             wanted = signals.get(name, counts.get(SIGNALS[name].size))
             if wanted not in (None, len(columns)):
                 raise RefusedError(
-                    f"driver replay: the log holds {len(columns)} numbers of {name} per tick, and "
-                    f"the policy's robot measures {wanted}: they are different robots"
+                    f"driver replay: the log holds {len(columns)} numbers of {name}, the policy's "
+                    f"robot measures {wanted}: give a log of this robot"
                 )
         self._states = StateMap(self.map, feet, feet, self.signals)
         self.feet = feet

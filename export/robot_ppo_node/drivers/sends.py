@@ -44,8 +44,7 @@ class Unsent(NamedTuple):
 
     def __str__(self) -> str:
         """Return a sentence."""
-        damped = f"{self.stale} times damping went out instead, because no fresh one came"
-        return f"commands: {self.lost} could not be sent; {damped}"
+        return f"commands: {self.lost} could not be sent, {self.stale} were late and became damping"
 
 
 @runtime_checkable

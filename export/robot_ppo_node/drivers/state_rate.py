@@ -58,7 +58,6 @@ def explanation(driver: Any, fault: str | None) -> str | None:
     if fault != OSCILLATION or period is None or period < LONG:
         return None
     return (
-        f"states come every {1e3 * period:.1f} ms: a robot's side that computes torques as seldom, "
-        "as a simulator may, holds each for so long, and light joints oscillate at gains that are "
-        "stable on a robot; give it steps of 2 ms (docs/drivers.md, the vendor's simulator)"
+        f"states come every {1e3 * period:.1f} ms: at such steps of a simulator light joints "
+        "oscillate: give it steps of 2 ms (docs/drivers.md#the-vendors-simulator)"
     )

@@ -114,7 +114,7 @@ def _clock_source() -> Finding:
     source = path.read_text().strip() if path.exists() else "unknown"
     return Finding(
         *("clock source", source, source not in ("hpet", "acpi_pm", "jiffies")),
-        "a slow clock costs microseconds per look: boot with clocksource=tsc tsc=reliable",
+        "boot with clocksource=tsc tsc=reliable",
     )
 
 
@@ -132,7 +132,7 @@ def _jitter(clock: Clock, seconds: float, period: float) -> Finding:
         f"wake-up at {1 / period:.0f} Hz",
         f"late by p50 {p50:.3f} ms, p99 {p99:.3f} ms, worst {worst:.3f} ms; missed {missed}",
         bool(p99 < 1.0),
-        "stop other work on this computer, or let the node have SCHED_FIFO: run --realtime",
+        "stop other work on this computer, or run --realtime",
     )
 
 

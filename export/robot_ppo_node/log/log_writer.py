@@ -150,8 +150,8 @@ class LogWriter:
                 os.close(file)
                 Path(name).unlink(missing_ok=True)
             raise InputError(
-                f"{self.path}: there is no room for a log of {size / 1e6:.0f} MB "
-                f"({error.strerror}): free the space, or give --record FILE elsewhere"
+                f"{self.path}: no room for a log of {size / 1e6:.0f} MB ({error.strerror}): free "
+                "it, or give --record FILE"
             ) from None
         return file, name
 

@@ -42,8 +42,8 @@ def tighten(limits: Limits, stated: dict[str, Any], source: str) -> Limits:
         looser = value < present if name in LARGER_IS_TIGHTER else value > present
         if looser or value < 0:
             raise InputError(
-                f"{source}: {name} {value:g} is looser than the policy file's {present:g}: a file "
-                f"on the robot may only tighten it, to {_room(name, present)}"
+                f"{source}: {name} {value:g} is looser than the policy file's {present:g}: give "
+                f"{_room(name, present)}"
             )
     return msgspec.structs.replace(limits, **stated)
 

@@ -57,8 +57,8 @@ def prove(policy: Policy, limits: Limits) -> None:
     silent = [r.guard.name for r in run(policy, limits) if not r.good]
     if silent:
         raise RefusedError(
-            f"{policy.path}: the guards {', '.join(silent)} do not fire on a fault, so this robot "
-            "would not be safe: robot-ppo-node selftest has the table"
+            f"{policy.path}: the guards {', '.join(silent)} do not fire on a fault: see "
+            "robot-ppo-node selftest"
         )
     envelope, draft = _standing(policy, limits)
     reason = envelope.check_state(draft.measurement)

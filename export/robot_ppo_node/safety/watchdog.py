@@ -253,7 +253,7 @@ class _Watch:
         has_robot = page[TAKEOVERS] > page[RELEASES]
         self.asked_to_end = self.gone or has_robot or not page[SENDS]
         if not self.asked_to_end:
-            say_error("the node commands the robot, so its watchdog stays: end the node instead")
+            say_error("the watchdog's node commands the robot: end the node instead")
 
 
 def main(argument: str) -> None:

@@ -76,8 +76,7 @@ def signals(sides: Sides) -> Row:
         ", ".join(needed),
         ", ".join(sorted(offered)) or "none",
         _verdict(not missing),
-        f"the robot does not measure {', '.join(missing)}: train without what reads it, or let the "
-        "driver offer it",
+        f"the robot does not measure {', '.join(missing)}: train without, or add it to the driver",
     )
 
 
@@ -92,7 +91,7 @@ def feet(sides: Sides) -> Row | None:
         ", ".join(wanted),
         ", ".join(offered) or "none",
         _verdict(set(wanted) == set(offered)),
-        "the policy reads these feet: name the robot's as robot.yaml does",
+        "name the robot's feet as robot.yaml does",
     )
 
 
@@ -121,7 +120,7 @@ def command_rate(sides: Sides) -> Row:
         f"{sent:g}",
         None if stated is None else f"{stated[0]:g} to {stated[1]:g}",
         fits,
-        "give a --publish-hz that the robot takes; the policy's own rate cannot be changed",
+        "give a --publish-hz that the robot takes",
     )
 
 
@@ -165,7 +164,7 @@ def velocity_gain(sides: Sides) -> Row:
     return _at_least(sides, "largest kd [N m s/rad]", "max_kd", needed, _SOFTER)
 
 
-_SOFTER = "train with smaller gains, and a smaller `stand:` and `damping:` in robot.yaml"
+_SOFTER = "train with smaller gains, `stand:` and `damping:` of robot.yaml too"
 
 
 def delay(sides: Sides) -> Row:
@@ -180,7 +179,7 @@ def delay(sides: Sides) -> Row:
         f"{1e3 * low:g} to {1e3 * high:g}",
         None if stated is None else f"{1e3 * stated[0]:g} to {1e3 * stated[1]:g}",
         fits,
-        "train with this delay (actuator_delay and sensor_delay of the task)",
+        "train with this delay (the task's actuator_delay, sensor_delay)",
     )
 
 

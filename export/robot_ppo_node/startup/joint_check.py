@@ -95,9 +95,9 @@ class JointCheck:
         other = int(np.abs(moved).argmax())
         fix = "look at its sign in the driver"
         if other != joint and abs(moved[other]) > MOVED * STEP:
-            fix = f"{names[other]} moved instead: look at the order of the joints in the driver"
+            fix = f"{names[other]} moved instead: look at the driver's order of joints"
         elif abs(share[joint]) < MOVED:
-            fix = "it does not follow: hang the robot up so that its legs are free"
+            fix = "it does not follow: hang the robot up with its legs free"
         good = bool(share[joint] >= MOVED and abs(moved[joint]) >= abs(moved[other]) / 2)
         return Check(
             f"joint check {names[joint]}",
@@ -124,8 +124,8 @@ class JointCheck:
             low - TOLERANCE <= delay <= high + TOLERANCE,
             f"{delay * 1e3:.0f} ms from command to effect, trained with {low * 1e3:.0f} to "
             f"{high * 1e3:.0f} ms",
-            "look for what holds commands or states back, or train with this delay "
-            "(actuator_delay and sensor_delay of the task)",
+            "find what holds packets back, or train with this delay (the task's actuator_delay, "
+            "sensor_delay)",
         )
 
     def _go_on(self, done: int) -> None:

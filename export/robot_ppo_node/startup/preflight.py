@@ -124,7 +124,7 @@ def quaternion_norm(watch: Watch) -> Check:
         "quaternion norm",
         worst <= QUATERNION_NORM,
         f"off by {worst:.4f}, limit {QUATERNION_NORM}",
-        "the IMU's orientation is not a unit quaternion: look at its driver",
+        "look at the IMU's driver",
     )
 
 
@@ -142,8 +142,8 @@ def gravity(watch: Watch) -> Check | None:
         angle <= GRAVITY_ANGLE and abs(size / GRAVITY - 1) <= GRAVITY_NORM,
         f"accelerometer {size:.2f} m/s^2, {math.degrees(angle):.1f} deg from the orientation's "
         f"vertical, limit {math.degrees(GRAVITY_ANGLE):.0f} deg",
-        "the IMU's axes, its quaternion's order (wxyz) or its mounting differ from robot.yaml, or "
-        "the robot is being moved",
+        f"let the robot {_rest(watch)} still; if it does, the IMU's axes, quaternion order (wxyz) "
+        "or mounting differ from robot.yaml",
     )
 
 
@@ -182,8 +182,7 @@ def joint_range(watch: Watch) -> Check:
         "joint range",
         bool(excess[i] <= RANGE_SLACK),
         f"{_name(watch, i)} at {position[i]:.3f} rad, range {low[i]:.3f} to {high[i]:.3f}",
-        "the joint's zero, sign or order differs from robot.yaml: move it by hand and look at "
-        "which angle changes",
+        "its zero, sign or order differs from robot.yaml: move it by hand, see which angle changes",
     )
 
 
@@ -201,10 +200,8 @@ def pose_distance(watch: Watch) -> Check:
         "pose",
         bool(near[i] <= POSE_DISTANCE),
         f"{_name(watch, i)} is {near[i]:.2f} rad from {poses}, limit {POSE_DISTANCE}",
-        "lay the robot down as in robot.yaml's rest_pose; if it lies so, a joint's zero is wrong"
-        if has_rest
-        else f"let it {_rest(watch)} with its legs near the default pose; if it does, a joint's "
-        "zero is wrong",
+        f"let it {_rest(watch)} in {'its rest_pose' if has_rest else 'its default pose'}; if it "
+        "does, that joint's zero is wrong",
     )
 
 
@@ -230,8 +227,8 @@ def state_rate(watch: Watch) -> Check:
     return Check(
         "state rate",
         share >= FRESH_SHARE,
-        f"{share:.0%} of the ticks found a new state at {rate:g} Hz, limit {FRESH_SHARE:.0%}",
-        f"let the robot send its state at {2 * rate:g} Hz or more, and look for a lossy network",
+        f"{share:.0%} of the ticks at {rate:g} Hz found a new state, limit {FRESH_SHARE:.0%}",
+        f"let the robot send states at {2 * rate:g} Hz or more; is the network lossy?",
     )
 
 
@@ -242,8 +239,8 @@ def state_jitter(watch: Watch) -> Check:
     return Check(
         "state jitter",
         gap <= limit,
-        f"up to {gap * 1e3:.0f} ms between the states of two ticks, limit {limit * 1e3:.0f} ms",
-        "look for a lossy network or a busy computer: robot-ppo-node doctor",
+        f"up to {gap * 1e3:.0f} ms between two states, limit {limit * 1e3:.0f} ms",
+        "lossy network or busy computer: robot-ppo-node doctor",
     )
 
 

@@ -67,23 +67,19 @@ class ExclusiveAccess:
         if not received and self.allow_silent and not unmatched:
             return None
         if writers and all(w.watchdog for w in writers):
-            return (
-                f"the watchdog of a node that died damps the robot ({who}): it ends by itself a "
-                "second after a run with --seconds, else `kill` that process"
-            )
+            return f"the watchdog of a dead node damps the robot ({who}): `kill` that process"
         if received:
             by = f" ({who})" if who else ""
-            return f"somebody else sends {self._commands}{by}: two controllers fight for the motors"
+            return f"somebody else sends {self._commands}{by}: end that program"
         if self.allow_silent and unmatched:
             return (
                 f"somebody else can send {self._commands} ({'; '.join(map(str, unmatched))}) and "
-                "is not heard here, because its type or its settings are others: whether it stays "
-                "silent cannot be seen, so end that program"
+                "is not heard here (other type or settings): end that program"
             )
         if writers:
             return (
-                f"somebody else can send {self._commands} ({who}): end that program, or, if it is "
-                "known to stay silent, give --allow-silent-writers"
+                f"somebody else can send {self._commands} ({who}): end that program, or give "
+                "--allow-silent-writers if it stays silent"
             )
         return None
 
@@ -106,7 +102,7 @@ class ExclusiveAccess:
                 raise RefusedError(f"driver {self._driver}: {reason}")
             if not told:
                 told = True
-                say(f"{reason}. Waiting for it to go, {waits:g} s at the most")
+                say(f"{reason}; waiting for it to go, {waits:g} s at the most")
             clock.sleep_until(clock.now() + LOOK_EVERY)
 
     def _second_robot(self) -> str | None:

@@ -41,10 +41,9 @@ def require_reader(
             difference = others.difference(kind)
             types = f"; the types differ: {difference}" if difference else ""
             raise RefusedError(
-                f"driver {driver}: nobody who reads {topic} can be reached: found "
-                f"{'; '.join(unmatched)}; {ours}{types}. "
-                "Let the robot read with settings that fit, volatile for commands: an old one must "
-                "not reach a robot that has just come up"
+                f"driver {driver}: no reader of {topic} can be reached: found "
+                f"{'; '.join(unmatched)}; {ours}{types}: let the robot read with settings that fit "
+                "(docs/drivers.md#ros-2)"
             )
         clock.sleep_until(clock.now() + LOOK_EVERY)
 

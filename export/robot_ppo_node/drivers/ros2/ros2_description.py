@@ -34,8 +34,8 @@ def described(
             return NOTHING
         if waited >= DESCRIBED_WITHIN:
             say(
-                "/robot_description has a publisher that said nothing within "
-                f"{DESCRIBED_WITHIN:g} s: ranges and limits of the robot are not compared"
+                f"/robot_description: its publisher said nothing within {DESCRIBED_WITHIN:g} s: "
+                "ranges and limits are not compared"
             )
             return NOTHING
         clock.sleep_until(clock.now() + LOOK_EVERY)

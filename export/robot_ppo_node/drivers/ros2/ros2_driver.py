@@ -251,7 +251,7 @@ class Ros2Driver:
         both = f"; {seen}; this reads best effort, volatile" if seen else ""
         return (
             f"driver ros2: nothing on {' and '.join(silent)} within {self.connection.wait:g} s on "
-            f"{self.bus.where()}: see --interface, --peer, and --domain for ROS_DOMAIN_ID{both}"
+            f"{self.bus.where()}: see --interface, --peer, --domain (ROS_DOMAIN_ID){both}"
         )
 
     def _listen(self) -> None:
@@ -301,7 +301,7 @@ class Ros2Driver:
         what = f"the clock of the robot's messages was set back by {step.seconds:.1f} s"
         if self._commanding:
             self.damp()
-            raise DriverFault(f"{what}: what is old and what is new cannot be told")
+            raise DriverFault(f"{what}: set it while nothing moves")
         if self.clock.now() - step.since >= NEW_TIME:
             self._order.accept()
             self.connection.say(f"driver ros2: {what}; the new time is taken")

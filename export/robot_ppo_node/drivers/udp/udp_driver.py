@@ -105,7 +105,7 @@ class UdpDriver:
             if size != signals.get(name, size):
                 raise RefusedError(
                     f"driver udp: the robot's {name} has {size} numbers, the policy reads "
-                    f"{signals[name]}: let the robot send the scan that the policy was trained with"
+                    f"{signals[name]}: let the robot send those of the training"
                 )
         self.map = JointMap(joints, self.joint_names, f"{self.name} ({hello.robot})")
         self._damping = per_joint(self.damping, self.joint_names).astype(np.float32)
@@ -208,6 +208,6 @@ class UdpDriver:
             detail = f" ({endpoint.hello_error})" if endpoint.hello_error else ""
             return f"{where} as docs/drivers.md has it; dropped: {dropped}{detail}"
         return (
-            f"{where}: start it (`robot-ppo sim go2`), or give --host and --port; a robot of "
-            f"another version of the protocol than {VERSION} does not answer either"
+            f"{where}: start it (`robot-ppo sim go2`) with version {VERSION} of the protocol, or "
+            "give --host and --port"
         )

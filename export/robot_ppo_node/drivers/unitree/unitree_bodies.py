@@ -151,14 +151,14 @@ def body_of(robot: RobotSpec | None) -> Body:
     """
     if robot is None or robot.unitree is None:
         raise RefusedError(
-            f"driver unitree: {robot.name if robot else 'the policy'} is not a Unitree robot: its "
-            "robot.yaml has no `unitree:` with message_family (unitree_go or unitree_hg)"
+            f"driver unitree: {robot.name if robot else 'the policy'} is not a Unitree robot: "
+            "robot.yaml lacks `unitree: {message_family: unitree_go}`, or unitree_hg"
         )
     family = robot.unitree.message_family
     known = [body for body in BODIES if body.family == family]
     if not known:
         raise RefusedError(
-            f"driver unitree: robot.yaml of {robot.name} says message_family {family!r}; there are "
-            "unitree_go (Go2, B2, H1) and unitree_hg (G1)"
+            f"driver unitree: {robot.name} has message_family {family!r}, and not unitree_go (Go2, "
+            "B2, H1) or unitree_hg (G1)"
         )
     return max(known, key=lambda body: len(set(body.joint_names) & set(robot.joint_names)))

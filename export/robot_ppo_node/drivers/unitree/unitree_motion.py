@@ -25,7 +25,7 @@ STAND_DOWN_SECONDS = 3.0
 RELEASE_SECONDS = 1.0
 """Between a release and the next question whether it happened [s]."""
 LOOK_EVERY = 0.005
-REMEDY = "hang the robot or lay it down, end the vendor's mode with its remote or app"
+REMEDY = "hang or lay it down, end the vendor's mode with its remote or app"
 
 
 class Service:
@@ -110,8 +110,8 @@ def _release(switcher: Service, sport: Service | None) -> None:
         if answer is None or answer[0] != 0:
             said = f"answered with code {answer[0]}" if answer else "did not answer"
             raise RefusedError(
-                f"driver unitree: the robot was asked to lie down and {said}: if it stands, it "
-                f"would drop when its controller lets go, so nothing was released; {REMEDY}"
+                f"driver unitree: the robot was asked to lie down and {said}: nothing was "
+                f"released; {REMEDY}"
             )
         clock.sleep_until(clock.now() + STAND_DOWN_SECONDS)
     switcher.call(RELEASE_MODE, {}, ANSWER_WITHIN)
@@ -124,8 +124,8 @@ def _running(switcher: Service) -> str:
     if answer is None:
         raise RefusedError(
             f"driver unitree: the robot's service {SWITCHER!r} did not answer within "
-            f"{ANSWER_WITHIN:g} s, so nobody knows whether the vendor's controller runs; a "
-            "simulator has no such service: --motion-mode ignore"
+            f"{ANSWER_WITHIN:g} s: end the vendor's mode by hand; then, and for a simulator, give "
+            "--motion-mode ignore"
         )
     code, data = answer
     try:
@@ -135,6 +135,6 @@ def _running(switcher: Service) -> str:
     if not isinstance(name, str):
         raise RefusedError(
             f"driver unitree: the robot's service {SWITCHER!r} answered with code {code} and "
-            f"{data[:80]!r} instead of the name of a mode"
+            f"{data[:80]!r}: end the vendor's mode by hand, then give --motion-mode ignore"
         )
     return name

@@ -93,7 +93,6 @@ class StateReader:
         if found:
             return f"{text}: found {found}; this reads best effort, volatile"
         return (
-            f"{text}: is the robot on, the cable in, this computer's address in the robot's "
-            "network? A program that is asked neither way is not found: see --interface, --domain, "
-            "--peer"
+            f"{text}: is the robot on, the cable in, this computer's address right? See "
+            "--interface, --domain, --peer"
         )
