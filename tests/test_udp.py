@@ -77,7 +77,7 @@ def arrive():
 
 def test_a_state_survives_the_wire_bit_for_bit():
     sent = state()
-    got = udp_payloads.decode_state(udp_payloads.encode_state(1.5, sent), 12, 4)
+    got = udp_payloads.StateFormat(12, 4).decode(udp_payloads.encode_state(1.5, sent))
     assert got.time == 1.5
     for name in BASIC:
         assert getattr(got.state, name).tobytes() == getattr(sent, name).tobytes()
@@ -159,7 +159,7 @@ def test_a_negative_gain_is_malformed():
 def test_a_nan_in_a_state_passes_because_the_envelope_names_it():
     broken = state()
     broken.joint_pos[0] = np.nan
-    got = udp_payloads.decode_state(udp_payloads.encode_state(0.0, broken), 12, 4)
+    got = udp_payloads.StateFormat(12, 4).decode(udp_payloads.encode_state(0.0, broken))
     assert np.isnan(got.state.joint_pos[0])
 
 
@@ -167,7 +167,7 @@ def test_a_nan_in_a_state_passes_because_the_envelope_names_it():
 def test_a_state_of_another_robot_is_malformed(joints, feet):
     """13 joints and 1 foot have the length of 12 and 4: the stated sizes tell them apart."""
     with pytest.raises(MalformedError, match="state size"):
-        udp_payloads.decode_state(udp_payloads.encode_state(0.0, state()), joints, feet)
+        udp_payloads.StateFormat(joints, feet).decode(udp_payloads.encode_state(0.0, state()))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_any_payload_is_decoded_or_rejected_never_anything_else(kind, payload):
     for decode in (
         udp_payloads.decode_hello,
         udp_payloads.decode_request,
-        lambda p: udp_payloads.decode_state(p, 12, 4),
+        udp_payloads.StateFormat(12, 4).decode,
         lambda p: udp_payloads.decode_command(p, 12),
     ):
         try:

@@ -17,7 +17,7 @@ from robot_ppo_node.drivers.udp.udp_frame import (
     Frame,
     MalformedError,
 )
-from robot_ppo_node.drivers.udp.udp_payloads import Hello, StateMessage
+from robot_ppo_node.drivers.udp.udp_payloads import Hello, StateFormat, StateMessage
 from robot_ppo_node.drivers.udp.udp_wire import Newest, Wire
 
 
@@ -57,6 +57,8 @@ class NodeEndpoint:
         """Known once the robot has answered."""
         self.hello_error = ""
         """What was wrong with its newest HELLO that was."""
+        self._format: StateFormat | None = None
+        """Layout of its states, known with it."""
         self.sequence = 0
         """Of the newest state."""
         self._newest = Newest(self.counters)
@@ -135,15 +137,14 @@ class NodeEndpoint:
             )
             return
         self.hello = hello
+        self._format = StateFormat(len(hello.joints), len(hello.feet), hello.optional)
 
     def _unpack(self, frame: Frame) -> StateMessage | None:
         """Return the state in a frame, or None if it is not one of this robot."""
-        if self.hello is None:
+        if self._format is None:
             return None
         try:
-            joints = len(self.hello.joints)
-            feet = len(self.hello.feet)
-            state = udp_payloads.decode_state(frame.payload, joints, feet, self.hello.optional)
+            state = self._format.decode(frame.payload)
         except MalformedError as reason:
             self.counters.reject(str(reason))
             return None

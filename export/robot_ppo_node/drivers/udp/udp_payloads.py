@@ -5,6 +5,7 @@ robot's own joint order, which its HELLO names. A payload with a wrong length or
 `MalformedError`, whose text is the reason that is counted.
 """
 
+import itertools
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -105,23 +106,33 @@ def encode_state(time: float, state: RobotState, optional: Iterable[str] = ()) -
     return head + np.concatenate(vectors).tobytes()
 
 
-def decode_state(
-    payload: bytes, joints: int, feet: int, optional: Mapping[str, int] = NO_WIDTHS
-) -> StateMessage:
-    """Return the STATE in a payload of a robot of that size, or raise `MalformedError`.
+class StateFormat:
+    """The layout of one robot's STATEs, which is the same in every tick."""
 
-    `optional` are the signals behind the basic ones, and their widths.
-    Numbers that are not finite pass: a broken sensor is for the safety envelope to name.
-    """
-    widths = {name: width(name, joints, feet) for name in BASIC} | {**optional}
-    if len(payload) != _STATE_HEAD.size + 4 * sum(widths.values()):
-        raise MalformedError("state size")
-    time, stated_joints, stated_feet, _ = _STATE_HEAD.unpack_from(payload)
-    if (stated_joints, stated_feet) != (joints, feet):
-        raise MalformedError("state size")
-    flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
-    parts = np.split(flat, np.cumsum(list(widths.values()))[:-1])
-    return StateMessage(time, RobotState(**dict(zip(widths, parts, strict=True))))
+    def __init__(self, joints: int, feet: int, optional: Mapping[str, int] = NO_WIDTHS) -> None:
+        """Lay out the basic signals of a robot of that size, and behind them the `optional` ones.
+
+        `optional` are their widths.
+        """
+        widths = {name: width(name, joints, feet) for name in BASIC} | {**optional}
+        ends = list(itertools.accumulate(widths.values()))
+        places = map(slice, (0, *ends), ends)
+        self._places = tuple(zip(widths, places, strict=True))
+        self._size = _STATE_HEAD.size + 4 * ends[-1]
+        self._counts = (joints, feet)
+
+    def decode(self, payload: bytes) -> StateMessage:
+        """Return the STATE in a payload, or raise `MalformedError`.
+
+        Numbers that are not finite pass: a broken sensor is for the safety envelope to name.
+        """
+        if len(payload) != self._size:
+            raise MalformedError("state size")
+        time, joints, feet, _ = _STATE_HEAD.unpack_from(payload)
+        if (joints, feet) != self._counts:
+            raise MalformedError("state size")
+        flat = np.frombuffer(payload, "<f4", offset=_STATE_HEAD.size).astype(np.float32, copy=False)
+        return StateMessage(time, RobotState(**{name: flat[at] for name, at in self._places}))
 
 
 def encode_command(target: np.ndarray, kp: np.ndarray, kd: np.ndarray) -> bytes:
