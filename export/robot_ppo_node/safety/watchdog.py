@@ -1,17 +1,18 @@
 """A second process that damps the robot when the node no longer can: killed, crashed or frozen.
 
     watchdog = Watchdog(driver.damping_sender(), period=0.02)      # in the node: starts it
-    watchdog.heartbeat(sends=True)                                      # at the end of every tick
+    watchdog.heartbeat(sends=True)                                 # at the end of every tick
     watchdog.takeovers                                             # 1: it has the robot now
     watchdog.release()                                             # a person said: begin anew
     watchdog.close()                                               # the node ends as it should
     watchdog.take_over()                                           # it ends by an error of its own
 
 The two share a page of memory and a pipe. The pipe tells at once that the node is gone; a beat
-that is older than `FROZEN_AFTER` periods tells that it stands still. The watchdog then says so in
-the page and sends damping in every period: with a sender of its own that the driver describes
-(`Handover`) and that is open since the start, so that the robot takes its commands at once, and no
-longer those of a node that wakes up.
+that is older than `FROZEN_AFTER` periods tells that it stands still. The watchdog sleeps until the
+newest beat would be that old: it looks some twenty times per second, and takes over in time. It
+then says so in the page and sends damping in every period: with a sender of its own that the driver
+describes (`Handover`) and that is open since the start, so that the robot takes its commands at
+once, and no longer those of a node that wakes up.
 It goes on until the node, if it still lives, ends or begins anew; until it is killed; or for as
 long as the node would have.
 
@@ -37,8 +38,8 @@ from robot_ppo_node.host.console import ERR, say_error, unblock
 
 FROZEN_AFTER = 3.0
 """Control periods without a beat that mean: the node stands still."""
-LOOKS = 8
-"""Looks at the beat per control period."""
+SOONEST = 0.125
+"""Control periods from one look at the beat to the next, at the least."""
 STARTS_WITHIN = 15.0
 """[s] Python starts, DDS joins: seconds on a busy computer."""
 DEAF_AFTER = 25.0
@@ -152,11 +153,13 @@ class Watchdog:
         """Let it damp the robot from now on, for as long as it would for a node that died."""
         self._page[SENDS] = 1
         self._page[BEAT] = 0
+        self._wake()
 
     def close(self) -> None:
         """End it; may be called twice."""
         if self.process.poll() is None:
             self._page[ENDED] = 1
+            self._wake()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout=1.0)
             self.process.kill()
@@ -164,6 +167,11 @@ class Watchdog:
         if self._alive >= 0:
             os.close(self._alive)
             self._alive = -1
+
+    def _wake(self) -> None:
+        """Let it look at the page now; where it is gone, nothing happens."""
+        with contextlib.suppress(OSError):
+            os.write(self._alive, b"!")
 
 
 class _Watch:
@@ -179,26 +187,39 @@ class _Watch:
         """The node's process has ended."""
         self.asked_to_end = False
         self.poll = select.poll()
-        self.poll.register(told["node_gone"], select.POLLHUP)
+        self.poll.register(told["node_gone"], select.POLLIN | select.POLLHUP)
 
     def run(self) -> None:
         """Watch until the node ends; damp whenever it does not do so itself."""
         page = self.page
         while not (page[ENDED] or self.asked_to_end):
-            self.look()
-            if page[SENDS] and page[TAKEOVERS] == page[RELEASES] and (self.gone or self.frozen()):
+            self.look(self.until_frozen())
+            may_take = page[SENDS] and page[TAKEOVERS] == page[RELEASES] and not page[ENDED]
+            if may_take and (self.gone or self.frozen()):
                 self.damp()
             if self.gone:
                 return
 
-    def look(self, seconds: float | None = None) -> None:
-        """Wait a little, and no longer once the node is gone; give a sign of life."""
+    def look(self, wait: float) -> None:
+        """Wait so long [s], or until the node is gone or says look; give a sign of life."""
         self.page[WATCHING] = time.monotonic_ns()
-        wait = self.period / LOOKS if seconds is None else seconds
         if self.gone:
             time.sleep(wait)
-        elif self.poll.poll(math.ceil(wait * 1e3)):
-            self.gone = True
+            return
+        for file, event in self.poll.poll(math.ceil(wait * 1e3)):
+            self.gone = bool(event & select.POLLHUP)
+            if event & select.POLLIN:
+                os.read(file, PAGE)
+
+    def until_frozen(self) -> float:
+        """Return the time [s] until the beat may be too old, if no other comes meanwhile.
+
+        It is never longer than that of a beat of this moment: of a node that sends nothing yet, the
+        first command and its last tick may be the same.
+        """
+        limit = FROZEN_AFTER * self.period
+        age = (time.monotonic_ns() - self.page[BEAT]) * 1e-9
+        return max(min(limit - age, limit), SOONEST * self.period)
 
     def frozen(self) -> bool:
         """Return whether the last beat is too old, or from the future: the clock ran back.
