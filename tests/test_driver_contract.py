@@ -12,16 +12,10 @@ from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node import drivers
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
-from robot_ppo_node.drivers.base import (
-    Connection,
-    JointMap,
-    Measured,
-    MotorCommand,
-    check_joints,
-    held_signals,
-    needed_signals,
-)
+from robot_ppo_node.drivers.base import Connection, MotorCommand
 from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.joint_map import JointMap, check_joints
+from robot_ppo_node.drivers.measured import Measured, held_signals, needed_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.drivers.state_rate import LONG, MeasuresStateRate, explanation
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver

@@ -19,7 +19,8 @@ from robot_ppo_export.contract.state import BASIC, zeros
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import DriverFault, Measured, held_signals
+from robot_ppo_node.drivers.base import DriverFault
+from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.udp import udp_frame, udp_payloads

@@ -18,11 +18,13 @@ from robot_ppo_node.commands.base import FixedCommand, OperatorActions
 from robot_ppo_node.commands.command_frames import Order
 from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Connection, Measured, held_signals
+from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
-from robot_ppo_node.drivers.ros2.joint_parts import JointParts
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu, JointState, Stamp
+from robot_ppo_node.drivers.ros2.ros2_states import Ros2States
+from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.node import Node
 
 pytestmark = pytest.mark.real_time
@@ -100,12 +102,14 @@ def test_mutated_states_over_ros(count):
     clock = SteppedClock()
     sent = []
     driver = Ros2Driver(clock, Connection(robot=robot()))
-    driver._joint_reader, driver._imu_reader = joints, imu = Tape(), Tape()
+    joints, imu = Tape(), Tape()
 
     def opened(names, feet=(), signals=None):
-        driver._parts = JointParts(names)
+        driver._states = states = Ros2States(names, clock)
+        states._joint_reader, states._imu_reader = joints, imu
         joints.payloads, imu.payloads = ([payload] for payload in encoded(1.0))
-        driver._settle(driver._first())
+        driver._wait_for_states()
+        driver._settle()
         put = lambda payload: sent.append(payload)  # noqa: E731
         zero = np.zeros(12, np.float32)
         damping = driver._encoder.encode(zero, zero, zero + 1)
@@ -127,7 +131,7 @@ def test_mutated_states_over_ros(count):
         check_command(robot(), node.measurement.state, *command.values)
         if node.fault:
             faults[node.fault_code] = faults.get(node.fault_code, 0) + 1
-            driver._order = type(driver._order)()  # the clock that was set back is forgotten
+            driver._states.order = StampOrder()  # the clock that was set back is forgotten
     print(f"{count} states: malformed {driver.malformed}, faults {faults}")
     assert "internal_error" not in faults and faults
     assert {"encoding", "size", "string", "joints"} <= set(driver.malformed)

@@ -9,7 +9,8 @@ from robot_ppo_node import drivers
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Connection, Measured, held_signals
+from robot_ppo_node.drivers.base import Connection
+from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.node import Node
 

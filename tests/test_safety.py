@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from node_helpers import contract, robot
 
 from robot_ppo_export.contract import frames
-from robot_ppo_node.drivers.base import Health, held_signals
-from robot_ppo_node.safety import guards
+from robot_ppo_node.drivers.base import Health
+from robot_ppo_node.drivers.measured import held_signals
+from robot_ppo_node.safety import state_guards, target_guards
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
@@ -263,7 +264,8 @@ def test_an_orientation_of_nan_is_not_upright():
     d = standing()
     d.state.base_quat[:] = np.nan
     assert (
-        guards.orientation(Bounds(robot(), LIMITS, SIGNALS), d.measurement).outcome is Outcome.DAMP
+        state_guards.orientation(Bounds(robot(), LIMITS, SIGNALS), d.measurement).outcome
+        is Outcome.DAMP
     )
 
 
@@ -326,7 +328,7 @@ def test_the_torque_guard_never_moves_a_target_past_the_joint(kpd, pos, vel, tar
     d.state.joint_vel[:] = 45 * vel
     d.motors.target[:] = np.clip(DEFAULT + 2 * target, LOW + 0.05, HIGH - 0.05)
     wanted = d.motors.target.copy()
-    guards.torque(Bounds(robot(), LIMITS, SIGNALS), d.measurement, d.decision)
+    target_guards.torque(Bounds(robot(), LIMITS, SIGNALS), d.measurement, d.decision)
     assert (d.motors.target >= np.minimum(wanted, q) - 1e-6).all()
     assert (d.motors.target <= np.maximum(wanted, q) + 1e-6).all()
 
@@ -376,7 +378,7 @@ def test_without_position_gain_the_target_stays_and_the_braking_is_what_the_moto
     d.state.joint_vel[0] = 35.0
     before = d.motors.target.copy()
     assert (
-        guards.torque(Bounds(robot(), LIMITS, SIGNALS), d.measurement, d.decision).outcome
+        target_guards.torque(Bounds(robot(), LIMITS, SIGNALS), d.measurement, d.decision).outcome
         is Outcome.CLAMP
     )
     assert (d.motors.target == before).all()

@@ -13,8 +13,9 @@ from robot_ppo_node.app.shadow import ReadOnly, Score, Shadow
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Measured, MotorCommand, Sample, held_signals
+from robot_ppo_node.drivers.base import MotorCommand, Sample
 from robot_ppo_node.drivers.fake import FakeDriver
+from robot_ppo_node.drivers.measured import Measured, held_signals
 
 pytestmark = pytest.mark.real_time
 

@@ -20,8 +20,9 @@ import msgspec
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers import create
-from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand, held_signals
+from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand
 from robot_ppo_node.drivers.dds import participant
+from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
@@ -30,7 +31,7 @@ from robot_ppo_node.drivers.unitree.unitree_messages import Message, decode
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 from robot_ppo_node.drivers.unitree.unitree_states import STATES
 from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, UnitreeRobot
-from robot_ppo_node.safety import guards
+from robot_ppo_node.safety import state_guards
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.verdict import Outcome
@@ -180,8 +181,8 @@ def test_a_simulated_robot_has_a_battery_and_warm_motors(make, body):
         draft = Draft(GO2, SIGNALS, observation=1, period=0.02)
         draft.measure(voltage=health.voltage)
         bounds, loose = (Bounds(GO2, x, SIGNALS) for x in (limits, GO2.safety))
-        assert guards.voltage(bounds, draft.measurement).outcome is Outcome.DAMP
-        assert guards.voltage(loose, draft.measurement) is None
+        assert state_guards.voltage(bounds, draft.measurement).outcome is Outcome.DAMP
+        assert state_guards.voltage(loose, draft.measurement) is None
 
 
 def test_a_motor_whose_lost_packets_keep_growing_is_lost(make):

@@ -17,7 +17,8 @@ from benchmarks.faults.world import World
 from robot_ppo_node.commands.base import COMMAND_TIMEOUT
 from robot_ppo_node.control.inputs import SAG
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Measured, Sample, held_signals
+from robot_ppo_node.drivers.base import Sample
+from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.safety import self_test
 from robot_ppo_node.safety.draft import Draft
 

@@ -39,7 +39,8 @@ from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.drivers import capabilities
-from robot_ppo_node.drivers.base import JointMap, MotorCommand, Sample, StateMap
+from robot_ppo_node.drivers.base import MotorCommand, Sample
+from robot_ppo_node.drivers.joint_map import JointMap, StateMap
 
 SETTLING = 2.0
 """Time [s] in which limp legs come to rest before the robot is handed out."""

@@ -26,7 +26,8 @@ from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.events import NodeEvent
 from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.base import Connection, HandsOver, held_signals
+from robot_ppo_node.drivers.base import Connection, HandsOver
+from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.drivers.state_rate import explanation
 from robot_ppo_node.host import realtime
 from robot_ppo_node.host.console import ERR, PATIENCE, Console, say_error, unblock

@@ -3,7 +3,7 @@
 A driver is one file with one class. It states which joints and signals its robot has, by name, and
 what else it knows of it (capabilities.py); the node refuses a robot that differs from what the
 policy was trained for (startup/comparison.py). Vectors that cross this boundary are in the order of
-the contract's joints: a driver maps by name, with `JointMap`.
+the contract's joints: a driver maps by name, with `JointMap` (joint_map.py).
 
     driver.open(robot.joint_names, robot.feet)   # connects; refuses joints that differ by name
     sample = driver.read()                       # newest, or None; never blocks
@@ -12,24 +12,16 @@ the contract's joints: a driver maps by name, with `JointMap`.
     driver.close()                               # damping is the last thing that it sends
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from robot_ppo_export.contract.contract import Contract
-from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import Gain, RobotSpec
-from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState, blank
-from robot_ppo_export.errors import RefusedError
+from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_node.drivers.capabilities import Capabilities
 from robot_ppo_node.drivers.handover import Handover
-
-ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
-"""Signals that the safety envelope needs, whatever the policy reads."""
-WATCHED_SIGNALS = ("joint_torque", "base_lin_acc")
-"""Signals that guards and checks look at where the robot measures them, and that logs keep."""
 
 
 class Health:
@@ -236,150 +228,3 @@ class HandsOver(Protocol):
     def reclaim(self, takeovers: int) -> None:
         """Be the one whom the robot listens to again, after so many takeovers since `open`."""
         ...
-
-
-def mounting_of(robot: RobotSpec, driver: "Driver") -> Mounting | None:
-    """Return how to turn what the IMU of a driver's robot measures into the base's frame.
-
-    None where nothing turns it, and where the driver plays back what was turned when it was
-    recorded (`in_base_frame`).
-    """
-    return None if getattr(driver, "in_base_frame", False) else Mounting.of(robot)
-
-
-class JointMap:
-    """Vectors of a robot's joints <-> vectors of the contract's joints, by name.
-
-    Where both have the same order, a vector comes back as it is, not as a copy.
-    """
-
-    def __init__(self, contract: tuple[str, ...], robot: tuple[str, ...], driver: str) -> None:
-        """Find every joint, or raise `RefusedError` naming both sides."""
-        check_joints(contract, robot, driver)
-        self._from_robot = np.array([robot.index(name) for name in contract], np.intp)
-        self._to_robot = np.array([contract.index(name) for name in robot], np.intp)
-        self._same = contract == robot
-
-    @property
-    def robot_places(self) -> np.ndarray | None:
-        """Place of each of the contract's joints in a robot's vector; None where they agree."""
-        return None if self._same else self._from_robot
-
-    def from_robot(self, values: np.ndarray) -> np.ndarray:
-        """Return (joints,) in the contract's order of (joints,) in the robot's."""
-        return values if self._same else values[self._from_robot]
-
-    def to_robot(self, values: np.ndarray) -> np.ndarray:
-        """Return (joints,) in the robot's order of (joints,) in the contract's."""
-        return values if self._same else values[self._to_robot]
-
-
-class StateMap:
-    """States in a robot's order of joints and feet -> the same in the contract's order."""
-
-    def __init__(
-        self,
-        joints: JointMap,
-        feet: tuple[str, ...],
-        robot_feet: tuple[str, ...],
-        signals: Iterable[str],
-    ) -> None:
-        """Map `signals`. Those of the feet are left out where the robot's feet have other names."""
-        same = set(feet) == set(robot_feet)
-        places = np.array([robot_feet.index(name) for name in feet] if same else [], np.intp)
-        index = {"joints": joints.robot_places, "feet": None if feet == robot_feet else places}
-        self._index = tuple(
-            (name, index.get(SIGNALS[name].size))
-            for name in SIGNALS
-            if name in signals and (same or SIGNALS[name].size != "feet")
-        )
-        self._in_order = all(index is None for _, index in self._index)
-        self._names = {name for name, _ in self._index}
-
-    def from_robot(self, state: RobotState) -> RobotState:
-        """Return the signals of `state` that are mapped; nothing is copied that is in order."""
-        values = vars(state)
-        if self._in_order and values.keys() == self._names:
-            return state
-        return RobotState(
-            **{
-                name: values[name] if index is None else values[name][index]
-                for name, index in self._index
-            }
-        )
-
-
-class Measured:
-    """Signals of one robot as one float32 vector `flat`, seen through the `RobotState` `state`."""
-
-    def __init__(self, widths: Mapping[str, int]) -> None:
-        """Hold signals of these widths: zeros, and the identity orientation."""
-        self.widths = dict(widths)
-        self.flat = np.concatenate(list(blank(widths).values()))
-        ends = np.cumsum(list(widths.values()))
-        self._parts = np.split(self.flat, ends[:-1])
-        self.state = RobotState(**dict(zip(widths, self._parts, strict=True)))
-        self.places = tuple(f"{name}[{i}]" for name, n in widths.items() for i in range(n))
-        """What each number of `flat` is."""
-        self._updated = tuple(enumerate(widths))
-        self._mounting: Mounting | None = None
-
-    def expect(self, offered: Collection[str], mounting: Mounting | None = None) -> None:
-        """Prepare for a driver's samples.
-
-        Args:
-            offered: signals that the driver gives; those that are not among them stay as they are,
-                and `update` needs all others.
-            mounting: turns its IMU's signals into the base's frame.
-        """
-        self._updated = tuple((i, name) for i, name in enumerate(self.state) if name in offered)
-        self._mounting = mounting
-
-    def span(self, first: str, last: str) -> slice:
-        """Return where the signals from `first` to `last` are in `flat`."""
-        places = [place.partition("[")[0] for place in self.places]
-        return slice(places.index(first), len(places) - places[::-1].index(last))
-
-    def update(self, state: RobotState) -> None:
-        """Copy `state` in.
-
-        Raises:
-            MissingSignalError: it lacks a signal that is expected.
-            ValueError: a size differs.
-        """
-        if self._mounting is not None:
-            state = self._mounting.to_base(state)
-        parts = self._parts.copy()
-        for i, name in self._updated:
-            parts[i] = getattr(state, name)
-        np.concatenate(parts, out=self.flat)
-
-
-def check_joints(wanted: tuple[str, ...], offered: tuple[str, ...], driver: str) -> None:
-    """Raise `RefusedError` unless both sides name the same joints, in whatever order."""
-    if len(set(offered)) != len(offered):
-        raise RefusedError(f"driver {driver}: two joints of the robot share a name: {offered}")
-    missing = [name for name in wanted if name not in offered]
-    extra = [name for name in offered if name not in wanted]
-    if missing or extra:
-        raise RefusedError(
-            f"driver {driver}: policy and robot have different joints ({len(wanted)}, "
-            f"{len(offered)}): only the policy has [{', '.join(missing)}], only the robot has "
-            f"[{', '.join(extra)}]"
-        )
-
-
-def needed_signals(contract: Contract) -> tuple[str, ...]:
-    """Return the signals that the observation or the safety envelope read, sorted."""
-    return tuple(sorted({*contract.resolve().signals, *ENVELOPE_SIGNALS}))
-
-
-def held_signals(contract: Contract) -> dict[str, int]:
-    """Return the signals that the node holds, and their widths, in the order of `SIGNALS`.
-
-    They are those that the observation, the guards and the checks read.
-    """
-    names = {*needed_signals(contract), *WATCHED_SIGNALS}
-    if contract.robot.life_cycle.start == "hanging":
-        names.add("foot_force")  # it tells that the robot was lowered
-    return {name: contract.signal_width(name) for name in SIGNALS if name in names}

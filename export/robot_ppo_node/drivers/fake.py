@@ -13,8 +13,9 @@ import numpy as np
 
 from robot_ppo_export.contract.state import BASIC, NO_WIDTHS, SIGNALS, RobotState, blank, zeros
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, Health, JointMap, MotorCommand, Sample, StateMap
+from robot_ppo_node.drivers.base import DAMPING, Health, MotorCommand, Sample
 from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
+from robot_ppo_node.drivers.joint_map import JointMap, StateMap
 
 FOLLOW = 0.5
 """Share of the way to its target that a joint moves between two reads, while kp is above 0."""

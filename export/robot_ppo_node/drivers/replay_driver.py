@@ -14,8 +14,9 @@ import numpy as np
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS, RobotState
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
+from robot_ppo_node.drivers.base import DAMPING, MotorCommand, Sample
 from robot_ppo_node.drivers.capabilities import NOTHING
+from robot_ppo_node.drivers.joint_map import JointMap, StateMap
 
 ROUNDING = 1e-6
 """[s] Times that are equal on paper differ by the last bits of their sums."""

@@ -10,11 +10,8 @@ from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION
-from robot_ppo_node.drivers.ros2.ros2_driver import (
-    IMU,
-    JOINT_COMMANDS,
-    JOINT_STATES,
-)
+from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
+from robot_ppo_node.drivers.ros2.ros2_states import IMU, JOINT_STATES
 from robot_ppo_node.robot_side.base import SILENT_AFTER
 
 

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_node.drivers.base import Health, Measured, MotorCommand
+from robot_ppo_node.drivers.base import Health, MotorCommand
+from robot_ppo_node.drivers.measured import Measured
 from robot_ppo_node.safety.measurement import Decision, Measurement
 
 

@@ -5,7 +5,7 @@
     reason = envelope.check_target(measurement, decision)    # decision.motors is now inside
 
 The first guard that says damp ends the tick: the node goes to damping and names the guard.
-The guards themselves are in guards.py.
+The guards themselves are in state_guards.py and target_guards.py.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,12 @@ import msgspec
 from robot_ppo_export.contract.spec import Limits, RobotSpec
 from robot_ppo_node.drivers.base import MotorCommand
 from robot_ppo_node.safety.bounds import Bounds
-from robot_ppo_node.safety.guards import GUARDS, STATE_GUARDS, TARGET_GUARDS, Guard
+from robot_ppo_node.safety.guard import Guard
+from robot_ppo_node.safety.guards import GUARDS
 from robot_ppo_node.safety.measurement import Decision, Measurement
 from robot_ppo_node.safety.reason import Reason
+from robot_ppo_node.safety.state_guards import STATE_GUARDS
+from robot_ppo_node.safety.target_guards import TARGET_GUARDS
 from robot_ppo_node.safety.verdict import Outcome, Verdict
 
 NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))

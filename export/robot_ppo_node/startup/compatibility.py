@@ -8,7 +8,8 @@ What is compared is in comparison.py.
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_node.drivers.base import Driver, check_joints
+from robot_ppo_node.drivers.base import Driver
+from robot_ppo_node.drivers.joint_map import check_joints
 from robot_ppo_node.host.text_table import table
 from robot_ppo_node.startup.comparison import ROWS, Row, Sides, Verdict
 

@@ -13,10 +13,11 @@ from robot_ppo_export.contract.spec import Gain, per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import DAMPING, JointMap, MotorCommand, Sample, StateMap
+from robot_ppo_node.drivers.base import DAMPING, MotorCommand, Sample
 from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.counters import Counters
 from robot_ppo_node.drivers.handover import Handover
+from robot_ppo_node.drivers.joint_map import JointMap, StateMap
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.state_rate import FEWEST
 from robot_ppo_node.drivers.udp import udp_damping

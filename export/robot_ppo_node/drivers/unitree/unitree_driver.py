@@ -20,19 +20,13 @@ import numpy as np
 from robot_ppo_export.contract.spec import per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import (
-    Connection,
-    DriverFault,
-    Health,
-    JointMap,
-    MotorCommand,
-    Sample,
-)
+from robot_ppo_node.drivers.base import Connection, DriverFault, Health, MotorCommand, Sample
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.dds.exclusive_access import ExclusiveAccess
 from robot_ppo_node.drivers.dds.reached import require_reader
 from robot_ppo_node.drivers.handover import Handover
+from robot_ppo_node.drivers.joint_map import JointMap
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.sends import Sends, Unsent
 from robot_ppo_node.drivers.unitree import unitree_remote

@@ -1,0 +1,165 @@
+"""What one robot states on `/joint_states` and `/imu`, put together.
+
+Several publishers may share the joints, and others may share the topic (joint_parts.py). A state is
+new when every joint and the IMU were stated anew, so that each one falling silent makes it stale. A
+message whose stamp is not later than the one before is dropped and counted (stamp_order.py).
+
+    states = Ros2States(contract.robot.joint_names, clock)
+    states.connect(bus)
+    states.listen()                  # at every tick: take in what has arrived
+    states.settle()                  # once `states.silent()` is empty: names and signals stay
+    signals = states.take()          # in the order of `states.joint_names`, or None
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from robot_ppo_node.clock import Clock
+from robot_ppo_node.drivers.dds.participant import Bus
+from robot_ppo_node.drivers.ros2 import ros2_messages
+from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
+from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_messages import Imu
+from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
+from robot_ppo_node.drivers.state_rate import StateRate
+
+JOINT_STATES = "rt/joint_states"
+IMU = "rt/imu"
+DEPTH = 256
+"""Messages on /joint_states that may wait for a tick: a foreign publisher of 1 kHz must not push
+the robot's own out of the queue."""
+
+
+class Ros2States:
+    """The newest state of one robot."""
+
+    def __init__(self, wanted: tuple[str, ...], clock: Clock) -> None:
+        """Take in messages of a robot that has the joints `wanted`."""
+        self.parts = JointParts(wanted)
+        self.order = StampOrder()
+        """The clocks of the messages."""
+        self.malformed: dict[str, int] = {}
+        """Messages that were dropped: reason -> number."""
+        self.signals: frozenset[str] = frozenset()
+        """What is measured; known after `settle`."""
+        self._clock = clock
+        self._imu: Imu | None = None
+        self._imu_from = (0, -math.inf)  # publisher of the IMU, and when it spoke last
+        self._rates: dict[int, StateRate] = defaultdict(StateRate)  # of the joints' publishers
+        self._settled = False
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The robot's joints, in the order of the vectors."""
+        return self.parts.names
+
+    @property
+    def period(self) -> float | None:
+        """Mean time between two messages of the joints' publisher that speaks most often [s]."""
+        periods = [rate.period for rate in self._rates.values() if rate.period]
+        return min(periods, default=None)
+
+    def connect(self, bus: Bus) -> None:
+        """Read the topics."""
+        from robot_ppo_node.drivers.ros2 import ros2_idl as idl
+
+        self._joint_reader = bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
+        self._imu_reader = bus.reader(IMU, idl.Imu)
+
+    def listen(self) -> None:
+        """Take in everything that has arrived."""
+        for writer, payload in _waiting(self._joint_reader):
+            self._count_reason(self._take_joints, writer, payload)
+        for writer, payload in _waiting(self._imu_reader):
+            self._count_reason(self._take_imu, writer, payload)
+
+    def silent(self) -> dict[str, tuple[str, Any]]:
+        """Return the topics on which nothing was stated: name -> DDS name and type."""
+        from robot_ppo_node.drivers.ros2 import ros2_idl as idl
+
+        silent: dict[str, tuple[str, Any]] = {}
+        if not self.parts.names:
+            silent["/joint_states"] = (JOINT_STATES, idl.JointState)
+        if self._imu is None:
+            silent["/imu"] = (IMU, idl.Imu)
+        return silent
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted joint and the IMU have been stated."""
+        return self.parts.complete and self._imu is not None
+
+    def settle(self) -> None:
+        """Fix joints and signals as those that have been stated by now."""
+        assert self._imu is not None, "nothing is settled before it is complete"
+        self.parts.settle()
+        self.signals = frozenset((*self.parts.signals, *_measured(self._imu)))
+        self._settled = True
+
+    def take(self) -> dict[str, np.ndarray] | None:
+        """Return the signals if all were stated anew, float32, and await new ones."""
+        imu = self._imu
+        if imu is None or (joints := self.parts.take()) is None:
+            return None
+        self._imu = None
+        rows = zip(JOINT_SIGNALS, ros2_messages.float32(joints), strict=True)
+        vectors = ((name, v) for name, v in _vectors(imu).items() if v is not None)
+        stated = {**dict(rows), **{name: ros2_messages.float32(v) for name, v in vectors}}
+        return {name: values for name, values in stated.items() if name in self.signals}
+
+    def _count_reason(
+        self, take: Callable[[int, bytes], None], writer: int, payload: bytes
+    ) -> None:
+        """Take in one message, or count why it was dropped."""
+        try:
+            take(writer, payload)
+        except MalformedCdrError as reason:
+            self.malformed[str(reason)] = self.malformed.get(str(reason), 0) + 1
+
+    def _take_joints(self, writer: int, payload: bytes) -> None:
+        """Take in a message of /joint_states; one without the robot's joints is passed over."""
+        message = ros2_messages.decode_joint_state(payload)
+        if not self.parts.concerns(message):
+            return
+        now = self._clock.now()
+        self.order.check((writer, message.names), message.stamp, now)
+        self.parts.add(writer, message, now)
+        self._rates[writer].note(now)
+
+    def _take_imu(self, writer: int, payload: bytes) -> None:
+        """Take in a message of /imu."""
+        message = ros2_messages.decode_imu(payload)
+        now = self._clock.now()
+        owner, heard = self._imu_from
+        if owner != writer and now - heard < OWNED:
+            raise MalformedCdrError("second publisher")
+        self.order.check((writer, "imu"), message.stamp, now)
+        if self._settled and not set(_measured(message)) >= self.signals & _vectors(message).keys():
+            raise MalformedCdrError("signals")
+        self._imu_from = (writer, now)
+        self._imu = message
+
+
+def _vectors(message: Imu) -> dict[str, np.ndarray | None]:
+    """Return every signal that an IMU's message can carry; None where it does not."""
+    return {
+        "base_quat": message.quaternion,
+        "base_ang_vel": message.angular_velocity,
+        "base_lin_acc": message.linear_acceleration,
+    }
+
+
+def _measured(message: Imu) -> tuple[str, ...]:
+    """Return the signals that an IMU's message carries."""
+    return tuple(name for name, values in _vectors(message).items() if values is not None)
+
+
+def _waiting(reader: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield the messages that wait, oldest first, each with what tells its writer from others."""
+    while samples := reader.take():
+        for sample in samples:
+            yield sample.sample_info.publication_handle, sample.payload
