@@ -265,8 +265,8 @@ def deaf(monkeypatch, name: str) -> None:
         for g in guards.GUARDS
     )
     count = len(guards.STATE_GUARDS)
-    numbered = tuple(enumerate(changed))
+    checks = tuple(g.check for g in changed)
     monkeypatch.setattr(self_test, "GUARDS", changed)
     monkeypatch.setattr(self_test, "STATE_GUARDS", changed[:count])
-    monkeypatch.setattr(envelope, "NUMBERED_STATE", numbered[:count])
-    monkeypatch.setattr(envelope, "NUMBERED_TARGET", numbered[count:])
+    monkeypatch.setattr(envelope, "STATE_CHECKS", checks[:count])
+    monkeypatch.setattr(envelope, "TARGET_CHECKS", checks[count:])

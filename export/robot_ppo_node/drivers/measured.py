@@ -6,7 +6,8 @@ measured.update(sample.state)
 measured.state.joint_pos                # the same numbers as in measured.flat
 """
 
-from collections.abc import Collection, Mapping
+import operator
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -34,8 +35,8 @@ class Measured:
         self.state = RobotState(**dict(zip(widths, self._parts, strict=True)))
         self.places = tuple(f"{name}[{i}]" for name, n in widths.items() for i in range(n))
         """What each number of `flat` is."""
-        self._updated = tuple(enumerate(widths))
         self._mounting: Mounting | None = None
+        self.expect(widths)
 
     def expect(self, offered: Collection[str], mounting: Mounting | None = None) -> None:
         """Prepare for a driver's samples.
@@ -46,6 +47,10 @@ class Measured:
             mounting: turns its IMU's signals into the base's frame.
         """
         self._updated = tuple((i, name) for i, name in enumerate(self.state) if name in offered)
+        self._get_all: Callable[[RobotState], tuple] | None = None
+        """Takes all signals of a state at a time, where the driver gives all."""
+        if len(self._updated) == len(self.state) > 1:
+            self._get_all = operator.attrgetter(*self.state)
         self._mounting = mounting
 
     def span(self, first: str, last: str) -> slice:
@@ -62,6 +67,9 @@ class Measured:
         """
         if self._mounting is not None:
             state = self._mounting.to_base(state)
+        if self._get_all:
+            np.concatenate(self._get_all(state), out=self.flat)
+            return
         parts = self._parts.copy()
         for i, name in self._updated:
             parts[i] = getattr(state, name)

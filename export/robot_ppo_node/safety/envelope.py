@@ -23,8 +23,8 @@ from robot_ppo_node.safety.state_guards import STATE_GUARDS
 from robot_ppo_node.safety.target_guards import TARGET_GUARDS
 from robot_ppo_node.safety.verdict import Outcome, Verdict
 
-NUMBERED_STATE = tuple(enumerate(STATE_GUARDS))
-NUMBERED_TARGET = tuple(enumerate(TARGET_GUARDS, len(STATE_GUARDS)))
+STATE_CHECKS = tuple(guard.check for guard in STATE_GUARDS)
+TARGET_CHECKS = tuple(guard.check for guard in TARGET_GUARDS)
 
 
 class Envelope:
@@ -50,21 +50,31 @@ class Envelope:
     def check_state(self, measurement: Measurement) -> Reason | None:
         """Return why the robot must be damped, or None; begins the tick's count."""
         self.fired = 0
-        return self._check(NUMBERED_STATE, measurement)
+        bounds = self.bounds
+        for i, check in enumerate(STATE_CHECKS):
+            verdict = check(bounds, measurement)
+            if verdict is not None and (reason := self._take_in(i, verdict)):
+                return reason
+        return None
 
     def check_target(self, measurement: Measurement, decision: Decision) -> Reason | None:
         """Bring what is sent inside the envelope; return why the robot must be damped, or None."""
-        return self._check(NUMBERED_TARGET, measurement, decision)
+        bounds = self.bounds
+        for i, check in enumerate(TARGET_CHECKS, len(STATE_CHECKS)):
+            verdict = check(bounds, measurement, decision)
+            if verdict is not None and (reason := self._take_in(i, verdict)):
+                return reason
+        return None
 
     def warm_up(self, measurement: Measurement, decision: Decision) -> None:
         """Bring the guards into the caches by judging what was judged before; nothing changes."""
         motors = decision.motors
         copies = (motors.target.copy(), motors.kp.copy(), motors.kd.copy())
         decision = msgspec.structs.replace(decision, motors=MotorCommand(*copies))
-        for guard in STATE_GUARDS:
-            guard.check(self.bounds, measurement)
-        for guard in TARGET_GUARDS:
-            guard.check(self.bounds, measurement, decision)
+        for check in STATE_CHECKS:
+            check(self.bounds, measurement)
+        for check in TARGET_CHECKS:
+            check(self.bounds, measurement, decision)
 
     def fired_counts(self) -> dict[str, int]:
         """Return how often each guard clamped or damped, those that did."""
@@ -81,24 +91,15 @@ class Envelope:
             if (worst := self.worst[i])
         ]
 
-    def _check(
-        self, guards: tuple[tuple[int, Guard], ...], *judged: Measurement | Decision
-    ) -> Reason | None:
-        bounds = self.bounds
-        for i, guard in guards:
-            verdict = guard.check(bounds, *judged)
-            if verdict is None:
-                continue
-            self._count(i, verdict)
-            if verdict.outcome is Outcome.DAMP:
-                return Reason(guard.name, self._explain(guard, verdict))
-        return None
-
-    def _count(self, i: int, verdict: Verdict) -> None:
+    def _take_in(self, i: int, verdict: Verdict) -> Reason | None:
+        """Count what guard `i` said; return why the robot must be damped, or None."""
         self.last[i] = verdict
         self.counts[i][verdict.outcome] += 1
         self.fired |= 1 << i
         self._keep_worst(i, verdict)
+        if verdict.outcome is Outcome.DAMP:
+            return Reason(GUARDS[i].name, self._explain(GUARDS[i], verdict))
+        return None
 
     def _keep_worst(self, i: int, verdict: Verdict) -> None:
         worst = self.worst[i]
