@@ -21,7 +21,7 @@ from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
 from robot_ppo_node.startup import comparison
 from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
-from robot_ppo_node.startup.compatibility import check_compatibility, compare, page
+from robot_ppo_node.startup.compatibility import check_compatibility, compare, summary
 
 pytestmark = pytest.mark.real_time
 
@@ -176,11 +176,12 @@ def test_what_is_not_stated_is_said_and_is_no_difference(field):
     assert [row.verdict for row in rows].count(Verdict.UNSTATED) == 1
 
 
-def test_the_page_at_the_start_shows_what_does_not_just_fit():
-    assert page(check_compatibility(contract(), driver())) == "policy and robot compared: 10 fits"
-    lines = page(check_compatibility(contract(), driver(but(max_kp=None)))).splitlines()
-    assert re.match(r"largest kp \[N m/rad\] +60 +- +not stated$", lines[2])
-    assert lines[3:] == ["policy and robot compared: 9 fits, 1 not stated"]
+def test_the_line_at_the_start_names_what_is_not_stated():
+    whole = check_compatibility(contract(), driver())
+    assert summary(whole) == "policy and robot compared: 10 of 10 fit"
+    less = check_compatibility(contract(), driver(but(max_kp=None, delay=None)))
+    wanted = "policy and robot compared: 8 of 10 fit; not stated: largest kp, delay"
+    assert summary(less) == wanted
 
 
 # --- the rate of the commands is the node's
@@ -271,7 +272,7 @@ def test_a_run_shows_what_is_not_stated_and_goes_on():
         stated(r, but(max_kp=None, max_kd=None))
         code, out, _ = walked(*run_arguments(r))
     assert code == 0
-    assert "policy and robot compared: 8 fits, 2 not stated" in out
+    assert "compared: 8 of 10 fit; not stated: largest kp, largest kd" in out
     assert "torque limit" not in out
     assert "POLICY" in out
 

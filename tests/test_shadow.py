@@ -168,11 +168,14 @@ def test_a_joint_that_is_turned_around_is_named():
 
 
 def test_a_joint_that_stands_still_says_nothing():
-    targets, positions = waves()
+    targets, positions = waves(lag=2)
     positions = positions.copy()
     positions[:, 3] = 0.1
     score = Score(targets, positions)
     assert np.isnan(score.correlation[3]) and score.remark(3) == ""
+    assert score.fit(PERIOD) == "targets fit best 2 ticks later (40 ms)"
+    nobody = Score(targets, np.full_like(positions, 0.1))
+    assert nobody.fit(PERIOD) == "no joint moved: there is nothing to compare"
 
 
 def test_noise_is_not_called_a_wrong_sign():

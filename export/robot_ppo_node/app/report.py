@@ -40,7 +40,9 @@ def selftest_page(results: list[Result]) -> str:
     """Return what every guard made of the fault that was injected into it."""
     rows = [
         (
-            *(r.guard.name, "-" if r.off else _with_unit(r.value, r), _with_unit(r.limit, r)),
+            r.guard.name,
+            "-" if r.off else _with_unit(r.value, r),
+            "finite" if r.guard.limit == "none" and r.limit == math.inf else _with_unit(r.limit, r),
             _became(r),
         )
         for r in results
@@ -60,8 +62,6 @@ def _became(result: Result) -> str:
 
 
 def _with_unit(value: float, result: Result) -> str:
-    if value == math.inf and result.guard.limit == "none":
-        return "finite"
     return f"{value:.4g} {result.guard.unit}".rstrip()
 
 

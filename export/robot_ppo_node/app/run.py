@@ -178,7 +178,7 @@ class Operator:
             f"{1 / contract.control_period:g} Hz, golden traces within "
             f"{self.node.worst.value:.1e}; driver {self.driver.name} offers what it needs"
         )
-        self.console.say(compatibility.page(self.node.compared))
+        self.console.say(compatibility.summary(self.node.compared))
         if not self.options.watchdog:
             self.console.say("no watchdog: a node that dies leaves the robot to itself")
         elif not isinstance(self.driver, HandsOver):
@@ -280,7 +280,7 @@ def look_on(options: argparse.Namespace) -> int:
     try:
         shadow.prepare()
         print(f"{policy.path.name} looks on; nothing is sent", flush=True)
-        print(compatibility.page(shadow.compared), flush=True)
+        print(compatibility.summary(shadow.compared), flush=True)
         shadow.run(options.seconds)
         print(shadow.report())
     finally:

@@ -176,7 +176,7 @@ class Shadow:
             (
                 f"{self.ticks} ticks, {self.fresh} states, {self.missed} deadlines missed; "
                 f"nothing was sent",
-                f"targets fit best {score.lag} ticks later ({score.lag * self.period * 1e3:g} ms)",
+                score.fit(self.period),
                 "",
                 table(("joint", "RMS [rad]", "correlation", "remark"), rows),
                 "",
@@ -207,6 +207,12 @@ class Score:
         difference = targets[: len(targets) - self.lag] - positions[self.lag :]
         self.rms = np.sqrt(np.square(difference.astype(float)).mean(axis=0))
         """(joints,) [rad]"""
+
+    def fit(self, period: float) -> str:
+        """Return how long after its target a joint is where it was told to be."""
+        if np.isnan(self.correlation).all():
+            return "no joint moved: there is nothing to compare"
+        return f"targets fit best {self.lag} ticks later ({self.lag * period * 1e3:g} ms)"
 
     def remark(self, i: int) -> str:
         """Return what is suspicious about joint `i`, or nothing."""

@@ -50,6 +50,8 @@ class NodeEvent:
     @property
     def asks(self) -> bool:
         """Whether the node waits for the operator."""
+        if self.code in (Code.WARNING, Code.AT_ONCE):
+            return False
         approval = self.reason.code in (APPROVE_STAND, APPROVE_RUN)
         return self.denied or approval or self.held or self.state is State.DAMP
 

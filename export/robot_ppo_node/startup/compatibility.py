@@ -1,7 +1,7 @@
 """Compares policy and robot before anything is sent: they fit, or the node does not arm.
 
     rows = check_compatibility(contract, driver, command_rate=50.0)    # or RefusedError
-    print(page(rows))                                  # what was not stated, and a count
+    print(summary(rows))                               # how many fit, and what was not stated
 
 What is compared is in comparison.py.
 """
@@ -44,13 +44,12 @@ def require(rows: list[Row], driver: str) -> None:
         )
 
 
-def page(rows: list[Row]) -> str:
-    """Return what is worth a look at every start: the rows that do not just fit, and a count."""
-    odd = [row for row in rows if row.verdict is not Verdict.FITS]
-    counts = {v: sum(row.verdict is v for row in rows) for v in Verdict}
-    parts = [f"{count} {verdict.value}" for verdict, count in counts.items() if count]
-    summary = f"policy and robot compared: {', '.join(parts)}"
-    return "\n".join((whole_page(odd), summary)) if odd else summary
+def summary(rows: list[Row]) -> str:
+    """Return what is worth a look at every start of a robot that fits: what it does not state."""
+    unstated = [row.what.partition(" [")[0] for row in rows if row.verdict is Verdict.UNSTATED]
+    fitting = sum(row.verdict is Verdict.FITS for row in rows)
+    text = f"policy and robot compared: {fitting} of {len(rows)} fit"
+    return f"{text}; not stated: {', '.join(unstated)}" if unstated else text
 
 
 def whole_page(rows: list[Row]) -> str:
