@@ -58,6 +58,7 @@ FIGURES = (
     Figure("tick_p99_ms", "whole tick, paced, p99 [ms]", 1.5, 0.5),
     Figure("missed_deadlines", "missed deadlines"),
     Figure("cpu_percent", "CPU of the node [%]", 4, 2),
+    Figure("cpu_with_watchdog_percent", "CPU of the node and its watchdog [%]", 5, 3),
     Figure("resident_mb", "resident memory [MB]", 90, 60),
     Figure("growth_mb_per_hour", "memory growth, fast-forwarded [MB/hour]", FLAT, FLAT),
     Figure("growth_real_mb_per_hour", "memory growth of the paced run [MB/hour]"),
@@ -184,8 +185,9 @@ def _measure_run(results: Results, file: Path, target: Target, seconds: float) -
     del got["fault"]
     results.figures |= got | {"growth_real_mb_per_hour": growth}
     results.remarks.append(
-        f"tick, CPU, memory: {ticks} ticks of POLICY in real time by driver {target.driver}; CPU "
-        "of the node's process without its watchdog's; growth: slope through one look per second"
+        f"tick, CPU, memory: {ticks} ticks of POLICY in real time by driver {target.driver} "
+        f"({'with' if target.driver == 'udp' else 'without'} a watchdog); growth: slope through "
+        "one look per second"
     )
 
 
