@@ -123,6 +123,7 @@ def table(rows: Sequence[Row]) -> Table:
     title = f"{len(rows)} made-up robots: {imported_} imported, {walking} walk"
     columns = ("robot", "file", "kg", "walks", "steps", "seconds")
     found = Table(*columns, "velocity error / limit", "yaw error / limit", "falls", title=title)
+    found.columns[0].no_wrap = True
     for row in rows:
         found.add_row(*_cells(row))
     return found
