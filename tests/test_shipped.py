@@ -96,7 +96,7 @@ def test_the_node_walks_it_in_the_simulation(robot, command, tmp_path):
 def test_the_shipped_walk_gets_up_from_a_pit_of_low_stairs(tmp_path):
     """It stands up on the platform below height 0, walks out, and has not fallen for that."""
     summary = play(
-        SHIPPED,
+        shipped("go2"),
         plot=tmp_path / "stairs.png",
         seconds=6.0,
         command=(0.5, 0.0, 0.0),

@@ -33,8 +33,36 @@ class Style:
     collisions: str
 
 
-ON_MANY = Style(0.589, 0.589, 0.236, 0.173, 0.272, 0.569, 0.15, -2.6, -3.0, 0.412, 0.15, 0.2, "feet")
-ON_TWO = Style(0.314, 0.196, 0.118, 0.156, 0.12, 1.0, 0.3, -17.0, -6.0, 0.2, 0.25, 0.4, "self")
+ON_MANY = Style(
+    forward=0.589,
+    backward=0.589,
+    sideways=0.236,
+    yaw=0.173,
+    swing=0.272,
+    bend=0.569,
+    standing=0.15,
+    height=-2.6,
+    orientation=-3.0,
+    push=0.412,
+    velocity_error=0.15,
+    yaw_error=0.2,
+    collisions="feet",
+)
+ON_TWO = Style(
+    forward=0.314,
+    backward=0.196,
+    sideways=0.118,
+    yaw=0.156,
+    swing=0.12,
+    bend=1.0,
+    standing=0.3,
+    height=-17.0,
+    orientation=-6.0,
+    push=0.2,
+    velocity_error=0.25,
+    yaw_error=0.4,
+    collisions="self",
+)
 
 
 def of(body: Body) -> Style:
