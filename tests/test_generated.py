@@ -4,13 +4,14 @@ import mujoco
 import numpy as np
 import pytest
 
-from benchmarks.generated import anatomy, command, robot_text
+from benchmarks.generated import anatomy, command, robot_text, until_walking
 from benchmarks.generated.parts import Robot
 from robot_ppo.derived import walk
 from robot_ppo.robot_model import body as bodies
 from robot_ppo.robot_model import source
 from robot_ppo.robot_model.importing import reading
 from robot_ppo_export.contract import spec
+from robot_ppo_export.errors import InputError
 
 SEEDS = range(12)
 
@@ -107,3 +108,18 @@ def test_an_import_alone_needs_no_training(tmp_path, capsys):
     assert command.main(words) == 0
     assert "1 imported, 0 walk" in capsys.readouterr().out
     assert (tmp_path / "robots" / "quadruped_0" / "robot.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_a_training_ends_when_its_time_is_up_and_says_how_far_it_came(tmp_path):
+    folder = command.imported(anatomy.drawn(0), "xml", tmp_path)
+    small = ["--set", "num_envs=64", "--set", "rollout=8", "--set", "ppo.minibatches=1"]
+    walked = until_walking.train(folder, tmp_path / "run", minutes=0.05, more=small)
+    assert not walked.walking and walked.steps > 0 and walked.seconds > 0
+    assert set(walked.limits) == {"velocity_error", "yaw_error", "falls"}
+    assert set(walked.limits) <= set(walked.figures)
+
+
+def test_a_training_that_cannot_begin_is_an_error_that_names_its_log(tmp_path):
+    with pytest.raises(InputError, match=r"ended with code 2: .*run\.log"):
+        until_walking.train(tmp_path / "nobody", tmp_path / "run", minutes=0.1)

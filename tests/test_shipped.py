@@ -43,7 +43,9 @@ def test_it_is_small(robot):
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_its_scorecard_says_that_it_walks(robot):
     card = json.loads((GOLDEN / f"{robot}_walk_scorecard.json").read_text())
-    limits = task_of(robot).evaluation.limits
+    evaluation = task_of(robot).evaluation
+    assert evaluation is not None
+    limits = evaluation.limits
     assert card["walking"] is True
     assert all(card[name] <= limits[name] for name in ("velocity_error", "yaw_error", "falls"))
     assert limits["falls"] == 0
@@ -65,7 +67,7 @@ def test_it_is_of_the_robot_and_the_observation_that_we_ship(robot):
     ours = observations.layout(task, contract.robot).specs
     assert [complete(spec) for spec in contract.observation] == [complete(spec) for spec in ours]
     assert contract.action == task.action
-    assert contract.gait_frequency == task.gait.frequency
+    assert task.gait is not None and contract.gait_frequency == task.gait.frequency
 
 
 COMMANDS = {

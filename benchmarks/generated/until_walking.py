@@ -93,4 +93,6 @@ def score(checkpoints: Checkpoints, path: Path) -> Scorecard:
     """Return the scorecard of a checkpoint on the nominal commands."""
     checkpoint = load(path)
     contract, act = scorecard.from_checkpoint(checkpoints.settings(checkpoint), checkpoint)
-    return evaluate.evaluate(contract, act, evaluate.plan(contract).conditions[:1])
+    conditions = evaluate.plan(contract).conditions[:1]
+    xml = scorecard.mjcf_of(checkpoints.run, contract)
+    return evaluate.evaluate(contract, act, conditions, xml=xml)
