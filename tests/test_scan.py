@@ -4,9 +4,10 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
-from robot_ppo import config, project
+from robot_ppo import cli, config, export, project
 from robot_ppo.config import MapErrors, Terrain
 from robot_ppo.envs.robot import mirrored, observations
+from robot_ppo.playback.play import play
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.sim import server
@@ -18,6 +19,7 @@ from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.policy import Policy
 
 GRID = ScanGrid(length=0.6, width=0.4, resolution=0.1, offset=0.1)
 POINTS = 7 * 5
@@ -294,3 +296,18 @@ def test_the_robot_over_udp_offers_the_scan_and_the_others_refuse_it():
     assert end.hello.optional == {"height_scan": POINTS}
     with pytest.raises(InputError, match="over unitree the simulated robot gives no height scan"):
         server.serve("go2", server.Place("unitree"), scan_grid=GRID)
+
+
+@pytest.mark.slow
+def test_a_policy_that_scans_goes_from_its_training_to_rough_ground(tmp_path):
+    """Train, export, prove, play: the node reads the scan of the ground that it walks on."""
+    words = ["train", "go2_rough_scan", *helpers.train_arguments(tmp_path / "run")[2:]]
+    assert cli.main(words) == 0
+    file = tmp_path / "scan.onnx"
+    assert export.export(tmp_path / "run", file).value < 1e-5
+    policy = Policy(file)
+    assert policy.contract.signal_sizes == {"height_scan": 187}
+    assert np.ptp(policy.golden.inputs["height_scan"]) > 0.01
+    plot = tmp_path / "scan.png"
+    summary = play(file, terrain="stepping_stones:0.2", plot=plot, seconds=0.5, say=lambda _: None)
+    assert summary.seconds == pytest.approx(0.5, abs=0.05) and not summary.broken

@@ -141,7 +141,8 @@ class Drive:
         """
         spec, xml = same_robot(policy, robot)
         noise = policy.contract.training.noise
-        self.robot = SimulatedRobot(spec, xml=xml, looks=True, noise=noise)
+        grid = policy.layout.scan_grid
+        self.robot = SimulatedRobot(spec, xml=xml, looks=True, scan_grid=grid, noise=noise)
         self.policy = Switchable(policy)
         self.lateness = Lateness()
         self._link = link
