@@ -37,6 +37,12 @@ class TestGo2StandUp(RobotContract):
     task = "go2_stand_up"
 
 
+class TestGo2RoughScan(RobotContract):
+    """Tiles, levels and maps are part of a simulation's state."""
+
+    task = "go2_rough_scan"
+
+
 class TestEverythingOn(RobotContract):
     """Noise, delays, pushes, all randomizations, histories."""
 
