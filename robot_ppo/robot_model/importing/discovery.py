@@ -11,6 +11,7 @@ from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import Leg
 from robot_ppo.robot_model.importing.options import Options, given
+from robot_ppo.robot_model.importing.posed_leg import PosedLeg
 from robot_ppo.robot_model.importing.tree import Pose, Tree, fuse_rigid
 from robot_ppo.robot_model.importing.writing import Body
 from robot_ppo_export.contract import strict
@@ -92,7 +93,7 @@ def _require_strength(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, flo
     """Raise `InputError` where a leg cannot carry its share of the weight with all feet down."""
     force = tree.mass * _G / len(ground)
     for foot in ground:
-        leg = standing.Leg(tree, foot, pose, set())
+        leg = PosedLeg(tree, foot, pose, set())
         shares = np.abs(leg.torques(leg.frames(leg.reference), force))
         worst = int(np.argmax(shares))
         if shares[worst] > 1:

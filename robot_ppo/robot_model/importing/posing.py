@@ -10,6 +10,7 @@ from robot_ppo.robot_model.importing import limbs, standing
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import Leg
 from robot_ppo.robot_model.importing.options import Options
+from robot_ppo.robot_model.importing.posed_leg import PosedLeg
 from robot_ppo.robot_model.importing.tree import Tree
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -90,7 +91,7 @@ def level_soles(
 
 def leg_length(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> float:
     """Return the mean height of the hips above the feet [m]."""
-    legs = [standing.Leg(tree, foot, pose, set()) for foot in ground]
+    legs = [PosedLeg(tree, foot, pose, set()) for foot in ground]
     return float(np.mean([leg.hip[2] - leg.foot_at(leg.frames(leg.reference))[2] for leg in legs]))
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_ppo.robot_model.importing import mirror_legs
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import neutral
-from robot_ppo.robot_model.importing.tree import Joint, Pose, Tree, placed
+from robot_ppo.robot_model.importing.posed_leg import PosedLeg, limits
+from robot_ppo.robot_model.importing.tree import Tree
 from robot_ppo_export.errors import InputError
 
 EXTENSION = {2: 0.95}
@@ -21,8 +23,6 @@ EXTENSION = {2: 0.95}
 of feet; a biped stands nearly straight, because bent knees cost torque."""
 EXTENSION_OF_MANY = 0.72
 """The same of three feet and more."""
-MARGIN = 0.05
-"""Targets keep this far inside the range [rad], or a tenth of it where it is narrow."""
 _STARTS = (0.3, 0.5, 0.7)
 """Places in the range of each of the last joints from which the search starts."""
 _TRIED = 4
@@ -30,112 +30,8 @@ _TRIED = 4
 _MISS = 0.02
 """A foot may miss its height by this fraction of the leg's length, and a sole be off level by so
 much [rad]."""
-_SAME_RANGE = 0.1
-"""Ranges of mirror images differ by less [rad]."""
 _SHIFT = 0.2
 """The feet are shifted below the centre of mass by at most this fraction of the legs' length."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where a joint may stand."""
-
-    low: float
-    high: float
-
-    @property
-    def half(self) -> float:
-        """Half of the range [rad]."""
-        return (self.high - self.low) / 2
-
-    @property
-    def middle(self) -> float:
-        """Middle of the range [rad]."""
-        return (self.high + self.low) / 2
-
-
-def limits(joint: Joint) -> Limits:
-    """Return where a joint may stand: its range less a margin."""
-    low, high = joint.range or (-np.pi, np.pi)
-    margin = min(1.2 * MARGIN, 0.12 * (high - low))
-    return Limits(low + margin, high - margin)
-
-
-class Leg:
-    """One leg as the optimization sees it."""
-
-    def __init__(self, tree: Tree, foot: Foot, pose: Mapping[str, float], shared: set[str]) -> None:
-        """Take the chain; joints that several legs share stay as they are."""
-        self.tree = tree
-        self.foot = foot
-        self.links = [tree.links[name] for name in foot.leg.links]
-        self.fixed = dict(pose)
-        self.joints = [
-            joint for link in self.links for joint in link.joints if joint.name not in shared
-        ]
-        self.names = [joint.name for joint in self.joints]
-        self.limits = [limits(joint) for joint in self.joints]
-        self.low = np.array([limit.low for limit in self.limits])
-        self.high = np.array([limit.high for limit in self.limits])
-        self.reference = np.array([pose[name] for name in self.names]).clip(self.low, self.high)
-        frames = self.frames(self.reference)
-        first = next(link for link in self.links if link.joints and link.joints[0] in self.joints)
-        self.hip = frames[first.name].points(first.joints[0].pos[None])[0]
-        centre = self.foot_at(frames)
-        self.start = centre
-        self.heading = frames[foot.leg.foot].mat.T @ (1, 0, 0)
-        """Forward in the foot's frame, as it points in the neutral pose."""
-
-    def frames(self, angles: np.ndarray) -> dict[str, Pose]:
-        """Return the frames of the chain in the base's at the joints' angles."""
-        pose = self.fixed | dict(zip(self.names, angles.tolist(), strict=True))
-        found: dict[str, Pose] = {}
-        frame = Pose()
-        for link in self.links:
-            frame = placed(frame, link, pose)
-            found[link.name] = frame
-        return found
-
-    def foot_at(self, frames: Mapping[str, Pose]) -> np.ndarray:
-        """Return where the foot's middle is (3,), at the height of its lowest point [m]."""
-        frame = frames[self.foot.leg.foot]
-        at = frame.points(self.foot.centre()[None])[0]
-        if not self.foot.flat:
-            at = at - (0, 0, float(self.foot.shapes[0].size[0]))
-        return at
-
-    def reach(self) -> float:
-        """Return how far below the hip the foot can be [m], by a search along one joint each."""
-        angles = self.reference.copy()
-        best = self._drop(angles)
-        for _ in range(3):
-            for i in range(len(angles)):
-                for value in np.linspace(self.low[i], self.high[i], 13):
-                    trial = angles.copy()
-                    trial[i] = value
-                    drop = self._drop(trial)
-                    if drop > best + 1e-9:
-                        best = drop
-                        angles = trial
-        return best
-
-    def _drop(self, angles: np.ndarray) -> float:
-        return float(self.hip[2] - self.foot_at(self.frames(angles))[2])
-
-    def torques(self, frames: Mapping[str, Pose], force: float) -> np.ndarray:
-        """Return the joints' torques [N m] that carry `force` [N] at the foot, as fractions."""
-        at = self.foot_at(frames)
-        found = []
-        for link in self.links:
-            for joint in link.joints:
-                if joint not in self.joints:
-                    continue
-                frame = frames[link.name]
-                anchor = frame.points(joint.pos[None])[0]
-                axis = frame.mat @ joint.axis
-                torque = np.cross(at - anchor, (0, 0, force)) @ axis
-                found.append(torque / (joint.torque or abs(force) * 0.3))
-        return np.array(found)
 
 
 @dataclass(frozen=True)
@@ -150,7 +46,7 @@ class Wish:
     """On the foot [N]."""
 
 
-def residuals(leg: Leg, wish: Wish, angles: np.ndarray) -> np.ndarray:
+def residuals(leg: PosedLeg, wish: Wish, angles: np.ndarray) -> np.ndarray:
     """Return what the search makes small; the weights say what matters more."""
     frames = leg.frames(angles)
     off = (leg.foot_at(frames) - wish.target) / wish.length
@@ -166,7 +62,7 @@ def residuals(leg: Leg, wish: Wish, angles: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def solve(leg: Leg, wish: Wish) -> np.ndarray:
+def solve(leg: PosedLeg, wish: Wish) -> np.ndarray:
     """Return the best angles from the most promising of several starts."""
     bent = list(itertools.product(_STARTS, repeat=min(2, len(leg.names))))
     starts = [leg.reference]
@@ -187,7 +83,7 @@ def solve(leg: Leg, wish: Wish) -> np.ndarray:
     return min(found, key=lambda pair: round(pair[1], 6))[0]
 
 
-def _bending(leg: Leg) -> list[int]:
+def _bending(leg: PosedLeg) -> list[int]:
     """Return the two joints that change the leg's length most: those whose axes are level."""
     frames = leg.frames(leg.reference)
     level = []
@@ -199,7 +95,7 @@ def _bending(leg: Leg) -> list[int]:
     return sorted(i for _, i in sorted(level, reverse=True)[:2])
 
 
-def descended(leg: Leg, wish: Wish, start: np.ndarray) -> tuple[np.ndarray, float]:
+def descended(leg: PosedLeg, wish: Wish, start: np.ndarray) -> tuple[np.ndarray, float]:
     """Return angles and cost after Levenberg-Marquardt from a start, inside the limits."""
     angles = start.clip(leg.low, leg.high)
     damping = 1e-2
@@ -241,13 +137,13 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
     """
     counts = [joint for foot in feet for joint in foot.leg.joints]
     shared = {joint for joint in counts if counts.count(joint) > 1}
-    legs = [Leg(tree, foot, pose, shared) for foot in feet]
+    legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
     reaches = [leg.reach() for leg in legs]
     length = min(reaches)
     fraction = EXTENSION.get(len(feet), EXTENSION_OF_MANY)
     ground = max(leg.hip[2] for leg in legs) - fraction * length
     force = tree.mass * 9.81 / len(feet)
-    images = mirror_images(legs)
+    images = mirror_legs.mirror_images(legs)
     found = dict(pose)
     shift = np.zeros(3)
     for turn in range(4):
@@ -259,7 +155,7 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
             again = turn > 0
             angles = descended(leg, wish, _of(leg, found))[0] if again else solve(leg, wish)
             found.update(zip(leg.names, angles.tolist(), strict=True))
-        _mirror(legs, images, found)
+        mirror_legs.mirror(legs, images, found)
         middle = np.mean([leg.foot_at(leg.frames(_of(leg, found))) for leg in legs], axis=0)
         off = tree.centre_of_mass(found) - middle
         if abs(off[0]) < 0.005 * length:
@@ -271,66 +167,12 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
     return {name: round(angle, 4) for name, angle in found.items()}
 
 
-def _of(leg: Leg, pose: Mapping[str, float]) -> np.ndarray:
+def _of(leg: PosedLeg, pose: Mapping[str, float]) -> np.ndarray:
     return np.array([pose[name] for name in leg.names])
 
 
-def mirror_images(legs: Sequence[Leg]) -> dict[str, str]:
-    """Return the foot of each leg to the left -> that of its mirror image, where it has one."""
-    found = {}
-    for leg in legs:
-        for other in legs:
-            off = np.linalg.norm(leg.hip * (1, -1, 1) - other.hip)
-            if leg.hip[1] > 1e-3 and off < 0.01 and mirror_signs(leg, other):
-                found[leg.foot.leg.foot] = other.foot.leg.foot
-    return found
-
-
-def _mirror(legs: Sequence[Leg], images: Mapping[str, str], found: dict[str, float]) -> None:
-    """Give each leg to the right the angles of its mirror image."""
-    of = {leg.foot.leg.foot: leg for leg in legs}
-    for left, right in images.items():
-        signs = mirror_signs(of[left], of[right]) or []
-        for mine, its, sign in zip(of[left].names, of[right].names, signs, strict=True):
-            found[its] = sign * found[mine]
-
-
-def mirror_signs(leg: Leg, other: Leg) -> list[int] | None:
-    """Return the factor of each joint's angle in the mirror image of a leg; None: it is none."""
-    if len(leg.joints) != len(other.joints):
-        return None
-    zero = [np.zeros(len(side.joints)) for side in (leg, other)]
-    frames = [side.frames(angles) for side, angles in zip((leg, other), zero, strict=True)]
-    signs = []
-    for mine, its in zip(leg.joints, other.joints, strict=True):
-        a, b = (
-            _axis(side, joint, frame)
-            for side, joint, frame in zip((leg, other), (mine, its), frames, strict=True)
-        )
-        turned = a * (-1, 1, -1)  # an axis is no arrow: its mirror image keeps the part across
-        if abs(abs(turned @ b) - 1) > 0.01:
-            return None
-        signs.append(1 if turned @ b > 0 else -1)
-        if not _alike(mine, its, signs[-1]):
-            return None
-    return signs
-
-
-def _alike(joint: Joint, other: Joint, sign: int) -> bool:
-    """Return whether the ranges of two joints are mirror images."""
-    if joint.range is None or other.range is None:
-        return joint.range == other.range
-    mirrored = sorted(sign * angle for angle in joint.range)
-    return bool(np.allclose(mirrored, other.range, atol=_SAME_RANGE))
-
-
-def _axis(leg: Leg, joint: Joint, frames: Mapping[str, Pose]) -> np.ndarray:
-    link = next(link for link in leg.links if joint in link.joints)
-    return frames[link.name].mat @ joint.axis
-
-
 def _check_heights(
-    tree: Tree, legs: Sequence[Leg], found: Mapping[str, float], length: float
+    tree: Tree, legs: Sequence[PosedLeg], found: Mapping[str, float], length: float
 ) -> None:
     """Raise `InputError` where a foot cannot be put down beside the others."""
     heights = [leg.foot_at(leg.frames(_of(leg, found)))[2] for leg in legs]
@@ -343,7 +185,7 @@ def _check_heights(
         )
 
 
-def _check_sole(tree: Tree, leg: Leg, found: Mapping[str, float]) -> None:
+def _check_sole(tree: Tree, leg: PosedLeg, found: Mapping[str, float]) -> None:
     """Raise `InputError` where a sole cannot be made level by a leg that has the joints for it."""
     if not leg.foot.flat or len(leg.names) <= 4:
         return
@@ -363,14 +205,14 @@ def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[st
     shared = {joint for joint in counts if counts.count(joint) > 1}
     found = dict(pose)
     for foot in feet:
-        leg = Leg(tree, foot, pose, shared)
+        leg = PosedLeg(tree, foot, pose, shared)
         angles = _of(leg, pose).clip(leg.low, leg.high)
         length = max(leg.reach(), 1e-3)
         target = np.array([leg.hip[0], leg.start[1], leg.hip[2] - 0.25 * length])
         folded, _ = descended(leg, Wish(target, length, 0.0), angles)
         found.update(zip(leg.names, folded.tolist(), strict=True))
-    legs = [Leg(tree, foot, pose, shared) for foot in feet]
-    _mirror(legs, mirror_images(legs), found)
+    legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
+    mirror_legs.mirror(legs, mirror_legs.mirror_images(legs), found)
     return {name: round(angle, 4) for name, angle in found.items()}
 
 
