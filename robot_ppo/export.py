@@ -229,4 +229,7 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     recorded = golden.record(inputs, names)
     rows = {name: values[:, 0] for name, values in recorded.items()}
     stacked = np.stack(actions)
-    return golden.GoldenTraces(rows, np.stack(observations), stacked, env.actions.target(stacked))
+    told = np.stack([item.command[0] for item in inputs])
+    reference = env.actions.reference(np.stack([item.phase[0] for item in inputs]), told)
+    target = env.actions.target(stacked, reference)
+    return golden.GoldenTraces(rows, np.stack(observations), stacked, target)

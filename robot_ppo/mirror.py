@@ -54,6 +54,18 @@ class Mirror:
         index = [m.index + start for m, start in zip(mirrors, starts, strict=True)]
         return cls(np.concatenate(index), np.concatenate([m.sign for m in mirrors]))
 
+    def of_part(self, places: Sequence[int]) -> "Mirror":
+        """Return the mirror of the entries at `places` alone, in that order.
+
+        A `ValueError` where an entry's partner is not among them.
+        """
+        order = {place: i for i, place in enumerate(places)}
+        try:
+            index = [order[int(self.index[place])] for place in places]
+        except KeyError as error:
+            raise ValueError(f"entry {error} is left out, and its partner is not") from None
+        return Mirror(np.array(index, int), self.sign[list(places)])
+
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return values (..., k) as they look in the mirror."""
         return values[..., self.index] * self.sign

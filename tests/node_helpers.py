@@ -122,7 +122,7 @@ def traces(c: Contract, network: PlainMlp) -> golden.GoldenTraces:
     inputs = []
     observations = []
     actions = []
-    action = np.zeros(len(robot().joints), "f4")
+    action = np.zeros(action_map.size, "f4")
     for t in range(golden.MIN_TICKS):
         phase = gait_phase(np.asarray(t), PERIOD, c.gait_frequency)
         command = random.uniform(-0.3, 0.3, c.command.size).astype("f4")
@@ -133,7 +133,9 @@ def traces(c: Contract, network: PlainMlp) -> golden.GoldenTraces:
         actions.append(action)
     stacked = np.stack(actions)
     recorded = golden.record(inputs, c.input_names())
-    target = action_map.target(stacked)
+    told = np.stack([item.command for item in inputs])
+    reference = action_map.reference(np.stack([item.phase for item in inputs]), told)
+    target = action_map.target(stacked, reference)
     return golden.GoldenTraces(recorded, np.stack(observations), stacked, target)
 
 
@@ -144,7 +146,7 @@ def policy_file(terms=TERMS, standing_up: float | None = None) -> Path:
 
 def write_policy(c: Contract) -> Path:
     """A policy file with this contract and random weights."""
-    network = actor(c.resolve().size, len(robot().joints))
+    network = actor(c.resolve().size, c.action_map().size)
     path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
     to_onnx.write(path, network.blocks(), c, traces(c, network))
     return path

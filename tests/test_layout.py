@@ -59,7 +59,7 @@ def test_terms_stand_in_order_without_gap_or_overlap(specs, joints):
     for spec in specs:
         place = layout.slices[spec.name]
         numbers = terms.NUMBERS[spec.name]
-        width = {"joints": joints, "command": 3}.get(numbers.size)
+        width = {"joints": joints, "actions": joints, "command": 3}.get(numbers.size)
         width = width or len(numbers.named(terms.TERMS.defaults(spec.name)))
         assert (place.start, place.stop) == (end, end + width * spec.history)
         end = place.stop

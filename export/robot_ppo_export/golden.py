@@ -24,12 +24,12 @@ class GoldenTraces:
     """`T` ticks of one robot, float32, from a reset on."""
 
     inputs: dict[str, np.ndarray]
-    """Inputs of the observation: signals (T, ...), `last_action` (T, joints), where the
+    """Inputs of the observation: signals (T, ...), `last_action` (T, actions), where the
     task has a command `command` (T, k), where it has a gait `phase` (T,)."""
     observation: np.ndarray
     """(T, size)"""
     action: np.ndarray
-    """(T, joints)"""
+    """(T, actions)"""
     target: np.ndarray
     """(T, joints) [rad]"""
 

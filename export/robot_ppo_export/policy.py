@@ -65,16 +65,16 @@ class Policy:
         """The robot's model, packed, for a simulation; "" in a file without one. Nothing here
         reads it."""
         self.layout = self.contract.resolve()
-        self._check_shapes()
         self.action_map = self.contract.action_map()
+        self._check_shapes()
         self.observer, self._spare_observer = (Observer(self.layout, ()) for _ in range(2))
         self._input = np.zeros((1, self.layout.size), np.float32)
-        self._output = np.zeros((1, len(self.contract.robot.joints)), np.float32)
+        self._output = np.zeros((1, self.action_map.size), np.float32)
         self._binding = _bind(self.session, self._input, self._output)
         self._phases = np.zeros(0, np.float32)
         self._phases_from = 0
         self.ticks = 0
-        self.last_action = np.zeros(len(self.contract.robot.joints), np.float32)
+        self.last_action = np.zeros(self.action_map.size, np.float32)
 
     def reset(self) -> None:
         """Forget everything: histories, last action, gait phase."""
@@ -100,7 +100,7 @@ class Policy:
         return self._phases[i, ...]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Return the raw action (joints,) of one observation (size,)."""
+        """Return the raw action (actions,) of one observation (size,)."""
         self._input[0] = observation
         self.session.run_with_iobinding(self._binding)
         return self._output[0].copy()
@@ -118,15 +118,17 @@ class Policy:
         self.session.run_with_iobinding(self._binding)
 
     def act_many(self, observations: np.ndarray) -> np.ndarray:
-        """Return the raw actions (n, joints) of n observations (n, size)."""
+        """Return the raw actions (n, actions) of n observations (n, size)."""
         return np.asarray(self.session.run(None, {"observation": observations})[0])
 
     def tick(self, state: RobotState, command: Array) -> np.ndarray:
         """Return the joint target (joints,) [rad], and advance by one control period."""
-        self.observation = self.observer.observe(self.inputs(state, command))
+        inputs = self.inputs(state, command)
+        self.observation = self.observer.observe(inputs)
         self.last_action = self.act(self.observation)
         self.ticks += 1
-        return self.action_map.target(self.last_action)
+        reference = self.action_map.reference(inputs.phase, command)
+        return self.action_map.target(self.last_action, reference)
 
     def check_golden(self) -> Difference:
         """Recompute every golden tick; raise `RefusedError` beyond `TOLERANCE`, else the worst.
@@ -165,27 +167,30 @@ class Policy:
             action = self.act(observation)
         except Exception as error:
             raise RefusedError(f"{self.path}: onnxruntime cannot run it: {error}") from None
-        target = self.action_map.target(action)
+        reference = self.action_map.reference(inputs.phase, inputs.command)
+        target = self.action_map.target(action, reference)
         computed = {"observation": observation, "action": action, "target": target}
         return {k: np.abs(values - getattr(self.golden, k)[t]) for k, values in computed.items()}
 
     def _check_shapes(self) -> None:
         """Raise `RefusedError` unless the graph has the sizes that the contract states."""
-        joints = len(self.contract.robot.joints)
+        actions = self.action_map.size
         got = [
             (t.name, t.type, *t.shape[1:])
             for t in (*self.session.get_inputs(), *self.session.get_outputs())
         ]
         wanted = [
             ("observation", "tensor(float)", self.layout.size),
-            ("action", "tensor(float)", joints),
+            ("action", "tensor(float)", actions),
         ]
         if got != wanted:
             raise RefusedError(f"{self.path}: the graph has {got}, the contract needs {wanted}")
-        self._check_golden_shapes(joints)
+        self._check_golden_shapes()
 
-    def _check_golden_shapes(self, joints: int) -> None:
+    def _check_golden_shapes(self) -> None:
         contract = self.contract
+        actions = self.action_map.size
+        joints = len(contract.robot.joints)
         inputs = self.golden.inputs
         needed = set(contract.input_names())
         if contract.format_version == 2:  # it holds every signal, read or not
@@ -196,8 +201,8 @@ class Policy:
                 text = f"{', '.join(sorted(names))}{expected}"
                 raise RefusedError(f"{self.path}: the golden traces {what} {text}")
         shapes = {name: (contract.signal_width(name),) for name in needed if name in SIGNALS}
-        shapes |= {"command": (contract.command.size,), "last_action": (joints,), "phase": ()}
-        shapes |= {"observation": (self.layout.size,), "action": (joints,), "target": (joints,)}
+        shapes |= {"command": (contract.command.size,), "last_action": (actions,), "phase": ()}
+        shapes |= {"observation": (self.layout.size,), "action": (actions,), "target": (joints,)}
         for name, shape in shapes.items():
             values = inputs.get(name) if name not in OUTPUTS else getattr(self.golden, name)
             got = shape if values is None else values.shape[1:]

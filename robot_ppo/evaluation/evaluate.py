@@ -153,7 +153,7 @@ def evaluate(
 
     Args:
         contract: what the policy assumes; observation, action, gains and noise come from here.
-        act: observations (n, size) -> deterministic raw actions (n, joints).
+        act: observations (n, size) -> deterministic raw actions (n, actions).
         conditions: passes over the commands, by default all of `plan`; the first is judged.
         threads: for physics; 0: all CPUs.
         seed: of noise and pushes.
@@ -202,7 +202,7 @@ class Run:
         self.layout = contract.resolve()
         self.observer = Observer(self.layout, (n,))
         self.command = np.tile(self.plan.commands, (len(conditions), 1))
-        self.last_action = np.zeros((n, len(robot.joints)), np.float32)
+        self.last_action = np.zeros((n, self.actions.size), np.float32)
         self.ticks = self.steps = 0
         self.alive = np.ones(n, bool)
         self.lost = np.zeros(n, bool)
@@ -249,12 +249,14 @@ class Run:
 
     def tick(self, act: Callable[[np.ndarray], np.ndarray], scored: bool) -> None:
         """Advance one control period."""
-        observation = self.observer.observe(self._inputs())
+        inputs = self._inputs()
+        observation = self.observer.observe(inputs)
         action = act(observation)
         rate = np.abs(action - self.last_action).mean(axis=1) / self.contract.control_period
         self.last_action = action
         self._push()
-        power, saturated = self._physics(self.actions.target(action))
+        reference = self.actions.reference(inputs.phase, inputs.command)
+        power, saturated = self._physics(self.actions.target(action, reference))
         self.ticks += 1
         if scored or not self.plan.states:  # who starts lying has not fallen
             self._judge()

@@ -12,7 +12,7 @@ import numpy as np
 
 from robot_ppo_export.contract import command as commands
 from robot_ppo_export.contract import spec as robot_spec
-from robot_ppo_export.contract.action import ActionMap, ActionSpec
+from robot_ppo_export.contract.action import ActionMap, ActionSpec, moved
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.layout import Layout, TermSpec
 from robot_ppo_export.contract.spec import RobotSpec
@@ -138,7 +138,8 @@ class Contract(_Struct, frozen=True, kw_only=True):
     def resolve(self) -> Layout:
         """Return the observation's layout."""
         joints = self.robot.joint_names
-        return Layout(self.observation, joints, self.command, self.signal_sizes)
+        places = moved(joints, self.action.held)
+        return Layout(self.observation, joints, self.command, self.signal_sizes, places)
 
     def action_map(self) -> ActionMap:
         """Return the action's arithmetic."""
@@ -162,7 +163,7 @@ ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 
-LATER = ("scores",)
+LATER = ("scores", "action.held", "action.stepping")
 """Keys that were added to format 3 after files of it were written; without them, their default."""
 
 
@@ -303,11 +304,15 @@ def _check_gait(contract: Contract) -> None:
     if frequency is not None and not (frequency > 0 and np.isfinite(frequency)):
         raise RefusedError(f"gait_frequency {frequency} Hz must be above 0, or null for no gait")
     has = {"commands", f"commands.{kind}", *(["gait"] if frequency else [])}
-    for spec in contract.observation:
-        for need in TERMS.needs[spec.name]:
+    needed = {f"reads {spec.name}": TERMS.needs[spec.name] for spec in contract.observation}
+    readers = {f"the observation {what}": needs for what, needs in needed.items()}
+    if contract.action.stepping:
+        readers["the action steps"] = ("gait", "commands.twist")
+    for what, needs in readers.items():
+        for need in needs:
             if need not in has:
                 raise RefusedError(
-                    f"the observation reads {spec.name}, which needs `{need}`: gait_frequency is "
+                    f"{what}, which needs `{need}`: gait_frequency is "
                     f"{'null' if frequency is None else frequency} and the command of kind {kind!r}"
                 )
 

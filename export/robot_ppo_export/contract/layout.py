@@ -10,7 +10,7 @@ the first value. The vector is the terms in order, each contiguous.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,6 +98,7 @@ class Layout:
         joints: int | tuple[str, ...],
         command: CommandSpec = TWIST,
         signal_sizes: Mapping[str, int] = NO_WIDTHS,
+        moved: Sequence[int] | None = None,
     ) -> None:
         """Resolve the terms by name; one that cannot be computed is an `InputError`.
 
@@ -107,9 +108,11 @@ class Layout:
             command: what term `command` is.
             signal_sizes: widths of the signals of size `ANY`, but those that follow from a term's
                 parameters.
+            moved: places of the joints that the network moves; None: all.
         """
         self.command = command
         names = joints if isinstance(joints, tuple) else tuple(map(str, range(joints)))
+        self.moved = tuple(range(len(names)) if moved is None else moved)
         terms = [_resolved(spec, names) for spec in specs]
         self._names = {
             spec.name: NUMBERS[spec.name].named(TERMS.defaults(spec.name) | term.parameters)
@@ -117,7 +120,8 @@ class Layout:
         }
         self.signal_sizes = self._signal_sizes(signal_sizes)
         """Width of each signal of size `ANY`, stated or found."""
-        self._sizes = {**self.signal_sizes, "joints": len(names), "command": command.size}
+        counts = {"joints": len(names), "actions": len(self.moved), "command": command.size}
+        self._sizes = {**self.signal_sizes, **counts}
         functions = [
             term.function if term.parameters else TERMS.functions[term.name] for term in terms
         ]
@@ -188,6 +192,8 @@ class Layout:
             return self.command.names
         if size == "joints":
             return joints
+        if size == "actions":
+            return tuple(joints[i] for i in self.moved)
         return self._names[name] or tuple(str(i) for i in range(self.widths[name]))
 
     def _unit_and_frame(self, name: str) -> tuple[str, str]:

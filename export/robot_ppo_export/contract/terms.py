@@ -44,7 +44,7 @@ class Inputs:
     command: Array
     """(..., k) in the units of the task's `CommandSpec`"""
     last_action: Array
-    """(..., joints) the network's previous raw output"""
+    """(..., actions) the network's previous raw output"""
     phase: Array
     """(...,) position in the gait cycle, in [0, 1); 0 where the task has no gait"""
     default_pose: Array
@@ -68,7 +68,8 @@ class Numbers:
     unit: str
     frame: str
     size: str
-    """"joints", "command", or the name of a signal of size `ANY`; "" where `parts` are all."""
+    """"joints", "actions" (joints that the network moves), "command", or the name of a signal of
+    size `ANY`; "" where `parts` are all."""
     reads: tuple[str, ...]
     """The signals of `RobotState` that it needs."""
     parts: Parts
@@ -131,7 +132,7 @@ def joint_vel(inputs: Inputs) -> Array:
     return inputs.state.joint_vel
 
 
-@_term(unit="1", frame="joint", size="joints")
+@_term(unit="1", frame="joint", size="actions")
 def last_action(inputs: Inputs) -> Array:
     """The network's previous raw output."""
     return inputs.last_action

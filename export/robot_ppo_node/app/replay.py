@@ -253,7 +253,7 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
     for t in range(first - history, first):
         _see(policy, tape, t, states[0])
     policy.ticks = int(rows["policy_tick"][first - 1]) + 1
-    policy.last_action = rows["action"][first - 1].copy()
+    policy.last_action = rows["action"][first - 1][policy.action_map.moved]
     node.take_up(
         State(int(states[0])),
         rows["target"][first - 1],
@@ -271,5 +271,5 @@ def _see(policy: Policy, tape: _Tape, t: int, state: int) -> None:
     rows = tape.rows
     tape.measured.flat[:] = rows["measured"][t]
     policy.ticks = int(rows["policy_tick"][t])
-    policy.last_action = rows["action"][t - 1].copy()
+    policy.last_action = rows["action"][t - 1][policy.action_map.moved]
     policy.observer.observe(policy.inputs(tape.measured.state, rows["command"][t]))

@@ -118,9 +118,12 @@ def _joints(contract: Contract) -> str:
     robot = contract.robot
     action = contract.action
     scales = contract.action_map().scale * np.ones(len(robot.joints), np.float32)
+    moves = [
+        "held" if j.name in action.held else float(scales[i]) for i, j in enumerate(robot.joints)
+    ]
     rows = [
-        (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd, float(scale))
-        for j, scale in zip(robot.joints, scales, strict=True)
+        (j.name, j.default, *j.range, j.velocity_limit, j.torque_limit, j.kp, j.kd, scale)
+        for j, scale in zip(robot.joints, moves, strict=True)
     ]
     header = ("joint", "default", "low", "high", "rad/s", "N m", "kp", "kd", "scale")
     return (

@@ -20,7 +20,7 @@ class Proposal(NamedTuple):
     observation: np.ndarray
     """(size,) what the network saw, zeros where it does not run"""
     action: np.ndarray
-    """(joints,) its raw output, zeros where it does not run"""
+    """(joints,) its raw output; 0 of joints that are held, zeros where it does not run"""
     ran: bool
 
 
@@ -42,7 +42,8 @@ class PolicyRunner:
         """Return what the network wants, and advance the policy by one tick."""
         policy = self.policy
         target = policy.tick(measurement.state, command)
-        return Proposal(target, command, policy.observation, policy.last_action, ran=True)
+        action = policy.action_map.of_joints(policy.last_action)
+        return Proposal(target, command, policy.observation, action, ran=True)
 
     def idle(self, target: np.ndarray, command: np.ndarray) -> Proposal:
         """Return `target` as it is, without the network."""

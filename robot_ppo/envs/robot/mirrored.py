@@ -44,7 +44,7 @@ def symmetry(env: RobotEnv) -> Symmetry:
     groups = {"actor": _of_layout(env.layout, worlds, lambda world: world.inputs)}
     for name, observer in env.others.items():
         groups[name] = _of_layout(observer.layout, worlds, lambda world: world)
-    return Symmetry(groups, worlds.robot.joints)
+    return Symmetry(groups, worlds.actions)
 
 
 def _of_layout(layout: Layout, worlds: "_Worlds", read: Callable[[World], Any]) -> Mirror:
@@ -87,12 +87,24 @@ class _Worlds:
     def __init__(self, env: RobotEnv, robot: RobotMirror) -> None:
         self.env = env
         self.robot = robot
+        self.actions = self._of_actions()
         self.shift = self._shift_of_gait()
+        self._require_steps_alike()
         self.command = self._command()
         self._rng = np.random.default_rng(0)
         self._grids = observations.scan_grids(env.task.observations, "height_scan_true")
         self.seen = self._draw()
         self.mirrored = self._mirror(self.seen)
+
+    def _of_actions(self) -> Mirror:
+        """Return the mirror of what the network says; joints that are held are no part of it."""
+        try:
+            return self.robot.joints.of_part(self.env.actions.moved.tolist())
+        except ValueError:
+            raise InputError(
+                "`task.action.held` names a joint and not its mirror image; hold both, or leave "
+                "`networks.symmetric` false for this task"
+            ) from None
 
     def _shift_of_gait(self) -> float:
         """Return the fraction of a cycle by which the mirrored gait is ahead."""
@@ -107,6 +119,20 @@ class _Worlds:
                 "by more than one fraction of a cycle; leave `networks.symmetric` false for it"
             )
         return float(np.angle(gap[0]) / (2 * np.pi))
+
+    def _require_steps_alike(self) -> None:
+        """Raise `InputError` where left and right do not step alike, half a cycle apart or so."""
+        phase = (np.arange(_SAMPLES) / _SAMPLES).astype(np.float32)
+        forward = np.tile(np.float32([1, 0, 0]), (_SAMPLES, 1))
+        steps = self.env.actions.reference(phase, forward)
+        if steps is None:
+            return
+        later = self.env.actions.reference(self._phase(phase), forward)
+        if np.abs(self.robot.joints(steps) - later).max() > _CLOSE:
+            raise InputError(
+                "`task.action.stepping` has no mirror image: left and right do not step alike; "
+                "leave `networks.symmetric` false for it"
+            )
 
     def _command(self) -> Mirror:
         spec = self.env.commands.command.spec
@@ -148,8 +174,8 @@ class _Worlds:
             moving=env.commands.moving(command),
             phase=self._rng.uniform(size=_SAMPLES).astype(np.float32),
             swing=self._normal(feet),
-            action=self._normal(joints),
-            last_action=self._normal(joints),
+            action=self._normal(len(self.actions.index)),
+            last_action=self._normal(len(self.actions.index)),
             randomized=self._normal(env.randomizer.size),
             failed=np.zeros(_SAMPLES, bool),
             constants=env.constants,
@@ -164,7 +190,7 @@ class _Worlds:
         names = observations.signals(env.task.observations)
         widths = {n: width(n, sizes["joints"], sizes["feet"], stated) for n in sorted(names)}
         state = RobotState(**{name: self._normal(size) for name, size in widths.items()})
-        last_action = self._normal(sizes["joints"])
+        last_action = self._normal(len(self.actions.index))
         phase = self._rng.uniform(size=_SAMPLES).astype(np.float32)
         return Inputs(state, command, last_action, phase, env.actions.default_pose)
 
@@ -192,8 +218,8 @@ class _Worlds:
             moving=world.moving,
             phase=self._phase(world.phase),
             swing=feet(world.swing),
-            action=joints(world.action),
-            last_action=joints(world.last_action),
+            action=self.actions(world.action),
+            last_action=self.actions(world.last_action),
             randomized=self.env.randomizer.mirror(self.robot)(world.randomized),
             failed=world.failed,
             constants=world.constants,
@@ -206,7 +232,7 @@ class _Worlds:
         return Inputs(
             RobotState(**state),
             self._commanded(inputs.command),
-            self.robot.joints(inputs.last_action),
+            self.actions(inputs.last_action),
             self._phase(inputs.phase),
             inputs.default_pose,
         )

@@ -7,7 +7,7 @@ normalize besides.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -17,6 +17,7 @@ from robot_ppo.envs.environment import EXPORTED
 from robot_ppo.envs.robot import commands
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract import strict
+from robot_ppo_export.contract.action import moved
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec, term_spec
@@ -120,11 +121,24 @@ def signals(groups: Groups) -> frozenset[str]:
 def layout(task: Task, robot: RobotSpec) -> Layout:
     """Return the layout of what a policy of this task reads."""
     command, _ = commands.resolve(task.commands, robot)
-    return exported(task.observations, robot, command.spec, task.parts)
+    try:
+        places = moved(robot.joint_names, task.action.held)
+    except SettingError as error:
+        raise SettingError(f"task.{error.key}", error.text) from None
+    return exported(task.observations, robot, command.spec, task.parts, places)
 
 
-def exported(groups: Groups, robot: RobotSpec, command: CommandSpec, has: frozenset[str]) -> Layout:
-    """Return the layout of the group that is exported: only what a robot can measure."""
+def exported(
+    groups: Groups,
+    robot: RobotSpec,
+    command: CommandSpec,
+    has: frozenset[str],
+    places: Sequence[int] | None = None,
+) -> Layout:
+    """Return the layout of the group that is exported: only what a robot can measure.
+
+    `places` are those of the joints that the network moves; None: all.
+    """
     path = f"task.observations.{EXPORTED}"
     joints = robot.joint_names
     for name in groups[EXPORTED]:
@@ -135,7 +149,7 @@ def exported(groups: Groups, robot: RobotSpec, command: CommandSpec, has: frozen
                 f"measure {', '.join(sorted(TERMS.functions))}",
             )
     specs = [term_spec(path, name, given, joints, has) for name, given in groups[EXPORTED].items()]
-    return Layout(tuple(specs), joints, command)
+    return Layout(tuple(specs), joints, command, moved=places)
 
 
 class GroupLayout(Layout):

@@ -109,23 +109,24 @@ class RobotEnv(BatchEnv):
             self.map,
             observations.scan_grids(task.observations, "height_scan_true"),
         )
-        self._allocate(num_envs, len(robot.joints))
+        self._allocate(num_envs, self.actions.size)
         self.observer = Observer(self.layout, (num_envs,))
         self.last_inputs: Inputs | None = None
         """Inputs of the newest observation (for golden traces)."""
         world = self._first_world()
         self.others = observations.observers(task.observations, robot, world, num_envs, has)
         """Observers of the groups that are not exported."""
-        clip = np.full(len(robot.joints), task.action.clip, np.float32)
+        clip = np.full(self.actions.size, task.action.clip, np.float32)
         self._declare_spaces(self.reset(seed=seed)[1]["observations"], -clip, clip)
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Advance one control period; `actions` (n, joints). See the module's order."""
+        """Advance one control period; `actions` (n, actions). See the module's order."""
         self._last_action = self._action
         self._action = np.array(actions, np.float32, order="F")
-        diverged = self.engine.step(self.actions.target(self._action))
+        reference = self.actions.reference(self.gait_clock.phase(), self.commands.values)
+        diverged = self.engine.step(self.actions.target(self._action, reference))
         if diverged.size:
             self._quarantine(diverged)
         self.ticks += 1
@@ -275,6 +276,11 @@ class RobotEnv(BatchEnv):
         dt = task.control_period
         sensors.check_noise(task.noise, observations.signals(task.observations))
         self.actions = _action_map(task, robot)
+        if task.action.stepping and not {"gait", "commands.twist"} <= has:
+            raise SettingError(
+                "task.action.stepping",
+                "needs `task.gait` and a twist command, and the task has not both; leave it out",
+            )
         schedule = Schedule(task.gait, robot) if task.gait else None
         self.constants = Constants.of(robot, schedule)
         self.commands = CommandSource(task.commands, robot, self.num_envs, dt)
@@ -335,10 +341,10 @@ class RobotEnv(BatchEnv):
         substeps = round(task.control_period / task.physics.timestep)
         return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
 
-    def _allocate(self, n: int, joints: int) -> None:
+    def _allocate(self, n: int, actions: int) -> None:
         # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.
-        self._action = np.zeros((n, joints), np.float32, order="F")
-        self._last_action = np.zeros((n, joints), np.float32, order="F")
+        self._action = np.zeros((n, actions), np.float32, order="F")
+        self._last_action = np.zeros((n, actions), np.float32, order="F")
         self._randomized = np.zeros((n, self.randomizer.size), np.float32)
 
     def _first_world(self) -> World:
