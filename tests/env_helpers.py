@@ -177,6 +177,8 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["failed"] = rng.random(n) < 0.5
     grid = ScanGrid(0.5, 0.5, 0.5, 0.5)
     values["scans"] = {grid: rng.normal(0, 1, (n, 4)).astype(np.float32)}
+    values["sole_level"] = rng.uniform(-1, 1, (n, FEET)).astype(np.float32)
+    values["foot_gap"] = rng.normal(0, 1, (n, FEET)).astype(np.float32)
     values |= fields
     schedule = Schedule(GAIT, robot())
     values.setdefault("constants", Constants.of(robot(), schedule))

@@ -32,7 +32,8 @@ LOW, HIGH = helpers.robot().vector("range").T
 
 
 def mean2(values):
-    return sum(v**2 for v in values) / len(values)
+    squares = [v**2 for v in values]
+    return sum(squares) / len(squares)
 
 
 def swing(phase):
@@ -138,6 +139,8 @@ CLOSED_FORMS = {
             / 4
         ),
     ),
+    "sole_flat": ({}, lambda w, i: 1 - mean2(w.sole_level[i])),
+    "feet_apart": ({"least": 0.5}, lambda w, i: mean2(max(0.0, 0.5 - g) for g in w.foot_gap[i])),
     "stand_still": (
         {},
         lambda w, i: 0.0 if w.moving[i] else sum(abs(w.joint_pos[i] - DEFAULT)) / 12,
@@ -199,6 +202,8 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
         phase=np.full(N, 0.8, np.float32),  # FR and RL half way through their swing
         foot_height=np.tile(np.float32([0.1, 0, 0, 0.1]), (N, 1)),
         foot_contact=np.tile([False, True, True, False], (N, 1)),
+        sole_level=np.ones((N, 4), np.float32),
+        foot_gap=np.full((N, 4), 0.6, np.float32),
     )
     w.joint_vel = nothing
     w.failed = np.zeros(N, bool)

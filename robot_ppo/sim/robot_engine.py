@@ -22,6 +22,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo.robot_model.geometry import FootGeometry, Outline
+from robot_ppo.robot_model.soles import Soles
 from robot_ppo.sim import ground
 from robot_ppo.sim.batch_engine import BatchEngine
 from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
@@ -252,6 +253,19 @@ class RobotEngine(BatchEngine):
         """Return how high above the ground the bases are (m,) [m] in positions (m, nq)."""
         x, y, z = qpos[:, self.base_pos].T
         return z - self.ground.height(x, y)
+
+    def watch_soles(self) -> None:
+        """Have rotations of bodies copied after every step, for `sole_levels` and `foot_gaps`."""
+        self._soles = Soles(self.model, self._robot)
+        self._xmat = self.batch.bind("xmat")
+
+    def sole_levels(self, ids: Any = ...) -> np.ndarray:
+        """Return the cosine of each sole's tilt (m, feet), float32; `watch_soles` came before."""
+        return self._soles.level(self._xmat[ids])
+
+    def foot_gaps(self, quat: np.ndarray, ids: Any = ...) -> np.ndarray:
+        """Return the sideways distances of left from right feet (m, pairs) [m]; see `Soles.gap`."""
+        return self._soles.gap(self._geom_xpos[ids], quat)
 
     def foot_velocities_w(self, ids: Any = ...) -> np.ndarray:
         """Return the feet's velocities (m, feet, 3) [m/s], world frame, float32."""

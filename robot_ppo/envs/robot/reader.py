@@ -7,6 +7,7 @@ import numpy as np
 from robot_ppo.config import Task
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.gait import GaitClock
+from robot_ppo.envs.robot.rewards import READ_SOLES
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -35,6 +36,9 @@ class WorldReader:
 
         `map` is what robots are told of the ground; `grids` are those of the true scans.
         """
+        self._soles = bool(READ_SOLES & task.rewards.keys())
+        if self._soles:
+            engine.watch_soles()
         self.engine = engine
         self.commands = commands
         self.clock = clock
@@ -53,7 +57,7 @@ class WorldReader:
 
         Args:
             ids: simulations.
-            action: their raw actions of this step, (m, joints).
+            action: their raw actions of this step, (m, actions).
             last_action: those of the step before.
             randomized: their draws, (m, r).
         """
@@ -94,6 +98,9 @@ class WorldReader:
         )
         if self.map is not None:
             state.height_scan = self.map.values[ids].copy()  # to which noise is added in place
+        if self._soles:
+            world.sole_level = engine.sole_levels(ids)
+            world.foot_gap = engine.foot_gaps(quat, ids)
         return world, state
 
     def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:

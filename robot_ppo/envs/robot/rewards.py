@@ -15,6 +15,8 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.tables import Entries, PerJoint, Positive, Table
 
 REWARDS = Table("reward", weight=float)
+READ_SOLES = frozenset({"sole_flat", "feet_apart"})
+"""Terms for whose sake a world holds `sole_level` and `foot_gap`."""
 TERMINATION = "termination"
 """The one reward whose weight is not per second."""
 
@@ -182,6 +184,23 @@ def slip(world: World) -> Array:
     xp = array_namespace(world.phase)
     speed2 = _sum2(world.foot_vel_w[:, :, :2])
     return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
+
+
+@REWARDS.add()
+def sole_flat(world: World) -> Array:
+    """Mean over feet of sin^2 of the sole's tilt against the ground that the robot stands on."""
+    level = world.sole_level
+    assert level is not None
+    return 1.0 - array_namespace(level).mean(level * level, axis=-1)
+
+
+@REWARDS.add()
+def feet_apart(world: World, *, least: Positive) -> Array:
+    """Mean over pairs of a left and a right foot of what lacks to `least` [m] sideways, squared."""
+    gap = world.foot_gap
+    assert gap is not None
+    xp = array_namespace(gap)
+    return _mean2(xp.maximum(least - gap, xp.zeros_like(gap)))
 
 
 @REWARDS.add("commands.twist")

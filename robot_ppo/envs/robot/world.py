@@ -80,9 +80,9 @@ class World:
     swing: Array
     """(n, feet) progress through the swing in (0, 1), 0 where the gait wants the foot down"""
     action: Array
-    """(n, joints) raw action of this step"""
+    """(n, actions) raw action of this step"""
     last_action: Array
-    """(n, joints) raw action of the step before"""
+    """(n, actions) raw action of the step before"""
     randomized: Array
     """(n, r) this episode's draws, each scaled to [-1, 1] over its range"""
     failed: Array
@@ -91,5 +91,10 @@ class World:
     """The same for every simulation."""
     scans: Mapping[ScanGrid, Array] = field(default_factory=dict)
     """Grid -> (n, points) [m] of the ground over the base, for the terms that read such a scan"""
+    sole_level: Array | None = None
+    """(n, feet) cosine of each sole's tilt; None where no term of the task reads it"""
+    foot_gap: Array | None = None
+    """(n, pairs) [m] how far a left foot is to the left of a right one, in the base's frame; for
+    every pair of them, likewise"""
     inputs: Inputs | None = None
     """Measurements of the robot, for groups that mix both; set once they are drawn."""
