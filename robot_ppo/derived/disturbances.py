@@ -12,17 +12,17 @@ CARRYING = 0.9
 """Part of a torque limit that carrying the payload may need."""
 
 
-def reset(body: Body) -> Tree:
+def reset(body: Body, style: Style) -> Tree:
     """Return how an episode begins, and what is randomized for it."""
     length = body.leg
     speed = body.unit_speed
     time = body.unit_time
     home = {
-        "clearance": number(0.1 * length, "0.1 leg"),
+        "clearance": number(style.drop * length, f"{style.drop} leg"),
         "heading": [-3.141592653589793, 3.141592653589793],
         "joint_pos": 0.1,
         "joint_vel": number(0.0346 / time, "0.0346 / sqrt(leg / g)"),
-        "base_lin_vel": number(0.177 * speed, "0.177 sqrt(g leg)"),
+        "base_lin_vel": number(style.speed * speed, f"{style.speed} sqrt(g leg)"),
         "base_ang_vel": number(0.052 / time, "0.052 / sqrt(leg / g)"),
     }
     factors = {

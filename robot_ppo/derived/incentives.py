@@ -1,5 +1,6 @@
 """Rewards, and what ends an episode."""
 
+from robot_ppo.derived import biped
 from robot_ppo.derived.action_scales import place
 from robot_ppo.derived.numbers import Number, Tree, number
 from robot_ppo.derived.speeds import Speeds
@@ -11,14 +12,17 @@ def rewards(body: Body, style: Style, fastest: Speeds) -> Tree:
     """Return the reward terms with their weights [1/s]."""
     speed = body.unit_speed
     time = body.unit_time
-    return {
+    linear, turning = style.sigma2
+    terms = {
         "lin_vel_tracking": {
             "weight": 4.0,
-            "sigma2": number(0.2 * fastest.forward**2, "0.2 of the highest speed squared"),
+            "sigma2": number(linear * fastest.forward**2, f"{linear} of the highest speed squared"),
         },
         "yaw_rate_tracking": {
             "weight": 2.0,
-            "sigma2": number(0.25 * fastest.yaw**2, "0.25 of the highest yaw rate squared"),
+            "sigma2": number(
+                turning * fastest.yaw**2, f"{turning} of the highest yaw rate squared"
+            ),
         },
         "contact_schedule": {"weight": 5.0},
         "swing_height": {"weight": -10.0},
@@ -33,35 +37,21 @@ def rewards(body: Body, style: Style, fastest: Speeds) -> Tree:
         "action_rate": {"weight": -1.2},
         "joint_acc": {"weight": number(-2.67e-4 * time**4, "-2.67e-4 (leg / g)^2")},
         "joint_limits": {"weight": -24.0},
-        "joint_pose": _pose(body),
+        "joint_pose": {"weight": -1.2, "joints": 1.0},
         "slip": {"weight": number(-0.288 / speed**2, "-0.288 / (g leg)")},
         "stand_still": {"weight": -12.0},
         "termination": {"weight": -4.0},
     }
+    if len(body.feet) != 2:
+        return terms
+    return terms | biped.rewards(body, {j.name: place(body, j.name) for j in body.robot.joints})
 
 
-def _pose(body: Body) -> Tree:
-    """Return the weight of the pose: legs that walk on two feet, and nothing else, swing freely."""
-    if len(body.feet) > 2:
-        return {"weight": -1.2, "joints": 1.0}
-    weights = {joint.name: _pose_weight(body, joint.name) for joint in body.robot.joints}
-    what = "pitch of legs 0.1, other axes of the hip 1, of the foot 0.5, waist 1, arms 0.3"
-    return {"weight": -48.0, "joints": number(weights, what)}
-
-
-def _pose_weight(body: Body, name: str) -> float:
-    joint = body.leg_joint(name)
-    if joint is None:
-        return 1.0 if place(body, name) == "trunk" else 0.3
-    if joint.pitch:
-        return 0.1
-    return 1.0 if joint.depth < 3 else 0.5
-
-
-def terminations(body: Body) -> Tree:
+def terminations(body: Body, style: Style) -> Tree:
     """Return what counts as a fall."""
-    tilt = number(body.robot.safety.max_tilt, "the robot's own `max_tilt`")
+    tilt = style.tilt * body.robot.safety.max_tilt
+    height = style.sunk * body.height
     return {
-        "tilt": {"limit": tilt},
-        "base_height": {"limit": number(0.511 * body.height, "0.511 of the base's height")},
+        "tilt": {"limit": number(tilt, f"{style.tilt:g} of the robot's own `max_tilt`")},
+        "base_height": {"limit": number(height, f"{style.sunk} of the base's height")},
     }

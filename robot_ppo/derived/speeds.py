@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from robot_ppo.derived import gaits, units
+from robot_ppo.derived import gaits, styles, units
 from robot_ppo.derived.numbers import Number, Tree, number
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model.body import Body
@@ -12,13 +12,11 @@ FASTEST = 0.5
 """Part of a joint's velocity limit that walking may need."""
 STRONGEST = 0.7
 """Part of a joint's torque limit that carrying the robot may need before it walks slower."""
-FREQUENCY = 0.346
-"""Cycles in the time sqrt(leg / g)."""
 
 
 def frequency(body: Body) -> float:
     """Return the frequency of the gait [Hz]."""
-    return FREQUENCY / body.unit_time
+    return styles.of(body).frequency / body.unit_time
 
 
 def kind(body: Body) -> str:
@@ -31,7 +29,7 @@ def gait(body: Body, style: Style) -> Tree:
     """Return when each foot steps, and how high."""
     how = kind(body)
     return {
-        "frequency": number(frequency(body), f"{FREQUENCY} / sqrt(leg / g)"),
+        "frequency": number(frequency(body), f"{style.frequency} / sqrt(leg / g)"),
         "offsets": number(gaits.offsets(body.feet), f"{len(body.feet)} feet, by place: {how}"),
         "stance": number(gaits.stance(body.feet), f"feet step: {how}"),
         "swing_height": _swing_height(body, style),
@@ -65,7 +63,15 @@ def fastest(body: Body, style: Style) -> Speeds:
     factor, why = _slower(body, style)
     speed = factor * body.unit_speed
     yaw = factor * style.yaw / body.unit_time
-    return Speeds(style.forward * speed, style.backward * speed, style.sideways * speed, yaw, why)
+    sideways = style.sideways * speed
+    if planar(body):
+        sideways, yaw = 0.0, 0.5 * yaw
+    return Speeds(style.forward * speed, style.backward * speed, sideways, yaw, why)
+
+
+def planar(body: Body) -> bool:
+    """Return whether no joint of a leg does anything but swing it fore and aft."""
+    return all(joint.pitch for foot in body.feet for joint in foot.joints)
 
 
 def _slower(body: Body, style: Style) -> tuple[float, str]:
@@ -101,6 +107,8 @@ def twist(body: Body, style: Style, fastest: Speeds) -> Tree:
     """Return what is commanded in training."""
     why = fastest.limited_by
     forward = f"-{style.backward} to {style.forward} sqrt(g leg){why}"
+    if planar(body):
+        why += "; less, because legs only swing fore and aft"
     return {
         "vx": number([-fastest.backward, fastest.forward], forward),
         "vy": number([-fastest.sideways, fastest.sideways], f"{style.sideways} sqrt(g leg){why}"),

@@ -31,6 +31,21 @@ class Style:
     """Limit of the scorecard, of the highest speed."""
     yaw_error: float
     collisions: str
+    frequency: float
+    """Cycles in the time sqrt(leg / g)."""
+    sigma2: tuple[float, float]
+    """Tolerance of errors of velocity and yaw rate, of the highest command squared."""
+    drop: float
+    """Height above the ground at the start of an episode, in legs."""
+    speed: float
+    """Velocity of the base at the start, in sqrt(g leg)."""
+    reach: tuple[float, float]
+    """Action scale of legs, in half sweeps of a leg at the highest speed, and in sags under load;
+    the larger one counts."""
+    tilt: float
+    """Where an episode ends, in the robot's `max_tilt`."""
+    sunk: float
+    """Where an episode ends, in heights of the base."""
 
 
 ON_MANY = Style(
@@ -47,6 +62,13 @@ ON_MANY = Style(
     velocity_error=0.15,
     yaw_error=0.2,
     collisions="feet",
+    frequency=0.346,
+    sigma2=(0.2, 0.25),
+    drop=0.1,
+    speed=0.177,
+    reach=(1.07, 1.07),
+    tilt=1.0,
+    sunk=0.511,
 )
 ON_TWO = Style(
     forward=0.314,
@@ -62,6 +84,13 @@ ON_TWO = Style(
     velocity_error=0.25,
     yaw_error=0.4,
     collisions="self",
+    frequency=0.39,
+    sigma2=(0.25, 0.4),
+    drop=0.05,
+    speed=0.06,
+    reach=(0.85, 0.5),
+    tilt=0.6,
+    sunk=0.7,
 )
 
 

@@ -22,7 +22,7 @@ def evaluation(body: Body, style: Style, fastest: Speeds) -> Tree:
         "unscored": units.seconds(body, 11.6),
         "commands": {
             "vx": number(forward, "-80, -40, 0, 40, 80 % of the range"),
-            "vy": number([-side, 0.0, side], "75 % of the range"),
+            "vy": number([-side, 0.0, side] if side else [0.0], "75 % of the range"),
             "yaw_rate": number([-yaw, 0.0, yaw], "70 % of the range"),
         },
         "push_every": units.seconds(body, 17.3),

@@ -20,6 +20,7 @@ import msgspec
 from robot_ppo import config, project
 from robot_ppo.derived import (
     action_scales,
+    biped,
     disturbances,
     incentives,
     numbers,
@@ -29,6 +30,7 @@ from robot_ppo.derived import (
     units,
 )
 from robot_ppo.derived.numbers import Number, Tree, number
+from robot_ppo.derived.speeds import Speeds
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model import source, validation
 from robot_ppo.robot_model.body import Body, measure
@@ -107,7 +109,7 @@ def resolve(robot: str) -> Resolved:
 def _tree(body: Body) -> Tree:
     style = styles.of(body)
     fastest = speeds.fastest(body, style)
-    reset = disturbances.reset(body)
+    reset = disturbances.reset(body, style)
     push = disturbances.push(body, style)
     return {
         "control_period": 0.02,
@@ -115,10 +117,10 @@ def _tree(body: Body) -> Tree:
         "physics": _physics(style),
         "gait": speeds.gait(body, style),
         "commands": {"twist": speeds.twist(body, style, fastest)},
-        "action": {"scale": action_scales.scale(body, fastest), "clip": 4.0},
+        "action": _action(body, style, fastest),
         "observations": _observations(body),
         "rewards": incentives.rewards(body, style, fastest),
-        "terminations": incentives.terminations(body),
+        "terminations": incentives.terminations(body, style),
         "events": {"reset": reset, "interval": {"push": push}},
         "metrics": {"velocity_error": {}, "yaw_error": {}},
         "noise": disturbances.noise(body),
@@ -136,6 +138,16 @@ def _physics(style: Style) -> Tree:
         "cone": "pyramidal",
         "collisions": Number(style.collisions, why),
     }
+
+
+def _action(body: Body, style: Style, fastest: Speeds) -> Tree:
+    action: Tree = {"scale": action_scales.scale(body, style, fastest), "clip": 4.0}
+    held = [joint.name for joint in body.robot.joints if joint.held]
+    if held:
+        action["held"] = Number(held, "marked so in robot.yaml")
+    if len(body.feet) == 2:
+        action["stepping"] = biped.stepping(body, speeds.gait(body, style))
+    return action
 
 
 def _observations(body: Body) -> Tree:

@@ -83,6 +83,8 @@ class Body:
     """Of the base above the ground [m]."""
     trunk: frozenset[str]
     """Joints in no leg that several limbs hang on: a waist."""
+    model: mujoco.MjModel
+    """What it was measured in."""
 
     @property
     def leg(self) -> float:
@@ -140,7 +142,7 @@ def measure(robot: RobotSpec, model: mujoco.MjModel) -> Body:
         x, y, _ = (points[i] - points.mean(axis=0)).tolist()
         feet.append(Foot(name, x, y, float(data.xanchor[own[0], 2]), tuple(joints)))
     height = float(data.xpos[base, 2])
-    return Body(robot, tuple(feet), mass, height, _trunk(model, base, chains, ours))
+    return Body(robot, tuple(feet), mass, height, _trunk(model, base, chains, ours), model)
 
 
 def _chain(model: mujoco.MjModel, base: int, body: int) -> list[int]:
