@@ -46,6 +46,8 @@ class Style:
     """Where an episode ends, in the robot's `max_tilt`."""
     sunk: float
     """Where an episode ends, in heights of the base."""
+    iterations: tuple[int, int]
+    """Of MuJoCo's solver, and of its line search."""
 
 
 ON_MANY = Style(
@@ -69,6 +71,7 @@ ON_MANY = Style(
     reach=(1.07, 1.07),
     tilt=1.0,
     sunk=0.511,
+    iterations=(3, 6),
 )
 ON_TWO = Style(
     forward=0.314,
@@ -91,6 +94,7 @@ ON_TWO = Style(
     reach=(0.85, 0.5),
     tilt=0.6,
     sunk=0.7,
+    iterations=(6, 10),
 )
 
 
