@@ -101,6 +101,27 @@ def test_a_joint_that_is_held_on_one_side_only_has_no_mirror_image():
     assert envs.symmetry(one, "auto") is None
 
 
+def thrown(*overrides: str) -> int:
+    """Return how many of 2,560 control steps throw a joint of a G1 to more than 30 rad/s."""
+    settings = config.load(walk.resolve("g1").named, overrides=overrides)
+    task = config.robot_task(settings, "this test")
+    robot = RobotEnv(task, project.load_robot("g1"), 64, 1, 0)
+    robot.reset(seed=0)
+    rng = np.random.default_rng(0)
+    count = 0
+    for _ in range(40):
+        robot.step(rng.normal(0, 0.5, (64, robot.actions.size)).astype(np.float32))
+        fastest = np.abs(robot.engine.qvel[:, robot.engine.joint_qvel]).max(axis=1)
+        count += int((fastest > 30).sum())
+    return count
+
+
+def test_the_solver_of_the_derived_task_throws_no_joint_about():
+    assert thrown() == 0
+    few = ("task.physics.iterations=3", "task.physics.ls_iterations=6")
+    assert thrown(*few) > 3  # negative control
+
+
 # -- on its gantry ------------------------------------------------------------------------------
 
 
