@@ -67,13 +67,18 @@ def renamed(robot: str, folder: Path) -> dict[str, str]:
 
 
 def translated(tree, names: dict[str, str]):
-    """Return a tree with every text that is a name replaced, and every key that names a number."""
+    """Return a tree with every text that is a name replaced, and keys that name a joint."""
     if isinstance(tree, dict):
-        own = {k: names.get(k, k) if isinstance(v, float | int) else k for k, v in tree.items()}
+        own = {k: names.get(k, k) if of_a_joint(v) else k for k, v in tree.items()}
         return {own[key]: translated(item, names) for key, item in tree.items()}
     if isinstance(tree, list):
         return [translated(item, names) for item in tree]
     return names.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def of_a_joint(value) -> bool:
+    """Return whether a value is what joints have: a number, or a part in a step."""
+    return isinstance(value, float | int) or (isinstance(value, dict) and "angle" in value)
 
 
 @pytest.mark.parametrize("robot", ["go2", "spot", "g1"])

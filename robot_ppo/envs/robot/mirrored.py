@@ -123,7 +123,7 @@ class _Worlds:
     def _require_steps_alike(self) -> None:
         """Raise `InputError` where left and right do not step alike, half a cycle apart or so."""
         phase = (np.arange(_SAMPLES) / _SAMPLES).astype(np.float32)
-        forward = np.tile(np.float32([1, 0, 0]), (_SAMPLES, 1))
+        forward = np.tile(np.array([1.0, 0.0, 0.0], np.float32), (_SAMPLES, 1))
         steps = self.env.actions.reference(phase, forward)
         if steps is None:
             return
