@@ -319,6 +319,7 @@ def _connection(
         interface=options.interface,
         domain=options.domain,
         peers=tuple(options.peer),
+        scan=contract.resolve().scan_grid,
         motion_mode=options.motion_mode,
         allow_silent_writers=options.allow_silent_writers,
         watch_only=options.shadow,

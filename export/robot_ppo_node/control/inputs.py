@@ -16,7 +16,7 @@ from robot_ppo_export.contract.state import RobotState
 from robot_ppo_node.commands.base import CommandSource, bounded
 from robot_ppo_node.drivers.base import Driver, DriverFault, Health, Sample, SeesWriters
 from robot_ppo_node.drivers.measured import Measured, mounting_of
-from robot_ppo_node.safety.measurement import IMU, JOINTS, Measurement
+from robot_ppo_node.safety.measurement import IMU, JOINTS, SCAN, Measurement
 from robot_ppo_node.safety.reason import Reason
 
 DRIVER_FAULT = "driver"
@@ -100,6 +100,7 @@ class NodeInputs:
             step,
             self._repeats.imu,
             self._repeats.joints,
+            self._repeats.scan,
             self._voltage,
             self._missed_in_row,
             self._others,
@@ -154,23 +155,29 @@ class NodeInputs:
 
 
 class Repeats:
-    """Counts of samples in a row in which the IMU, or all joints, have the same bits."""
+    """Counts of samples in a row in which the IMU, all joints, or the scan have the same bits."""
 
     def __init__(self, measured: Measured, joints: int) -> None:
         self.imu = 0
         self.joints = 0
+        self.scan = 0
         self._flat = measured.flat
-        self._spans = (measured.span(*IMU), measured.span(*JOINTS))
-        self._bits = (b"", b"")
+        scan = (measured.span(SCAN, SCAN),) if SCAN in measured.widths else ()
+        self._spans = (measured.span(*IMU), measured.span(*JOINTS), *scan)
+        self._bits = (b"",) * len(self._spans)
         self._told = np.zeros(joints, np.float32)
         """The target that was sent before the sample before [rad]."""
 
     def count(self, told: np.ndarray) -> None:
         """Count the newest sample; `told` is the target that was sent before it [rad]."""
-        imu, joints = bits = tuple(self._flat[span].tobytes() for span in self._spans)
-        self.imu = self.imu + 1 if imu == self._bits[0] else 0
-        still = joints == self._bits[1] and float(np.abs(told - self._told).max()) > TOLD
-        self.joints = self.joints + 1 if still else 0
+        bits = tuple(self._flat[span].tobytes() for span in self._spans)
+        old = self._bits
+        self.imu = self.imu + 1 if bits[0] == old[0] else 0
+        repeats = bits[1] == old[1], bits[2:] == old[2:] != ()
+        moves = any(repeats) and float(np.abs(told - self._told).max()) > TOLD
+        self.joints = self.joints + 1 if repeats[0] and moves else 0
+        if moves or not repeats[1]:  # a robot that stands still for a tick proves nothing
+            self.scan = self.scan + 1 if repeats[1] else 0
         self._bits = bits
         self._told = told
 

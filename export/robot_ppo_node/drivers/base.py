@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import Gain, RobotSpec
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_node.drivers.capabilities import Capabilities
@@ -95,6 +96,8 @@ class Connection:
     """DDS domain; `ROS_DOMAIN_ID` for ROS 2."""
     peers: tuple[str, ...] = ()
     """Addresses where DDS looks for others, besides multicast."""
+    scan: ScanGrid | None = None
+    """Points of the height scan, where the policy reads one."""
     motion_mode: str = "refuse"
     """What to do about the vendor's own controller: "refuse", "release" or "ignore"."""
     allow_silent_writers: bool = False

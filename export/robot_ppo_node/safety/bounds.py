@@ -6,7 +6,7 @@ import numpy as np
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
 from robot_ppo_node.drivers.measured import Measured
-from robot_ppo_node.safety.measurement import IMU
+from robot_ppo_node.safety.measurement import IMU, SCAN
 
 
 class Bounds:
@@ -34,3 +34,5 @@ class Bounds:
         """Name of each number of the flat state."""
         self.first_of_imu: int = measured.span(*IMU).start
         """Place in the flat state."""
+        self.first_of_scan = measured.span(SCAN, SCAN).start if SCAN in signals else -1
+        """The same, -1 where the policy reads none."""

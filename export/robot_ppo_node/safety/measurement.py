@@ -18,6 +18,8 @@ JOINTS = ("joint_pos", "joint_torque")
 """First and last signal of the joints, which may hang alone."""
 IMU = ("base_quat", "base_lin_acc")
 """First and last signal of the IMU, which may hang alone."""
+SCAN = "height_scan"
+"""What a map of the ground says, which may hang alone, too."""
 
 
 class Measurement(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +45,9 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     as the one before."""
     joint_repeats: int = 0
     """The same of the joints, while they are told to move: encoders at rest may well repeat."""
+    scan_repeats: int = 0
+    """The same of the height scan, while the joints are told to move: a robot that stands sees the
+    same ground."""
     voltage: float = math.nan
     """Highest of the battery over the last second [V]; NaN where the robot does not say."""
     missed: int = 0

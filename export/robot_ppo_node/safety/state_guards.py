@@ -12,6 +12,10 @@ from robot_ppo_node.safety.verdict import Outcome, Verdict
 QUATERNION_TOLERANCE = 0.05
 """Deviation of an orientation's norm from one. All zeros would look upright to `tilt`."""
 
+SCAN_TICKS = 25
+"""States with the same height scan on a robot that moves: maps come ten times per second or less,
+and one that is half a second old is of other ground."""
+
 DAMP = Outcome.DAMP
 _found: list[Guard] = []
 _state = guard_of(_found)
@@ -40,14 +44,17 @@ def stale_state(bounds: Bounds, m: Measurement) -> Verdict | None:
     DAMP,
     "ticks",
     "state",
-    "new states in a row with identical bits of the IMU, or of all joints while told to move",
-    "`frozen_ticks`",
+    "new states in a row with identical bits of the IMU, or, while told to move, of all joints or "
+    "of the height scan",
+    "`frozen_ticks`; 25 for the scan",
 )
 def frozen_state(bounds: Bounds, m: Measurement) -> Verdict | None:
     """New measurements that carry the same bits: real sensors have noise, a hung one has none."""
     limit = bounds.limits.frozen_ticks
     joints = m.joint_repeats > m.imu_repeats
     ticks = (m.joint_repeats if joints else m.imu_repeats) + 1
+    if m.scan_repeats >= SCAN_TICKS:
+        return Verdict(DAMP, m.scan_repeats, SCAN_TICKS, bounds.first_of_scan)
     if ticks < limit:
         return None
     return Verdict(DAMP, ticks, limit, 0 if joints else bounds.first_of_imu)

@@ -89,6 +89,19 @@ class CdrReader:
         values = np.frombuffer(self.body, f"{self.order}f8", count, self._advance(8 * count))
         return values.astype(np.float64, copy=False)
 
+    def floats(self, count: int) -> np.ndarray:
+        """Return numbers of 4 bytes (count,) float32."""
+        if not count:
+            return np.zeros(0, np.float32)
+        self._align(4)
+        values = np.frombuffer(self.body, f"{self.order}f4", count, self._advance(4 * count))
+        return values.astype(np.float32, copy=False)
+
+    def shorts(self, count: int) -> tuple[int, ...]:
+        """Return unsigned numbers of 2 bytes."""
+        self._align(2)
+        return struct.unpack_from(f"{self.order}{count}H", self.body, self._advance(2 * count))
+
     def end(self) -> None:
         """Raise `MalformedCdrError` where more than padding is left."""
         if len(self.body) - self.at > 7:

@@ -32,6 +32,7 @@ from robot_ppo_node.drivers.joint_map import JointMap, StateMap, check_joints
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION, described
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder
+from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
 from robot_ppo_node.drivers.ros2.ros2_states import Ros2States
 from robot_ppo_node.drivers.sends import Sends, Unsent
 
@@ -83,18 +84,25 @@ class Ros2Driver:
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
         joined = self.clock.now()
         try:
-            self._meet(self.bus, joints)
+            self._meet(self.bus, joints, self._scan_reader(signals))
             if not c.watch_only:
                 self._take_command(self.bus, joined)
         except BaseException:
             self.close()
             raise
 
-    def _meet(self, bus: participant.Bus, joints: tuple[str, ...]) -> None:
-        """Wait for the robot's joints and IMU, and fix what it has."""
+    def _scan_reader(self, signals: Mapping[str, int]) -> ScanReader | None:
+        """Return what reads the robot's map, where the policy reads a scan of it."""
+        c = self.connection
+        if "height_scan" not in signals or c.scan is None or c.robot is None:
+            return None
+        return ScanReader(c.scan.points(), -c.robot.base.height, self.clock)
+
+    def _meet(self, bus: participant.Bus, joints: tuple[str, ...], scan: ScanReader | None) -> None:
+        """Wait for the robot's joints, its IMU and its map, and fix what it has."""
         from robot_ppo_node.drivers.ros2.ros2_idl import String
 
-        self._states = Ros2States(joints, self.clock)
+        self._states = Ros2States(joints, self.clock, scan)
         self._states.connect(bus)
         descriptions = bus.reader(DESCRIPTION, String, reliable=True, latched=True)
         self._wait_for_states()

@@ -68,3 +68,41 @@ MultiArrayLayout = _message(
 Float64MultiArray = raw(
     _message("std_msgs", "Float64MultiArray", layout=MultiArrayLayout, data=types.sequence[F64])
 )
+Float32MultiArray = _message(
+    "std_msgs", "Float32MultiArray", layout=MultiArrayLayout, data=types.sequence[types.float32]
+)
+Point = _message("geometry_msgs", "Point", x=F64, y=F64, z=F64)
+Pose = _message("geometry_msgs", "Pose", position=Point, orientation=Quaternion)
+Odometry = raw(
+    _message(
+        "nav_msgs",
+        "Odometry",
+        header=Header,
+        child_frame_id=str,
+        pose=_message(
+            "geometry_msgs", "PoseWithCovariance", pose=Pose, covariance=types.array[F64, 36]
+        ),
+        twist=_message(
+            "geometry_msgs",
+            "TwistWithCovariance",
+            twist=_message("geometry_msgs", "Twist", **_twist),
+            covariance=types.array[F64, 36],
+        ),
+    )
+)
+GridMapInfo = _message(
+    "grid_map_msgs", "GridMapInfo", resolution=F64, length_x=F64, length_y=F64, pose=Pose
+)
+GridMap = raw(
+    _message(
+        "grid_map_msgs",
+        "GridMap",
+        header=Header,
+        info=GridMapInfo,
+        layers=types.sequence[str],
+        basic_layers=types.sequence[str],
+        data=types.sequence[Float32MultiArray],
+        outer_start_index=types.uint16,
+        inner_start_index=types.uint16,
+    )
+)

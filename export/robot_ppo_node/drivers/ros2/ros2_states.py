@@ -24,6 +24,7 @@ from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu
+from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.state_rate import StateRate
 
@@ -37,8 +38,11 @@ the robot's own out of the queue."""
 class Ros2States:
     """The newest state of one robot."""
 
-    def __init__(self, wanted: tuple[str, ...], clock: Clock) -> None:
-        """Take in messages of a robot that has the joints `wanted`."""
+    def __init__(
+        self, wanted: tuple[str, ...], clock: Clock, scan: ScanReader | None = None
+    ) -> None:
+        """Take in messages of a robot that has the joints `wanted`; `scan` reads its map."""
+        self._scan = scan
         self.parts = JointParts(wanted)
         self.order = StampOrder()
         """The clocks of the messages."""
@@ -69,6 +73,8 @@ class Ros2States:
 
         self._joint_reader = bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
         self._imu_reader = bus.reader(IMU, idl.Imu)
+        if self._scan:
+            self._scan.connect(bus)
 
     def listen(self) -> None:
         """Take in everything that has arrived."""
@@ -76,6 +82,8 @@ class Ros2States:
             self._count_reason(self._take_joints, writer, payload)
         for writer, payload in _waiting(self._imu_reader):
             self._count_reason(self._take_imu, writer, payload)
+        if self._scan:
+            self._scan.listen()
 
     def silent(self) -> dict[str, tuple[str, Any]]:
         """Return the topics on which nothing was stated: name -> DDS name and type."""
@@ -86,18 +94,20 @@ class Ros2States:
             silent["/joint_states"] = (JOINT_STATES, idl.JointState)
         if self._imu is None:
             silent["/imu"] = (IMU, idl.Imu)
-        return silent
+        return {**silent, **(self._scan.silent() if self._scan else {})}
 
     @property
     def complete(self) -> bool:
-        """Whether every wanted joint and the IMU have been stated."""
-        return self.parts.complete and self._imu is not None
+        """Whether every wanted joint, the IMU and the map, where one is read, have been stated."""
+        has_scan = self._scan is None or self._scan.values is not None
+        return self.parts.complete and self._imu is not None and has_scan
 
     def settle(self) -> None:
         """Fix joints and signals as those that have been stated by now."""
         assert self._imu is not None, "nothing is settled before it is complete"
         self.parts.settle()
-        self.signals = frozenset((*self.parts.signals, *_measured(self._imu)))
+        scan = ("height_scan",) if self._scan else ()
+        self.signals = frozenset((*self.parts.signals, *_measured(self._imu), *scan))
         self._settled = True
 
     def take(self) -> dict[str, np.ndarray] | None:
@@ -109,6 +119,8 @@ class Ros2States:
         rows = zip(JOINT_SIGNALS, ros2_messages.float32(joints), strict=True)
         vectors = ((name, v) for name, v in _vectors(imu).items() if v is not None)
         stated = {**dict(rows), **{name: ros2_messages.float32(v) for name, v in vectors}}
+        if self._scan and self._scan.values is not None:
+            stated["height_scan"] = self._scan.values
         return {name: values for name, values in stated.items() if name in self.signals}
 
     def _count_reason(
