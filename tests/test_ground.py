@@ -3,6 +3,7 @@
 import dataclasses
 
 import env_helpers as helpers
+import mujoco
 import numpy as np
 import pytest
 
@@ -12,10 +13,13 @@ from robot_ppo.envs.robot.rewards import REWARDS
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.height_field import HeightField
-from robot_ppo.sim.ground import Field, Plane, RayGround
+from robot_ppo.sim.batch_engine import BatchEngine
+from robot_ppo.sim.ground import Field, Plane, RayGround, of
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.simulated_robot import SimulatedRobot
+from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.contract.scan import ScanGrid
+from robot_ppo_export.errors import InputError
 
 RAISED = 0.5
 
@@ -92,6 +96,33 @@ def test_a_level_field_is_touched_where_it_is_said_to_be():
     assert isinstance(raised.ground, Field)
     assert raised.height() == pytest.approx(plane.height(), abs=2e-4)
     assert raised.position_w()[2] == pytest.approx(plane.position_w()[2] + RAISED, abs=2e-4)
+
+
+BOXES = """
+<mujoco><worldbody>
+  <geom name="floor" type="box" size="2 2 .1" pos="0 0 .2" euler="0 10 0" group="{ground}"/>
+  <geom type="box" size=".5 .5 .5" pos="5 0 0" group="{ground}"/>
+  <body pos="0 0 3"><freejoint/><geom size="1.5" group="{robot}"/></body>
+</worldbody></mujoco>
+"""
+
+
+@pytest.mark.parametrize("engine", [lambda m: BatchEngine(m, 1), SingleEngine])
+def test_ground_of_other_geoms_is_asked_by_rays_that_the_robot_is_not_in_the_way_of(engine):
+    model = mujoco.MjModel.from_xml_string(BOXES.format(ground=3, robot=0))
+    made = of(engine(model))
+    assert isinstance(made, RayGround)
+    across = np.sqrt(0.5) * np.array([-1.0, 0.0, 1.0])
+    slope = np.tan(np.radians(10.0))
+    top = 0.2 + 0.1 / np.cos(np.radians(10.0)) - slope * across
+    assert made.height(across, np.zeros(3)) == pytest.approx(top, abs=1e-5)
+    assert made.height(np.array([5.0]), np.array([0.0])) == pytest.approx(0.5)
+
+
+def test_ground_that_the_robot_hides_from_rays_is_refused_in_a_sentence():
+    model = mujoco.MjModel.from_xml_string(BOXES.format(ground=0, robot=0))
+    with pytest.raises(InputError, match="in group 0: give the ground a geom group of its own"):
+        of(BatchEngine(model, 1))
 
 
 # -- every term ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from robot_ppo.rendering import picture
 from robot_ppo.rendering.camera import extent
 from robot_ppo.robot_model import variants
 from robot_ppo.sim import ground, tiles
+from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.files import write_atomically
 
@@ -63,7 +64,7 @@ def on_ground(robot: RobotSpec, xml: Path, terrain: str) -> np.ndarray:
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     base = model.joint(int(model.body(robot.base.body).jntadr[0])).qposadr[0]
-    below = float(ground.of(model).height(*data.qpos[base : base + 2]))
+    below = float(ground.of(SingleEngine(model)).height(*data.qpos[base : base + 2]))
     data.qpos[base + 2] += below
     mujoco.mj_forward(model, data)
     camera = mujoco.MjvCamera()

@@ -8,6 +8,7 @@ protocol. `batch_engine.BatchEngine` implements it on `mujoco.batch` (CPU), and
 
 from typing import Any, Protocol
 
+import mujoco
 import numpy as np
 
 FASTEST = 1e3
@@ -33,6 +34,7 @@ def diverged(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
 class Engine(Protocol):
     """n simulations of one model. Arrays are views; rows are simulations."""
 
+    model: mujoco.MjModel
     n: int
     qpos: np.ndarray
     """(n, nq)"""

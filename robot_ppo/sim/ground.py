@@ -1,10 +1,10 @@
 """The height of the ground at any place, which every height of a robot is measured from.
 
-    ground = of(model)
+    ground = of(engine)
     above = z - ground.height(x, y)         # [m]; on a plane at 0 the bits of z
 
-`of` finds the geom that the variants call the floor: a plane or a field of heights. Ground of other
-geoms is asked by rays (`RayGround`), which is some hundred times slower.
+`of` finds the geom that the variants call the floor: a plane or a field of heights. Ground that is
+neither is asked by rays (`RayGround`), which is some hundred times slower.
 """
 
 from typing import Protocol
@@ -14,6 +14,7 @@ import numpy as np
 
 from robot_ppo.robot_model.assembly import FLOOR
 from robot_ppo.sim.engine import Engine
+from robot_ppo_export.errors import InputError
 
 _HIGHEST = 100.0
 """[m] A ray starts that high: nothing that a legged robot walks on is higher."""
@@ -29,12 +30,26 @@ class Ground(Protocol):
         ...
 
 
-def of(model: mujoco.MjModel) -> "Plane | Field":
-    """Return the ground of a variant."""
+def of(engine: Engine) -> Ground:
+    """Return the ground of an engine's model.
+
+    Raises:
+        InputError: it is neither a plane nor a field, and the robot is in the way of rays to it.
+    """
+    model = engine.model
     floor = model.geom(FLOOR)
-    if int(floor.type[0]) == mujoco.mjtGeom.mjGEOM_HFIELD:
+    kind = int(floor.type[0])
+    if kind == mujoco.mjtGeom.mjGEOM_HFIELD:
         return Field(model)
-    return Plane()
+    if kind == mujoco.mjtGeom.mjGEOM_PLANE:
+        return Plane()
+    group = int(floor.group[0])
+    if group in model.geom_group[model.geom_bodyid > 0]:
+        raise InputError(
+            f"the ground {FLOOR!r} and geoms of the robot are in group {group}: give the ground "
+            "a geom group of its own, in which rays meet nothing else"
+        )
+    return RayGround(engine, (group,))
 
 
 class Plane:

@@ -75,7 +75,7 @@ class RobotEngine(BatchEngine):
         """(n, nsensordata)"""
         self._geom_xpos = self.batch.bind("geom_xpos")
         self._history = self.batch.bind("history")
-        self.ground = ground.of(model)
+        self.ground = ground.of(self)
         """What the robots stand on, and heights are measured from."""
         self._feet = FootGeometry(model, robot)
         self._geom_xmat = self.batch.bind("geom_xmat") if self._feet.needs_rotation else None

@@ -82,9 +82,9 @@ class SimulatedRobot:
         self.spec = robot
         xml = xml or project.robot_folder(robot.name) / robot.model
         self.model = eval_model(robot, xml, looks, field)
-        self.ground = ground.of(self.model)
-        """What it stands on."""
         self.engine = SingleEngine(self.model)
+        self.ground = ground.of(self.engine)
+        """What it stands on."""
         self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
         self.noise = dict(noise or {})
