@@ -265,6 +265,8 @@ class Ppo(_Struct, frozen=True):
     """The actor's learning rate follows the KL to this; null: it stays."""
     kl_target_end: float | None = None
     """The KL target moves to this, linearly, over the run; null: it stays."""
+    reduction: Literal["float32", "int8"] = "float32"
+    """How a gradient travels between the processes of one run (ppo/reduction.py)."""
     critic_learning_rate: NonNegative = 1e-3
     max_grad_norm: Positive = 1.0
     """For actor and critic separately."""

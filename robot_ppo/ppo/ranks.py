@@ -11,6 +11,7 @@ side, so each has a `channel` of its own.
 
 import datetime
 import os
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,16 @@ class Ranks:
     rank = 0
     size = 1
 
+    @property
+    def sent(self) -> float:
+        """Bytes that this rank sent to others so far."""
+        return 0.0
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent so far in calls that need the others; of threads side by side, the most."""
+        return 0.0
+
     def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return the sum of an array over all ranks; the array may be changed."""
         return values
@@ -50,6 +61,14 @@ class Ranks:
     def gather(self, data: bytes) -> list[bytes]:
         """Return the data of every rank, in their order."""
         return [data]
+
+    def exchange(self, rows: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return what each rank has in the row of this one, (ranks, bytes) as `rows`."""
+        return rows
+
+    def gather_rows(self, row: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return the rows (bytes,) of all ranks, (ranks, bytes); all are of one length."""
+        return row[None]
 
     def tell(self, progress: str) -> None:
         """Say how far this rank is, for the others to know if it is heard of no more."""
@@ -129,6 +148,9 @@ class ProcessGroup(Ranks):
         """Meet the others; `InputError` where they do not come."""
         limit = datetime.timedelta(seconds=patience)
         self._patience = patience
+        self._main = threading.get_ident()
+        self._spent: dict[int, tuple[float, float]] = {}
+        """Thread -> seconds in calls that need the others, and bytes sent."""
         self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         start = datetime.timedelta(seconds=max(120.0, patience))  # imports take their time
         try:
@@ -142,26 +164,48 @@ class ProcessGroup(Ranks):
         except (RuntimeError, ValueError) as error:
             raise InputError(f"the ranks do not meet: {_line(error)}") from None
 
+    @property
+    def sent(self) -> float:
+        """Bytes that this rank sent to others so far."""
+        return sum(sent for _, sent in self._spent.values())
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent so far in calls that need the others; of threads side by side, the most."""
+        beside = [seconds for i, (seconds, _) in self._spent.items() if i != self._main]
+        return self._spent.get(self._main, (0.0, 0.0))[0] + max(beside, default=0.0)
+
     def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return the sum of an array over all ranks; the array may be changed."""
-        self._call(dist.all_reduce, torch.from_numpy(values), group=self._groups[channel])
+        sent = 2 * values.nbytes * (self.size - 1) / self.size
+        self._call(
+            dist.all_reduce, torch.from_numpy(values), group=self._groups[channel], sent=sent
+        )
         return values
+
+    def exchange(self, rows: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return what each rank has in the row of this one, (ranks, bytes) as `rows`."""
+        received = torch.empty(rows.shape, dtype=torch.uint8)
+        group = self._groups[channel]
+        sent = rows.nbytes * (self.size - 1) / self.size
+        self._call(dist.all_to_all_single, received, torch.from_numpy(rows), group=group, sent=sent)
+        return received.numpy()
+
+    def gather_rows(self, row: np.ndarray, channel: int = ACTOR) -> np.ndarray:
+        """Return the rows (bytes,) of all ranks, (ranks, bytes); all are of one length."""
+        received = [torch.empty(len(row), dtype=torch.uint8) for _ in range(self.size)]
+        group = self._groups[channel]
+        sent = row.nbytes * (self.size - 1)
+        self._call(dist.all_gather, received, torch.from_numpy(row), group=group, sent=sent)
+        return np.stack([one.numpy() for one in received])
 
     def gather(self, data: bytes) -> list[bytes]:
         """Return the data of every rank, in their order."""
-        group = self._groups[ACTOR]
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        self._call(dist.all_gather, lengths, torch.tensor([len(data)]), group=group)
-        longest = max(int(length) for length in lengths)
-        own = torch.zeros(longest, dtype=torch.uint8)
-        own[: len(data)] = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)[
-            : len(data)
-        ]
-        rows = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-        self._call(dist.all_gather, rows, own, group=group)
-        return [
-            row.numpy()[: int(length)].tobytes() for row, length in zip(rows, lengths, strict=True)
-        ]
+        lengths = self.gather_rows(np.array([len(data)]).view(np.uint8)).view(np.int64)[:, 0]
+        own = np.zeros(max(1, int(lengths.max())), np.uint8)
+        own[: len(data)] = np.frombuffer(data, np.uint8)
+        rows = self.gather_rows(own)
+        return [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
 
     def tell(self, progress: str) -> None:
         """Say how far this rank is, for the others to know if it is heard of no more."""
@@ -181,12 +225,16 @@ class ProcessGroup(Ranks):
     def _key(self, what: str, rank: int) -> str:
         return f"robot_ppo/{self._attempt}/{what}/{rank}"
 
-    def _call(self, function, *args, **kwargs) -> None:  # noqa: ANN001, ANN002, ANN003
+    def _call(self, function, *args, sent: float = 0.0, **kwargs) -> None:  # noqa: ANN001, ANN002, ANN003
         """Make a call that needs the others; `RankLostError` where one is missing."""
+        begin = time.perf_counter()
         try:
             function(*args, **kwargs)
         except RuntimeError as error:
             raise RankLostError(self._who_is_missing(_line(error))) from None
+        me = threading.get_ident()
+        seconds, bytes_ = self._spent.get(me, (0.0, 0.0))
+        self._spent[me] = (seconds + time.perf_counter() - begin, bytes_ + sent)
 
     def _who_is_missing(self, error: str) -> str:
         """Return a sentence about the rank that ended, or that is behind all others."""

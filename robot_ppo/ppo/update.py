@@ -37,6 +37,7 @@ from robot_ppo.ppo.networks import Normalizer, Policy, Value
 from robot_ppo.ppo.optimizer import Adam
 from robot_ppo.ppo.parameters import FlatParameters
 from robot_ppo.ppo.ranks import ACTOR, CRITIC, Ranks
+from robot_ppo.ppo.reduction import Reduction
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout, rows
 from robot_ppo_export.errors import InputError
 
@@ -73,6 +74,8 @@ class Learner:
         self.generators = [torch.Generator().manual_seed(seed + i) for i in (0, 1)]
         self._threads = ThreadPoolExecutor(2)
         self._cores = len(os.sched_getaffinity(0))
+        self.actor_mean = Reduction(self.actor_parameters, self.ranks, ACTOR, ppo.reduction)
+        self.critic_mean = Reduction(self.critic_parameters, self.ranks, CRITIC, ppo.reduction)
         if self.ranks.size > 1:
             self._join_ranks()
 
@@ -134,12 +137,12 @@ class Learner:
             if ppo.normalize_advantages == "minibatch":
                 minibatch.advantages = self._normalized(minibatch.advantages)
             metrics = self._actor_gradient(minibatch)
-            metrics["kl"] = self._over_ranks(self.actor_parameters, metrics["kl"], ACTOR)
+            self.actor_parameters.symmetrize_gradient()
+            metrics["kl"] = self.actor_mean(metrics["kl"])
             if ppo.learning_rate_schedule == "kl" and self.kl_target is not None:
                 self.learning_rate = schedules.by_kl(
                     self.learning_rate, metrics["kl"], self.kl_target
                 )
-            self.actor_parameters.symmetrize_gradient()
             metrics["actor_grad_norm"] = self.actor_parameters.clip_grad_norm(ppo.max_grad_norm)
             self._stopped = ppo.stop_kl is not None and metrics["kl"] > ppo.stop_kl
             if not self._stopped:
@@ -174,8 +177,8 @@ class Learner:
         )
         for minibatch in own.minibatches(ppo.minibatches, epochs, self.generators[1]):
             metrics = self._critic_gradient(minibatch)
-            self._over_ranks(self.critic_parameters, 0.0, CRITIC)
             self.critic_parameters.symmetrize_gradient()
+            self.critic_mean(0.0)
             metrics["critic_grad_norm"] = self.critic_parameters.clip_grad_norm(ppo.max_grad_norm)
             self.critic_optimizer.step(self.critic_learning_rate)
             self._critic_metrics.add(metrics)
@@ -194,15 +197,6 @@ class Learner:
             one.backward(by_value, first=running.empty)
             running.add({"value_loss": loss}, len(piece) / whole)
         return running.result()
-
-    def _over_ranks(self, parameters: FlatParameters, kl: float, channel: int) -> float:
-        """Replace the gradient by its mean over all ranks, and return that of a KL."""
-        if self.ranks.size == 1:
-            return kl
-        gradient = parameters.gradient.numpy()
-        both = self.ranks.sum(np.append(gradient, np.float32(kl)), channel) / self.ranks.size
-        gradient[:] = both[:-1]
-        return float(both[-1])
 
     def _normalized(self, raw: np.ndarray) -> np.ndarray:
         """Return advantages with mean 0 and deviation 1 over all ranks."""
@@ -280,6 +274,8 @@ class Learner:
     def _begin(self, rollout: Rollout, progress: float) -> None:
         """Move the schedules, remember the policy that acted, and clear the metrics."""
         self._move_schedules(progress)
+        self.actor_mean.begin()
+        self.critic_mean.begin()
         log_std = self.policy(rollout.observations[0, :1])[1].numpy().copy()
         self.loss = ActorLoss(self.objective, self._coefficients(), log_std, self.entropy_weight)
         self._actor_metrics = RunningMetrics()

@@ -119,6 +119,8 @@ class Logger:
             "time_policy": times["policy"],
             "time_environment": times["collect"] - times["physics"] - times["policy"],
             "time_learn": times["learn"],
+            "time_ranks": times["ranks"],
+            "bytes_per_step": times["sent"] / batch,
             "diverged": trainer.env.diverged,
         }
         return row | trainer.statistics.means() | trainer.behaviour | metrics

@@ -100,6 +100,8 @@ class Trainer:
         self.behaviour: dict[str, float] = {}
         """Metrics of the environments since the last update, means over the ranks."""
         self._started = False
+        self._counted = np.zeros(2)
+        """Seconds that this rank had waited and bytes that it had sent when both were logged."""
         if resume and self.checkpoints.paths():
             self._restore(self.checkpoints.newest())
 
@@ -120,6 +122,7 @@ class Trainer:
                 self.iteration += 1
                 self.steps += self.config.num_envs * self.config.rollout
                 due = self._agree_on_time(started, saved)
+                times["ranks"], times["sent"] = self._means_of_ranks()
                 logger.log(self, metrics, times)  # before the check: the doctor reads NaN, too
                 self._check_weights()
                 if due:
@@ -137,6 +140,13 @@ class Trainer:
         own = np.array([time.perf_counter() - started]) * (self.ranks.rank == 0)
         self.seconds = float(self.ranks.sum(own)[0])
         return self.seconds - saved >= self.config.save_every
+
+    def _means_of_ranks(self) -> list[float]:
+        """Return the seconds that ranks waited and the bytes that they sent since the last call."""
+        now = np.array([self.ranks.waited, self.ranks.sent])
+        since = now - self._counted
+        self._counted = now
+        return (self.ranks.sum(since) / self.ranks.size).tolist()
 
     def _gather_metrics(self) -> None:
         """Take in what the environments of all ranks say of the latest steps."""
