@@ -19,6 +19,7 @@ from benchmarks.speed.engine_ratio import bench_env, bench_train
 from benchmarks.speed.ground_ratio import bench_ground
 from benchmarks.speed.gym_ratio import bench_gym
 from benchmarks.speed.node_speed import bench_node
+from benchmarks.speed.ranks_ratio import bench_ranks
 from benchmarks.speed.walking import bench_walk
 from robot_ppo import arguments
 from robot_ppo.cli import exit_code
@@ -29,6 +30,7 @@ FIGURES: dict[str, tuple[Callable[..., dict[str, Any]], str]] = {
     "ground": (bench_ground, "steps/s on rough ground over the plane, and a scan; a minute"),
     "walk": (bench_walk, "wall-clock until the Go2 walks, for each seed; minutes each"),
     "gym": (bench_gym, "environment steps/s over gymnasium.make_vec; minutes"),
+    "ranks": (bench_ranks, "2 ranks x 1 thread over 1 rank x 2 threads; four minutes"),
     "node": (bench_node, "tick, start, memory and CPU of the node; minutes"),
 }
 """Name -> the function that measures, and its line in `--help`."""
