@@ -1,6 +1,8 @@
-"""Train the runs of a plan, each in a process of its own, several at a time.
+"""Train the runs of a plan by joblib, each in a process of its own, several at a time.
 
-A run that fails, or whose process dies, costs that run only. A process ends when the sweep does.
+A run that fails, or whose process dies, costs that run only: joblib's own processes would take
+those beside them along, so its workers are threads, each of which waits for a process. A process
+ends when the sweep does.
 """
 
 import os
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
+from typing import cast
 
+from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,33 +56,37 @@ class Sweep:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        pool = ThreadPoolExecutor(workers)
+        # A run is taken when a worker is free, and not before: none starts when the time is up.
+        pool = Parallel(
+            workers, backend="threading", return_as="generator_unordered", pre_dispatch=str(workers)
+        )
         with _signals_as_ctrl_c(), progress:
             bar = progress.add_task("", total=len(self.runs), completed=len(self.runs) - len(todo))
             try:
-                futures = {pool.submit(self._train, run): run for run in todo}
-                for future in as_completed(futures):
-                    self._keep(futures[future], future.result())
+                in_time = takewhile(lambda _: self._in_time(), todo)
+                found = pool(delayed(self._train)(run) for run in in_time)
+                for run, failure in cast(Iterable[tuple[Run, str]], found):
+                    self._keep(run, failure)
                     progress.advance(bar)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
                 self._end()
 
-    def _train(self, run: Run) -> str | None:
-        """Train one run; return why it failed, "" if it did not, None if it was too late."""
-        if self._ends is not None and time.monotonic() > self._ends:
-            return None
+    def _in_time(self) -> bool:
+        return self._ends is None or time.monotonic() <= self._ends
+
+    def _train(self, run: Run) -> tuple[Run, str]:
+        """Train one run; return it and why it failed, "" if it did not."""
         with self._lock:
             if self._stopped:
-                return None
+                return run, "the sweep has ended"
             process = self._start(run)
             self._processes.append(process)
         _, errors = process.communicate()
         if process.returncode == 0:
-            return ""
-        return errors.strip() or f"its process died (exit code {process.returncode})"
+            return run, ""
+        return run, errors.strip() or f"its process died (exit code {process.returncode})"
 
     def _start(self, run: Run) -> subprocess.Popen[str]:
         """Start the process of a run; it imports from where we do."""
@@ -91,12 +99,12 @@ class Sweep:
             start_new_session=True,
         )
 
-    def _keep(self, run: Run, failure: str | None) -> None:
+    def _keep(self, run: Run, failure: str) -> None:
         """Take up what a run has left, and print a line about it."""
         if failure:
             self.failed[run] = failure
             self._console.print(f"{run}: failed: {failure}", style="red", highlight=False)
-        elif failure is not None:
+        else:
             result = self.folder.load(run)
             self._console.print(self._line(result), highlight=False, soft_wrap=True)
 
