@@ -50,6 +50,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
     p.add_argument("--minutes", type=float, metavar="M", help="stop after so much time at the most")
     p.add_argument("--threads", type=int, metavar="N", help="for physics (default: all CPUs)")
+    p.add_argument("--device", metavar="D", help="cuda: networks, rollout and update on a GPU")
     p.add_argument(
         "--set",
         action="append",
@@ -70,7 +71,7 @@ def _train(args: argparse.Namespace) -> None:
     out = args.out or Path("runs") / _run_name(args)
     if args.show:
         return
-    flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads")}
+    flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads", "device")}
     run_folder.train(task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
 
 

@@ -312,6 +312,8 @@ class Config(_Struct, frozen=True):
     """Stop after so much time, if that comes first; schedules follow `steps` alone."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """0: all CPUs."""
+    device: str = "cpu"
+    """Where networks, rollout and update are: cpu, or cuda or cuda:N (ppo/on_device.py)."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
     save_every: float = 30.0
     """Time between checkpoints [s]."""

@@ -65,9 +65,10 @@ def gae(
     """
     deltas = rewards + gamma * next_values * ~terminated - values
     keep = gamma * lam * ~(terminated | truncated)
+    on_cpu = deltas.device.type == "cpu"
     # rows of few numbers: torch's calls cost more
-    advantages = deltas.numpy()
-    keeps = keep.numpy()
+    advantages = deltas.numpy() if on_cpu else deltas
+    keeps = keep.numpy() if on_cpu else keep
     for t in reversed(range(len(advantages) - 1)):
         advantages[t] += keeps[t] * advantages[t + 1]
     return deltas

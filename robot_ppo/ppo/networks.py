@@ -127,8 +127,8 @@ class Normalizer(nn.Module):
 
 def _with_mirror_images(mean: Tensor, var: Tensor, mirror: Mirror) -> tuple[Tensor, Tensor]:
     """Return mean and variance (size,) of samples and of their mirror images together."""
-    index = torch.from_numpy(mirror.index)
-    image = mean[index] * torch.from_numpy(mirror.sign)
+    index = torch.from_numpy(mirror.index).to(mean.device)
+    image = mean[index] * torch.from_numpy(mirror.sign).to(mean.device)
     return 0.5 * (mean + image), 0.5 * (var + var[index]) + 0.25 * (mean - image) ** 2
 
 

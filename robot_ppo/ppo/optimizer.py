@@ -21,7 +21,7 @@ class Adam:
         """Start with moments of zero."""
         self._parameters = parameters
         self._vector = parameters.vector.detach()
-        self._step = torch.zeros(())
+        self._step = torch.zeros((), device=self._vector.device)
         self._mean = torch.zeros_like(self._vector)
         self._square = torch.zeros_like(self._vector)
 

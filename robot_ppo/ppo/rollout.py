@@ -46,11 +46,12 @@ class Rollout:
         critic_size: int,
         actions: int,
         state_std: bool = False,
+        device: str = "cpu",
     ) -> "Rollout":
         """Return a rollout of zeros."""
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(steps, n, *shape, dtype=dtype)
+            return torch.zeros(steps, n, *shape, dtype=dtype, device=device)
 
         return cls(
             zeros(size),
@@ -60,7 +61,7 @@ class Rollout:
             zeros(),
             zeros(dtype=torch.bool),
             zeros(dtype=torch.bool),
-            torch.zeros(n, critic_size),
+            torch.zeros(n, critic_size, device=device),
             [],
             zeros(actions) if state_std else None,
         )

@@ -22,11 +22,10 @@ from robot_ppo import envs
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.mirror import Mirror
-from robot_ppo.ppo import symmetric
+from robot_ppo.ppo import on_device, symmetric
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
-from robot_ppo.ppo.update import Learner
 from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
@@ -80,7 +79,7 @@ class Trainer:
             critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
             symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
             symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
-        self.learner = Learner(config, actor, critic, self.ranks)
+        self.learner = on_device.make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
@@ -89,6 +88,7 @@ class Trainer:
             critic_size,
             actions,
             networks.std == "state",
+            device=config.device,
         )
         self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
         self.steps = 0
