@@ -1,0 +1,109 @@
+"""Physics on mujoco_warp beside `mujoco.batch`: same model, same states, same varied fields."""
+
+import copy
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+from robot_ppo.envs.robot import robot_env
+from robot_ppo.sim import warp_engine
+from robot_ppo.sim.batch_engine import BatchEngine
+from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.warp_engine import WarpEngine
+from robot_ppo_export.errors import InputError
+
+installed = pytest.mark.skipif(
+    warp_engine.missing() is not None, reason=warp_engine.missing() or ""
+)
+N = 8
+
+
+def pair(env, iterations):
+    """Engines of both kinds with states and fields of an environment, and a solver of its own."""
+    model = copy.copy(env.engine.model)
+    model.opt.iterations = iterations
+    engine = RobotEngine(model, env.robot, N, 1, env.engine.substeps)
+    engine.vary(tuple(env.engine._fields))
+    twin = WarpEngine(model, N, "cpu", tuple(engine._fields))
+    for name, values in env.engine._fields.items():
+        engine._fields[name][:] = values
+        twin.fields[name].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+    engine.derive()
+    twin.derive()
+    engine.batch.state[:] = env.engine.batch.state
+    for name, values in twin.arrays()["simulations"].items():
+        own = engine.batch.bind(name).reshape(values.shape)
+        values.copy_(torch.from_numpy(np.ascontiguousarray(own)))
+    return engine, twin
+
+
+@pytest.fixture(scope="module")
+def env():
+    """Go2 as the task randomizes it, on its way of learning to stand."""
+    made = robot_env.make("go2_walk", N, threads=1, seed=3)
+    made.reset(seed=3)
+    for _ in range(25):
+        made.step(np.zeros((N, 12), np.float32))
+    return made
+
+
+def errors(env, engine, twin, steps=50):
+    """Largest |difference| of any coordinate after each control step, (steps, simulations)."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(steps):
+        targets = env.actions.default_pose + rng.normal(0, 0.1, (N, 12))
+        engine.ctrl[:] = targets
+        twin.ctrl.copy_(torch.from_numpy(targets))
+        assert not len(engine.advance(engine.substeps))
+        assert not len(twin.advance(engine.substeps))
+        found.append(np.abs(twin.qpos.numpy() - engine.qpos).max(axis=1))
+    return np.array(found)
+
+
+BALL = """<mujoco><worldbody><geom type="plane" size="5 5 1" group="2"/>
+<body pos="0 0 1"><freejoint/><geom type="sphere" size="0.1" group="1"/></body></worldbody>
+<keyframe><key name="high" qpos="0 0 3 1 0 0 0"/></keyframe></mujoco>"""
+
+
+def test_what_is_not_installed_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(warp_engine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'robot-ppo\[train,gpu\]'"):
+        WarpEngine(mujoco.MjModel.from_xml_string(BALL), 1, "cpu")
+
+
+@installed
+@pytest.mark.slow
+def test_restart_divergence_and_rays_are_those_of_the_engine_on_the_cpu():
+    model = mujoco.MjModel.from_xml_string(BALL)
+    pair = (WarpEngine(model, 3, "cpu"), BatchEngine(model, 3, threads=1))
+    down = np.array([0.0, 0.0, -1.0])
+    points = np.array([[[0.0, 0.0, 5.0], [1.0, 0.0, 5.0]]] * 3)
+    found = []
+    for engine in pair:
+        xp = torch.tensor if isinstance(engine, WarpEngine) else np.array
+        engine.restart(np.array([1]), 0)
+        assert engine.advance(2).tolist() == []
+        heights = [float(z) for z in engine.qpos[:, 2]]
+        rays = [engine.ray(xp(points[:1]), xp(down), np.array([1]), g) for g in (None, (2,))]
+        engine.qvel[2, 0] = 2e3
+        assert engine.advance().tolist() == [2]
+        engine.restart(np.array([2]))
+        assert engine.advance().tolist() == []
+        found.append([heights, *(np.asarray(ray).ravel().tolist() for ray in rays)])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert found[1][1] == pytest.approx([1.9, 5.0], abs=0.01)  # the ball is met, the floor beside
+
+
+@installed
+@pytest.mark.slow
+@pytest.mark.parametrize("iterations", [3, 100])
+def test_a_go2_is_the_same_robot_for_fifty_control_steps(env, iterations):
+    engine, twin = pair(env, iterations)
+    found = errors(env, engine, twin)
+    print(iterations, [(float(np.median(e)), float(e.max())) for e in found[[0, 4, 9, 24, 49]]])
+    mine = env.engine.sensors.state(twin.sensordata)
+    print(np.abs(mine.joint_pos.numpy() - engine.sensors.read(engine.sensordata).joint_pos).max(1))
