@@ -204,8 +204,12 @@ class Learner:
         return advantages.normalize(values, *self.ranks.mean_and_std(values)).numpy()
 
     def _side_by_side(self, rows: int, *jobs: Callable[[], None]) -> None:
-        """Run jobs side by side, or one after the other if each handles few rows at a time."""
-        if rows < SIDE_BY_SIDE or len(jobs) == 1 or self._cores == 1:
+        """Run jobs side by side, or one after the other if each handles few rows at a time.
+
+        On one core, too, where there are other ranks: one job computes while the other waits.
+        """
+        alone = self._cores == 1 and self.ranks.size == 1
+        if rows < SIDE_BY_SIDE or len(jobs) == 1 or alone:
             for job in jobs:
                 job()
         else:
