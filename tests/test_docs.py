@@ -38,7 +38,7 @@ PAGES = (*FRONT, *sorted((ROOT / "docs").glob("*.md")))
 SHIPPED = "tests/golden/go2_walk.onnx"
 
 MODULES = {"robot-ppo": "robot_ppo.cli", "robot-ppo-node": "robot_ppo_node.app.cli"}
-BENCHMARKS = ("faults", "generated", "peers", "peers.recipes", "ppo_paper", "speed")
+BENCHMARKS = ("faults", "generated", "peers", "peers.recipes", "ppo_paper", "scaling", "speed")
 TINY = {
     "train": ["--steps", "4096", "--set", "num_envs=64"],
     "eval": ["--quick"],

@@ -142,9 +142,10 @@ class WarpEngine:
         """
         points, directions = torch.broadcast_tensors(points_w, directions_w)
         rays = points.shape[-2]
-        both = [self._rays(values, ids, rays) for values in (points, directions)]
+        own = self._rays(points, ids, rays)
+        along = self._rays(directions, ids, rays)
         with self._warp.ScopedDevice(self._device):
-            distance = self._cast(*both, rays, groups)
+            distance = self._cast(own, along, rays, groups)
         found = distance if ids is None else distance[torch.from_numpy(ids).to(distance.device)]
         return torch.where(found < 0, torch.inf, found)
 
