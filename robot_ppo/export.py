@@ -32,7 +32,7 @@ or two and a randomization of its own, and 32 observations lie beyond each 0.1 %
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations (n, size) -> deterministic raw actions (n, joints)."""
 Judge = Callable[[Contract, Act, Mjcf], Scores | None]
-"""What the scorecard says of a policy; `evaluation.scorecard.judge` is one."""
+"""Scores a policy for its file; `evaluation.scorecard.judge` is one."""
 
 
 def export(

@@ -81,8 +81,8 @@ class Symmetry:
 
 
 VECTOR = Mirror.of([0, 1, 2], [1, -1, 1])
-"""Of positions, velocities, forces: left is -y."""
+"""Mirror of positions, velocities, forces: left is -y."""
 TURN = Mirror.of([0, 1, 2], [-1, 1, -1])
-"""Of angular velocities and rotation vectors."""
+"""Mirror of angular velocities and rotation vectors."""
 QUATERNION = Mirror.of([0, 1, 2, 3], [1, -1, 1, -1])
-"""Of wxyz."""
+"""Mirror of orientations, wxyz."""

@@ -1,4 +1,4 @@
-"""Where robots, tasks and presets are found.
+"""Places of robots, tasks and presets.
 
 A path is taken as it is. A name is looked for in `robots/`, `configs/tasks/` and `configs/train/`
 of these folders, and the first one that has it wins:

@@ -8,7 +8,7 @@ import numpy as np
 from robot_ppo import config, project
 from robot_ppo.config import Config, EventTable, Gait, Physics, Task
 from robot_ppo.envs.robot.gait import Schedule
-from robot_ppo.envs.robot.randomization import WRITES
+from robot_ppo.envs.robot.randomization import RANDOMIZATIONS, WRITES
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import variants
@@ -41,9 +41,19 @@ EXTREMES = {
     "imu_bias": (-0.1, 0.1),
     "imu_mounting": (-0.05, 0.05),
     "actuator_delay": (0.0, 20.0),
+    "group_delay": (0.0, 10.0),
+    "packet_loss": (0.0, 0.9),
+    "packet_delay": (0.0, 50.0),
     "sensor_delay": (0.0, 30.0),
 }
 """A wide range for every randomization that exists; the shipped task's are narrower."""
+
+PROMPT = {name: r for name, r in EXTREMES.items() if not name.startswith("packet_")}
+"""Those without what is drawn anew at every step: states that are lost or late."""
+
+LEGS = {"FR_*": 1, "FL_*": 2, "RR_*": 3, "RL_*": 4}
+PARAMETERS = {"group_delay": {"groups": LEGS}}
+"""Of randomizations, as a task's YAML has them."""
 
 FIELDS = tuple(dict.fromkeys(f for entry in WRITES.values() for f in entry.fields))
 """Every field that any randomization writes."""
@@ -59,13 +69,22 @@ def shipped() -> Config:
     return config.load(TASK)
 
 
+def resolved(name) -> dict:
+    """The parameters of a randomization, as its function takes them."""
+    given = {"range": EXTREMES[name], **PARAMETERS.get(name, {})}
+    return RANDOMIZATIONS.one("task", name, given, robot().joint_names).parameters
+
+
 def replace(struct, **changes):
     return msgspec.structs.replace(struct, **changes)
 
 
 def events(randomization=(), reset=None, pushes=None) -> EventTable:
     """Events: randomizations by range, the disturbances of the home pose, the push."""
-    drawn = {name: {"range": list(r)} for name, r in dict(randomization).items()}
+    drawn = {
+        name: {"range": list(r), **PARAMETERS.get(name, {})}
+        for name, r in dict(randomization).items()
+    }
     home = {"clearance": 0.03, "heading": [-np.pi, np.pi]} | (reset or {})
     return EventTable(
         reset={"home_pose": home, **drawn}, interval={"push": pushes} if pushes else {}

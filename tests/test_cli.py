@@ -322,7 +322,7 @@ def test_a_policy_file_says_what_the_scorecard_said_when_it_was_exported(policy)
     assert scores.gain == pytest.approx(run["gain"])
     figures = run["conditions"]["nominal"]
     assert scores.figures == pytest.approx({k: figures[k] for k in scores.figures})
-    assert set(figures) == {*scores.figures, "gain"}
+    assert set(figures) == {*scores.figures, "falls_interval", "gain"}
 
 
 def test_without_quick_every_condition_is_scored(policy):

@@ -15,7 +15,9 @@ EVERYONE = np.arange(N)
 def randomized_start(engine, seed=0):
     """Reset every simulation, every randomization and both delays on; two of them in the air."""
     rng = np.random.default_rng(seed)
-    randomizer = Randomizer(helpers.EXTREMES, Ids.of(engine.model, helpers.robot()))
+    ids = Ids.of(engine.model, helpers.robot())
+    given = {name: helpers.resolved(name) for name in helpers.EXTREMES}
+    randomizer = Randomizer(helpers.EXTREMES, ids, parameters=given)
     rows = engine.nominal(helpers.FIELDS, engine.n)
     randomizer.apply(rows, engine.n, rng)
     qpos = np.tile(engine.model.key("home").qpos, (engine.n, 1))

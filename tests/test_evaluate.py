@@ -13,7 +13,7 @@ from robot_ppo.config import Condition
 from robot_ppo.envs.robot import observations, trials
 from robot_ppo.envs.robot.trials import COMMANDS, CONDITIONS, WALKING
 from robot_ppo.evaluation import evaluate
-from robot_ppo.evaluation.evaluate import Scorecard
+from robot_ppo.evaluation.card import Scorecard
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoint
 from robot_ppo_export.contract.command import NO_COMMAND
@@ -413,7 +413,7 @@ def test_the_json_has_the_headline_figures_at_the_top_and_all_others_below(contr
     assert data["velocity_error"] == pytest.approx(0.1 + 0.45 / 45)
     assert data["yaw_error"] == pytest.approx(0.05)
     assert set(data["conditions"]) == set(data["per_command"]) == {"nominal", "pushes"}
-    assert set(data["conditions"]["nominal"]) == set(FIGURES)
+    assert set(data["conditions"]["nominal"]) == {*FIGURES, "falls_interval"}
     assert data["per_command"]["nominal"]["velocity_error"][3] == 0.55
     assert data["commands"][3] == list(COMMANDS[3]) and len(data["commands"]) == 45
     assert data["limits"] == trials.WALKING

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from env_helpers import ENDLESS, commands, environment, loud, random_actions, tiny_config
+from env_helpers import ENDLESS, PROMPT, commands, environment, loud, random_actions, tiny_config
 from mujoco.batch import MODEL_FIELDS
 from ppo_helpers import fingerprint, learner, rollout, weights
 from test_gym_tasks import every_task
@@ -32,7 +32,8 @@ def task(**changes):
     """Every randomization, delays and histories; nothing that is drawn on the way."""
     seen = {"joint_vel": {"scale": 0.05, "history": 3}, "base_ang_vel": {}}
     seen |= {"command": {}, "last_action": {}, "gait_clock": {}}
-    still = {"noise": {}, "pushes": None, "terminations": ENDLESS, "observation": seen}
+    still = {"noise": {}, "pushes": None, "randomization": PROMPT}
+    still |= {"terminations": ENDLESS, "observation": seen}
     return loud(**(still | {"commands": commands(resample=(5.0, 7.0))} | changes))
 
 

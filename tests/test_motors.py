@@ -61,6 +61,31 @@ def test_each_robot_has_its_own_delay(robot):
     ]
 
 
+def test_each_joint_may_have_its_own_delay(robot):
+    m = motors(robot)
+    joints = len(robot.joints)
+    steps = np.arange(N * joints).reshape(N, joints) % 4
+    m.set_delay(steps * TIMESTEP)
+    default = np.tile(robot.vector("default"), (N, 1))
+    for tick in range(4):
+        moved = m.torque(default + 0.1, default, 0 * default) != 0
+        assert np.array_equal(moved, steps <= tick)
+
+
+def test_an_implicit_robot_is_told_its_delayed_target_and_the_others_their_torque(robot):
+    target, pos, vel = random_vectors(robot)
+    m = motors(robot)
+    plain = motors(robot)
+    m.implicit[1] = True
+    m.offset[1] = 0.02
+    got = m.torque(target, pos, vel)
+    assert np.array_equal(got[1], target[1] - 0.02)
+    expected = plain.torque(target, pos, vel)
+    assert np.array_equal(got[[0, 2]], expected[[0, 2]])
+    assert np.array_equal(m.power_sum[[0, 2]], plain.power_sum[[0, 2]])
+    assert m.power_sum[1] > 0
+
+
 def test_a_sequence_of_targets_comes_out_shifted(robot):
     m = motors(robot, delay=3 * TIMESTEP)
     steps = 3

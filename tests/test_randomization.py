@@ -5,11 +5,16 @@ import numpy as np
 import pytest
 
 from robot_ppo.envs.robot.randomization import RANDOMIZATIONS, WRITES, Randomizer
-from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Ids
+from robot_ppo.robot_model import symmetry
+from robot_ppo.sim.fields import MEASUREMENT_FIELDS, PACKET_FIELDS, Ids
 from robot_ppo_export.contract import frames
+from robot_ppo_export.errors import InputError
 
 SEEN_ONLY = ("imu_bias", "imu_mounting", "sensor_delay")
 """These change what is measured; the physics alone does not feel them."""
+ON_THE_WAY = ("packet_loss", "packet_delay")
+"""These change when a measurement arrives (test_packets.py)."""
+FELT = [name for name in WRITES if name not in ON_THE_WAY]
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +30,16 @@ def ids(engine):
 def with_value(name, value, engine, ids, m=1):
     """Nominal rows (m, ...) of all fields, to which `name` was applied with one value."""
     rows = engine.nominal(helpers.FIELDS, m)
-    draws = np.full((m, WRITES[name].size(ids)), value, np.float64)
-    RANDOMIZATIONS.functions[name](rows, draws, ids)
+    parameters = helpers.resolved(name)
+    draws = np.full((m, WRITES[name].size(ids, **parameters)), value, np.float64)
+    RANDOMIZATIONS.functions[name](rows, draws, ids, **parameters)
     return rows
+
+
+def one_of(name, ids):
+    """A randomizer of one entry, over its extremes."""
+    ranges = {name: helpers.EXTREMES[name]}
+    return Randomizer(ranges, ids, parameters={name: helpers.resolved(name)})
 
 
 def joined(*rows):
@@ -46,7 +58,7 @@ def test_every_randomization_of_the_table_is_tested_here_and_shipped():
 def test_it_writes_the_fields_that_it_declares_and_no_others(name, engine, ids):
     rows = engine.nominal(helpers.FIELDS, 3)
     before = {field: values.copy() for field, values in rows.items()}
-    Randomizer({name: helpers.EXTREMES[name]}, ids).apply(rows, 3, np.random.default_rng(0))
+    one_of(name, ids).apply(rows, 3, np.random.default_rng(0))
     written = {f for f in rows if not np.array_equal(rows[f], before[f])}
     assert written == set(WRITES[name].fields)
 
@@ -54,7 +66,7 @@ def test_it_writes_the_fields_that_it_declares_and_no_others(name, engine, ids):
 @pytest.mark.parametrize("name", WRITES)
 def test_it_draws_every_simulation_by_itself_within_the_range(name, engine, ids):
     low, high = helpers.EXTREMES[name]
-    randomizer = Randomizer({name: (low, high)}, ids)
+    randomizer = one_of(name, ids)
     m = 400
     draws = []
 
@@ -64,7 +76,8 @@ def test_it_draws_every_simulation_by_itself_within_the_range(name, engine, ids)
     randomizer.functions = [recorder]
     units = randomizer.apply(engine.nominal(helpers.FIELDS, m), m, np.random.default_rng(0))
     (draw,) = draws
-    assert draw.shape == units.shape == (m, randomizer.size) == (m, WRITES[name].size(ids))
+    assert draw.shape == units.shape == (m, randomizer.size)
+    assert randomizer.size == WRITES[name].size(ids, **helpers.resolved(name))
     assert units.dtype == np.float32
     assert (np.abs(units) <= 1).all() and (draw >= low).all() and (draw <= high).all()
     assert np.allclose(draw, (low + high) / 2 + units * (high - low) / 2, rtol=0, atol=1e-5)
@@ -92,7 +105,7 @@ def differences(engine, rows, ticks=50, act=feedback):
 
 
 @pytest.mark.parametrize("end", [0, 1])
-@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("name", FELT)
 def test_its_extremes_change_what_happens(name, end, engine, ids):
     value = helpers.EXTREMES[name][end]
     rows = joined(engine.nominal(helpers.FIELDS, 1), with_value(name, value, engine, ids))
@@ -232,6 +245,29 @@ def test_an_imu_that_is_mounted_askew_turns_orientation_and_rates(engine, ids):
     assert np.allclose(state.base_ang_vel[1], frames.to_body(mounting, rate), atol=1e-6)
 
 
+def test_the_joints_of_a_group_share_a_delay_beside_that_of_all(engine, ids):
+    rows = engine.nominal(helpers.FIELDS, 50)
+    ranges = {"actuator_delay": (20.0, 20.0), "group_delay": (0.0, 10.0)}
+    parameters = {"group_delay": helpers.resolved("group_delay")}
+    Randomizer(ranges, ids, parameters=parameters).apply(rows, 50, np.random.default_rng(0))
+    delay = rows["actuator_delay"].reshape(50, 4, 3)  # leg by leg
+    assert (delay == delay[:, :, :1]).all()
+    extra = delay[:, :, 0] - 0.02
+    assert (extra >= 0).all() and (extra <= 0.01).all() and extra.std(axis=0).min() > 0.002
+    assert np.abs(np.corrcoef(extra.T) - np.eye(4)).max() < 0.5  # each leg by itself
+
+
+def test_groups_that_have_no_mirror_image_are_refused(ids, engine):
+    mirror = symmetry.find(helpers.robot(), engine.model)
+    legs = helpers.resolved("group_delay")["groups"]
+    swapped = WRITES["group_delay"].mirror(ids, mirror, groups=legs)
+    assert swapped.index.tolist() == [1, 0, 3, 2]  # right and left
+    torn = legs.copy()
+    torn[0] = 2.0  # one joint of the front right leg goes with the left one
+    with pytest.raises(InputError, match="group_delay have no mirror image"):
+        WRITES["group_delay"].mirror(ids, mirror, groups=torn)
+
+
 def test_delays_are_given_in_milliseconds(engine, ids):
     assert (with_value("actuator_delay", 12.0, engine, ids)["actuator_delay"] == 0.012).all()
     # A measurement of 25 ms: MuJoCo's own step of 10 ms, and 15 ms more.
@@ -292,7 +328,8 @@ def test_the_order_is_that_of_the_table_not_of_the_yaml(engine, ids):
     results = []
     for given in (helpers.EXTREMES, ranges):
         rows = engine.nominal(helpers.FIELDS, 4)
-        units = Randomizer(given, ids).apply(rows, 4, np.random.default_rng(0))
+        taken = {name: helpers.resolved(name) for name in given}
+        units = Randomizer(given, ids, parameters=taken).apply(rows, 4, np.random.default_rng(0))
         results.append((rows, units))
     (rows, units), (again, same) = results
     assert np.array_equal(units, same)
@@ -315,7 +352,8 @@ def test_without_randomization_nothing_is_drawn(ids):
 
 def test_measurement_fields_are_not_mujocos(engine):
     for field in helpers.FIELDS:
-        assert hasattr(engine.model, field) != (field in MEASUREMENT_FIELDS), field
+        ours = MEASUREMENT_FIELDS + PACKET_FIELDS
+        assert hasattr(engine.model, field) != (field in ours), field
 
 
 def test_what_is_drawn_at_the_start_stays_and_the_rest_does_not():

@@ -1,5 +1,6 @@
 """What a run goes on with: new settings are kept, and never change what its weights mean."""
 
+import json
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from test_train import contents, refused, result
 from robot_ppo import cli, config, export
 from robot_ppo.diagnostics.checks import record
 from robot_ppo.evaluation import scorecard
+from robot_ppo.training import resume as resuming
 from robot_ppo.training.checkpoint import EPISODES, Checkpoint, Checkpoints
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.errors import InputError
@@ -243,6 +245,19 @@ def test_another_set_of_draws_is_refused_where_the_critic_reads_them(run, capsys
     assert "is gone: a network reads one number for each draw" in said
     ranges = "task.events.reset.friction.range=[0.5, 1.0]"
     assert resume(run, "--steps", str(3 * BATCH), *sets(ranges)) == 0
+
+
+def test_groups_of_a_delay_are_not_changed_under_a_critic_that_reads_them():
+    """The range may be; other groups would be other draws."""
+
+    def task(**delay):
+        delay = {"range": [0, 5], "groups": {"FL_*": 2}} | delay
+        text = f"task.events.reset.group_delay={json.dumps(delay)}"
+        return config.load("go2_walk", overrides=[text]).task
+
+    resuming._check_critic(task(), task(range=[0, 9]))
+    with pytest.raises(InputError, match="group_delay` draws by other parameters than it did"):
+        resuming._check_critic(task(), task(groups={"FR_*": 2}))
 
 
 def test_without_a_checkpoint_everything_can_be_changed(run):

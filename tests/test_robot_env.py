@@ -4,7 +4,7 @@ import env_helpers as helpers
 import mujoco
 import numpy as np
 import pytest
-from env_helpers import ENDLESS, commands, environment, loud, quiet, random_actions, replace
+from env_helpers import ENDLESS, PROMPT, commands, environment, loud, quiet, random_actions, replace
 
 from robot_ppo.envs.robot.rewards import REWARDS
 from robot_ppo_export.errors import InputError
@@ -434,7 +434,8 @@ def test_11_the_first_observation_is_of_the_new_episode():
 
 
 def test_11_histories_of_a_new_episode_hold_nothing_of_the_old_one():
-    env = environment(loud(observation=HISTORIES, episode_length=20.0, terminations=ENDLESS))
+    changes = {"observation": HISTORIES, "episode_length": 20.0, "terminations": ENDLESS}
+    env = environment(loud(randomization=PROMPT, **changes))
     env.reset(seed=1)
     env.ticks[:] = [0, env.max_ticks - 4, 0, 0]
     for action in random_actions(4, N):

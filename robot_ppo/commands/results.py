@@ -15,6 +15,8 @@ EVAL = """
 robot-ppo eval runs/go2 --json scorecard.json --plot scorecard.png
 robot-ppo eval go2_walk.onnx --quick
 robot-ppo eval go2_walk.onnx --ground stairs_up,stairs_down
+robot-ppo eval go2_walk.onnx --trials 1000       # how often does it fall
+robot-ppo eval go2_walk.onnx --task go2_corners  # punches, lost packets, another solver
 robot-ppo eval runs/HalfCheetah-v5
 """
 REPORT = """
@@ -42,6 +44,14 @@ def add_eval(commands: argparse._SubParsersAction) -> None:
         metavar="KINDS",
         help="cross rough ground of these kinds, by default of all, with --quick without pushes",
     )
+    p.add_argument(
+        "--trials",
+        type=arguments.at_least(1),
+        metavar="N",
+        help="N drawn commands in short trials instead of the task's: how often does it fall",
+    )
+    p.add_argument("--seconds", type=arguments.seconds, metavar="S", help="of such a trial")
+    p.add_argument("--task", metavar="TASK", help="score by this task's `evaluation:`")
     natural = arguments.at_least(0)
     p.add_argument("--threads", type=natural, default=0, metavar="N", help="(default: all CPUs)")
     p.add_argument("--seed", type=natural, default=0, metavar="N", help="of noise and pushes")
@@ -56,9 +66,12 @@ def _eval(args: argparse.Namespace) -> None:
         return
     with single_threaded():
         if not gym_evaluation.is_run(args.policy):
-            scorecard.run(args.policy, args.json, args.plot, args.quick, args.threads, args.seed)
-        elif args.plot:
-            raise InputError(f"{args.policy}: a run of a Gymnasium task; --plot is for robots")
+            chosen = (args.quick, args.trials, args.seconds, args.task, args.threads, args.seed)
+            scorecard.run(args.policy, args.json, args.plot, scorecard.Options(*chosen))
+        elif given := [k for k in ("plot", "trials", "seconds", "task") if getattr(args, k)]:
+            raise InputError(
+                f"{args.policy}: a run of a Gymnasium task; --{given[0]} is for robots"
+            )
         else:
             gym_evaluation.run(args.policy, args.json, args.quick, args.threads, args.seed)
 
@@ -67,8 +80,9 @@ def _eval_on_ground(args: argparse.Namespace) -> None:
     from robot_ppo.evaluation import ground_table, gym_evaluation
     from robot_ppo.training.threads import single_threaded
 
-    if args.plot:
-        raise InputError("--plot draws a grid of commands, which --ground does not have")
+    for name in ("plot", "trials", "seconds", "task"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} is about commands on flat ground; leave it or --ground out")
     if gym_evaluation.is_run(args.policy):
         raise InputError(f"{args.policy}: a run of a Gymnasium task; --ground is for robots")
     with single_threaded():

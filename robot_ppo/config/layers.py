@@ -1,4 +1,4 @@
-"""Where a configuration comes from: files that extend others, flags, `--set`, in this order.
+"""Layers of a configuration: files that extend others, flags, `--set`, in this order.
 
     layers = Layers()
     layers.add_file(project.preset_path, "gym")              # after what it extends

@@ -118,12 +118,24 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sliding friction of the feet."""
     payload: float = 0.0
     """[kg] on the base"""
-    delay: NonNegative = 0.0
-    """Extra time from a target to its effect [s]."""
+    delay: NonNegative | dict[str, NonNegative] = 0.0
+    """Extra time from a target to its effect [s]: of all joints, or of those that names and
+    patterns name."""
     strength: Positive = 1.0
     """Factor on motor torque and its limit."""
     push: NonNegative = 0.0
     """Speed [m/s] added to the base every `push_every`, in a new direction each time."""
+    punch: NonNegative = 0.0
+    """Force [N] on the base for 0.1 s every `push_every`, in a new direction each time."""
+    solver: Literal["newton", "cg", "pgs"] | None = None
+    """Solver of constraints; null: Newton's, as nominally."""
+    motors: Literal["explicit", "implicit"] = "explicit"
+    """Integration of the PD law: from the state at the beginning of a physics step, as a motor
+    controller does, or implicitly in the velocity, as in training."""
+    lost: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Fraction of the state packets, one every control period, that never arrive."""
+    late: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    """State packets arrive up to so late [s], each by a time of its own."""
 
 
 class Evaluation(_Struct, frozen=True, kw_only=True):

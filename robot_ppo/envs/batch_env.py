@@ -1,4 +1,4 @@
-"""What every environment on the native engine shares: seeds, ages, ends, states, spaces.
+"""Base of every environment on the native engine: seeds, ages, ends, states, spaces.
 
 A subclass builds its engine, declares its spaces with the observation of its first reset, and
 writes `step`, with `_quarantine` and `_ended` at their places in it. What a task is, it says in

@@ -1,4 +1,4 @@
-"""What one sees of an environment: pictures for `rgb_array`, a window for `human`.
+"""Views of an environment: pictures for `rgb_array`, a window for `human`.
 
     env = Rendered(make_task(task, 4), "rgb_array")
     env.reset()

@@ -12,7 +12,6 @@ that it does afterwards is to its credit.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,35 +21,42 @@ from robot_ppo.config import Condition, Evaluation
 from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.events import Start
 from robot_ppo.envs.robot.trials import Plan
+from robot_ppo.evaluation.card import Scorecard
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf
-from robot_ppo.sim import sensors
+from robot_ppo.sim import sensors, variations
 from robot_ppo.sim.motors import PdMotors
+from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.scan import poses, scan
 from robot_ppo_export.contract import frames, strict
-from robot_ppo_export.contract.contract import Contract, Scores
+from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.terms import Inputs, gait_phase
 from robot_ppo_export.errors import InputError
 
 LOST = 10.0
-"""What every figure is that has no value: far from what a robot does that stands."""
+"""Value of a figure that has none: far from that of a robot that stands."""
 
 
-def plan(contract: Contract) -> Plan:
-    """Return what a policy is tried on: its file's section, or the first edition's.
+PUNCH = 0.1
+"""A punch lasts so long [s]."""
+
+
+def plan(contract: Contract, section: Evaluation | None = None) -> Plan:
+    """Return what a policy is tried on: a section, or its file's, or the first edition's.
 
     Raises:
         InputError: the section contradicts the command or names what does not exist, or there is
             none for a policy without a twist.
     """
     command = contract.command
-    section = contract.evaluation
     if section is not None:
-        given = strict.convert(Evaluation, section, path="evaluation")
+        return trials.plan(section, command, contract.robot, "task.evaluation")
+    if contract.evaluation is not None:
+        given = strict.convert(Evaluation, contract.evaluation, path="evaluation")
         return trials.plan(given, command, contract.robot, "evaluation")
     if command.kind != "twist":
         raise InputError(
@@ -58,86 +64,6 @@ def plan(contract: Contract) -> Plan:
             "a twist command is scored; add it to the task"
         )
     return trials.first_edition()
-
-
-@dataclass
-class Scorecard:
-    """Every figure of every trial under every condition."""
-
-    conditions: list[str]
-    commands: np.ndarray
-    """(trials, k)"""
-    limits: dict[str, float]
-    units: dict[str, str]
-    figures: dict[str, np.ndarray] = field(default_factory=dict)
-    """Name -> (conditions, trials)."""
-    source: dict[str, Any] = field(default_factory=dict)
-    measured: dict[str, np.ndarray] = field(default_factory=dict)
-    """Entry of a twist -> its mean as measured, (conditions, trials); in the order of `commands`,
-    and empty for other kinds."""
-
-    def gain(self, condition: int = 0) -> dict[str, float]:
-        """Return measured over commanded for each entry of a twist that was asked for.
-
-        It is the slope through the origin that fits the trials best: 1 where a policy does what it
-        is told, 0 where it ignores it.
-        """
-        slopes = {}
-        for asked, (name, values) in zip(self.commands.T, self.measured.items(), strict=False):
-            if size := float(np.square(asked, dtype=np.float64).sum()):
-                slopes[name] = float(values[condition] @ asked) / size
-        return slopes
-
-    def overall(self, condition: int = 0) -> dict[str, float]:
-        """Return means over the trials; falls are counted."""
-        return {
-            name: float(values[condition].sum() if name == "falls" else values[condition].mean())
-            for name, values in self.figures.items()
-        }
-
-    @property
-    def is_twist(self) -> bool:
-        """True where the command is a twist."""
-        return "velocity_error" in self.units
-
-    @property
-    def passed(self) -> bool:
-        """True where no limit is exceeded under the first condition."""
-        nominal = self.overall(0)
-        return all(nominal[name] <= limit for name, limit in self.limits.items())
-
-    @property
-    def walking(self) -> bool:
-        """True where the policy follows a twist, and passes."""
-        return self.is_twist and self.passed
-
-    def scores(self) -> Scores:
-        """Return what a policy file says of its policy."""
-        return Scores(
-            condition=self.conditions[0],
-            passed=self.passed,
-            figures=self.overall(0),
-            gain=self.gain(0),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the scorecard as plain data; the nominal means stand at the top."""
-        means = {c: self.overall(i) for i, c in enumerate(self.conditions)}
-        gains = {c: {"gain": self.gain(i)} for i, c in enumerate(self.conditions) if self.measured}
-        return {
-            "passed": self.passed,
-            "walking": self.walking,
-            **self.overall(0),
-            **gains.get(self.conditions[0], {}),
-            "limits": self.limits,
-            "conditions": {c: means[c] | gains.get(c, {}) for c in means},
-            "commands": self.commands.astype(np.float64).round(6).tolist(),
-            "per_command": {
-                c: {name: values[i].tolist() for name, values in self.figures.items()}
-                for i, c in enumerate(self.conditions)
-            },
-            "source": self.source,
-        }
 
 
 def evaluate(
@@ -148,26 +74,28 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
     xml: Mjcf | None = None,
+    planned: Plan | None = None,
 ) -> Scorecard:
     """Return the scorecard of a policy.
 
     Args:
         contract: what the policy assumes; observation, action, gains and noise come from here.
         act: observations (n, size) -> deterministic raw actions (n, actions).
-        conditions: passes over the commands, by default all of `plan`; the first is judged.
+        conditions: passes over the commands, by default all of the plan; the first is judged.
         threads: for physics; 0: all CPUs.
         seed: of noise and pushes.
         progress: called with the fraction that is done.
         xml: the robot's MJCF; by default that in the folder of its name.
+        planned: what is tried; by default `plan(contract)`.
     """
     if contract.control_period < variants.EVAL_TIMESTEP:
         raise InputError(
             f"the control period, {contract.control_period} s, is shorter than a physics step of "
             f"the scorecard, {variants.EVAL_TIMESTEP} s: it cannot be scored"
         )
-    planned = plan(contract)
+    planned = planned or plan(contract)
     chosen = planned.conditions if conditions is None else conditions
-    run = Run(contract, list(chosen), threads, seed, xml)
+    run = Run(contract, list(chosen), threads, seed, xml, planned)
     ticks = round(planned.seconds / contract.control_period)
     for t in range(ticks):
         run.tick(act, scored=t * contract.control_period >= planned.unscored)
@@ -229,8 +157,11 @@ class Run:
 
     def _of(self, attribute: str) -> np.ndarray:
         """Return an attribute of each simulation's condition, (n,)."""
-        values = [getattr(c, attribute) for c in self.conditions]
-        return np.repeat(np.array(values, np.float64), len(self.plan.commands))
+        return self._each([getattr(c, attribute) for c in self.conditions], np.float64)
+
+    def _each(self, values: list[Any], dtype: Any) -> np.ndarray:
+        """Return the values of the conditions for each simulation, (n, ...)."""
+        return np.repeat(np.array(values, dtype), len(self.plan.commands), axis=0)
 
     def _apply_conditions(self) -> None:
         batch = self.engine.batch
@@ -243,9 +174,37 @@ class Run:
         mass[:, self.model.body(self.contract.robot.base.body).id] += self._of("payload")
         batch.set_const()
         self.motors.strength[:] = self._of("strength")[:, None]
-        self.motors.set_delay(self._of("delay"))
+        self._delay()
+        self._vary()
         self.weight = mass.sum(axis=1) * abs(float(self.model.opt.gravity[2]))
         self.push_speed = self._of("push")
+        self.punch_force = self._of("punch")
+        self.packets = self._packets()
+
+    def _delay(self) -> None:
+        """Give the motors the delays of their conditions, one for each joint where one says so."""
+        joints = self.contract.robot.joint_names
+        if not any(isinstance(c.delay, dict) for c in self.conditions):
+            self.motors.set_delay(self._of("delay"))
+            return
+        rows = [trials.delays(c, joints) for c in self.conditions]
+        self.motors.set_delay(self._each(rows, np.float64))
+
+    def _vary(self) -> None:
+        """Give each simulation solver and motors of its condition, where one says so."""
+        if any(c.solver for c in self.conditions):
+            names = [c.solver or "newton" for c in self.conditions]
+            variations.set_solvers(self.engine, self._each(names, str).tolist())
+        implicit = self._each([c.motors == "implicit" for c in self.conditions], bool)
+        if implicit.any():
+            variations.integrate_motors(self.engine, self.motors, implicit)
+
+    def _packets(self) -> Packets | None:
+        """Return the state packets on their way, or None where all arrive at once."""
+        late = max(c.late for c in self.conditions)
+        if not late and not any(c.lost for c in self.conditions):
+            return None
+        return Packets(self.contract.robot, self.n, round(late / self.contract.control_period))
 
     def tick(self, act: Callable[[np.ndarray], np.ndarray], scored: bool) -> None:
         """Advance one control period."""
@@ -269,6 +228,9 @@ class Run:
             state.height_scan = scan(self.engine.ground, grid, poses(self.engine))
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
+        if self.packets is not None:
+            late = self._of("late") / c.control_period
+            state = self.packets.arrive(state, ..., self._of("lost"), late, self.rng)
         ticks = np.full(self.n, self.ticks)
         phase = gait_phase(ticks, c.control_period, c.gait_frequency or 0.0)
         return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
@@ -287,11 +249,18 @@ class Run:
         return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
 
     def _push(self) -> None:
+        """Push and punch every robot when that is due, and end a punch that is over."""
         every = round(self.plan.push_every / self.contract.control_period)
-        if self.ticks and self.ticks % every == 0:
+        since = self.ticks % every if self.ticks >= every else -1
+        all_of_them = np.arange(self.n)
+        if since == 0:
             angle = self.rng.uniform(-np.pi, np.pi, self.n)
             direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-            self.engine.push(np.arange(self.n), self.push_speed[:, None] * direction)
+            self.engine.push(all_of_them, self.push_speed[:, None] * direction)
+            if self.punch_force.any():
+                self.engine.pull(all_of_them, self.punch_force[:, None] * direction)
+        elif since == max(1, round(PUNCH / self.contract.control_period)):
+            self.engine.pull(all_of_them, np.zeros(2))
 
     def _judge(self) -> None:
         """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""

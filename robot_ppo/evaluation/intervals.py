@@ -22,7 +22,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the sign is known."""
+        """True where the sign is known."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,10 +1,10 @@
 """`robot-ppo eval`: score a run or a policy file, and show it as table, JSON and picture."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
@@ -12,8 +12,11 @@ from rich.table import Table
 
 from robot_ppo import config as configs
 from robot_ppo import export
-from robot_ppo.evaluation import evaluate
-from robot_ppo.evaluation.evaluate import Scorecard
+from robot_ppo.envs.robot import trials
+from robot_ppo.envs.robot.trials import Plan
+from robot_ppo.evaluation import dead_zones, evaluate
+from robot_ppo.evaluation.card import Scorecard, Zone
+from robot_ppo.evaluation.plot import write_plot
 from robot_ppo.export import Act
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
@@ -26,30 +29,40 @@ from robot_ppo_export.policy import Policy
 log = logging.getLogger(__name__)
 
 
-def run(
-    source: Path,
-    json: Path | None,
-    plot: Path | None,
-    quick: bool,
-    threads: int = 0,
-    seed: int = 0,
-) -> Scorecard:
+@dataclass(frozen=True)
+class Options:
+    """Options of a scorecard."""
+
+    quick: bool = False
+    """The condition that decides alone."""
+    trials: int | None = None
+    """Number of commands, drawn and tried for a short time; None: those of the task."""
+    seconds: float | None = None
+    """Length of such a trial [s]; None: `trials.SHORT`."""
+    task: str | None = None
+    """The task whose `evaluation:` is used; None: the policy's own."""
+    threads: int = 0
+    seed: int = 0
+
+
+def run(source: Path, json: Path | None, plot: Path | None, options: Options) -> Scorecard:
     """Score `source`, print the table, write what was asked for."""
     contract, act = load(source)
     xml = mjcf_of(source, contract)
-    conditions = evaluate.plan(contract).conditions[: 1 if quick else None]
+    planned = planned_for(contract, options)
+    conditions = planned.conditions[: 1 if options.quick else None]
+    threads = options.threads
+    seed = options.seed
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"scoring {source}", total=1.0)
-        card = evaluate.evaluate(
-            contract,
-            act,
-            conditions,
-            threads,
-            seed,
-            lambda done: bar.update(task, completed=done),
-            xml,
-        )
+
+        def tell(done: float) -> None:
+            bar.update(task, completed=done)
+
+        card = evaluate.evaluate(contract, act, conditions, threads, seed, tell, xml, planned)
+        if card.is_twist and not options.quick and options.trials is None:
+            card.response = dead_zones.measure(contract, act, planned, threads, seed, xml)
     card.source = {"policy": str(source), "steps": contract.training.steps, "seed": seed}
     show(card, console)
     if json:
@@ -57,6 +70,21 @@ def run(
     if plot:
         write_plot(card, plot)
     return card
+
+
+def planned_for(contract: Contract, options: Options) -> Plan:
+    """Return what a policy is tried on, as the options have it."""
+    section = None
+    if options.task is not None:
+        section = configs.robot_task(configs.load(options.task), "a scorecard").evaluation
+        if section is None:
+            raise InputError(f"--task {options.task}: the task has no `evaluation:`; add it")
+    planned = evaluate.plan(contract, section)
+    if options.trials is None:
+        if options.seconds is not None:
+            raise InputError("--seconds is the length of drawn trials: give --trials N, too")
+        return planned
+    return trials.many(planned, contract.command, options.trials, options.seconds)
 
 
 def load(source: Path) -> tuple[Contract, Act]:
@@ -132,68 +160,32 @@ def show(card: Scorecard, console: Console) -> None:
         ]
         table.add_row(condition, *cells)
     console.print(table)
+    for said in said_falls(card):
+        console.print(said, highlight=False)
     if gain := card.gain():
         said = ", ".join(f"{name} {value:.2f}" for name, value in gain.items())
         console.print(f"measured over commanded ({card.conditions[0]}): {said}", highlight=False)
+    if zones := card.dead_zone():
+        said = ", ".join(f"{name} {said_zone(zone)}" for name, zone in zones.items())
+        console.print(f"smallest commands that move it: {said}", highlight=False)
     limits = ", ".join(f"{name} <= {limit}" for name, limit in card.limits.items())
     what = "walking" if card.is_twist else "passed"
     verdict = f"[bold green]{what}[/]" if card.passed else f"[bold red]not {what}[/]"
     console.print(f"{verdict} ({card.conditions[0]}: {limits or 'no limits'})", highlight=False)
 
 
-def write_plot(card: Scorecard, path: Path) -> None:
-    """Write a heat map of the velocity error [m/s]: a row per condition, a panel per yaw rate."""
-    if not card.is_twist:
-        raise InputError("--plot draws errors over a grid of twists, which this task does not have")
-    import io
+def said_falls(card: Scorecard) -> list[str]:
+    """Return one sentence for each number of falls, with the interval of their probability."""
+    trials = len(card.commands)
+    found = {int(card.overall(i)["falls"]): card.falls(i) for i in range(len(card.conditions))}
+    return [
+        f"{count} of {trials} fell: {100 * at.low:.2g} to {100 * at.high:.2g} % of all trials do "
+        "(95 %)"
+        for count, at in sorted(found.items())
+    ]
 
-    import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    commands = [tuple(float(f"{x:.6g}") for x in c) for c in card.commands]
-    vxs, vys, yaws = (sorted({c[i] for c in commands}) for i in range(3))
-    rows = len(card.conditions)
-    figure, axes = pyplot.subplots(
-        rows,
-        len(yaws),
-        figsize=(3.6 * len(yaws), 1.0 + 1.75 * rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    image = None
-    for i, condition in enumerate(card.conditions):
-        for j, yaw in enumerate(yaws):
-            chosen = [k for k, c in enumerate(commands) if c[2] == yaw]
-            shape = (len(vxs), len(vys))
-            error = card.figures["velocity_error"][i][chosen].reshape(shape).T
-            fell = card.figures["falls"][i][chosen].reshape(shape).T
-            axis = axes[i][j]
-            image = axis.imshow(
-                error, vmin=0, vmax=0.4, cmap="viridis_r", origin="lower", aspect="auto"
-            )
-            for (y, x), value in np.ndenumerate(error):
-                text = "fell" if fell[y, x] else f"{value:.2f}"
-                axis.text(
-                    x,
-                    y,
-                    text,
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if value > 0.22 else "black",
-                )
-            axis.set_xticks(range(len(vxs)), [f"{v:g}" for v in vxs])
-            axis.set_yticks(range(len(vys)), [f"{v:g}" for v in vys])
-            axis.set_title(f"{condition}, yaw {yaw:g} rad/s", fontsize=9)
-            if i == rows - 1:
-                axis.set_xlabel("vx [m/s]")
-            if j == 0:
-                axis.set_ylabel("vy [m/s]")
-    assert image is not None
-    figure.colorbar(image, ax=axes, label="velocity error [m/s]", shrink=0.8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    pyplot.close(figure)
-    write_atomically(path, buffer.getvalue())
+def said_zone(zone: Zone) -> str:
+    """Return the smallest commands that move a robot, to either side."""
+    low, high = ("none" if end is None else f"{end:+.3g}" for end in zone)
+    return f"{low} / {high}"

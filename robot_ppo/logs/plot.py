@@ -13,7 +13,7 @@ from robot_ppo_export.files import write_atomically
 JOINTS = 3
 """Number of joints that are drawn: those with the largest errors."""
 COMMANDS = 3
-"""How many entries of the command are drawn."""
+"""Number of entries of the command that are drawn."""
 TWIST = {"vx": "forward [m/s]", "vy": "left [m/s]", "yaw_rate": "turn left [rad/s]"}
 SHADES = {"POLICY": "0.93", "DAMP": "#f6dada"}
 """State -> background colour."""

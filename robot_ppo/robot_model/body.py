@@ -80,7 +80,7 @@ class Body:
     mass: float
     """[kg], everything"""
     height: float
-    """Of the base above the ground [m]."""
+    """Height of the base above the ground [m]."""
     trunk: frozenset[str]
     """Joints in no leg that several limbs hang on: a waist."""
     model: mujoco.MjModel

@@ -1,4 +1,4 @@
-"""Where a robot touches the ground: the geoms of each foot, and their lowest points.
+"""Contact points of a robot with the ground: the geoms of each foot, and their lowest points.
 
     feet = FootGeometry(model, robot)
     feet.clearance(data.geom_xpos[None], data.geom_xmat[None])      # (1, feet) [m]
@@ -109,7 +109,7 @@ class FootGeometry:
 
     @property
     def needs_rotation(self) -> bool:
-        """Whether `clearance` reads `geom_xmat`: spheres look the same from everywhere."""
+        """True where `clearance` reads `geom_xmat`: spheres look the same from everywhere."""
         return not self._round
 
     def clearance(
@@ -145,7 +145,7 @@ class FootGeometry:
 
 
 class Shape:
-    """How far a geom reaches below its centre."""
+    """Shape of one geom: the distance that it reaches below its centre."""
 
     def __init__(self, model: mujoco.MjModel, geom: int) -> None:
         """Take type, size and, of a mesh, its vertices."""

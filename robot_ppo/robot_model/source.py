@@ -34,7 +34,7 @@ class Text:
 
 
 Mjcf = Path | Text
-"""Where an MJCF is."""
+"""An MJCF, by its path or as text."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class RobotMirror:
     """Partners of joints, feet and bodies."""
 
     joints: Mirror
-    """Of joint angles less the default pose, of joint velocities and torques."""
+    """Mirror of joint angles less the default pose, of joint velocities and torques."""
     feet: Mirror
     bodies: np.ndarray
     """(nbody,) id of each body's partner, in the ids of the model"""

@@ -1,4 +1,4 @@
-"""What only eyes need, for videos and windows: sun, sky and a tiled floor."""
+"""Visuals for videos and windows: sun, sky and a tiled floor."""
 
 import mujoco
 

@@ -1,4 +1,4 @@
-"""What the project asks of a physics engine, whichever library it stands on.
+"""Protocol of a physics engine, whichever library it stands on.
 
 Training environment, Gymnasium's tasks, scorecard, simulated robot and playback stand on this
 protocol. `batch_engine.BatchEngine` implements it on `mujoco.batch` (CPU), and

@@ -16,9 +16,13 @@ Rows = dict[str, np.ndarray]
 """Field name -> values of some simulations, (m, ...)."""
 
 MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
-"""What our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias (n, 3)
-[rad/s], and the fraction of the present in what is measured (n, 1)."""
+"""Fields that our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias
+(n, 3) [rad/s], and the fraction of the present in what is measured (n, 1)."""
 
+
+PACKET_FIELDS = ("packet_loss", "packet_delay")
+"""Fields of state packets (`packets.py`): the probability that one is lost (n, 1), and the longest
+time that it is late (n, 1) [s]."""
 
 FACTORS = {
     "dof_damping": "joint_damping",

@@ -1,4 +1,4 @@
-"""What holds a simulated robot that cannot lie down: a gantry, with an operator at its winch.
+"""Holds a simulated robot that cannot lie down: a gantry, with an operator at its winch.
 
     gantry = Gantry(model, robot)
     gantry.hold(data)                        # from the base's present pose on
@@ -23,11 +23,11 @@ GRAVITY = 9.81
 STIFFNESS = 20.0
 """Natural frequency of robot and rope [rad/s]: the rope gives by 2.5 cm under the whole weight."""
 SAG = GRAVITY / STIFFNESS**2
-"""So much [m]."""
+"""Length by which the rope gives [m]."""
 SPEED = 0.1
-"""Of the winch [m/s]."""
+"""Speed of the winch [m/s]."""
 CLEARANCE = 0.05
-"""Of the feet of a robot that hangs, its legs limp [m]."""
+"""Clearance of the feet of a robot that hangs, its legs limp [m]."""
 CARRIED = 0.2
 """Share of the weight in the rope below which the feet carry the robot. A biped that only holds a
 pose leans over in a rope that is slack; this much keeps it upright until the policy runs."""

@@ -29,6 +29,8 @@ class PdMotors:
         self.strength = np.ones((n, 1))
         self.offset = np.zeros((n, len(robot.joints)))
         self.timestep = timestep
+        self.implicit = np.zeros(n, bool)
+        """Robots whose actuators MuJoCo integrates by itself: they are told targets."""
         self._delay_steps = np.zeros(n, np.int64)
         self._targets = np.tile(robot.vector("default"), (1, n, 1))
         self._rows = np.arange(n)
@@ -48,14 +50,22 @@ class PdMotors:
         self.saturation_sum[:] = 0.0
 
     def set_delay(self, delay: float | np.ndarray) -> None:
-        """Set the delay [s] of every robot, or of each, (n,); past targets are forgotten."""
-        self._delay_steps[:] = np.rint(np.asarray(delay) / self.timestep)
+        """Set the delay [s] of every robot, of each (n,), or of each joint (n, joints).
+
+        Past targets are forgotten.
+        """
+        steps = np.rint(np.asarray(delay, np.float64) / self.timestep).astype(np.int64)
+        shape = self.offset.shape[: max(1, steps.ndim)]
+        self._delay_steps = np.array(np.broadcast_to(steps, shape))
         current = self._targets[self._now]
         self._targets = np.tile(current, (int(self._delay_steps.max()) + 1, 1, 1))
         self._now = 0
 
     def torque(self, target: np.ndarray, pos: np.ndarray, vel: np.ndarray) -> np.ndarray:
         """Return joint torques (n, joints) [N m] for one physics step, and advance the delay.
+
+        Robots that are `implicit` get their delayed targets [rad] instead; power and saturation are
+        by the same law.
 
         Args:
             target: newest joint targets (n, joints) [rad].
@@ -64,14 +74,23 @@ class PdMotors:
         """
         self._now = (self._now + 1) % len(self._targets)
         self._targets[self._now] = target
-        delayed = self._targets[(self._now - self._delay_steps) % len(self._targets), self._rows]
+        delayed = self._delayed()
         wanted = self.kp * (delayed - pos - self.offset) - self.kd * vel
         torque = self.strength * np.clip(wanted, -self.limit, self.limit)
         # A torque that is no number is none: MuJoCo takes it for 0.
         self.power_sum += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
         self.saturation_sum += self.saturated(torque)
         self.steps += 1
-        return torque
+        if not self.implicit.any():
+            return torque
+        return np.where(self.implicit[:, None], delayed - self.offset, torque)
+
+    def _delayed(self) -> np.ndarray:
+        """Return the targets (n, joints) [rad] that have reached the motors."""
+        then = (self._now - self._delay_steps) % len(self._targets)
+        if then.ndim == 1:
+            return self._targets[then, self._rows]
+        return self._targets[then, self._rows[:, None], np.arange(then.shape[-1])]
 
     def saturated(self, torque: np.ndarray) -> np.ndarray:
         """Return the fraction of joints at their torque limit, (n,)."""

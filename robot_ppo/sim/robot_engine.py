@@ -25,7 +25,7 @@ from robot_ppo.robot_model.geometry import FootGeometry, Outline
 from robot_ppo.robot_model.soles import Soles
 from robot_ppo.sim import ground
 from robot_ppo.sim.batch_engine import BatchEngine
-from robot_ppo.sim.fields import MEASUREMENT_FIELDS, Rows, check_factors
+from robot_ppo.sim.fields import MEASUREMENT_FIELDS, PACKET_FIELDS, Rows, check_factors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.sensors import SensorMap, converted
 from robot_ppo_export.contract import frames
@@ -85,7 +85,9 @@ class RobotEngine(BatchEngine):
         self.joint_qpos = _columns([j.qposadr[0] for j in joints])
         self.joint_qvel = _columns([j.dofadr[0] for j in joints])
         self._find_base(robot)
-        self._measurement = {
+        self._forces = self.batch.bind("xfrc_applied")
+        """(n, bodies, 6) [N] [N m], world frame, at each body's centre of mass"""
+        self._measurement: dict[str, np.ndarray] = {
             "encoder_offset": np.zeros((n, len(joints)), np.float32, order="F"),
             "gyro_bias": np.zeros((n, 3), np.float32),
             "freshness": np.zeros((n, 1), np.float32),
@@ -96,7 +98,8 @@ class RobotEngine(BatchEngine):
     def _find_base(self, robot: RobotSpec) -> None:
         """Find the floating base's columns, wherever its joint stands in the model."""
         model = self.model
-        base = model.joint(int(model.body(robot.base.body).jntadr[0]))
+        self._base = model.body(robot.base.body).id
+        base = model.joint(int(model.body_jntadr[self._base]))
         at_qpos = int(base.qposadr[0])
         at_qvel = int(base.dofadr[0])
         self.base_pos = slice(at_qpos, at_qpos + 3)
@@ -121,7 +124,9 @@ class RobotEngine(BatchEngine):
         """
         check_factors(self.model, self._robot, fields)
         for name in fields:
-            if name not in MEASUREMENT_FIELDS:
+            if name in PACKET_FIELDS:
+                self._measurement[name] = np.zeros((self.n, 1))
+            elif name not in MEASUREMENT_FIELDS:
                 self._fields[name] = self.batch.expand(name)
                 self._needs_constants |= name in mujoco.MjModel._setconst_inputs
 
@@ -175,7 +180,7 @@ class RobotEngine(BatchEngine):
         """
         self.batch.state[ids] = self._blank
         for name, values in rows.items():
-            store = self._measurement if name in MEASUREMENT_FIELDS else self._fields
+            store = self._measurement if name in self._measurement else self._fields
             store[name][ids] = values
         if self._needs_constants:
             self.batch.set_const(ids)
@@ -190,7 +195,7 @@ class RobotEngine(BatchEngine):
         """Return `m` copies of the model's own values of `fields`."""
         return {
             name: np.zeros((m, *self._measurement[name].shape[1:]))
-            if name in MEASUREMENT_FIELDS
+            if name in self._measurement
             else np.repeat(getattr(self.model, name)[None], m, axis=0)
             for name in fields
         }
@@ -275,6 +280,16 @@ class RobotEngine(BatchEngine):
         """Add a horizontal velocity (m, 2) [m/s] to the base of `ids`."""
         start = self.base_lin_vel_w.start
         self.qvel[ids, start : start + 2] += velocity_w
+
+    def pull(self, ids: np.ndarray, force_w: np.ndarray) -> None:
+        """Pull the base of `ids` by a horizontal force (m, 2) [N] until the next call or reset."""
+        self._forces[ids, self._base, :2] = force_w
+
+    def packet_field(self, name: str, ids: Any = ...) -> np.ndarray:
+        """Return a field of `PACKET_FIELDS`, (m,); 0 where no randomization varies it."""
+        if name not in self._measurement:
+            return np.zeros(self.n)[ids]
+        return self._measurement[name][ids, 0]
 
     def _fill_history(self, ids: np.ndarray) -> None:
         """Let delayed sensors and actuators start with the present, not with zeros."""

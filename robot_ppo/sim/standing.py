@@ -1,4 +1,4 @@
-"""Whether a robot stands by its motors alone, in the evaluation model: no policy, PD in place.
+"""Test that a robot stands by its motors alone, in the evaluation model: no policy, PD in place.
 
 standing.tested(robot, xml)                         # with the gains of standing up
 standing.tested(robot, xml, rest=True)              # lying down: limp, from its rest pose

@@ -1,4 +1,4 @@
-"""Where a training comes from: versions, commit, machine. A run folder keeps it in `origin.json`.
+"""Origin of a training: versions, commit, machine. A run folder keeps it in `origin.json`.
 
 provenance.record(Path("runs/go2"))
 provenance.load(Path("runs/go2")).machine          # "AMD EPYC 7B13, 2 CPUs, Linux"
@@ -20,7 +20,7 @@ FILE = "origin.json"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a run was started."""
+    """Time, machine and software of a run's start."""
 
     started: str = ""
     """Date and time, UTC; "" where it is not known."""

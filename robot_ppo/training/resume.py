@@ -24,7 +24,7 @@ MEANING = (
     "task.action",
     "task.observations",
 )
-"""What the weights hold for: what they read, what becomes of what they say, and their shapes."""
+"""Keys that the weights depend on: their inputs, the use of their outputs, and their shapes."""
 
 
 def check(before: Config, now: Config) -> None:
@@ -72,6 +72,19 @@ def _check_critic(before: Any, now: Any) -> None:
             "(`randomized` in task.observations), so --resume can change the ranges only; to "
             "switch one off give it a range that does nothing, or train a new run in another --out"
         )
+    for name in now.randomization:
+        if _parameters(before, name) != _parameters(now, name):
+            raise InputError(
+                f"`task.events: {name}` draws by other parameters than it did: a network reads "
+                "its draws (`randomized` in task.observations), so --resume can change the range "
+                "only; train a new run in another --out"
+            )
+
+
+def _parameters(task: Task, name: str) -> dict[str, Any]:
+    """Return what a task says of a randomization beside its range."""
+    drawn = {**task.events.start, **task.events.reset}
+    return {key: value for key, value in drawn[name].items() if key != "range"}
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, tuple[Any, Any]]]:

@@ -1,4 +1,4 @@
-"""What a search minimizes or maximizes: figures of a policy's behaviour, or of its returns.
+"""Objectives of a search: figures of a policy's behaviour, or of its returns.
 
 | objective | of | figure |
 |---|---|---|

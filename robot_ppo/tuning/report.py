@@ -1,4 +1,4 @@
-"""What a search found: a table, pictures of what mattered, and the best settings as a preset."""
+"""Results of a search: a table, pictures of what mattered, and the best settings as a preset."""
 
 import warnings
 from pathlib import Path

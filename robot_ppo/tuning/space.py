@@ -1,4 +1,4 @@
-"""What a search tries: a YAML of keys of task or preset, each with a range or with choices.
+"""Space of a search: a YAML of keys of task or preset, each with a range or with choices.
 
 Example:
     ppo.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}

@@ -174,11 +174,13 @@ def _value(kind: Any, value: Any, path: str, joints: tuple[str, ...]) -> Any:
     return converted
 
 
-def per_joint(value: PerJoint, path: str, joints: tuple[str, ...]) -> np.ndarray:
-    """Return the number of each joint, (joints,) float32."""
+def per_joint(
+    value: PerJoint, path: str, joints: tuple[str, ...], unnamed: float = 1.0
+) -> np.ndarray:
+    """Return the number of each joint, (joints,) float32; `unnamed` of those that none names."""
     if not isinstance(value, dict):
         return np.full(len(joints), value, np.float32)
-    numbers = np.ones(len(joints), np.float32)
+    numbers = np.full(len(joints), unnamed, np.float32)
     for pattern, number in value.items():
         named = [fnmatchcase(joint, pattern) for joint in joints]
         if not any(named):

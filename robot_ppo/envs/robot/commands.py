@@ -1,4 +1,4 @@
-"""What the robot is asked to do: name -> f(robot, *, parameters) -> `Command`.
+"""Commands of a task: name -> f(robot, *, parameters) -> `Command`.
 
 A task has one command or none. It is kept for a while, `resample` [s], uniform, and drawn anew.
 """

@@ -25,7 +25,7 @@ from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
-from robot_ppo_export.contract.tables import Fraction, NonNegative, Range, Table, Term
+from robot_ppo_export.contract.tables import Fraction, NonNegative, Positive, Range, Table, Term
 
 STATES = Table("initial state")
 INTERVALS = Table("event at an interval", interval=Range)
@@ -128,9 +128,35 @@ def fallen_pose(
 def push(engine: RobotEngine, ids: np.ndarray, rng: np.random.Generator, *, speed: Range) -> None:
     """A sudden change of the base's horizontal velocity [m/s], to any side."""
     size = rng.uniform(*speed, len(ids))
-    angle = rng.uniform(-np.pi, np.pi, len(ids))
-    direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-    engine.push(ids, size[:, None] * direction)
+    engine.push(ids, size[:, None] * _directions(len(ids), rng))
+
+
+@INTERVALS.add()
+def punch(
+    engine: RobotEngine,
+    ids: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    force: Range,
+    seconds: Positive = 0.1,
+) -> None:
+    """A horizontal force on the base [N] for so many `seconds`, to any side."""
+    size = rng.uniform(*force, len(ids))
+    engine.pull(ids, size[:, None] * _directions(len(ids), rng))
+
+
+def _directions(m: int, rng: np.random.Generator) -> np.ndarray:
+    """Return horizontal unit vectors to any side, (m, 2)."""
+    angle = rng.uniform(-np.pi, np.pi, m)
+    return np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def _let_go(engine: RobotEngine, ids: np.ndarray) -> None:
+    engine.pull(ids, np.zeros(2))
+
+
+ENDINGS: dict[str, Callable[[RobotEngine, np.ndarray], None]] = {"punch": _let_go}
+"""Event that lasts -> what ends it, after its `seconds`."""
 
 
 class Events:
@@ -146,6 +172,8 @@ class Events:
         drawn = {**start, **reset}
         self.ranges = {n: t.own["range"] for n, t in drawn.items() if "range" in t.own}
         """Randomization -> its range."""
+        self.parameters = {n: t.parameters for n, t in drawn.items() if "range" in t.own}
+        """Randomization -> its parameters."""
         self.kept = frozenset(start)
         """Randomizations that are drawn once."""
         for name in start.keys() & reset.keys():
@@ -183,12 +211,19 @@ class Clocks:
         """Start with clocks that are due at once; `schedule` sets them."""
         self.control_period = control_period
         self.ticks_left = {name: np.zeros(n, np.int64) for name in intervals}
+        self._endings = {name: ENDINGS[name] for name in intervals if name in ENDINGS}
+        self._lasting = {name: self._duration(intervals[name]) for name in self._endings}
+        self.ticks_left |= {f"{name}_end": np.zeros(n, np.int64) for name in self._endings}
         self._plan: list[tuple[str, Callable[..., None], Range]] = [
             (name, term.function, term.own["interval"]) for name, term in intervals.items()
         ]
 
     def advance(self, engine: RobotEngine, rng: np.random.Generator) -> None:
         """Count one control step down, and let happen what is due."""
+        for name, end in self._endings.items():
+            left = self.ticks_left[f"{name}_end"]
+            left -= 1
+            end(engine, np.flatnonzero(left == 0))
         for name, function, interval in self._plan:
             left = self.ticks_left[name]
             left -= 1
@@ -196,11 +231,20 @@ class Clocks:
             if due.size:
                 function(engine, due, rng)
                 left[due] = self._ticks(interval, len(due), rng)
+                if name in self._endings:
+                    self.ticks_left[f"{name}_end"][due] = self._lasting[name]
 
     def schedule(self, ids: np.ndarray, rng: np.random.Generator) -> None:
         """Set the clocks of `ids` anew."""
         for name, _, interval in self._plan:
             self.ticks_left[name][ids] = self._ticks(interval, len(ids), rng)
+        for name in self._endings:  # a reset ended it
+            self.ticks_left[f"{name}_end"][ids] = 0
+
+    def _duration(self, term: Term) -> int:
+        """Return how many control periods an event lasts, at least one."""
+        given = INTERVALS.defaults(term.name) | term.parameters
+        return max(1, round(given["seconds"] / self.control_period))
 
     def _ticks(self, interval: Range, m: int, rng: np.random.Generator) -> np.ndarray:
         seconds = rng.uniform(*interval, m)

@@ -1,4 +1,4 @@
-"""How the observations of a task look in the mirror, found by evaluating its terms.
+"""Mirror images of a task's observations, found by evaluating its terms.
 
 A `World` is mirrored field by field: what is a vector, an angle or a foot is said once, here. A
 term is a function of the world, so its mirror is found by evaluating it on random worlds and on

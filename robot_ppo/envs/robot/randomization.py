@@ -13,8 +13,10 @@ delays are not all made large, a draw below one step goes to 0 or to one step, w
 Fields that are not MuJoCo's are what our own sensor arithmetic adds (sim/fields.py).
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,8 @@ from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo.sim.fields import Ids, Rows
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.tables import Range, Table
+from robot_ppo_export.contract.tables import NOTHING, PerJoint, Range, Table
+from robot_ppo_export.errors import InputError
 
 RANDOMIZATIONS = Table("randomization", range=Range)
 """f(rows, draw, ids) changes its rows by draws that are uniform in `range`."""
@@ -33,10 +36,10 @@ class Writes:
     """Declaration of one randomization: fields, numbers, mirror."""
 
     fields: tuple[str, ...]
-    size: Callable[[Ids], int]
-    """Numbers drawn per simulation."""
-    mirror: Callable[[Ids, RobotMirror], Mirror]
-    """Mirror of the draws, with left and right exchanged."""
+    size: Callable[..., int]
+    """Numbers drawn per simulation: f(ids, *, parameters)."""
+    mirror: Callable[..., Mirror]
+    """Mirror of the draws, with left and right exchanged: f(ids, robot, *, parameters)."""
 
 
 WRITES: dict[str, Writes] = {}
@@ -48,10 +51,10 @@ def _same(ids: Ids, robot: RobotMirror) -> Mirror:
 
 def _writes(
     *fields: str,
-    size: Callable[[Ids], int] = lambda _: 1,
-    mirror: Callable[[Ids, RobotMirror], Mirror] = _same,
+    size: Callable[..., int] = lambda _: 1,
+    mirror: Callable[..., Mirror] = _same,
 ) -> Callable:
-    def register(function: Callable[[Rows, np.ndarray, Ids], None]) -> Callable:
+    def register(function: Callable[..., None]) -> Callable:
         WRITES[function.__name__] = Writes(fields, size, mirror)
         return RANDOMIZATIONS.add()(function)
 
@@ -173,6 +176,51 @@ def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     rows["actuator_delay"][...] = _reachable(draw * 1e-3, ids.timestep)
 
 
+def _labels(groups: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the group of each joint, (joints,) from 0 on, and how many groups there are."""
+    labels, index = np.unique(groups, return_inverse=True)
+    return index, len(labels)
+
+
+def _group_count(_: Ids, *, groups: np.ndarray) -> int:
+    return _labels(groups)[1]
+
+
+def _groups(_: Ids, robot: RobotMirror, *, groups: np.ndarray) -> Mirror:
+    index, count = _labels(groups)
+    partner = index[robot.joints.index]
+    partners = [np.unique(partner[index == group]) for group in range(count)]
+    if any(len(found) != 1 for found in partners):
+        raise InputError(
+            "the groups of the randomization group_delay have no mirror image: the partners of "
+            "one group's joints are in several; leave `networks.symmetric` false for this task"
+        )
+    return Mirror.of([int(found[0]) for found in partners], [1.0] * count)
+
+
+@_writes("actuator_delay", size=_group_count, mirror=_groups)
+def group_delay(rows: Rows, draw: np.ndarray, ids: Ids, *, groups: PerJoint) -> None:
+    """Extra time from a target to its effect [ms], one for each group of joints.
+
+    `groups` labels joints with numbers: those of one number are a group, such as the motors of one
+    bus.
+    """
+    extra = draw[:, _labels(np.asarray(groups))[0]] * 1e-3
+    rows["actuator_delay"][...] = _reachable(rows["actuator_delay"] + extra, ids.timestep)
+
+
+@_writes("packet_loss")
+def packet_loss(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """Probability that a state packet, one every control period, never arrives."""
+    rows["packet_loss"][...] = draw
+
+
+@_writes("packet_delay")
+def packet_delay(rows: Rows, draw: np.ndarray, _: Ids) -> None:
+    """State packets arrive up to so late [ms], each by a time of its own."""
+    rows["packet_delay"][...] = draw * 1e-3
+
+
 @_writes("sensor_delay", "freshness")
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Age of what is measured [ms], the same for all sensors.
@@ -196,20 +244,31 @@ def _reachable(delay: np.ndarray, timestep: float) -> np.ndarray:
 class Randomizer:
     """Draws a task's randomizations and applies them to rows of fields."""
 
-    def __init__(self, ranges: Mapping[str, Range], ids: Ids, kept: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        ranges: Mapping[str, Range],
+        ids: Ids,
+        kept: Collection[str] = (),
+        parameters: Mapping[str, Mapping[str, Any]] = NOTHING,
+    ) -> None:
         """Order the randomizations as in this file.
 
         Args:
             ranges: name -> what a draw is uniform in.
             ids: of the objects that they change.
             kept: names of those that are drawn once, at the start, and stay.
+            parameters: name -> parameters, of those that take any.
         """
         self.ids = ids
         names = [name for name in RANDOMIZATIONS.functions if name in ranges]
         self.names = names
-        self.functions = [RANDOMIZATIONS.functions[name] for name in names]
+        self.parameters = {name: dict(parameters.get(name, {})) for name in names}
+        self.functions = [
+            functools.partial(RANDOMIZATIONS.functions[name], **self.parameters[name])
+            for name in names
+        ]
         self.fields = tuple(dict.fromkeys(f for n in names for f in WRITES[n].fields))
-        sizes = [WRITES[name].size(ids) for name in names]
+        sizes = [WRITES[name].size(ids, **self.parameters[name]) for name in names]
         self.size = sum(sizes)
         """Numbers drawn per simulation in all."""
         low, high = np.array([ranges[name] for name in names]).reshape(-1, 2).T
@@ -237,4 +296,5 @@ class Randomizer:
 
     def mirror(self, robot: RobotMirror) -> Mirror:
         """Return how the draws look with left and right exchanged, if each is centred on 0."""
-        return Mirror.joined([WRITES[name].mirror(self.ids, robot) for name in self.names])
+        given = self.parameters
+        return Mirror.joined([WRITES[n].mirror(self.ids, robot, **given[n]) for n in self.names])

@@ -43,7 +43,8 @@ from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import geometry, variants
 from robot_ppo.sim import scan, sensors
-from robot_ppo.sim.fields import Ids
+from robot_ppo.sim.fields import PACKET_FIELDS, Ids
+from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.scan import HeightMap
 from robot_ppo.sim.tiles import check_room
@@ -93,8 +94,10 @@ class RobotEnv(BatchEnv):
         self._resolve(has)
         self.engine = self._build_engine(threads)
         ids = Ids.of(self.engine.model, robot)
-        self.randomizer = Randomizer(self.events.ranges, ids, self.events.kept)
+        events = self.events
+        self.randomizer = Randomizer(events.ranges, ids, events.kept, events.parameters)
         self.engine.vary(self.randomizer.fields)
+        self.packets = self._packets()
         self.starts = Starts(self.events, self.randomizer, self.engine)
         self.clocks = Clocks(self.events.intervals, num_envs, dt)
         self.gait_clock = GaitClock(task.gait, num_envs, dt)
@@ -193,6 +196,8 @@ class RobotEnv(BatchEnv):
     def _measured(self, world: World, state: RobotState, ids: Any) -> Inputs:
         """Return what the robots `ids` know of themselves."""
         sensors.add_noise(state, self.task.noise, self._rng)
+        if self.packets is not None:
+            state = self._arrived(self.packets, state, ids)
         return Inputs(
             state,
             self.commands.values[ids].copy(),  # it is redrawn in place, and newer than `world`'s
@@ -200,6 +205,12 @@ class RobotEnv(BatchEnv):
             world.phase,
             self.actions.default_pose,
         )
+
+    def _arrived(self, packets: Packets, state: RobotState, ids: Any) -> RobotState:
+        """Return what has reached the policies of `ids` by now."""
+        lost = self.engine.packet_field("packet_loss", ids)
+        late = self.engine.packet_field("packet_delay", ids) / self.task.control_period
+        return packets.arrive(state, ids, lost, late, self._rng)
 
     def _present(self, ids: Any = ...) -> Observations:
         """Return every observation group of `ids` after a reset."""
@@ -225,6 +236,8 @@ class RobotEnv(BatchEnv):
         self.clocks.schedule(ids, rng)
         for observer in (self.observer, *self.others.values()):
             observer.reset(ids)
+        if self.packets is not None:
+            self.packets.reset(ids)
 
     def _placed(self, qpos: np.ndarray, ids: np.ndarray, anew: bool) -> np.ndarray:
         """Return positions (m, nq) in which the robots `ids` are on their next tiles."""
@@ -250,6 +263,7 @@ class RobotEnv(BatchEnv):
             "commands": self.commands.arrays(),
             "observer": self.observer.arrays(),
             "others": {name: o.arrays() for name, o in self.others.items()},
+            **({} if self.packets is None else {"packets": self.packets.arrays()}),
             "engine": self.engine.arrays(),
             **({"placement": self.placement.arrays()} if self.placement else {}),
             **({"map": self.map.arrays()} if self.map else {}),
@@ -328,7 +342,9 @@ class RobotEnv(BatchEnv):
     def _build_engine(self, threads: int) -> RobotEngine:
         task = self.task
         ranges = self.events.ranges
-        longest = max(ranges.get(k, (0, 0))[1] for k in ("actuator_delay", "sensor_delay"))
+        highest = {name: high for name, (_, high) in ranges.items()}
+        motors = highest.get("actuator_delay", 0.0) + highest.get("group_delay", 0.0)
+        longest = max(motors, highest.get("sensor_delay", 0.0))
         compiled = variants.train_model(
             self.robot,
             project.robot_folder(task.robot) / self.robot.model,
@@ -340,6 +356,13 @@ class RobotEnv(BatchEnv):
             check_room(task.terrain, geometry.footprint(compiled, self.robot), self.robot.name)
         substeps = round(task.control_period / task.physics.timestep)
         return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
+
+    def _packets(self) -> Packets | None:
+        """Return the state packets on their way, or None where all arrive at once."""
+        if not set(PACKET_FIELDS) & set(self.randomizer.fields):
+            return None
+        longest = self.events.ranges.get("packet_delay", (0.0, 0.0))[1] * 1e-3
+        return Packets(self.robot, self.num_envs, round(longest / self.task.control_period))
 
     def _allocate(self, n: int, actions: int) -> None:
         # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.

@@ -1,4 +1,4 @@
-"""Where episodes start, drawn in blocks: poses, velocities, randomized fields.
+"""Starts of episodes, drawn in blocks: poses, velocities, randomized fields.
 
     starts = Starts(events, randomizer, engine)
     begin = starts.take(len(ids), rng)

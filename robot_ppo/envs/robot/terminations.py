@@ -1,4 +1,4 @@
-"""What counts as a failure: name -> f(world, *, parameters) -> (n,) bool.
+"""Failures that end an episode: name -> f(world, *, parameters) -> (n,) bool.
 
 The time limit is not here: it is not a failure, and what was still to come is bootstrapped.
 """

@@ -1,4 +1,4 @@
-"""What a policy is tried on, and what passes: a task's section `evaluation:`, resolved.
+"""Trials of a policy and limits on its figures: a task's section `evaluation:`, resolved.
 
     planned = plan(task.evaluation, command, robot, "task.evaluation")
 
@@ -6,7 +6,7 @@ An environment resolves it too, so that a mistake in it is told before a trainin
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import msgspec
@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_ppo.config import Condition, Evaluation
 from robot_ppo.envs.robot.events import STATES
-from robot_ppo_export.contract import strict
+from robot_ppo_export.contract import strict, tables
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
@@ -34,6 +34,8 @@ CONDITIONS = (
     Condition("strength 0.85", strength=0.85),
 )
 PUSH_EVERY = 3.0
+SHORT = 4.0
+"""Seconds of a trial where there are many."""
 
 TASK_FIGURES: dict[str, dict[str, str]] = {
     "twist": {"velocity_error": "m/s", "yaw_error": "rad/s"},
@@ -108,6 +110,8 @@ def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -
             f"{path}.unscored",
             f"{given.unscored:g} s leave nothing of the trial's {given.seconds:g} s to be scored",
         )
+    for name, condition in given.conditions.items():
+        delays(condition, robot.joint_names, f"{path}.conditions.{name}.delay")
     states = STATES.resolve(f"{path}.start", given.start, robot.joint_names)
     return Plan(
         given.seconds,
@@ -119,6 +123,28 @@ def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -
         [term.function for term in states.values()],
         units,
     )
+
+
+def many(planned: Plan, command: CommandSpec, n: int, seconds: float | None = None) -> Plan:
+    """Return a plan with `n` drawn commands in place of its own, in short trials.
+
+    A trial lasts `seconds`, by default `SHORT`; its first half is not scored, or less where the
+    plan says so. Commands are uniform in the ranges of `command`.
+    """
+    length = SHORT if seconds is None else seconds
+    low, high = command.bounds().T if command.size else np.zeros((2, 0), np.float32)
+    drawn = np.random.default_rng(0).uniform(low, high, (n, command.size)).astype(np.float32)
+    unscored = min(planned.unscored, 0.5 * length)
+    return replace(planned, seconds=length, unscored=unscored, commands=drawn)
+
+
+def delays(condition: Condition, joints: tuple[str, ...], path: str = "delay") -> np.ndarray:
+    """Return the extra delay of each joint under a condition, (joints,) [s].
+
+    Raises:
+        SettingError: it names a joint that does not exist.
+    """
+    return tables.per_joint(condition.delay, path, joints, unnamed=0.0)
 
 
 def _named(conditions: dict[str, Condition]) -> tuple[Condition, ...]:
