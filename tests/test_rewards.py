@@ -28,6 +28,7 @@ def context():
 
 
 DEFAULT = helpers.robot().vector("default")
+FASTEST = helpers.robot().vector("velocity_limit")
 LOW, HIGH = helpers.robot().vector("range").T
 
 
@@ -99,6 +100,10 @@ CLOSED_FORMS = {
     "joint_acc": ({}, lambda w, i: mean2(w.joint_acc[i])),
     "joint_vel": ({}, lambda w, i: mean2(w.joint_vel[i])),
     "joint_limits": ({}, lambda w, i: beyond(w.joint_pos[i]) / 12),
+    "joint_vel_limits": (
+        {"fraction": 0.1},
+        lambda w, i: mean2(np.maximum(np.abs(w.joint_vel[i]) / FASTEST - 0.1, 0.0)),
+    ),
     "joint_pose": (
         {"joints": np.arange(12, dtype=np.float32)},
         lambda w, i: sum(k * e**2 for k, e in enumerate(w.joint_pos[i] - DEFAULT)) / 12,

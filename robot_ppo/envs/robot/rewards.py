@@ -154,6 +154,14 @@ def joint_limits(world: World) -> Array:
 
 
 @REWARDS.add()
+def joint_vel_limits(world: World, *, fraction: Positive) -> Array:
+    """Mean over joints of the squared speed beyond a fraction of the velocity limit, in limits."""
+    xp = array_namespace(world.joint_vel)
+    beyond = xp.abs(world.joint_vel) / world.constants.velocity_limit - fraction
+    return _mean2(xp.maximum(beyond, xp.zeros_like(beyond)))
+
+
+@REWARDS.add()
 def joint_pose(world: World, *, joints: PerJoint) -> Array:
     """Mean squared distance to the default pose [rad^2], each joint times its number."""
     error = world.joint_pos - world.constants.default_pose

@@ -27,6 +27,8 @@ class Constants:
     """(joints,) [rad]"""
     soft_range: Array
     """(joints, 2) [rad]: middle and half-width of the middle 95 % of each joint's range"""
+    velocity_limit: Array
+    """(joints,) [rad/s]"""
     home_height: float
     """[m] of the base in the default pose"""
     schedule: Schedule | None
@@ -40,7 +42,8 @@ class Constants:
         half = 0.475 * np.diff(span, axis=1)[:, 0]
         soft = np.stack((middle, half), axis=1).astype(np.float32)
         default = robot.vector("default").astype(np.float32)
-        return cls(default, soft, robot.base.height, schedule)
+        fastest = robot.vector("velocity_limit").astype(np.float32)
+        return cls(default, soft, fastest, robot.base.height, schedule)
 
 
 @dataclass(slots=True)
