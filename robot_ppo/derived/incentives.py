@@ -37,7 +37,7 @@ def rewards(body: Body, style: Style, fastest: Speeds) -> Tree:
         "action_rate": {"weight": -1.2},
         "joint_acc": {"weight": number(-2.67e-4 * time**4, "-2.67e-4 (leg / g)^2")},
         "joint_limits": {"weight": -24.0},
-        "joint_vel_limits": {"weight": -100.0, "fraction": 0.9},
+        "joint_vel_limits": {"weight": -300.0, "fraction": 0.9},
         "joint_pose": {"weight": -1.2, "joints": 1.0},
         "slip": {"weight": number(-0.288 / speed**2, "-0.288 / (g leg)")},
         "stand_still": {"weight": -12.0},
