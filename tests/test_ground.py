@@ -146,6 +146,8 @@ def world_on(field):
         env.engine = env.reader.engine = engine_on(field, N)
     env.reader._grids = (ScanGrid(0.5, 0.5, 0.5, 0.5),)
     engine = env.engine
+    env.reader._soles = True
+    engine.watch_soles()
     rng = np.random.default_rng(1)
     qpos = np.tile(engine.model.key("home").qpos, (N, 1))
     qpos[:, engine.joint_qpos] += rng.uniform(-0.2, 0.2, (N, 12))

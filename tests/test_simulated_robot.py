@@ -215,6 +215,7 @@ class Still:
 
     def __init__(self, joints):
         self.spec = SimpleNamespace(joint_names=joints, feet=FEET, joints=())
+        self.signals = frozenset(BASIC)
         self.steps = 0
         self.time = 0.0
 

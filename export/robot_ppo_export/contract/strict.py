@@ -54,7 +54,9 @@ def _loader(fast: bool) -> "type[yaml.SafeLoader]":
     """
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader):
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
+
+    class Loader(base):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             """Return the mapping; a key given twice is an error, where YAML keeps the last."""
             seen = set()
