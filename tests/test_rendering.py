@@ -7,7 +7,7 @@ import pytest
 from robot_ppo import project
 from robot_ppo.playback import film
 from robot_ppo.playback.film import Film, Frame, Job, planes
-from robot_ppo.rendering import picture
+from robot_ppo.rendering import edges, part, picture
 from robot_ppo.rendering.camera import FollowCamera
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.errors import InputError
@@ -53,7 +53,7 @@ def test_a_robots_rectangle_has_no_seam(robot, camera):
         drawer.draw(drawer.rect)
         floor = drawer.read(drawer.rect)[::-1].astype(int)
         drawer.update(robot.data, camera.camera)
-        rect = picture.rectangle(drawer.scene, drawer._points(robot.data), *SIZE)
+        rect = part.rectangle(drawer.scene, drawer._points(robot.data), *SIZE)
     rows = slice(SIZE[1] - rect.bottom - rect.height, SIZE[1] - rect.bottom)
     columns = slice(rect.left, rect.left + rect.width)
     inner = fast[rows, columns]
@@ -62,6 +62,45 @@ def test_a_robots_rectangle_has_no_seam(robot, camera):
         assert np.median(np.abs(inner[edge] - outer[edge])) <= 1
     assert np.abs(inner - outer).max() > 60  # negative control: the robot is inside
     assert rect.width * rect.height < 0.4 * SIZE[0] * SIZE[1]
+
+
+def slope(rise, size=96, fine=16):
+    """Light below a line that rises by `rise`: as drawn with one sample, and with many."""
+    y, x = np.mgrid[: size * fine, : size * fine] / fine
+    lit = (y - size / 2 > (x - size / 2) * rise) * 200.0 + 20
+    stairs = lit[fine // 2 :: fine, fine // 2 :: fine]
+    true = lit.reshape(size, fine, size, fine).mean(axis=(1, 3))
+    return [
+        np.repeat(part[:, :, None], 3, axis=2).round().astype(np.uint8) for part in (stairs, true)
+    ]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("rise", [0.13, -0.4, 0.8])
+def test_a_smoothed_edge_is_nearer_to_one_drawn_with_many_samples(rise, turned):
+    stairs, true = (
+        np.ascontiguousarray(pixels.transpose(1, 0, 2) if turned else pixels)
+        for pixels in slope(rise)
+    )
+    smooth = stairs.copy()
+    edges.smooth(smooth)
+    inner = np.s_[16:-16, 16:-16]
+    before, after = (
+        np.abs(drawn[inner].astype(int) - true[inner]).mean() for drawn in (stairs, smooth)
+    )
+    assert after < 0.7 * before
+    far = np.abs(stairs.astype(int) - true).max(axis=2) == 0
+    assert (smooth[far] == stairs[far]).mean() > 0.99  # nothing but the edge changes
+
+
+def test_what_has_no_edge_stays_and_so_does_a_picture_that_is_too_small():
+    x = np.arange(96, dtype=np.uint8)
+    gentle = np.repeat(np.add.outer(x, x)[:, :, None], 3, axis=2)
+    tiny = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8)
+    for picture_ in (gentle, tiny):
+        smooth = picture_.copy()
+        edges.smooth(smooth)
+        assert (smooth == picture_).all()
 
 
 def test_text_stays_whole_where_the_robot_is_behind_it(robot, camera):
@@ -92,14 +131,14 @@ def test_a_rectangle_holds_what_is_seen_and_all_where_a_point_is_behind(robot, c
     arguments = mujoco.MjvOption(), mujoco.MjvPerturb(), camera.camera
     mujoco.mjv_updateScene(robot.model, robot.data, *arguments, mujoco.mjtCatBit.mjCAT_ALL, scene)
     ahead = camera.camera.lookat[None]
-    rect = picture.rectangle(scene, ahead, *SIZE)
+    rect = part.rectangle(scene, ahead, *SIZE)
     assert abs(rect.left + rect.width / 2 - SIZE[0] / 2) <= 1
     assert abs(rect.bottom + rect.height / 2 - SIZE[1] / 2) <= 1
     eye = np.array(scene.camera[0].pos)
-    whole = picture.rectangle(scene, 2 * eye[None] - ahead, *SIZE)
+    whole = part.rectangle(scene, 2 * eye[None] - ahead, *SIZE)
     assert (whole.left, whole.bottom, whole.width, whole.height) == (0, 0, *SIZE)
     aside = ahead + 1e3 * np.cross(scene.camera[0].forward, scene.camera[0].up)
-    assert picture.rectangle(scene, aside, *SIZE) is None
+    assert part.rectangle(scene, aside, *SIZE) is None
 
 
 def moving(robot, camera, count):

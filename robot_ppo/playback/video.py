@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError
 
-CRF = 21
+CRF = 22
 """Quality of x264, lower is better: 12 s stay well below 6 MB."""
 
 
@@ -49,7 +49,7 @@ class Video:
         stream.width = width
         stream.height = height
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf or CRF), "preset": "veryfast"}
+        stream.options = {"crf": str(crf or CRF), "preset": "superfast"}
         self._stream = stream
         self._frames = 0
 
