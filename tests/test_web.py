@@ -1,9 +1,11 @@
 """The robot in a browser, without one: who may connect, one drives, ticks wait for nobody."""
 
 import asyncio
+import functools
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import node_helpers as helpers
@@ -11,15 +13,23 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from robot_ppo import cli, project
-from robot_ppo.playback.web import gate, link
-from robot_ppo.playback.web.drive import KNOBS, Drive, PageCommands, Switchable
+from robot_ppo.playback.web import figures, gate, link
+from robot_ppo.playback.web.drive import Drive
+from robot_ppo.playback.web.figures import TermRanges
 from robot_ppo.playback.web.gate import Gate, RefusedRequest
+from robot_ppo.playback.web.ground import LEVEL, Ground
+from robot_ppo.playback.web.knobs import KNOBS
 from robot_ppo.playback.web.library import Library
 from robot_ppo.playback.web.link import Link
 from robot_ppo.playback.web.panel import IN_FLIGHT, Panel
+from robot_ppo.playback.web.steering import PageCommands, Switchable
+from robot_ppo.playback.web.watch import Watch, watched
+from robot_ppo.sim.server import Place, serve
 from robot_ppo.sim.simulated_robot import SimulatedRobot
+from robot_ppo_export.contract.contract import distribution
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
@@ -353,6 +363,27 @@ def test_knobs_change_the_robot_within_their_range():
         page.until(lambda now: sum("not understood" in line for line in page.news) == 4)
 
 
+@pytest.mark.real_time
+def test_the_robot_is_put_on_other_ground_and_stays_as_it_was_changed():
+    with Page(Policy(helpers.policy_file())) as page:
+        page.until(lambda now: now)
+        page.ask("set", name="friction", values=[0.3])
+        page.until(lambda now: now["knobs"]["friction"] == 0.3)
+        page.ask("ground", name="moon", values=[0.5])
+        page.until(lambda _: "not understood: 'moon'" in page.news)
+        page.ask("ground", name="stairs_up", values=[0.5])
+        page.thread.join(20)
+        assert not page.thread.is_alive()
+        other = page.drive.on_other_ground(page.drive._link)
+        assert other.ground == Ground("stairs_up", 0.5)
+        height = other.robot.ground.height
+        assert float(height(4.0, 0.0) - height(0.0, 0.0)) > 0.2
+        assert other.robot.time == 0 and other.figures()
+        assert other._knobs.values()["friction"] == 0.3
+        about = other.ground.about()["ground"]
+        assert about["kinds"][0] == LEVEL and "stairs_up" in about["kinds"]
+
+
 def test_a_push_is_along_the_heading():
     robot = SimulatedRobot(project.load_robot("go2"))
     robot.data.qpos[3:7] = np.cos(np.pi / 4), 0, 0, np.sin(np.pi / 4)  # it faces world y
@@ -367,6 +398,93 @@ def test_a_command_of_another_size_or_of_no_number_is_none():
     for wrong in ([1.0], [float("nan"), 0, 0]):
         commands.hear(wrong)
     assert commands.read(0.0)[0].tolist() == [0.5, 0, 0]
+
+
+# --- a robot that a node elsewhere drives
+
+
+def test_a_watched_robot_is_shown_pushed_and_changed_but_not_commanded():
+    robot = SimulatedRobot(project.load_robot("go2"), looks=True)
+    ours, theirs = link.pair()
+    page = Link(theirs)
+    watch = Watch(robot, Link(ours))
+
+    def step():
+        robot.advance(0.02)
+        watch.show(0.003, driven=True)
+        return json.loads(page.receive()[-1])
+
+    now = step()
+    assert (now["state"], now["time"], now["late"][1:]) == ("driven", 0.02, [1, 1])
+    assert now["qpos"] == pytest.approx(robot.data.qpos, abs=1e-5)
+    assert len(now["torque"]) == len(now["target"]) == 12
+    before = robot.velocity_b()[0]
+    for request in (
+        {"ask": "push", "values": [1.0, 0]},
+        {"ask": "set", "name": "friction", "values": [0.2]},
+        {"ask": "approve"},
+    ):
+        page.send(msgspec.json.encode(request))
+    now = step()
+    assert now["knobs"]["friction"] == 0.2
+    assert now["news"] == ["not understood: 'approve'"]
+    assert robot.velocity_b()[0] > before + 0.9  # pushed after the step, before the figures
+    robot.advance(0.002)
+    watch.show(0.0, driven=True)
+    assert page.receive() == []  # every 20 ms is enough to see
+    page.close()
+    watch._link.close()
+
+
+@pytest.mark.real_time
+def test_a_simulated_robot_has_a_page(tmp_path):
+    """Whoever serves it, the gate and the panel are the same."""
+    said = []
+    stop = threading.Event()
+    watch = functools.partial(watched, host="127.0.0.1", port=0, say=said.append)
+    server = threading.Thread(
+        target=serve,
+        args=("go2", Place(port=0), 60.0),
+        kwargs={"say": said.append, "stop": stop, "watch": watch},
+    )
+    server.start()
+    try:
+        ends = time.monotonic() + 60
+        while len(said) < 2 and time.monotonic() < ends:
+            time.sleep(0.05)
+        address = said[0].split()[1].rstrip("/")
+        with connect(address.replace("http", "ws") + "/panel", origin=address) as panel:
+            role = json.loads(panel.recv(20))
+            assert (role["you"], role["about"]["kind"]) == ("drive", "watch")
+            now = json.loads(panel.recv(20))
+            while "qpos" not in now:
+                now = json.loads(panel.recv(20))
+        assert now["state"] == "nobody drives it"
+    finally:
+        stop.set()
+        server.join(20)
+    assert said[-1].startswith("Simulated ")
+
+
+# --- the observation beside its training
+
+
+def test_an_entry_is_placed_between_its_training_quantiles():
+    policy = Policy(helpers.policy_file())
+    ranges = TermRanges(policy.contract)
+    assert ranges.quantiles == (policy.contract.distribution is not None)
+    assert ranges.of(policy) == {}  # it has not run
+    size = len(policy.contract.normalizer.mean)
+    low, high = np.full(size, -2.0), np.full(size, 4.0)
+    seen = np.stack([low, high, *np.linspace(low, high, 2000)])
+    given = msgspec.structs.replace(policy.contract, distribution=distribution(seen))
+    shown = SimpleNamespace(ticks=1, observation=np.full(size, 1.0, np.float32))
+    places = TermRanges(given).of(shown)
+    assert list(places) == [e["name"] for e in policy.contract.layout]
+    assert np.concatenate(list(places.values())) == pytest.approx(np.zeros(size), abs=0.01)
+    for value, place in ((4.0, 1.0), (-2.0, -1.0), (7.0, 2.0), (1e9, figures.FAR)):
+        shown.observation[:] = value
+        assert TermRanges(given).of(shown)["command"][0] == pytest.approx(place, abs=0.02)
 
 
 # --- policies to switch to
@@ -392,6 +510,32 @@ def test_a_policy_beside_the_first_is_taken_up_and_a_broken_one_is_told(tmp_path
     assert first.fits(Policy(tmp_path / "b.onnx"))
     assert first.sha256 == first.now.sha256
     library.close()
+
+
+def test_following_a_run_is_to_take_each_checkpoint_once(tmp_path, monkeypatch):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "000000000100.pt").touch()
+    policy = Policy(helpers.policy_file())
+    loads = []
+    monkeypatch.setattr(Library, "_load", lambda _, name: loads.append(name) or policy)
+    monkeypatch.setattr("robot_ppo.playback.web.library.LOOK", 0.0)
+    for follow, wanted in ((True, ["100", "300"]), (False, ["100"])):
+        library = Library(tmp_path / "run", follow)
+        library.first()
+        library.names()
+        assert library.ready() is None
+        (folder / "000000000300.pt").touch()
+        for _ in range(3):
+            assert library.names() == ["000000000100.pt", "000000000300.pt"]
+            if library._thread:
+                library._thread.join(20)
+            library.ready()
+        assert loads == [f"000000000{steps}.pt" for steps in wanted]
+        assert library.current == loads[-1]
+        library.close()
+        loads.clear()
+        (folder / "000000000300.pt").unlink()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from browser_helpers import MISSING, Browser, chromium
+
+from benchmarks.browser import MISSING, Browser, chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_time]
 
@@ -32,12 +34,11 @@ def browser():
 
 
 @pytest.fixture
-def serve():
-    """A function that serves the shipped policy and returns its address."""
+def run():
+    """A function that runs a command which serves a page, and returns the page's address."""
     processes = []
 
-    def start(*more):
-        words = ["play", str(GOLDEN), "--web", "0", "--seconds", "300", *more]
+    def start(*words):
         process = subprocess.Popen(
             [sys.executable, "-m", "robot_ppo.cli", *words], stdout=subprocess.PIPE, text=True
         )
@@ -51,6 +52,12 @@ def serve():
         process.terminate()
         process.wait(20)
         process.stdout.close()
+
+
+@pytest.fixture
+def serve(run):
+    """A function that serves the shipped policy and returns its address."""
+    return lambda *more: run("play", str(GOLDEN), "--web", "0", "--seconds", "300", *more)
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def test_a_robot_is_driven_from_the_page_and_another_browser_only_looks(browser,
     page.until(f"past.at(-1).qpos[0] > {begin} + 0.5", PATIENCE)
     keep(page, "walking")
     looks = browser.page(address)
-    looks.until(f"{TEXT.format('role')} === 'you look'", PATIENCE)
+    looks.until(f"{TEXT.format('role')} === 'you look, 2 browsers'", PATIENCE)
     assert looks.eval("document.getElementById('stop').disabled")
     looks.eval("socket.send(JSON.stringify({ask: 'damp'}))")  # whatever its buttons say
     click(page, "zero")
@@ -121,6 +128,64 @@ def test_the_robot_is_drawn_and_moves(browser, serve):
         assert shots[0].read_bytes() != shots[1].read_bytes()
         assert min(sizes) > 40_000  # a grey rectangle beside the panel is 30 kB
     assert page.errors == []
+    page.close()
+
+
+def test_a_robot_that_a_node_elsewhere_drives_is_seen_and_pushed(browser, run, keep):
+    address = run("sim", "go2", "--port", "0", "--web", "0")
+    page = browser.page(address)
+    page.until(f"{TEXT.format('state')} === 'nobody drives it'", PATIENCE)
+    assert page.eval("document.getElementById('approve').offsetParent === null")  # not its business
+    page.until("past.length > 20", PATIENCE)
+    page.eval("document.querySelector('[data-push]').click()")
+    page.until("past.some((one) => one.measured[0] > 0.3)", PATIENCE)
+    keep(page, "sim")
+    assert page.errors == []
+    page.close()
+
+
+def test_on_a_phone_nothing_is_cut_off(browser, serve, keep):
+    page = browser.page(serve())
+    page.size(390, 800, mobile=True)
+    page.until(f"{TEXT.format('role')} === 'you drive'", PATIENCE)
+    walk(page)
+    wide = "[...document.querySelectorAll('aside *')].filter((e) => e.offsetParent && "
+    wide += "e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.id || e.tagName)"
+    assert page.eval(wide) == []
+    page.eval("document.querySelector('aside').scrollTop = 1e6")
+    stop = "document.getElementById('damp').getBoundingClientRect()"
+    assert page.eval(f"{stop}.top > innerHeight * 0.3 && {stop}.bottom < innerHeight")
+    keep(page, "phone")
+    assert page.errors == []
+    page.close()
+
+
+def test_another_policy_takes_over_while_the_robot_walks(browser, run, keep, tmp_path):
+    for name in ("first.onnx", "second.onnx"):
+        shutil.copy(GOLDEN, tmp_path / name)
+    page = browser.page(run("play", str(tmp_path / "first.onnx"), "--web", "0"))
+    page.until(f"{TEXT.format('role')} === 'you drive'", PATIENCE)
+    walk(page)
+    page.eval("sliders[0].input.value = 0.5; sliders[0].input.oninput()")
+    page.eval("$('policies').value = 'second.onnx'; $('policies').onchange()")
+    page.until("past.at(-1).policy === 'second.onnx'", PATIENCE)
+    page.until(f"{TEXT.format('news')}.includes('goes on with second.onnx')", PATIENCE)
+    page.until("past.at(-1).measured[0] > 0.3", PATIENCE)
+    assert page.eval("past.at(-1).state") == "policy"
+    keep(page, "switched")
+    page.close()
+
+
+def test_the_robot_is_put_on_stairs_and_the_page_comes_back(browser, serve, keep):
+    page = browser.page(serve())
+    page.until(f"{TEXT.format('role')} === 'you drive'", PATIENCE)
+    page.eval("$('ground').value = 'stairs_up'; $('level').value = 0.6; $('lay').click()")
+    page.until("about.ground.kind === 'stairs_up' && past.length > 5", PATIENCE)
+    page.until(f"{TEXT.format('role')} === 'you drive'", PATIENCE)
+    walk(page)
+    page.eval("sliders[0].input.value = 0.5; sliders[0].input.oninput()")
+    page.until("past.at(-1).qpos[0] > 0.3", PATIENCE)
+    keep(page, "stairs")
     page.close()
 
 

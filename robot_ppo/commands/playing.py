@@ -1,6 +1,7 @@
 """Commands that run a policy or a robot: play, sim, log."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ robot-ppo-node run go2_walk.onnx --driver udp --arm --command 0.5,0,0
 
 robot-ppo sim go2 --transport unitree --domain 1   # the same over DDS
 robot-ppo sim go2 --terrain waves:0.5 --scan go2_rough_scan.onnx
+robot-ppo sim go2 --web                            # to be seen in a browser
 """
 LOG = """
 robot-ppo log walk.rlog                            # of robot-ppo-node run --record walk.rlog
@@ -54,27 +56,35 @@ def add_play(commands: argparse._SubParsersAction) -> None:
 
     p.add_argument("--terrain", metavar="KIND:LEVEL", help="walk on rough ground, as stairs_up:0.6")
 
-    web = p.add_argument_group("in a browser")
+    web = _add_web(p, "serve a page that shows and drives the robot")
+    web.add_argument(
+        "--follow", action="store_true", help="go over to the newest checkpoint of a run"
+    )
+
+
+def _add_web(parser: argparse.ArgumentParser, text: str) -> argparse._ArgumentGroup:
+    """Add the options of a page; return their group."""
+    web = parser.add_argument_group("in a browser")
     web.add_argument(
         "--web",
         type=arguments.port,
         nargs="?",
         const=8800,
         metavar="PORT",
-        help="serve a page that shows and drives the robot (default: 8800; 0: any free port)",
+        help=f"{text} (default: 8800; 0: any free port)",
     )
     web.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="to serve on; beyond this computer a token is asked for",
+        help="to serve the page on; beyond this computer a token is asked for",
     )
-    web.add_argument(
-        "--follow", action="store_true", help="go over to the newest checkpoint of a run"
-    )
+    return web
 
 
 def _play(args: argparse.Namespace) -> int:
+    if args.web is not None and not args.policy.is_dir():
+        return _play_web(args)  # without torch, which takes seconds to load
     import tempfile
 
     from robot_ppo import export
@@ -115,12 +125,17 @@ def _play(args: argparse.Namespace) -> int:
 def _play_web(args: argparse.Namespace) -> int:
     from robot_ppo.playback.web import run
 
-    if args.terrain:
-        raise InputError("--terrain: the page shows level ground; film it with --video FILE.mp4")
     for name in ("video", "plot", "command", "script"):
         if getattr(args, name) is not None:
             raise InputError(f"--{name} and --web exclude each other: the page gives the commands")
-    run.play(args.policy, port=args.web, host=args.host, follow=args.follow, seconds=args.seconds)
+    run.play(
+        args.policy,
+        port=args.web,
+        host=args.host,
+        follow=args.follow,
+        terrain=args.terrain,
+        seconds=args.seconds,
+    )
     return 0
 
 
@@ -140,6 +155,7 @@ def add_sim(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--scan", type=Path, metavar="FILE", help="measure the height scan that this policy reads"
     )
+    _add_web(p, "serve a page that shows the robot, which a node elsewhere drives")
 
 
 def _sim(args: argparse.Namespace) -> None:
@@ -153,7 +169,12 @@ def _sim(args: argparse.Namespace) -> None:
         grid = Policy(args.scan).layout.scan_grid
         if grid is None:
             raise InputError(f"--scan {args.scan}: this policy reads no height scan")
-    server.serve(args.robot, place, args.seconds, terrain=args.terrain, scan_grid=grid)
+    watch = None
+    if args.web is not None:
+        from robot_ppo.playback.web.watch import watched
+
+        watch = partial(watched, host=args.host, port=args.web)
+    server.serve(args.robot, place, args.seconds, terrain=args.terrain, scan_grid=grid, watch=watch)
 
 
 def add_log(commands: argparse._SubParsersAction) -> None:

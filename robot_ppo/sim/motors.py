@@ -35,6 +35,8 @@ class PdMotors:
         self._targets = np.tile(robot.vector("default"), (1, n, 1))
         self._rows = np.arange(n)
         self._now = 0
+        self.summing = True
+        """Whether power and saturation are summed up, which is half the time of one robot."""
         self.steps = 0
         """Physics steps since `clear_sums`."""
         self.power_sum = np.zeros(n)
@@ -77,10 +79,11 @@ class PdMotors:
         delayed = self._delayed()
         wanted = self.kp * (delayed - pos - self.offset) - self.kd * vel
         torque = self.strength * np.clip(wanted, -self.limit, self.limit)
-        # A torque that is no number is none: MuJoCo takes it for 0.
-        self.power_sum += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
-        self.saturation_sum += self.saturated(torque)
-        self.steps += 1
+        if self.summing:
+            # A torque that is no number is none: MuJoCo takes it for 0.
+            self.power_sum += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
+            self.saturation_sum += self.saturated(torque)
+            self.steps += 1
         if not self.implicit.any():
             return torque
         return np.where(self.implicit[:, None], delayed - self.offset, torque)

@@ -7,7 +7,7 @@ the simulation. Without a command for `SILENT_AFTER` the robot damps by itself.
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -42,6 +42,10 @@ STARTS = {
 """`life_cycle.start` -> what the robot does at first."""
 FLICKER = {"base_ang_vel": 0.01, "base_lin_acc": 0.02}
 """Noise of the process [rad/s] [m/s^2]: a real IMU never gives the same bits twice."""
+Show = Callable[[float, bool], None]
+"""Shows the robot after each state: how late it is [s], and whether a node commands the robot."""
+Watch = Callable[[SimulatedRobot], AbstractContextManager[Show]]
+"""Opens what shows a robot."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def serve(
     scan_grid: ScanGrid | None = None,
     say: Callable[[str], None] = print,
     stop: threading.Event | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Be a robot in real time, until Ctrl-C, SIGTERM or `stop`.
 
@@ -136,6 +141,7 @@ def serve(
         scan_grid: points of the height scan that it measures, over UDP; None: it measures none.
         say: takes what there is to tell, a line at a time.
         stop: ends it from another thread.
+        watch: lets somebody see the robot.
     """
     spec = project.load_robot(robot_name)
     place = place or Place()
@@ -148,17 +154,19 @@ def serve(
         )
     field = tiles.course(*tiles.parse(terrain)) if terrain else None
     noise = FLICKER if noise is None else noise
-    robot = SimulatedRobot(spec, field=field, scan_grid=scan_grid, noise=noise)
+    looks = watch is not None
+    robot = SimulatedRobot(spec, field=field, scan_grid=scan_grid, noise=noise, looks=looks)
     stop = stop or threading.Event()
     end, where, options = TRANSPORTS[place.transport](robot, place)
     try:
-        with _stopped_by_signals(stop):
+        with _stopped_by_signals(stop), ExitStack() as opened:
+            show = opened.enter_context(watch(robot)) if watch else _unseen
             say(
                 f"{spec.description}: simulated in real time, {1 / EVAL_TIMESTEP:.0f} steps/s, "
                 f"{STARTS[spec.life_cycle.start]}.\n{where}. Connect with: robot-ppo-node run "
                 f"FILE.onnx {options} --arm\nCtrl-C ends it."
             )
-            lost = live(robot, end, seconds, say, stop)
+            lost = live(robot, end, seconds, say, stop, show)
     finally:
         end.close()
     say(
@@ -173,6 +181,7 @@ def live(
     seconds: float | None,
     say: Callable[[str], None],
     stop: threading.Event,
+    show: Show,
 ) -> float:
     """Simulate in real time with absolute deadlines; return how far it fell behind [s]."""
     clock = MonotonicClock()
@@ -198,7 +207,12 @@ def live(
             robot.damp()
         robot.advance_to(ticks * PERIOD)
         end.send_state(robot.time, robot.state())
+        show(late, not end.silent(now))
     return lost
+
+
+def _unseen(late: float, driven: bool) -> None:
+    """Show nothing."""
 
 
 @contextmanager

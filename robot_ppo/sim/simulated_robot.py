@@ -87,6 +87,7 @@ class SimulatedRobot:
         """What it stands on."""
         self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
+        self.motors.summing = False
         self.noise = dict(noise or {})
         self.scan_grid = scan_grid
         optional = {"height_scan": scan_grid}

@@ -36,7 +36,7 @@ POLICY = (
     "Referrer-Policy: no-referrer\r\n"
 )
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
-PAGES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+PAGES = {"/": "page.html"} | {f"/{name}": name for name in ("page.js", "plots.js", "page.css")}
 VIEWER = ("/model", "/assets/", "/ui", "/state", "/favicon.ico")
 """Where the viewer's page looks for what it needs."""
 
@@ -151,7 +151,8 @@ class Gate:
             self._server.close()
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+        over = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*over):
             try:
                 await self._serve(reader, writer)
             except RefusedRequest as refused:

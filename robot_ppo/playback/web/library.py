@@ -45,15 +45,20 @@ class Library:
         self._loaded: Loaded | None = None
         self._thread: threading.Thread | None = None
 
-    def first(self) -> Policy:
-        """Return the policy to begin with, or raise what is wrong with it."""
+    def check(self) -> None:
+        """Raise `InputError` where there is nothing to begin with."""
         if not self._source.is_dir():
             if not self._source.is_file():
                 raise InputError(f"{self._source}: no such run folder or policy file")
+        elif not self._look():
+            raise InputError(f"{self._source}: no checkpoint yet; train for a minute first")
+
+    def first(self) -> Policy:
+        """Return the policy to begin with, or raise what is wrong with it."""
+        self.check()
+        if not self._source.is_dir():
             return Policy(self._source)
         self._found = self._look()
-        if not self._found:
-            raise InputError(f"{self._source}: no checkpoint yet; train for a minute first")
         self.current = self._wanted = self._found[-1]
         loaded = self._load(self.current)
         if not isinstance(loaded, Policy):

@@ -2,10 +2,11 @@
 // The panel beside mujoco's viewer: figures come in, requests go out; see panel.py.
 
 const $ = (id) => document.getElementById(id);
-const KEEP = 300; // figures that a plot shows: six seconds at 50 Hz
 const RENEW = 150; // [ms] between two renewals of the command, which the robot forgets after 500
 const KEYS = {w: [0, 1], s: [0, -1], a: [1, 1], d: [1, -1], q: [2, 1], e: [2, -1],
   ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [2, 1], ArrowRight: [2, -1]};
+
+const FLASH = 2000; // [ms] that a guard is red after it fired
 
 let socket, about, drives = false, command = [], past = [], held = new Set(), received = 0;
 
@@ -33,17 +34,21 @@ function connect() {
 
 function role(said) {
   drives = said.you === "drive";
-  $("role").textContent = drives ? "you drive" : said.free ? "nobody drives" : "you look";
-  $("role").title = `${said.browsers} browsers`;
+  const pushes = said.about.kind === "watch" ? "you may push it" : "you drive";
+  $("role").textContent = drives ? pushes : said.free ? "nobody drives" : "you look";
+  if (said.browsers > 1) $("role").textContent += `, ${said.browsers} browsers`;
   $("take").hidden = drives || !said.free;
   $("give").hidden = !drives || said.browsers < 2;
   if (!about) build(said.about);
+  else if (JSON.stringify(said.about) !== JSON.stringify(about)) return location.reload();
   enable();
 }
 
 function enable() {
+  const waits = past.length && past[past.length - 1].waits;
   for (const part of document.querySelectorAll("aside button, aside input, aside select"))
     part.disabled = !drives && part.id !== "take" && part.id !== "joint";
+  $("approve").disabled ||= !waits;
 }
 
 function slider(parent, name, unit, low, high, value, changed) {
@@ -52,11 +57,11 @@ function slider(parent, name, unit, low, high, value, changed) {
   const text = document.createElement("span");
   text.textContent = name.replace("_", " ");
   const input = document.createElement("input");
-  Object.assign(input, {type: "range", min: low, max: high, step: (high - low) / 100});
+  Object.assign(input, {type: "range", min: low, max: high, step: "any"});
   input.value = value;
   input.id = "set-" + name;
-  const output = document.createElement("output");
-  const write = () => { output.textContent = `${(+input.value).toFixed(2)} ${unit}`; };
+  const output = document.createElement("output"), digits = high - low > 20 ? 0 : 2;
+  const write = () => { output.textContent = `${(+input.value).toFixed(digits)} ${unit}`; };
   input.oninput = () => { write(); changed(+input.value); };
   row.append(text, input, output);
   parent.append(row);
@@ -70,21 +75,34 @@ function build(given) {
   about = given;
   $("title").textContent = `${about.robot}: ${about.task}`;
   document.title = `${about.robot} - robot-ppo`;
+  for (const part of document.querySelectorAll("[data-node]"))
+    part.hidden = about.kind === "watch"; // a node elsewhere drives: there is no node to tell of
+  $("termsTitle").textContent = about.quantiles
+    ? "Observation within training's 0.1 to 99.9 %"
+    : "Observation within 3 deviations of training's";
   command = about.command.map(() => 0);
   sliders = about.command.map((entry, i) => slider($("sliders"), entry.name, entry.unit,
     entry.low, entry.high, 0, (value) => { command[i] = value; renew(); }));
-  $("commands").hidden = !about.command.length;
+  if (!about.command.length) $("commands").hidden = true;
   for (const [name, [low, high, unit]] of Object.entries(about.knobs))
     knobs[name] = slider($("knobs"), name, unit, low, high, low,
       (value) => ask("set", {name, values: [value]}));
+  $("lays").hidden = !about.ground;
+  if (about.ground) {
+    for (const kind of about.ground.kinds) $("ground").add(new Option(kind.replace("_", " "), kind));
+    $("ground").value = about.ground.kind;
+    $("level").oninput = () => { $("levelText").textContent = $("level").value; };
+    $("level").value = about.ground.kind === "level" ? 0.5 : about.ground.level;
+    $("level").oninput();
+  }
   for (const name of about.joints) $("joint").add(new Option(name));
-  if (about.kind === "twist")
-    for (const entry of about.command) {
-      const canvas = document.createElement("canvas");
-      canvas.height = 70;
-      canvas.dataset.label = `${entry.name} [${entry.unit}]`;
-      $("velocity").append(canvas);
-    }
+  $("keys").hidden = about.kind !== "twist";
+  for (const label of ["vx [m/s]", "vy [m/s]", "yaw rate [rad/s]"]) {
+    const canvas = document.createElement("canvas");
+    canvas.height = 60;
+    canvas.dataset.label = label;
+    $("velocity").append(canvas);
+  }
 }
 
 function renew() { if (command.length) ask("command", {values: command}); }
@@ -108,9 +126,11 @@ function keys() {
 }
 
 function show(now) {
+  const before = past[past.length - 1];
   past.push(now);
   if (past.length > KEEP) past.shift();
-  if (past.length > 1 && now.time < past[past.length - 2].time) past = [now];
+  if (before && now.time < before.time) past = [now];
+  if (!before || before.waits !== now.waits) enable();
   $("state").textContent = now.state;
   $("clock").textContent = `${now.time.toFixed(1)} s`;
   $("fault").textContent = now.fault || "";
@@ -120,9 +140,9 @@ function show(now) {
     const knob = knobs[name];
     if (knob && document.activeElement !== knob.input) { knob.input.value = value; knob.write(); }
   }
-  list(now);
-  const fired = Object.entries(now.guards).map(([name, count]) => `${name} ${count}`);
-  $("guards").textContent = fired.join(", ") || "none fired";
+  if (!drives) sliders.forEach((one, i) => { one.input.value = now.command[i]; one.write(); });
+  if (now.policies) list(now);
+  if (now.guards) guards(now.guards);
   for (const line of now.news) {
     const item = document.createElement("li");
     item.textContent = line;
@@ -131,6 +151,22 @@ function show(now) {
   }
   const [p99, late, ticks] = now.late;
   $("late").textContent = `${ticks} ticks, ${late} later than 2 ms, p99 ${p99} ms`;
+}
+
+let counts = {}, firedAt = {};
+function guards(now) {
+  for (const [name, count] of Object.entries(now))
+    if (count !== counts[name]) firedAt[name] = Date.now();
+  const fired = Object.keys(now);
+  if (fired.join() !== Object.keys(counts).join() || !fired.length)
+    $("guards").replaceChildren(...(fired.length ? fired.map(() => document.createElement("span"))
+      : ["none fired"]));
+  fired.forEach((name, i) => {
+    const part = $("guards").children[i];
+    part.textContent = `${i ? ", " : ""}${name} ${now[name]}`;
+    part.className = Date.now() - firedAt[name] < FLASH ? "fires" : "";
+  });
+  counts = now;
 }
 
 let listed = "";
@@ -143,79 +179,20 @@ function list(now) {
   if (document.activeElement !== $("policies")) $("policies").value = now.policy;
 }
 
-// -- plots: drawn once per picture of the browser, from what is there then -----------------------
-
-function prepare(canvas) {
-  const ratio = devicePixelRatio || 1, box = canvas.getBoundingClientRect();
-  const height = +(canvas.dataset.height ||= canvas.height);
-  canvas.width = box.width * ratio;
-  canvas.height = height * ratio;
-  canvas.style.height = `${height}px`;
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  pen.font = "10px system-ui";
-  return [pen, box.width, height];
-}
-
-function colour(name) { return getComputedStyle(document.body).getPropertyValue(name); }
-
-function plot(canvas, curves, label) {
-  const [pen, width, height] = prepare(canvas);
-  const all = curves.flatMap((curve) => curve.values);
-  const low = Math.min(-0.2, ...all), high = Math.max(0.2, ...all);
-  const y = (value) => 4 + (high - value) / (high - low) * (height - 8);
-  pen.strokeStyle = colour("--line");
-  pen.beginPath(); pen.moveTo(0, y(0)); pen.lineTo(width, y(0)); pen.stroke();
-  for (const {values, name} of curves) {
-    pen.strokeStyle = colour(name);
-    pen.beginPath();
-    values.forEach((value, i) => pen.lineTo(i / (KEEP - 1) * width, y(value)));
-    pen.stroke();
-  }
-  pen.fillStyle = colour("--dim");
-  pen.fillText(label, 2, 11);
-}
-
-function bars(canvas, entries, limitText) {
-  const [pen, width, height] = prepare(canvas);
-  const row = height / Math.max(entries.length, 1);
-  entries.forEach(({name, part, text}, i) => {
-    pen.fillStyle = colour("--line");
-    pen.fillRect(120, i * row + 1, width - 170, row - 2);
-    pen.fillStyle = colour(part >= 1 ? "--bad" : "--other");
-    pen.fillRect(120, i * row + 1, Math.min(part, 1) * (width - 170), row - 2);
-    pen.fillStyle = colour("--dim");
-    pen.fillText(name, 0, (i + 1) * row - 1.5, 116);
-    pen.fillText(text, width - 46, (i + 1) * row - 1.5, 46);
-  });
-}
-
-function gait(canvas) {
-  const [pen, width, height] = prepare(canvas);
-  const row = height / about.feet.length;
-  pen.fillStyle = colour("--asked");
-  past.forEach((one, i) => one.contacts.forEach((down, foot) => {
-    if (down) pen.fillRect(i / KEEP * width, foot * row + 2, width / KEEP + 0.5, row - 4);
-  }));
-  pen.fillStyle = colour("--measured");
-  about.feet.forEach((name, foot) => pen.fillText(name, 2, foot * row + row / 2 + 4));
-}
-
 function draw() {
   requestAnimationFrame(draw);
   if (!about || !past.length || document.hidden) return;
-  const now = past[past.length - 1];
+  const now = past[past.length - 1], twist = about.kind === "twist";
   [...$("velocity").children].forEach((canvas, i) => plot(canvas, [
     {values: past.map((one) => one.measured[i]), name: "--measured"},
-    {values: past.map((one) => one.command[i]), name: "--asked"}], canvas.dataset.label));
-  gait($("gait"));
+    {values: twist ? past.map((one) => one.command[i]) : [], name: "--asked"}], canvas.dataset.label));
+  gait($("gait"), past, about.feet);
   bars($("torque"), about.joints.map((name, i) => ({name,
     part: Math.abs(now.torque[i]) / about.torque[i], text: `${now.torque[i].toFixed(1)} N m`})));
-  bars($("terms"), Object.entries(now.terms).map(([name, far]) => ({name, part: far / 5,
-    text: far.toFixed(1)})));
+  if (now.terms) strips($("terms"), now.terms);
   const joint = $("joint").selectedIndex;
   plot($("angle"), [{values: past.map((one) => one.position[joint]), name: "--measured"},
-    {values: past.map((one) => one.target[joint]), name: "--asked"}], "target and angle [rad]");
+    {values: past.map((one) => one.target[joint]), name: "--asked"}], "[rad]");
 }
 
 // -- what is asked for ----------------------------------------------------------------------------
@@ -225,6 +202,10 @@ for (const what of ["approve", "stop", "damp", "reset", "pause", "tick"])
 $("zero").onclick = zero;
 $("slow").onchange = () => ask("slow", {values: [+$("slow").value]});
 $("policies").onchange = () => { ask("policy", {name: $("policies").value}); $("policies").blur(); };
+$("lay").onclick = () => {
+  zero();
+  ask("ground", {name: $("ground").value, values: [+$("level").value]});
+};
 $("take").onclick = () => socket.send("take");
 $("give").onclick = () => { zero(); socket.send("give"); };
 for (const button of document.querySelectorAll("[data-push]"))

@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo.rendering.camera import FollowCamera, show_robot
+from robot_ppo.sim import ground
 from robot_ppo_export.errors import InputError
 
 NO_STUDIO = (
@@ -47,7 +48,8 @@ class Scene:
         self._model = model
         self._data = mujoco.MjData(model)
         self._body = model.body(body).id
-        self._follow = FollowCamera(model, body, qpos=standing)
+        height = ground.of(model).height
+        self._follow = FollowCamera(model, body, qpos=standing, ground=height)
         self._height = float(standing[2]) if len(standing) > 2 else 0.0
         self._geoms: list[mujoco.MjvGeom] = []
         option = mujoco.MjvOption()
@@ -72,9 +74,9 @@ class Scene:
         self._follow.follow(self._data)
         self._viewer.camera.lookat[:] += self._follow.camera.lookat - before
         self._geoms.clear()
-        if len(command) >= 2:
-            self._geoms.append(self._arrow("command", command, 0.16))
-            self._geoms.append(self._arrow("velocity", velocity, 0.13))
+        for name, speed, above in (("command", command, 0.16), ("velocity", velocity, 0.13)):
+            if len(speed) >= 2 and np.hypot(*speed[:2]) >= SHORTEST:
+                self._geoms.append(self._arrow(name, speed, above))
 
     def draw(self) -> bool:
         """Send the newest state to the browsers; return False once the viewer is closed."""
@@ -104,8 +106,6 @@ class Scene:
         kind = mujoco.mjtGeom.mjGEOM_ARROW
         colour = np.array(ARROWS[name], np.float32)
         mujoco.mjv_initGeom(geom, kind, np.zeros(3), np.zeros(3), np.eye(3).ravel(), colour)
-        if np.hypot(*velocity[:2]) < SHORTEST:
-            end = start + np.array([0.0, 0.0, 1e-3])
         mujoco.mjv_connector(geom, kind, 0.012, start, end)
         geom.category = mujoco.mjtCatBit.mjCAT_DECOR.value
         return geom

@@ -12,10 +12,12 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from robot_ppo.playback.web.gate import Gate
 from robot_ppo.playback.web.link import Job, Link
@@ -27,6 +29,10 @@ NICE = 5
 """Less than the node, where both want a processor."""
 RATE = 60.0
 """Pictures per second at most."""
+IDLE = 0.05
+"""Time between two looks for browsers while there is none [s]."""
+TELL = 1.0
+"""Time between two messages of how many browsers there are [s]."""
 
 
 class _Network:
@@ -45,6 +51,11 @@ class _Network:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         return self._gate.port
 
+    @property
+    def watching(self) -> int:
+        """How many browsers there are."""
+        return self._panel.watching
+
     def publish(self, figures: bytes) -> None:
         """Give figures to every browser."""
         self._loop.call_soon_threadsafe(self._panel.publish, figures)
@@ -59,6 +70,10 @@ class _Network:
     async def _close(self) -> None:
         self._gate.close()
         await self._panel.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}  # browsers that still look
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _open(self) -> None:
         await self._panel.open(self._panel_path)
@@ -75,6 +90,7 @@ def serve(job: Job, link: Link) -> None:
         folder = Path(name)
         scene = Scene(job.model, job.body, job.standing, folder / "viewer")
         logging.getLogger("WebServer").setLevel(logging.WARNING)  # it tells of every browser
+        logging.getLogger("websockets").setLevel(logging.CRITICAL)  # and of each that vanishes
         network = _Network(job, folder, link)
         try:
             port = network.open()
@@ -92,9 +108,14 @@ def serve(job: Job, link: Link) -> None:
 
 
 def _show(scene: Scene, network: _Network, link: Link) -> None:
-    """Pass figures on as they come, and draw the newest."""
+    """Pass figures on as they come, and draw the newest; say how many browsers there are."""
+    told = (-np.inf, -1)
     while link.open:
-        link.wait(1 / RATE)
+        watching = network.watching
+        if watching != told[1] or time.monotonic() - told[0] > TELL:
+            told = (time.monotonic(), watching)
+            link.send(msgspec.json.encode({"ask": "looked at", "values": [watching]}))
+        link.wait(1 / RATE if watching else IDLE)
         messages = link.receive()
         if messages:
             network.publish(messages[-1])
@@ -111,7 +132,10 @@ def _place(scene: Scene, figures: dict[str, Any]) -> None:
 def main() -> int:
     """Read the job from the standard input, serve it; return the exit code."""
     link = Link(socket.socket(fileno=int(sys.argv[1])))
-    job = pickle.load(sys.stdin.buffer)
+    try:
+        job = pickle.load(sys.stdin.buffer)
+    except EOFError:  # there is nothing to show after all
+        return 0
     os.dup2(2, 1)  # what the viewer prints is no answer
     os.nice(NICE)
     try:
