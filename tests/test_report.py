@@ -14,8 +14,9 @@ from robot_ppo import cli, config
 from robot_ppo.diagnostics.checks.finding import Finding
 from robot_ppo.diagnostics.checks.record import Record
 from robot_ppo.evaluation import intervals
+from robot_ppo.playback import clip
 from robot_ppo.playback.record import Summary, Track
-from robot_ppo.report import html, report, sections, source, svg
+from robot_ppo.report import html, motion, report, scores, source, svg
 from robot_ppo.report.source import Card, Played, Shown
 from robot_ppo.training.provenance import Origin
 from robot_ppo_export.contract.command import CommandEntry, CommandSpec
@@ -229,7 +230,7 @@ def test_a_page_needs_nothing_beside_it(contract, tmp_path):
 
 
 def test_a_joint_over_its_limit_is_red(contract, tmp_path):
-    page = sections.played([a_run(contract, tmp_path)])
+    page = motion.played([a_run(contract, tmp_path)])
     over = re.findall(r'meter over"><span>([^<]*)', page)
     assert over == [j.name for j in contract.robot.joints if j.torque_limit < 30]
 
@@ -242,16 +243,16 @@ def test_names_are_text_not_html(contract, tmp_path):
 
 def test_two_runs_are_compared_trial_by_trial(contract, tmp_path):
     runs = [a_run(contract, tmp_path, "a"), a_run(contract, tmp_path, "b", worse=0.02)]
-    said = sections.compared(runs)
+    said = scores.compared(runs)
     assert "+0.02" in said and 'class="more"' in said and "less in 0 of 45" in said
-    assert sections.compared(runs[:1]) == ""
+    assert scores.compared(runs[:1]) == ""
     read(report.page(runs, ["a", "b"]))
 
 
 def test_runs_tried_on_other_commands_are_not_compared(contract, tmp_path):
     runs = [a_run(contract, tmp_path, "a"), a_run(contract, tmp_path, "b")]
     runs[1].card.commands = runs[1].card.commands * 2
-    assert "not comparable" in sections.compared(runs)
+    assert "not comparable" in scores.compared(runs)
 
 
 def test_what_is_missing_is_left_out(contract, tmp_path):
@@ -286,8 +287,8 @@ def test_what_is_no_twist_is_asked_for_the_middle_of_its_ranges(contract):
     entries = (CommandEntry(name="hip", unit="rad", low=-0.2, high=0.6),)
     command = CommandSpec(kind="joint_pos", entries=entries)
     held = msgspec.structs.replace(contract, command=command)
-    assert source._command(held) == pytest.approx((0.2,))
-    assert source._command(contract) is None
+    assert clip._command(held) == pytest.approx((0.2,))
+    assert clip._command(contract) is None
 
 
 @pytest.mark.parametrize(

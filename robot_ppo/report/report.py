@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from robot_ppo.report import html, sections, source
+from robot_ppo.report import html, learning, motion, origin, scores, source
 from robot_ppo.report.source import Shown
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
@@ -62,14 +62,14 @@ def page(runs: Sequence[Shown], words: Sequence[str]) -> str:
     title = " beside ".join(run.name for run in runs)
     tasks = ", ".join(dict.fromkeys(run.config.task.name for run in runs))
     body = [
-        sections.scores(runs),
-        sections.compared(runs),
-        sections.played(runs),
-        sections.learned(runs),
-        sections.diagnosed(runs),
-        sections.trained(runs),
-        sections.contracts(runs),
-        sections.repeated(runs, words),
+        scores.scores(runs),
+        scores.compared(runs),
+        motion.played(runs),
+        learning.learned(runs),
+        learning.diagnosed(runs),
+        origin.trained(runs),
+        origin.contracts(runs),
+        origin.repeated(runs, words),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -77,7 +77,7 @@ def page(runs: Sequence[Shown], words: Sequence[str]) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}: {escape(tasks)}</title><style>{STYLE.read_text()}</style></head>"
         f"<body><h1>{escape(title)}</h1><p class='lead'>{escape(tasks)} "
-        f"{sections.verdict(runs)}</p>{_contents(body)}<main>{''.join(body)}</main>"
+        f"{scores.verdict(runs)}</p>{_contents(body)}<main>{''.join(body)}</main>"
         f"<script>{UNFOLD}</script></body></html>"
     )
 

@@ -6,6 +6,7 @@ shown.card, shown.played, shown.findings
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ from robot_ppo.diagnostics.checks.finding import Finding
 from robot_ppo.diagnostics.checks.record import Record
 from robot_ppo.evaluation import evaluate, gym_evaluation
 from robot_ppo.evaluation.gym_evaluation import Returns
-from robot_ppo.playback import gym_play, script
+from robot_ppo.playback import clip, gym_play
 from robot_ppo.playback.record import Summary, Track
-from robot_ppo.playback.session import Filming, Session
 from robot_ppo.robot_model import carried
 from robot_ppo.training import provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
@@ -31,12 +31,7 @@ from robot_ppo.training.provenance import Origin
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.control.states import State
 
-FILMED = 6.0
-"""Seconds of the policy that the film shows."""
-FILM_SIZE = (640, 360)
-FILM_CRF = 27
 CONDITIONS = 2
 """Conditions that are scored unless all are asked for."""
 EPISODES = 10
@@ -95,6 +90,10 @@ class Shown:
         return self.run.name
 
 
+Runs = Sequence[Shown]
+"""What a page shows; the first is what others are compared with."""
+
+
 def gather(run: Path, *, full: bool = False, threads: int = 0) -> Shown:
     """Return what is shown of a run.
 
@@ -136,34 +135,14 @@ def _add_policy(shown: Shown, full: bool, threads: int) -> None:
         policy = Policy(path)
         shown.contract = policy.contract
         shown.card = _card(shown, policy, full, threads)
-        command = policy.contract.command
-        segments, seconds = script.choose(_command(policy.contract), None, None, command)
-        session = Session(policy, segments, seconds, looks=True, robot=export.robot_of(shown.run))
-        filming = Filming(session)
-
-        def show() -> bool:
-            running = session.node.state is State.POLICY
-            if running and session.track.time and session.track.time[-1] < FILMED:
-                filming.record()
-            else:
-                filming.follow()
-            return True
-
-        session.run(show)
-        shown.played = Played(session.track, session.summary())
+        played = clip.play(policy, export.robot_of(shown.run))
+        shown.played = Played(played.session.track, played.session.summary())
         film = Path(folder) / "film.mp4"
         try:
-            filming.write(film, size=FILM_SIZE, crf=FILM_CRF)
+            played.write(film)
             shown.film = film.read_bytes() if film.exists() else None
         except InputError as error:
             shown.film_error = str(error)
-
-
-def _command(contract: Contract) -> tuple[float, ...] | None:
-    """Return what is commanded: the script's for a twist, the middle of other trained ranges."""
-    if contract.command.kind in ("twist", "none"):
-        return None
-    return tuple(contract.command.bounds().mean(axis=1).tolist())
 
 
 def _add_episodes(shown: Shown, checkpoint: Checkpoint, threads: int) -> None:
@@ -174,7 +153,7 @@ def _add_episodes(shown: Shown, checkpoint: Checkpoint, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         try:
-            gym_play.play(shown.run, video=film, seconds=FILMED, say=lambda _: None)
+            gym_play.play(shown.run, video=film, seconds=clip.SECONDS, say=lambda _: None)
             shown.film = film.read_bytes()
         except InputError as error:
             shown.film_error = str(error)
