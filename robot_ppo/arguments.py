@@ -26,6 +26,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def minutes(text: str) -> float:
+    """Return a number of minutes; 0 stands for never."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes, 0 or more")
+    return value
+
+
 def port(text: str) -> int:
     """Return a UDP port; 0 takes a free one."""
     value = int(text)

@@ -65,7 +65,7 @@ TRAINING_LAYERS = (
     ("training",),
     ("export",),
     ("evaluation", "playback", "diagnostics", "interop", "logs"),
-    ("report",),
+    ("report", "snapshot"),
     ("tuning",),
     ("commands",),
     ("cli", "__init__"),

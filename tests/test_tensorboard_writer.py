@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_for_tensorboard_alone_ends_no_training(
 def test_a_file_in_the_way_is_said(tmp_path, caplog):
     (tmp_path / "tensorboard").touch()
     with TensorBoardWriter(tmp_path / "tensorboard") as writer:
-        writer.add("main/kl", 0.1, 1)
+        writer.add({"main/kl": 0.1}, 1)
     assert "no TensorBoard events from here on ([Errno 17] File exists" in caplog.text
 
 

@@ -13,6 +13,7 @@ from robot_ppo_export.errors import InputError
 
 if TYPE_CHECKING:
     from robot_ppo.config import Derived
+    from robot_ppo.training.events import Shown
 
 TRAIN = """
 robot-ppo train walk --robot my_robot              # a robot of any kind, by name or folder
@@ -20,6 +21,7 @@ robot-ppo train walk --robot my_robot --show       # what is derived for it, and
 robot-ppo train go2_walk --out runs/go2
 robot-ppo train go2_walk --seed 2 --minutes 10 --set ppo.gamma=0.98
 robot-ppo train go2_walk --out runs/go2 --resume
+robot-ppo train go2_walk --film-every 2            # films of the newest checkpoint
 robot-ppo train HalfCheetah-v5 --steps 1000000
 robot-ppo train gym:Pendulum-v1
 """
@@ -59,6 +61,22 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         help="any key of the task or preset, e.g. ppo.gamma=0.98 or "
         "task.commands.twist.vx=[-0.5,0.5]",
     )
+    seen = p.add_argument_group("to look at while it trains: tensorboard --logdir runs")
+    seen.add_argument(
+        "--score-every",
+        type=arguments.minutes,
+        default=5.0,
+        metavar="MINUTES",
+        help="score the newest checkpoint, in time that is left over (default: 5; 0: never)",
+    )
+    seen.add_argument(
+        "--film-every",
+        type=arguments.minutes,
+        default=0.0,
+        metavar="MINUTES",
+        help="film the newest checkpoint for six seconds (default: never)",
+    )
+    seen.add_argument("--wandb", action="store_true", help="to Weights & Biases, too; extra wandb")
     on = p.add_mutually_exclusive_group()
     on.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     on.add_argument("--overwrite", action="store_true", help="delete the run that is there")
@@ -67,12 +85,25 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 def _train(args: argparse.Namespace) -> None:
     from robot_ppo.training import run_folder
 
+    shown = None if args.show else _shown(args)
     task = _trained(args, args.resume, args.show)
     out = args.out or Path("runs") / _run_name(args)
     if args.show:
         return
     flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads", "device")}
-    run_folder.train(task, out, args.preset, args.set, args.resume, args.overwrite, **flags)
+    on = (args.resume, args.overwrite, shown)
+    run_folder.train(task, out, args.preset, args.set, *on, **flags)
+
+
+def _shown(args: argparse.Namespace) -> "Shown":
+    """Return what can be looked at while it trains."""
+    from robot_ppo.training import wandb_writer
+    from robot_ppo.training.companion import Plan
+    from robot_ppo.training.events import Shown
+
+    if args.wandb:
+        wandb_writer.require()
+    return Shown(Plan(args.score_every or None, args.film_every or None), args.wandb)
 
 
 def _run_name(args: argparse.Namespace) -> str:

@@ -16,6 +16,7 @@ from robot_ppo import config as configs
 from robot_ppo import envs, export
 from robot_ppo.config import Config, GymTask
 from robot_ppo.envs.environment import join
+from robot_ppo.evaluation import recorded
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
@@ -109,6 +110,7 @@ def run(
         f"{config.task.name}: return {score.mean:.1f}, std {score.std:.1f}, over "
         f"{len(score.returns)} episodes of {score.lengths.mean():.0f} steps on average"
     )
+    recorded.record(source, checkpoint.steps, {"": {"return": score.mean}})
     if json:
         source_ = {"run": str(source), "steps": checkpoint.steps, "seed": seed}
         data = {"task": config.task.name, **score.to_json(), "source": source_}

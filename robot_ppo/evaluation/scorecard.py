@@ -14,7 +14,7 @@ from robot_ppo import config as configs
 from robot_ppo import export
 from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.trials import Plan
-from robot_ppo.evaluation import dead_zones, evaluate
+from robot_ppo.evaluation import dead_zones, evaluate, recorded
 from robot_ppo.evaluation.card import Scorecard, Zone
 from robot_ppo.evaluation.plot import write_plot
 from robot_ppo.export import Act
@@ -65,6 +65,9 @@ def run(source: Path, json: Path | None, plot: Path | None, options: Options) ->
             card.response = dead_zones.measure(contract, act, planned, threads, seed, xml)
     card.source = {"policy": str(source), "steps": contract.training.steps, "seed": seed}
     show(card, console)
+    if source.is_dir():
+        overall = {c: card.overall(i) for i, c in enumerate(card.conditions)}
+        recorded.record(source, contract.training.steps, overall)
     if json:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(card.to_json())) + b"\n")
     if plot:

@@ -1,4 +1,4 @@
-"""Log a run while it trains: a live table or plain lines, a CSV file and TensorBoard events."""
+"""Log a run while it trains: a live table or plain lines, a CSV file and events to look at."""
 
 import contextlib
 import csv
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from robot_ppo.training.tensorboard_writer import TensorBoardWriter
+from robot_ppo.training.events import Events, Shown
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -53,19 +53,22 @@ class Silent:
     def log(self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]) -> None:
         """Record nothing."""
 
+    def finish(self) -> None:
+        """Record nothing."""
+
 
 class Logger:
     """Logger of one run. Use as a context manager."""
 
-    def __init__(self, folder: Path, resumed: "Trainer | None" = None) -> None:
+    def __init__(
+        self, folder: Path, resumed: "Trainer | None" = None, shown: Shown | None = None
+    ) -> None:
         """Open the files in `folder`; cut rows of iterations after those of a `resumed` run."""
         self.console = Console(file=sys.stdout)
         self.folder = folder
         self._path = folder / "log.csv"
         self._columns: list[str] = _cut(self._path, resumed.iteration) if resumed else []
-        self._tensorboard = TensorBoardWriter(
-            folder / "tensorboard", resumed.steps + 1 if resumed else None
-        )
+        self._events = Events(folder, shown or Shown(), resumed.steps if resumed else None)
         mode = "a" if self._columns else "w"
         try:
             self._file = self._path.open(mode, newline="", encoding="utf-8")
@@ -76,10 +79,7 @@ class Logger:
 
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
-        self._tensorboard.__enter__()
-        settings = self.folder / "config.yaml"
-        if settings.is_file():
-            self._tensorboard.add_text("config", settings.read_text(encoding="utf-8"))
+        self._events.__enter__()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -87,7 +87,7 @@ class Logger:
     def __exit__(self, *_: object) -> None:
         """Close table and files."""
         self._live.stop()
-        self._tensorboard.__exit__()
+        self._events.__exit__()
         with contextlib.suppress(OSError):  # a failed write was reported before
             self._file.close()
 
@@ -95,14 +95,20 @@ class Logger:
         """Record one iteration."""
         row = self._row(trainer, metrics, times)
         self._write(row)
-        for name, value in row.items():
-            if name not in ("iteration", "steps"):
-                self._tensorboard.add(_group(name), value, row["steps"])
+        shown = {_group(k): value for k, value in row.items() if k not in ("iteration", "steps")}
+        self._events.log(trainer, shown)
         if self.console.is_terminal:
             self._live.update(_table(row, trainer))
         elif row["seconds"] - self._spoke >= PLAIN_EVERY:
             self._spoke = row["seconds"]
             self.console.print(_line(row, trainer), soft_wrap=True, highlight=False)
+
+    def finish(self) -> None:
+        """Record what is found of the last checkpoint, if others were looked at."""
+        if self._events.looked:
+            self._live.stop()
+            self.console.print("looking at the last checkpoint", highlight=False)
+        self._events.finish()
 
     def _row(
         self, trainer: "Trainer", metrics: dict[str, float], times: dict[str, float]

@@ -20,6 +20,7 @@ from robot_ppo_export.files import write_atomically
 if TYPE_CHECKING:
     from robot_ppo.ppo.ranks import Ranks
     from robot_ppo.training.checkpoint import Checkpoint
+    from robot_ppo.training.events import Shown
     from robot_ppo.training.train import Trainer
 
 LOCK = ".lock"
@@ -32,12 +33,23 @@ def train(
     overrides: Sequence[str],
     resume: bool,
     overwrite: bool,
+    shown: "Shown | None" = None,
     **flags: Any,
 ) -> None:
     """Train `task` in the folder `out`, and say how to go on from there.
 
     Under `torchrun` this is one of several ranks. The first one writes the folder, and speaks. A
     rank that torchrun starts again, because one had ended, goes on with the run.
+
+    Args:
+        task: name, file, or a task that was derived from a robot.
+        out: run folder.
+        preset: name or file, None for the task's own.
+        overrides: `key=value`, as of `--set`.
+        resume: go on from the newest checkpoint.
+        overwrite: delete the run that is there.
+        shown: what can be looked at meanwhile, beside curves.
+        flags: settings by name, None where they are not given.
     """
     from robot_ppo.training import processes
 
@@ -64,7 +76,7 @@ def train(
             _begin(trainer, out, resume, overwrite)
         ranks.barrier()
         again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
-        last = _run(trainer, out, resume, again)
+        last = _run(trainer, out, resume, again, shown)
     if ranks.rank == 0:
         _tell_what_is_next(trainer, last, out, again)
 
@@ -91,14 +103,19 @@ def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool) -> None
     _record_the_robot(out, settings)
 
 
-def _run(trainer: "Trainer", out: Path, resume: bool, again: str) -> "Checkpoint":
+def _run(
+    trainer: "Trainer", out: Path, resume: bool, again: str, shown: "Shown | None"
+) -> "Checkpoint":
     """Train, and log as the first rank; return the last checkpoint."""
     from robot_ppo.training.logger import Logger, Silent
 
     first = trainer.ranks.rank == 0
     try:
-        with Logger(out, trainer if resume else None) if first else Silent() as logger:
-            return trainer.run(logger)
+        with Logger(out, trainer if resume else None, shown) if first else Silent() as logger:
+            last = trainer.run(logger)
+            if not trainer.interrupted:
+                logger.finish()
+            return last
     except KeyboardInterrupt:
         if first:
             print(f"not saved since the last checkpoint; go on from there with: {again}")
