@@ -21,6 +21,7 @@ from benchmarks.speed.gym_ratio import bench_gym
 from benchmarks.speed.node_speed import bench_node
 from benchmarks.speed.ranks_ratio import bench_ranks
 from benchmarks.speed.walking import bench_walk
+from benchmarks.speed.web_speed import bench_web
 from robot_ppo import arguments
 from robot_ppo.cli import exit_code
 
@@ -32,6 +33,7 @@ FIGURES: dict[str, tuple[Callable[..., dict[str, Any]], str]] = {
     "gym": (bench_gym, "environment steps/s over gymnasium.make_vec; minutes"),
     "ranks": (bench_ranks, "2 ranks x 1 thread over 1 rank x 2 threads; four minutes"),
     "node": (bench_node, "tick, start, memory and CPU of the node; minutes"),
+    "web": (bench_web, "page in a browser, report, film, --follow; four minutes, with Chromium"),
 }
 """Name -> the function that measures, and its line in `--help`."""
 
