@@ -11,11 +11,13 @@ from robot_ppo import project
 from robot_ppo.config import Config, robot_task
 from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
+from robot_ppo.ppo.acting import Acting
+from robot_ppo.ppo.cells import Cell, Gru, Lstm
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.training import provenance
-from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract, Scores
@@ -28,6 +30,8 @@ ROLLOUT_TICKS = 500
 """Size of the rollout behind `contract.distribution`: every robot meets several commands, a push
 or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
+
+CELLS: dict[type, type[to_onnx.Gru | to_onnx.Lstm]] = {Gru: to_onnx.Gru, Lstm: to_onnx.Lstm}
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations (n, size) -> deterministic raw actions (n, joints)."""
@@ -104,22 +108,9 @@ def robot_of(run: Path) -> str:
     return robot_task(settings, "a policy file").robot
 
 
-def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
-    """Return the actor of a checkpoint."""
-    weights = checkpoint.learner["actor"]
-    actor = Actor(len(weights["normalizer.mean"]), len(weights["log_std"]), config.networks)
-    actor.load_state_dict(weights)
-    return actor.eval()
-
-
-def act_of(actor: Actor) -> Act:
-    """Return an actor as a function of arrays."""
-
-    def act(observation: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return actor(torch.from_numpy(observation)).numpy()
-
-    return act
+def act_of(actor: Actor) -> Acting:
+    """Return an actor as a function of arrays, at the beginning of an episode."""
+    return Acting(actor)
 
 
 def build_contract(
@@ -151,6 +142,7 @@ def build_contract(
         network=contracts.Network(
             hidden=config.networks.actor, activation=config.networks.activation
         ),
+        states=to_onnx.states_of(blocks(actor)),
         training=contracts.Training(
             physics_timestep=task.physics.timestep,
             randomization={name: list(r) for name, r in task.randomization.items()},
@@ -184,31 +176,39 @@ def _block(module: torch.nn.Module) -> to_onnx.Block:
         return to_onnx.Normalizer(module.mean.float().numpy(), module.std().numpy(), module.clip)
     if isinstance(module, torch.nn.Linear):
         return to_onnx.Linear(module.weight.detach().numpy(), module.bias.detach().numpy())
+    if isinstance(module, Cell):
+        arrays = {name: weight.detach().numpy() for name, weight in module.named_parameters()}
+        return CELLS[type(module)](**arrays)
     for name, kind in ACTIVATIONS.items():
         if isinstance(module, kind):
             return to_onnx.Activation(name)
     raise InputError(f"the network has a block {type(module).__name__}, which no policy file holds")
 
 
-@torch.inference_mode()
 def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     """Return what the deterministic policy sees in its training world, by a rollout of its own."""
     task = robot_task(config, "a policy file")
     robot = project.load_robot(task.robot)
     env = RobotEnv(task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
+    act = act_of(actor)
     seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
     for t in range(ROLLOUT_TICKS):
         seen[t] = observation
-        observation = env.step(actor(torch.from_numpy(observation)).numpy())[0]
+        observation, _, failed, cut, _ = env.step(act(observation))
+        act.reset(failed | cut)
     return contracts.distribution(seen.reshape(-1, seen.shape[-1]))
 
 
-@torch.inference_mode()
 def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.GoldenTraces:
     """Return one episode's first ticks, by the training environment and the training network.
 
-    `names` are the inputs that are recorded: those that the policy reads.
+    An actor with a memory is recorded over two episodes, of half as many ticks: it must forget.
+
+    Args:
+        config: of the run.
+        actor: in training.
+        names: of the inputs that are recorded: those that the policy reads.
     """
     task = robot_task(config, "a policy file")
     robot = project.load_robot(task.robot)
@@ -219,11 +219,17 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     inputs = []
     observations = []
     actions = []
-    for _ in range(GOLDEN_TICKS):
+    act = act_of(actor)
+    starts = np.zeros(GOLDEN_TICKS, np.float32) if actor.state_size else None
+    for t in range(GOLDEN_TICKS):
+        if starts is not None and t == GOLDEN_TICKS // 2:
+            observation, _ = env.reset()
+            act = act_of(actor)
+            starts[t] = 1.0
         assert env.last_inputs is not None
         inputs.append(env.last_inputs)
         observations.append(observation[0])
-        action = actor(torch.from_numpy(observation)).numpy()
+        action = act(observation)
         actions.append(action[0])
         observation = env.step(action)[0]
     recorded = golden.record(inputs, names)
@@ -232,4 +238,4 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     told = np.stack([item.command[0] for item in inputs])
     reference = env.actions.reference(np.stack([item.phase[0] for item in inputs]), told)
     target = env.actions.target(stacked, reference)
-    return golden.GoldenTraces(rows, np.stack(observations), stacked, target)
+    return golden.GoldenTraces(rows, np.stack(observations), stacked, target, starts)

@@ -51,14 +51,14 @@ class Raw:
 
 def walking_times(steps: int, simulations: int = SIMULATIONS, warm_up: int = WARM_UP) -> np.ndarray:
     """Return the times [s] of our step and of the raw one, (steps, 2), of robots that walk."""
-    policy = Policy(shipped_policy())
+    act = Policy(shipped_policy()).for_many()
     env = robot_env.make(TASK, simulations, seed=1)
     raw = Raw(env)
     rng = np.random.default_rng(0)
     observation, _ = env.reset(seed=1, options={"spread_episodes": True})
     times: list[tuple[float, float]] = []
     for _ in range(warm_up + steps):
-        action = policy.act_many(observation)
+        action = act(observation)
         action += rng.normal(0, NOISE, action.shape).astype(np.float32)
         yardstick = raw.seconds(action)
         begin = time.perf_counter()

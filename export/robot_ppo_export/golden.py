@@ -1,7 +1,8 @@
 """Golden traces: recorded ticks state -> observation -> action -> target.
 
 Training code and training weights write them; the deployed code recomputes them on the robot's
-own CPU before it arms. A trace is one continuous run of ticks, so that histories are exercised.
+own CPU before it arms. A trace is one continuous run of ticks, so that histories are exercised;
+that of a network with a memory goes over the end of an episode, where it must forget.
 """
 
 import base64
@@ -32,6 +33,8 @@ class GoldenTraces:
     """(T, actions)"""
     target: np.ndarray
     """(T, joints) [rad]"""
+    starts: np.ndarray | None = None
+    """(T,) 1 at ticks before which the policy starts anew; None: at the first alone."""
 
     def tick(self, t: int, default_pose: np.ndarray) -> Inputs:
         """Return the recorded inputs of tick `t`."""
@@ -41,6 +44,10 @@ class GoldenTraces:
         command = row.get("command", np.zeros(0, np.float32))
         phase = row.get("phase", np.zeros((), np.float32))
         return Inputs(state, command, row["last_action"], phase, default_pose)
+
+    def begins(self, t: int) -> bool:
+        """Return whether the policy starts anew before tick `t`."""
+        return t == 0 or (self.starts is not None and bool(self.starts[t]))
 
     def __len__(self) -> int:
         """Return the number of ticks."""
@@ -60,6 +67,8 @@ def to_json(golden: GoldenTraces) -> str:
     """Return the traces as JSON; arrays are little-endian float32 in base64."""
     arrays = {f"inputs.{name}": values for name, values in golden.inputs.items()}
     arrays |= {name: getattr(golden, name) for name in ("observation", "action", "target")}
+    if golden.starts is not None:
+        arrays["starts"] = golden.starts
     packed = {
         name: {
             "shape": values.shape,
@@ -80,11 +89,15 @@ def from_json(text: str) -> GoldenTraces:
         }
         inputs = {name[7:]: a for name, a in arrays.items() if name.startswith("inputs.")}
         golden = GoldenTraces(
-            inputs, *(arrays[name] for name in ("observation", "action", "target"))
+            inputs,
+            *(arrays[name] for name in ("observation", "action", "target")),
+            starts=arrays.get("starts"),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise RefusedError(f"the golden traces are malformed: {error}") from None
     lengths = {a.shape[:1] for a in arrays.values()}
     if len(lengths) != 1 or lengths.pop() < (MIN_TICKS,):
         raise RefusedError(f"the golden traces must be {MIN_TICKS} ticks or more, all of a length")
+    if golden.starts is not None and golden.starts.ndim != 1:
+        raise RefusedError("the golden traces are malformed: starts must be one number per tick")
     return golden

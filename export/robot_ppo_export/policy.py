@@ -6,8 +6,10 @@ policy.reset()
 target = policy.tick(state, command)          # once per control period
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -70,17 +72,22 @@ class Policy:
         self.observer, self._spare_observer = (Observer(self.layout, ()) for _ in range(2))
         self._input = np.zeros((1, self.layout.size), np.float32)
         self._output = np.zeros((1, self.action_map.size), np.float32)
-        self._binding = _bind(self.session, self._input, self._output)
+        states = self.contract.states
+        self._states = {name: np.zeros((1, width), np.float32) for name, width in states.items()}
+        self._next_states = {name: np.zeros_like(array) for name, array in self._states.items()}
+        self._binding = self._bind()
         self._phases = np.zeros(0, np.float32)
         self._phases_from = 0
         self.ticks = 0
         self.last_action = np.zeros(self.action_map.size, np.float32)
 
     def reset(self) -> None:
-        """Forget everything: histories, last action, gait phase."""
+        """Forget everything: histories, the network's memory, last action, gait phase."""
         self.ticks = 0
         self.last_action = np.zeros_like(self.last_action)
         self.observer.reset()
+        for state in self._states.values():
+            state[:] = 0.0
 
     def inputs(self, state: RobotState, command: Array) -> Inputs:
         """Return what the observation of this tick is computed from."""
@@ -100,9 +107,11 @@ class Policy:
         return self._phases[i, ...]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Return the raw action (actions,) of one observation (size,)."""
+        """Return the raw action (actions,) of one observation (size,), and remember it."""
         self._input[0] = observation
         self.session.run_with_iobinding(self._binding)
+        for name, state in self._states.items():
+            state[:] = self._next_states[name]
         return self._output[0].copy()
 
     def warm_up(self, state: RobotState, command: Array) -> None:
@@ -113,13 +122,16 @@ class Policy:
         self._warm_up(self.inputs(state, command))
 
     def _warm_up(self, inputs: Inputs) -> None:
-        """Observe with an observer whose histories nobody reads, and run on what lies there."""
+        """Observe with an observer whose histories nobody reads, and run on what lies there.
+
+        What the network would remember of it is left where the next run overwrites it.
+        """
         self._spare_observer.observe(inputs)
         self.session.run_with_iobinding(self._binding)
 
-    def act_many(self, observations: np.ndarray) -> np.ndarray:
-        """Return the raw actions (n, actions) of n observations (n, size)."""
-        return np.asarray(self.session.run(None, {"observation": observations})[0])
+    def for_many(self) -> "ManyRobots":
+        """Return the network for many robots side by side; all of them start without memory."""
+        return ManyRobots(self.session, self.contract.states)
 
     def tick(self, state: RobotState, command: Array) -> np.ndarray:
         """Return the joint target (joints,) [rad], and advance by one control period."""
@@ -137,8 +149,9 @@ class Policy:
         policy is afterwards as at its start.
         """
         worst = Difference(0.0, "observation", 0, 0)
-        self.reset()
         for t in range(len(self.golden)):
+            if self.golden.begins(t):
+                self.reset()
             with np.errstate(all="ignore"):  # what is not finite is found below
                 errors = self._errors(t)
             for stage, error in errors.items():
@@ -179,13 +192,25 @@ class Policy:
             (t.name, t.type, *t.shape[1:])
             for t in (*self.session.get_inputs(), *self.session.get_outputs())
         ]
-        wanted = [
-            ("observation", "tensor(float)", self.layout.size),
-            ("action", "tensor(float)", actions),
-        ]
+        states = self.contract.states
+        widths = [("observation", self.layout.size), *states.items(), ("action", actions)]
+        widths += [(f"next_{name}", width) for name, width in states.items()]
+        wanted = [(name, "tensor(float)", width) for name, width in widths]
         if got != wanted:
             raise RefusedError(f"{self.path}: the graph has {got}, the contract needs {wanted}")
         self._check_golden_shapes()
+
+    def _bind(self) -> onnxruntime.IOBinding:
+        """Return a binding that reads and writes the policy's arrays in place."""
+        outputs = {f"next_{name}": array for name, array in self._next_states.items()}
+        binding = self.session.io_binding()
+        for bind, arrays in (
+            (binding.bind_input, {"observation": self._input} | self._states),
+            (binding.bind_output, {"action": self._output} | outputs),
+        ):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        return binding
 
     def _check_golden_shapes(self) -> None:
         contract = self.contract
@@ -231,14 +256,31 @@ def _metadata(session: onnxruntime.InferenceSession, source: str) -> dict[str, s
         raise RefusedError(f"{source}: the metadata are no text: {error}") from None
 
 
-def _bind(
-    session: onnxruntime.InferenceSession, observation: np.ndarray, action: np.ndarray
-) -> onnxruntime.IOBinding:
-    """Return a binding that reads and writes these arrays in place; they must outlive it."""
-    binding = session.io_binding()
-    for bind, name, array in (
-        (binding.bind_input, "observation", observation),
-        (binding.bind_output, "action", action),
-    ):
-        bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-    return binding
+class ManyRobots:
+    """The network of a policy file for robots side by side, each with a memory of its own."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, states: Mapping[str, int]) -> None:
+        """Start without memory.
+
+        Args:
+            session: of the policy file.
+            states: name -> width of each state, as in the contract.
+        """
+        self._session = session
+        self._widths = states
+        self._states: dict[str, np.ndarray] = {}
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Return the raw actions (n, joints) of n observations (n, size), and remember them."""
+        if not self._states:
+            n = len(observations)
+            self._states = {name: np.zeros((n, w), np.float32) for name, w in self._widths.items()}
+        given = {"observation": observations} | self._states
+        action, *after = (np.asarray(x) for x in self._session.run(None, given))
+        self._states = dict(zip(self._widths, after, strict=True))
+        return action
+
+    def reset(self, ids: Any = ...) -> None:
+        """Forget what the robots `ids` remember, by default all."""
+        for state in self._states.values():
+            state[ids] = 0.0

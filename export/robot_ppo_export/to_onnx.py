@@ -56,7 +56,35 @@ class Activation:
     """Key of `ACTIVATIONS`."""
 
 
-Block = Normalizer | Linear | Activation
+@dataclass(frozen=True)
+class Gru:
+    """A gated recurrent unit; gates in torch's order: reset, update, new."""
+
+    weight_ih: np.ndarray
+    """(3 units, in)"""
+    weight_hh: np.ndarray
+    """(3 units, units)"""
+    bias_ih: np.ndarray
+    """(3 units,)"""
+    bias_hh: np.ndarray
+    """(3 units,)"""
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """A long short-term memory; gates in torch's order: input, forget, cell, output."""
+
+    weight_ih: np.ndarray
+    """(4 units, in)"""
+    weight_hh: np.ndarray
+    """(4 units, units)"""
+    bias_ih: np.ndarray
+    """(4 units,)"""
+    bias_hh: np.ndarray
+    """(4 units,)"""
+
+
+Block = Normalizer | Linear | Activation | Gru | Lstm
 """A piece of a network. A network is a list of them, from the observation to the action."""
 
 
@@ -104,6 +132,8 @@ class _Builder:
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    """Name of each state that the graph takes in -> its width; it gives out `next_<name>`."""
 
     def array(self, name: str, values: np.ndarray | float) -> str:
         """Add an array and return its name, with a number behind it where it is not the first."""
@@ -115,11 +145,26 @@ class _Builder:
             raise RefusedError(f"{unique} holds a number that is not finite: the training diverged")
         return unique
 
+    def integers(self, name: str, values: list[int]) -> str:
+        """Add an array of integers, or find the one of this name, and return the name."""
+        self.arrays[name] = np.array(values, np.int64)
+        return name
+
     def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         """Add a node and return the name of its output."""
         output = f"x{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        self.add(operator, inputs, [output], **attributes)
         return output
+
+    def add(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        """Add a node with these names for its outputs; "" leaves one out."""
+        self.nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
+
+    def state(self, width: int) -> str:
+        """Add a state of so many numbers for each robot, and return its name."""
+        name = f"state_{len(self.states)}"
+        self.states[name] = width
+        return name
 
 
 def _normalizer(builder: _Builder, block: Normalizer, source: str) -> str:
@@ -141,29 +186,115 @@ def _activation(builder: _Builder, block: Activation, source: str) -> str:
     return builder.node(ACTIVATIONS[block.name], [source])
 
 
+def _gru(builder: _Builder, block: Gru, source: str) -> str:
+    units = block.weight_hh.shape[1]
+    states = [builder.state(units)]
+    options = {"hidden_size": units, "linear_before_reset": 1}  # as torch does it
+    return _recurrent(builder, block, source, "GRU", (1, 0, 2), states, **options)
+
+
+def _lstm(builder: _Builder, block: Lstm, source: str) -> str:
+    units = block.weight_hh.shape[1]
+    states = [builder.state(units), builder.state(units)]
+    return _recurrent(builder, block, source, "LSTM", (0, 3, 1, 2), states, hidden_size=units)
+
+
+def _recurrent(
+    builder: _Builder,
+    block: Gru | Lstm,
+    source: str,
+    operator: str,
+    order: tuple[int, ...],
+    states: list[str],
+    **options: int,
+) -> str:
+    """Add one step of ONNX's operator over a sequence; return the name of what the cell says.
+
+    Args:
+        builder: takes the nodes.
+        block: the cell.
+        source: name of its input (N, in).
+        operator: of ONNX.
+        order: torch's gates in the operator's order.
+        states: names of the states (N, units), what the cell says first.
+        options: attributes of the operator.
+    """
+    gates = _gates(block, order)
+    name = operator.lower()
+    arrays = [builder.array(f"{name}_{key}", gates[key]) for key in ("weight", "hidden", "bias")]
+    axis = builder.integers("first_axis", [0])
+    # a sequence of one step, and one direction: (1, N, ...)
+    x, *before = (builder.node("Unsqueeze", [each, axis]) for each in (source, *states))
+    after = [f"after_{state}" for state in states]
+    builder.add(operator, [x, *arrays, "", *before], ["", *after], **options)
+    for state, each in zip(states, after, strict=True):
+        builder.add("Squeeze", [each, axis], [f"next_{state}"])
+    return f"next_{states[0]}"
+
+
+def _gates(block: Gru | Lstm, order: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return a cell's weights as ONNX has them: (1, gates units, ...), in its order of gates."""
+
+    def ordered(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.split(x, len(order))[i] for i in order])
+
+    bias = np.concatenate((ordered(block.bias_ih), ordered(block.bias_hh)))
+    return {
+        "weight": ordered(block.weight_ih)[None],
+        "hidden": ordered(block.weight_hh)[None],
+        "bias": bias[None],
+    }
+
+
 WRITERS: dict[type, Callable[[_Builder, Any, str], str]] = {
     Normalizer: _normalizer,
     Linear: _linear,
     Activation: _activation,
+    Gru: _gru,
+    Lstm: _lstm,
 }
 """Kind of block -> function that adds its nodes to (builder, block, name of its input) and returns
 the name of its output."""
 
 
 def _graph(blocks: Sequence[Block]) -> onnx.GraphProto:
-    """Return observation (N, size) -> action (N, joints) as a graph."""
-    linear = [block for block in blocks if isinstance(block, Linear)]
-    size = linear[0].weight.shape[1]
-    joints = linear[-1].weight.shape[0]
+    """Return observation (N, size) -> action (N, joints) as a graph.
+
+    With a memory it also takes the states (N, units), zeros at the start of an episode, and gives
+    those of the next tick.
+    """
+    joints = [block.weight.shape[0] for block in blocks if isinstance(block, Linear)][-1]
     builder = _Builder()
     name = "observation"
     for block in blocks:
         name = WRITERS[type(block)](builder, block, name)
     builder.nodes[-1].output[0] = "action"
+    inputs = {"observation": _size(blocks)} | builder.states
+    outputs = {"action": joints} | {f"next_{n}": width for n, width in builder.states.items()}
     return helper.make_graph(
         builder.nodes,
         "actor",
-        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["N", size])],
-        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["N", joints])],
+        [_rows(name, width) for name, width in inputs.items()],
+        [_rows(name, width) for name, width in outputs.items()],
         [numpy_helper.from_array(values, name) for name, values in builder.arrays.items()],
     )
+
+
+def _size(blocks: Sequence[Block]) -> int:
+    """Return the size of the observation: the width of the first weights."""
+    for block in blocks:
+        if isinstance(block, Linear):
+            return block.weight.shape[1]
+        if isinstance(block, Gru | Lstm):
+            return block.weight_ih.shape[1]
+    raise ValueError("no block has weights")
+
+
+def _rows(name: str, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width])
+
+
+def states_of(blocks: Sequence[Block]) -> dict[str, int]:
+    """Return name -> width of each state that the graph of these blocks takes in."""
+    _, *states = network(blocks).graph.input
+    return {state.name: state.type.tensor_type.shape.dim[1].dim_value for state in states}

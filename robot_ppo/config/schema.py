@@ -284,6 +284,13 @@ class Ppo(_Struct, frozen=True):
     """For actor and critic separately."""
 
 
+class MemorySpec(_Struct, frozen=True):
+    """A recurrent cell between a network's normalizer and its MLP (ppo/cells.py)."""
+
+    cell: Literal["gru", "lstm"] = "gru"
+    units: Count = 128
+
+
 class Networks(_Struct, frozen=True):
     """Inputs of actor and critic, the shapes of their MLPs, and their first weights."""
 
@@ -293,6 +300,10 @@ class Networks(_Struct, frozen=True):
     """Observation groups that the critic reads; tasks of Gymnasium have `actor` alone."""
     actor: Widths = (128, 128, 128)
     critic: Widths = (128, 128, 128)
+    actor_memory: MemorySpec | None = None
+    """What the actor remembers from step to step of an episode; null: nothing."""
+    critic_memory: MemorySpec | None = None
+    """The same for the critic; one that reads the whole state needs none."""
     activation: Literal["elu", "relu", "tanh"] = "elu"
     init: Literal["orthogonal", "default"] = "orthogonal"
     """First weights; default: torch's."""
@@ -310,10 +321,23 @@ class Networks(_Struct, frozen=True):
     auto: where they have one."""
 
 
+class Distill(_Struct, frozen=True):
+    """How a student imitates its teacher: ppo/distill.py."""
+
+    teacher: str = ""
+    """Folder of the teacher's run; `--teacher RUN`."""
+    until: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Fraction of the run's steps in which the student imitates; from there on it learns by PPO."""
+    alone: Fraction = 0.5
+    """Fraction of the imitation in which the student's share of the simulations grows from none to
+    all of them."""
+
+
 class Config(_Struct, frozen=True):
     """One run."""
 
     task: AnyTask
+    algorithm: Literal["ppo", "distill"] = "ppo"
     num_envs: Annotated[int, Meta(ge=1, le=2**20)] = 1024
     rollout: Count = 24
     """Control steps per simulation and iteration."""
@@ -333,6 +357,7 @@ class Config(_Struct, frozen=True):
     """Newest checkpoints that stay; 0: all."""
     ppo: Ppo = Ppo()
     networks: Networks = Networks()
+    distill: Distill = Distill()
 
 
 def robot_task(config: Config, what: str) -> Task:

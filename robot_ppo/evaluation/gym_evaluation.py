@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 
 from robot_ppo import config as configs
 from robot_ppo import envs, export
@@ -60,7 +59,6 @@ class Returns:
         }
 
 
-@torch.inference_mode()
 def evaluate(
     config: Config, actor: Actor, episodes: int = EPISODES, seed: int = 0, longest: int = LONGEST
 ) -> Returns:
@@ -78,10 +76,10 @@ def evaluate(
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
     running = np.ones(episodes, bool)
+    act = export.act_of(actor)
     while running.any():
         inputs = join(info["observations"], config.networks.actor_groups)
-        action = actor(torch.from_numpy(inputs).float()).numpy()
-        _, reward, failed, cut, info = env.step(action)
+        _, reward, failed, cut, info = env.step(act(inputs.astype(np.float32)))
         returns += np.where(running, reward, 0.0)
         lengths += running
         running &= ~(failed | cut)

@@ -104,7 +104,7 @@ def load(source: Path) -> tuple[Contract, Act]:
         raise InputError(f"{source}: no such run folder or policy file")
     policy = Policy(source)
     policy.check_golden()
-    return policy.contract, policy.act_many
+    return policy.contract, policy.for_many()
 
 
 def mjcf_of(source: Path, contract: Contract) -> Mjcf:

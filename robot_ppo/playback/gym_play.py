@@ -18,8 +18,8 @@ from robot_ppo import envs, export
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import join
 from robot_ppo.envs.view import Rendered, has_display
-from robot_ppo.export import Act
 from robot_ppo.playback.video import Video
+from robot_ppo.ppo.acting import Acting
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
@@ -113,7 +113,7 @@ def _rendering(config: Config, mode: str) -> Any:
     return Rendered(envs.make(config, 1, seed), mode)
 
 
-def _play(env: Any, config: Config, act: Act, video: Path | None, seconds: float) -> Episodes:
+def _play(env: Any, config: Config, act: Acting, video: Path | None, seconds: float) -> Episodes:
     rate = float(env.metadata.get("render_fps", DEFAULT_FPS))
     every = int(np.ceil(rate / SMOOTH))
     episodes = Episodes()
@@ -132,7 +132,7 @@ def _play(env: Any, config: Config, act: Act, video: Path | None, seconds: float
     return episodes
 
 
-def _steps(env: Any, config: Config, act: Act, steps: int, episodes: Episodes) -> Iterator[int]:
+def _steps(env: Any, config: Config, act: Acting, steps: int, episodes: Episodes) -> Iterator[int]:
     """Yield 0 after the reset, then the number of every step taken; count them in `episodes`."""
     _, info = env.reset()
     yield 0
@@ -140,6 +140,7 @@ def _steps(env: Any, config: Config, act: Act, steps: int, episodes: Episodes) -
         inputs = join(info["observations"], config.networks.actor_groups)
         _, reward, failed, cut, info = env.step(act(inputs.astype(np.float32)))
         episodes.add(float(reward[0]), bool(failed[0] | cut[0]))
+        act.reset(failed | cut)
         yield step
 
 

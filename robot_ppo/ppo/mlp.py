@@ -225,9 +225,9 @@ def of_critic(critic: Value, parameters: FlatParameters) -> CriticMlp:
 
 def layers(network: Policy | Value) -> list[nn.Linear]:
     """Return the linear layers of a network that this file can do; of others none."""
-    plain = type(network) is Critic
+    plain = type(network) is Critic and network.memory is None
     if type(network) is Actor:
-        plain = network.log_std_head is None
+        plain = network.memory is None and network.log_std_head is None
     return [m for m in network.modules() if isinstance(m, nn.Linear)] if plain else []
 
 

@@ -1,9 +1,10 @@
 """Actor and critic: what a learner asks of any module, and the shipped ones, MLPs.
 
-A network is a list of blocks: a normalizer, then linear layers with activations between them. The
-ONNX writer (robot_ppo_export/to_onnx.py) knows the same kinds of blocks. The normalizer is part of
-the model: it is saved and exported with it, and it changes between updates only, so that the
-log-probabilities of a rollout and those recomputed while learning see the same one.
+A network is a list of blocks: a normalizer, a recurrent cell where it has a memory (cells.py), then
+linear layers with activations between them. The ONNX writer (robot_ppo_export/to_onnx.py) knows the
+same kinds of blocks. The normalizer is part of the model: it is saved and exported with it, and it
+changes between updates only, so that the log-probabilities of a rollout and those recomputed while
+learning see the same one.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from robot_ppo.config import Networks
 from robot_ppo.mirror import Mirror
+from robot_ppo.ppo import cells
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 MIN_STD = 1e-2
@@ -28,10 +30,31 @@ class Policy(nn.Module):
     mirrors: Sequence[Mirror] | None = None
     """How each parameter, flattened, looks in the mirror, where it stays its own mirror image;
     ppo/symmetric.py sets it. None: every parameter is free."""
+    state_size = 0
+    """Numbers that it remembers from step to step, S; with 0 `distribution` is all that it has."""
 
     def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (m, actions) and log of the deviation, (actions,) or (m, actions)."""
         raise NotImplementedError
+
+    def unroll(
+        self, observations: Tensor, starts: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, log of the deviation and states (T, n, S) over sequences.
+
+        Args:
+            observations: (T, n, size).
+            starts: (T, n) bool, steps before which an episode begins, without memory.
+            state: (n, S) before the first step.
+        """
+        raise NotImplementedError
+
+    def step(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and log of the deviation of (n, size), and the state after them, (n, S)."""
+        if not self.state_size:
+            return (*self.distribution(observations), state)
+        mean, log_std, states = self.unroll(observations[None], _no_starts(state), state)
+        return mean[0], log_std if log_std.ndim == 1 else log_std[0], states[0]
 
     def update_normalizer(self, observations: Tensor) -> None:
         """Update statistics of the observations (m, size); called after every update."""
@@ -42,10 +65,22 @@ class Value(nn.Module):
 
     mirrors: Sequence[Mirror] | None = None
     """As a `Policy` has them."""
+    state_size = 0
+    """As a `Policy` has it; with 0 `forward` is all that it has."""
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return values (m,), in the unit of rewards, of observations (m, size)."""
         raise NotImplementedError
+
+    def unroll(self, observations: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values (T, n) and states (T, n, S) over sequences, as a `Policy` does."""
+        raise NotImplementedError
+
+    def step(self, observations: Tensor, state: Tensor) -> Tensor:
+        """Return values (n,) of (n, size), seen with a memory of (n, S)."""
+        if not self.state_size:
+            return self(observations)
+        return self.unroll(observations[None], _no_starts(state), state)[0][0]
 
     def normalize(self, values: Tensor) -> Tensor:
         """Return values (m,) in the unit of the value loss."""
@@ -60,6 +95,11 @@ class Value(nn.Module):
 
     def update_returns(self, returns: Tensor) -> None:
         """Update statistics of the returns (m,); called before the critic learns them."""
+
+
+def _no_starts(state: Tensor) -> Tensor:
+    """Return `starts` of one step of n simulations whose episodes all go on."""
+    return torch.zeros(1, len(state), dtype=torch.bool)
 
 
 class Normalizer(nn.Module):
@@ -169,7 +209,9 @@ class Actor(Policy):
         """Build for observations (…, size) and actions (…, actions)."""
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
-        sizes = (size, *config.actor, actions)
+        self.memory = cells.create(config.actor_memory, size, config.init)
+        self.state_size = self.memory.state_size if self.memory else 0
+        sizes = (self.memory.units if self.memory else size, *config.actor, actions)
         self.activation = config.activation
         self.mlp = mlp(sizes, config.activation, config.last_gain, config.init)
         self.range = config.log_std_range
@@ -181,15 +223,28 @@ class Actor(Policy):
             nn.init.orthogonal_(self.log_std_head.weight, 0.01)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return the mean action (..., actions): what is exported and what the robot runs."""
-        return self.mlp(self.normalizer(observation))
+        """Return the mean action (..., actions) of an actor without memory."""
+        return self.distribution(observation)[0]
 
     def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (..., actions) and log of the deviation, (actions,) or (..., actions)."""
-        normalized = self.normalizer(observations)
+        if self.memory is not None:
+            raise TypeError("an actor with a memory has a distribution over sequences: `unroll`")
+        return self._distribution(self.normalizer(observations))
+
+    def unroll(
+        self, observations: Tensor, starts: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, log of the deviation and states over sequences; see `Policy`."""
+        assert self.memory is not None
+        features, states = self.memory(self.normalizer(observations), starts, state)
+        return (*self._distribution(features), states)
+
+    def _distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log of the deviation from what the MLP reads."""
         if self.log_std_head is None:
-            return self.mlp(normalized), bounded(self.log_std, self.range)
-        hidden = self.mlp[:-1](normalized)
+            return self.mlp(features), bounded(self.log_std, self.range)
+        hidden = self.mlp[:-1](features)
         log_std = bounded(self.log_std + self.log_std_head(hidden), self.range)
         return self.mlp[-1](hidden), log_std
 
@@ -199,7 +254,8 @@ class Actor(Policy):
 
     def blocks(self) -> list[nn.Module]:
         """Return the blocks from observation to mean action, in order."""
-        return [self.normalizer, *self.mlp]
+        memory = [] if self.memory is None else [self.memory]
+        return [self.normalizer, *memory, *self.mlp]
 
 
 def bounded(raw: Tensor, bounds: tuple[float, float] | None) -> Tensor:
@@ -232,13 +288,22 @@ class Critic(Value):
         """Build for inputs (…, size)."""
         super().__init__()
         self.normalizer = Normalizer(size, config.obs_clip)
+        self.memory = cells.create(config.critic_memory, size, config.init)
+        self.state_size = self.memory.state_size if self.memory else 0
         self.activation = config.activation
-        self.mlp = mlp((size, *config.critic, 1), config.activation, 1.0, config.init)
+        sizes = (self.memory.units if self.memory else size, *config.critic, 1)
+        self.mlp = mlp(sizes, config.activation, 1.0, config.init)
         self.returns = Normalizer(1, math.inf) if normalize_returns else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the value, (...)."""
+        """Return the value, (...), of a critic without memory."""
         return self.denormalize(self.mlp(self.normalizer(x)).squeeze(-1))
+
+    def unroll(self, observations: Tensor, starts: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values and states over sequences; see `Value`."""
+        assert self.memory is not None
+        features, states = self.memory(self.normalizer(observations), starts, state)
+        return self.denormalize(self.mlp(features).squeeze(-1)), states
 
     def normalize(self, values: Tensor) -> Tensor:
         """Return the outputs of the network that stand for values, (...)."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_ppo.mirror import Mirror
+from robot_ppo.ppo.cells import Cell
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo_export.errors import InputError
 
@@ -32,9 +33,9 @@ def tie(actor: Actor, of_observation: Mirror, of_actions: Mirror) -> None:
         of_observation: mirror of what it reads.
         of_actions: mirror of what it says.
     """
-    hidden = _mirrors_of_layers(actor.mlp, of_observation, of_actions)
+    mirrors = _mirrors_of_network(actor, of_observation, of_actions)
     spread = Mirror(of_actions.index, np.abs(of_actions.sign))  # a deviation has no direction
-    mirrors = {"log_std": spread} | {f"mlp.{name}": m for name, m in hidden.items()}
+    mirrors["log_std"] = spread
     if actor.log_std_head is not None:
         last = Mirror.halves(actor.log_std_head.in_features)
         mirrors["log_std_head.weight"] = _of_matrix(spread, last)
@@ -44,9 +45,34 @@ def tie(actor: Actor, of_observation: Mirror, of_actions: Mirror) -> None:
 
 def tie_critic(critic: Critic, of_inputs: Mirror) -> None:
     """Make a critic symmetric, for good: a state is worth what its mirror image is worth."""
-    hidden = _mirrors_of_layers(critic.mlp, of_inputs, Mirror.identity(1))
-    _start(critic, {f"mlp.{name}": mirror for name, mirror in hidden.items()})
+    _start(critic, _mirrors_of_network(critic, of_inputs, Mirror.identity(1)))
     critic.normalizer.mirror = of_inputs
+
+
+def _mirrors_of_network(network: Actor | Critic, into: Mirror, out: Mirror) -> dict[str, Mirror]:
+    """Return the mirror of every parameter of cell and MLP, flattened, by its name."""
+    mirrors = {}
+    if network.memory is not None:
+        of_cell, into = _mirrors_of_cell(network.memory, into)
+        mirrors |= {f"memory.{name}": mirror for name, mirror in of_cell.items()}
+    of_layers = _mirrors_of_layers(network.mlp, into, out)
+    return mirrors | {f"mlp.{name}": mirror for name, mirror in of_layers.items()}
+
+
+def _mirrors_of_cell(cell: Cell, into: Mirror) -> tuple[dict[str, Mirror], Mirror]:
+    """Return the mirror of every parameter of a cell, and that of what it says and remembers.
+
+    Units exchange places within each gate, so that what is done to them one by one is mirrored.
+    """
+    units = _halves(cell.units)
+    gates = Mirror.joined([units] * cell.gates)
+    mirrors = {
+        "weight_ih": _of_matrix(gates, into),
+        "weight_hh": _of_matrix(gates, units),
+        "bias_ih": gates,
+        "bias_hh": gates,
+    }
+    return mirrors, units
 
 
 def _mirrors_of_layers(mlp: nn.Sequential, into: Mirror, out: Mirror) -> dict[str, Mirror]:

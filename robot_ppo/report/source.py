@@ -171,7 +171,7 @@ def _card(shown: Shown, policy: Policy, full: bool, threads: int) -> Card | None
     chosen = planned.conditions if full else planned.conditions[:CONDITIONS]
     robot = export.robot_of(shown.run)
     xml = carried.mjcf(contract.robot, policy.model, str(policy.path), robot)
-    made = evaluate.evaluate(contract, policy.act_many, chosen, threads, xml=xml)
+    made = evaluate.evaluate(contract, policy.for_many(), chosen, threads, xml=xml)
     return Card(
         made.conditions,
         made.commands,

@@ -20,6 +20,7 @@ import torch
 
 from robot_ppo import config as configs
 from robot_ppo.config import Config
+from robot_ppo.ppo.networks import Actor
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
@@ -150,6 +151,14 @@ def load(path: Path) -> Checkpoint:
     if checkpoint.settings is None:
         return checkpoint
     return replace(checkpoint, settings=strict.convert(Config, checkpoint.settings, str(path)))
+
+
+def load_actor(config: Config, checkpoint: Checkpoint) -> Actor:
+    """Return the actor of a checkpoint."""
+    weights = checkpoint.learner["actor"]
+    actor = Actor(len(weights["normalizer.mean"]), len(weights["log_std"]), config.networks)
+    actor.load_state_dict(weights)
+    return actor.eval()
 
 
 def _finite(learner: dict[str, Any]) -> bool:

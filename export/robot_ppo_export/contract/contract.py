@@ -127,6 +127,9 @@ class Contract(_Struct, frozen=True, kw_only=True):
     distribution: Distribution | None = None
     """None in a contract that was never rolled out, such as that of a run under evaluation."""
     network: Network
+    states: dict[str, int] = {}
+    """Name of each state of a network with a memory -> its width. The graph takes it in as
+    `<name>` (N, width) and gives out `next_<name>`; it is zeros when the policy starts."""
     training: Training
     evaluation: dict[str, Any] | None = None
     """The task's section on evaluation, as plain data; nothing here reads it."""
@@ -163,7 +166,7 @@ ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 
-LATER = ("scores", "action.held", "action.stepping")
+LATER = ("scores", "states", "action.held", "action.stepping")
 """Keys that were added to format 3 after files of it were written; without them, their default."""
 
 
@@ -224,7 +227,8 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """Return contract data of any format that is read in the newest; malformed keys stay so."""
     if data["format_version"] == FORMAT_VERSION:
         return data
-    added = {"signal_sizes": {}, "evaluation": None, "model_fingerprint": None, "scores": None}
+    added = dict.fromkeys(("evaluation", "model_fingerprint", "scores"))
+    added |= {"signal_sizes": {}, "states": {}}
     unknown = sorted({"command", *added} & data.keys())
     if unknown:
         raise RefusedError(f"the contract is malformed: format 2 has no field `{unknown[0]}`")
@@ -291,6 +295,9 @@ def _check(contract: Contract) -> None:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
     _check_gait(contract)
     _check_signals(contract, layout)
+    for name, size in contract.states.items():
+        if not 0 < size <= MOST_NUMBERS:
+            raise RefusedError(f"states.{name}: {size} is not 1 to {MOST_NUMBERS}")
 
 
 def _as_json(value: Any) -> bytes:

@@ -250,6 +250,11 @@ def _take_up(node: Node, tape: _Tape, rows: dict[str, np.ndarray]) -> int:
             f"the log's ring has wrapped, and its first {first + 1} ticks are not in one lasting "
             "state: record a shorter run"
         )
+    if states[0] == State.POLICY and policy.contract.states:
+        raise InputError(
+            "the log's ring has wrapped while the policy ran, and what its network remembered by "
+            "then is not in it: record with a longer ring"
+        )
     for t in range(first - history, first):
         _see(policy, tape, t, states[0])
     policy.ticks = int(rows["policy_tick"][first - 1]) + 1

@@ -85,6 +85,7 @@ def _identity(policy: Policy) -> tuple[str, str]:
     contract = policy.contract
     robot = contract.robot
     network = " x ".join(str(n) for n in contract.network.hidden)
+    network = f"{network} {contract.network.activation}, after a normalizer{_memory(contract)}"
     period = contract.control_period
     gait = contract.gait_frequency
     clock = "no gait" if gait is None else f"gait clock {gait:g} Hz"
@@ -94,11 +95,16 @@ def _identity(policy: Policy) -> tuple[str, str]:
         ("file", policy.path),
         ("sha256", policy.sha256),
         ("rate", f"{1 / period:g} Hz (every {period * 1e3:g} ms), {clock}"),
-        ("network", f"{network} {contract.network.activation}, after a normalizer"),
+        ("network", network),
         ("needs", ", ".join(needed_signals(contract))),
         ("model", contract.model_fingerprint or "no fingerprint of the robot's model files"),
     ]
     return f"{contract.task} on {robot.name}", "\n".join(f"{k:<8} {v}" for k, v in lines)
+
+
+def _memory(contract: Contract) -> str:
+    numbers = sum(contract.states.values())
+    return f" and a memory of {numbers} numbers" if numbers else ""
 
 
 def _observation(contract: Contract) -> str:

@@ -1,0 +1,38 @@
+"""An actor in use: arrays in, mean actions out, with its memory between the steps."""
+
+import numpy as np
+import torch
+
+from robot_ppo.ppo.networks import Actor
+
+
+class Acting:
+    """The mean action of an actor as a function of arrays; it remembers where the actor does."""
+
+    def __init__(self, actor: Actor) -> None:
+        """Start without memory."""
+        self._actor = actor
+        self._state: torch.Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Return raw actions (n, k) of the next observations (n, size), of always the same n."""
+        if self._state is None:
+            self._state = torch.zeros(len(observations), self._actor.state_size)
+        inputs = torch.from_numpy(observations)
+        mean, _, self._state = self._actor.step(inputs, self._state)
+        return mean.numpy()
+
+    def reset(self, ids: np.ndarray) -> None:
+        """Forget what the simulations `ids`, (n,) bool, remember: their episodes are over."""
+        if self._state is not None:
+            self._state[torch.from_numpy(ids)] = 0.0
+
+    @property
+    def state(self) -> np.ndarray | None:
+        """(n, S) that is remembered; None: nothing yet."""
+        return None if self._state is None else self._state.numpy()
+
+    @state.setter
+    def state(self, state: np.ndarray) -> None:
+        self._state = torch.from_numpy(state)
