@@ -5,8 +5,9 @@ import hashlib
 import env_helpers as helpers
 import torch
 
-from robot_ppo.config import Networks, Ppo
+from robot_ppo.config import Distill, Networks, Ppo
 from robot_ppo.ppo import objectives
+from robot_ppo.ppo.distill import Distiller
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
@@ -30,11 +31,20 @@ def learner(seed=0, networks=NETWORKS, **ppo):
     return Learner(config, Actor(SIZE, ACTIONS, networks), critic)
 
 
+def distiller(networks=NETWORKS, **ppo):
+    """A learner that imitates for the first half of its run, in one step per rollout."""
+    config = learner(networks=networks, epochs=1, minibatches=1, max_grad_norm=1e9, **ppo).config
+    half = Distill(teacher="any", until=0.5)
+    config = helpers.replace(config, algorithm="distill", distill=half)
+    torch.manual_seed(0)
+    return Distiller(config, Actor(SIZE, ACTIONS, networks), Critic(CRITIC_SIZE, networks, False))
+
+
 def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
     """Random experience under the policy of learner `of`."""
     generator = torch.Generator().manual_seed(seed)
     state_std = getattr(of.actor, "log_std_head", None) is not None
-    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std)
+    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std, of.actor.state_size)
     full.observations.normal_(generator=generator)
     full.critic_inputs.normal_(generator=generator)
     full.last_critic_inputs.normal_(generator=generator)
@@ -46,12 +56,28 @@ def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
         (ids,) = torch.nonzero(full.truncated[t], as_tuple=True)
         full.finals.append((t, ids, torch.randn(len(ids), CRITIC_SIZE, generator=generator)))
     with torch.no_grad():
-        full.means[:], log_std = of.actor.distribution(full.observations)
+        if of.actor.state_size:
+            full.state.uniform_(-0.5, 0.5, generator=generator)
+            full.means[:], log_std = _collected(of, full)
+        else:
+            full.means[:], log_std = of.actor.distribution(full.observations)
         if full.log_stds is not None:
             full.log_stds[:] = log_std
         noise = torch.randn(steps, n, ACTIONS, generator=generator)
         full.actions[:] = full.means + noise * log_std.exp()
     return full
+
+
+def _collected(of, full):
+    """Means (T, n, k) and log std step by step, as a rollout is collected."""
+    state = full.state.clone()
+    steps = []
+    for t, observations in enumerate(full.observations):
+        mean, log_std, state = of.policy(observations, state)
+        state[full.terminated[t] | full.truncated[t]] = 0
+        steps.append((mean, log_std))
+    means, log_stds = zip(*steps, strict=True)
+    return torch.stack(means), log_stds[0] if full.log_stds is None else torch.stack(log_stds)
 
 
 def weights(of):

@@ -237,7 +237,7 @@ def test_rewards_to_go_need_no_value_of_where_they_start(monkeypatch):
     one = learner()
     experience = rollout(one)
     with torch.no_grad():
-        _, values, following = one._values(experience)
+        _, values, following = one.values(experience)
     ends = experience.terminated, experience.truncated
     sums = advantages.rewards_to_go(experience.rewards, following, *ends, 0.97)
     assert np.allclose(critic.returns, sums.flatten())

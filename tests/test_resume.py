@@ -42,6 +42,10 @@ OBJECTIVES = {
     "kl_adaptive": ("ppo.objective=kl_adaptive", "ppo.normalize_returns=true"),
     "kl_dual": ("ppo.objective=kl_dual", "networks.std=state"),
     "trpo": ("ppo.objective=trpo", "ppo.entropy_end=0"),
+    "memory": (
+        "networks.actor_memory={cell: gru, units: 8}",
+        "networks.critic_memory={cell: lstm, units: 6}",
+    ),
     "groups": ("ppo.estimator=group_relative", "ppo.group_size=4"),
 }
 
@@ -165,6 +169,21 @@ def test_with_any_one_part_of_another_run_it_is_not(path, unbroken, broken, othe
     trainer = Trainer(lively(*settings), tmp_path)
     told = Told()
     trainer._restore(Checkpoint(**mixed))
+    trainer.run(told)
+    assert (digest(Checkpoints(tmp_path).newest()), before + told.rows) != unbroken(*settings)
+
+
+@pytest.mark.parametrize("network", ["actor", "critic"])
+def test_without_the_memory_of_one_network_it_is_not(network, unbroken, broken, tmp_path):
+    settings = OBJECTIVES["memory"]
+    folder, before = broken(*settings)
+    saved = asdict(Checkpoints(folder).newest())
+    memory = saved["episodes"]["memory"]
+    assert np.abs(memory[network]).max() > 0
+    memory[network] = np.zeros_like(memory[network])
+    trainer = Trainer(lively(*settings), tmp_path)
+    told = Told()
+    trainer._restore(Checkpoint(**saved))
     trainer.run(told)
     assert (digest(Checkpoints(tmp_path).newest()), before + told.rows) != unbroken(*settings)
 

@@ -14,6 +14,7 @@ from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.networks import Actor, Critic, Normalizer
+from robot_ppo.ppo.rollout import rows as rows_of
 from robot_ppo.ppo.update import Learner
 from robot_ppo.robot_model import symmetry, variants
 from robot_ppo_export.errors import InputError
@@ -328,7 +329,7 @@ def test_the_gradient_is_that_of_the_samples_and_their_mirror_images_together():
         getattr(both, name)[:] = torch.cat((rows, of_mirror(images[name], rows)), dim=1)
     advantages = torch.from_numpy(samples.advantages).view(6, 20).repeat(1, 2)
     inputs = one.actor_pass.inputs(both.observations.flatten(0, 1))
-    doubled = type(samples).of(both, inputs, one.loss.old_log_std, advantages)
+    doubled = type(samples).of(both, inputs, rows_of, one.loss.old_log_std, advantages)
     one._actor_gradient(doubled)
     assert torch.allclose(one.actor_parameters.gradient, found, atol=1e-6)
 

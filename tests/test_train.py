@@ -84,7 +84,7 @@ def test_the_log_has_every_reward_and_every_figure_that_is_shown(trained):
     columns = set(log(trained)[0])
     rewards = {f"reward_{name}" for name in (*helpers.shipped().task.rewards, "termination")}
     assert rewards <= columns
-    assert {name for name, _, _ in SHOWN} - {"episode_steps"} <= columns
+    assert {name for name, _, _ in SHOWN} - {"episode_steps", "imitation_error"} <= columns
     assert "episode_steps" not in columns  # of Gymnasium's tasks
     assert {"steps_per_second", "time_physics", "time_learn", "diverged"} <= columns
     for name in ("kl", "entropy", "std", "learning_rate", "velocity_error", "value_loss"):

@@ -19,6 +19,7 @@ def check(config: Config) -> None:
         f"{config.ppo.minibatches} is more than the {batch} samples of an iteration",
     )
     _check_learner(config)
+    _check_distillation(config)
     if config.ppo.estimator == "group_relative":
         _check_groups(config)
     if isinstance(config.task, Task):
@@ -75,12 +76,74 @@ def _check_learner(config: Config) -> None:
         f"minibatch: {batch} samples in {ppo.minibatches} minibatches leave one with a single "
         "sample, which has no deviation; use fewer minibatches",
     )
+    _check_memory(config)
     if networks.log_std_range is not None:
         low, high = networks.log_std_range
         _require(
             low < math.log(networks.init_std) < high,
             "networks.log_std_range",
             f"[{low}, {high}] does not hold log(init_std) = {math.log(networks.init_std):.3g}",
+        )
+
+
+def _check_distillation(config: Config) -> None:
+    """Raise `SettingError` for settings of the learner that imitation cannot have."""
+    imitates = config.algorithm == "distill"
+    _require(
+        imitates or not config.distill.teacher,
+        "distill.teacher",
+        "does nothing without `algorithm: distill`; add --preset distill",
+    )
+    _require(
+        not (imitates and config.device != "cpu"),
+        "device",
+        f"{config.device} does not go with `algorithm: distill`, which learns on the CPU; leave it "
+        "out",
+    )
+    objective = config.ppo.objective
+    _require(
+        not (imitates and (objective == "trpo" or objective.startswith("kl_"))),
+        "ppo.objective",
+        f"{objective} measures the KL to the policy that acted, which `algorithm: distill` does "
+        "not stay near; use clip",
+    )
+    _require(
+        not (imitates and config.ppo.estimator == "group_relative"),
+        "ppo.estimator",
+        "group_relative does not go with `algorithm: distill`, whose critic learns; use gae",
+    )
+
+
+def _check_memory(config: Config) -> None:
+    """Raise `SettingError` for what cannot learn from sequences."""
+    networks = config.networks
+    for name in ("actor_memory", "critic_memory"):
+        key = f"networks.{name}"
+        if getattr(networks, name) is None:
+            continue
+        _require(
+            config.device == "cpu",
+            key,
+            f"does not go with `device: {config.device}`: a cell learns on the CPU; leave the "
+            "device out",
+        )
+        _require(
+            config.ppo.objective != "trpo",
+            key,
+            "does not go with `ppo.objective: trpo`, which differentiates twice, and a cell can be "
+            "differentiated once; use clip",
+        )
+        _require(
+            config.ppo.estimator != "group_relative",
+            key,
+            "does not go with `ppo.estimator: group_relative`, which leaves out steps within a "
+            "rollout, and sequences have no gaps; use gae",
+        )
+        _require(
+            config.ppo.minibatches <= config.num_envs,
+            "ppo.minibatches",
+            f"{config.ppo.minibatches} is more than the {config.num_envs} sequences of an "
+            f"iteration, one per simulation; with `{key}` a minibatch holds whole sequences",
         )
 
 

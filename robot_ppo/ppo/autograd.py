@@ -4,7 +4,6 @@ A pass hides how a network is differentiated from what it is trained for: output
 arrays, and the derivative of the loss at these outputs goes in.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from robot_ppo.ppo.networks import Policy, Value
 from robot_ppo.ppo.parameters import FlatParameters
+from robot_ppo.ppo.sequences import Outputs, unrolled_distribution, unrolled_values
 
 
 class Pass(Protocol):
@@ -42,14 +42,12 @@ class Pass(Protocol):
 
 
 class Autograd:
-    """The passes of any module."""
+    """The passes of any module; what one with a memory takes are samples of sequences.py."""
 
     most_rows: int | None = None
 
-    def __init__(
-        self, outputs: Callable[[Tensor], tuple[Tensor, ...]], parameters: FlatParameters
-    ) -> None:
-        """Differentiate `outputs`, a function of observations, by `parameters`."""
+    def __init__(self, outputs: Outputs, parameters: FlatParameters) -> None:
+        """Differentiate `outputs`, a function of what is learned from, by `parameters`."""
         self._function = outputs
         self._parameters = parameters
 
@@ -59,7 +57,7 @@ class Autograd:
 
     def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the outputs, m rows each."""
-        self._outputs = self._function(torch.from_numpy(inputs))
+        self._outputs = self._function(inputs)
         return tuple(output.detach().numpy() for output in self._outputs)
 
     def backward(self, *gradients: np.ndarray, first: bool = True) -> None:
@@ -74,13 +72,21 @@ class Autograd:
 
 def of_actor(actor: Policy, parameters: FlatParameters) -> Autograd:
     """Return the passes of any policy."""
-    return Autograd(actor.distribution, parameters)
+    if actor.state_size:
+        return Autograd(unrolled_distribution(actor), parameters)
+
+    def distribution(observations: np.ndarray) -> tuple[Tensor, Tensor]:
+        return actor.distribution(torch.from_numpy(observations))
+
+    return Autograd(distribution, parameters)
 
 
 def of_critic(critic: Value, parameters: FlatParameters) -> Autograd:
     """Return the passes of any critic."""
+    if critic.state_size:
+        return Autograd(unrolled_values(critic), parameters)
 
-    def values(observations: Tensor) -> tuple[Tensor]:
-        return (critic.normalize(critic(observations)),)
+    def values(observations: np.ndarray) -> tuple[Tensor]:
+        return (critic.normalize(critic(torch.from_numpy(observations))),)
 
     return Autograd(values, parameters)

@@ -59,6 +59,11 @@ class _ActorTensors(ActorSamples):
         """Return copies of the samples at the indices `rows`."""
         return _ActorTensors(*_at(rows, self.arrays()))
 
+    @property
+    def count(self) -> int:
+        """Number of steps."""
+        return len(self)
+
 
 class _CriticTensors(CriticSamples):
     """Samples whose arrays are tensors on the device."""
@@ -210,10 +215,10 @@ class DeviceLearner(Learner):
     # -- samples ----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def policy(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean (n, k) and log of the deviation of actions, on the CPU."""
+    def policy(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean (n, k) and log of the deviation of actions, on the CPU; no memory."""
         mean, log_std = self.actor.distribution(observations.to(self.on))
-        return mean.detach().cpu(), log_std.detach().cpu()
+        return mean.detach().cpu(), log_std.detach().cpu(), state
 
     @torch.no_grad()
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:

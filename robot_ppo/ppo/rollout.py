@@ -1,7 +1,7 @@
 """One iteration's experience, (T, n, ...), float32, allocated once; and samples to learn from."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,10 +32,14 @@ class Rollout:
     """(T, n) bool"""
     last_critic_inputs: Tensor
     """(n, critic size) after the last step"""
+    state: Tensor
+    """(n, S) what the actor remembered before the first step"""
     finals: list[tuple[int, Tensor, Tensor]]
     """(t, ids, critic inputs) of the true final state of episodes cut off by time"""
     log_stds: Tensor | None = None
     """(T, n, k) of the policy that acted, where it depends on the state; None: the actor's own"""
+    labels: Tensor | None = None
+    """(T, n, k) mean actions of a teacher, where there is one"""
 
     @classmethod
     def empty(
@@ -47,6 +51,7 @@ class Rollout:
         actions: int,
         state_std: bool = False,
         device: str = "cpu",
+        state: int = 0,
     ) -> "Rollout":
         """Return a rollout of zeros."""
 
@@ -62,13 +67,14 @@ class Rollout:
             zeros(dtype=torch.bool),
             zeros(dtype=torch.bool),
             torch.zeros(n, critic_size, device=device),
+            torch.zeros(n, state, device=device),
             [],
             zeros(actions) if state_std else None,
         )
 
 
 class _Samples:
-    """Rows over several arrays of one length."""
+    """Arrays of one length, a row for each sample: a step, or a sequence of T steps."""
 
     def arrays(self) -> list[np.ndarray]:
         """Return the fields that there are, in order; what may be None comes last."""
@@ -93,16 +99,34 @@ class _Samples:
             mixed = self.take(torch.randperm(len(self), generator=generator).numpy())
             yield from mixed.pieces(math.ceil(len(self) / count))
 
+    def steps(self) -> Self:
+        """Return the steps of sequences, one sequence after the other; a step stays what it is."""
+        if self.per_step.ndim == 1:
+            return self
+        inputs, *others = self.arrays()
+        arrays = [inputs, *(x.reshape(self.count, *x.shape[2:]) for x in others)]
+        return type(self)(*arrays)
+
+    @property
+    def count(self) -> int:
+        """Number of steps."""
+        return self.per_step.size
+
+    @property
+    def per_step(self) -> np.ndarray:
+        """One of the arrays that hold one number for each step, (m,) or (m, T)."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
         raise NotImplementedError
 
 
 @dataclass
 class ActorSamples(_Samples):
-    """What the actor learns from, (m, ...), float32."""
+    """What the actor learns from, (m, ...) or in sequences (m, T, ...), float32."""
 
     observations: np.ndarray
-    """what a pass makes of observations, its `inputs`"""
+    """(m, ...) what a pass makes of observations, its `inputs`"""
     actions: np.ndarray
     means: np.ndarray
     """of the policy that acted"""
@@ -114,13 +138,19 @@ class ActorSamples(_Samples):
 
     @classmethod
     def of(
-        cls, rollout: Rollout, inputs: np.ndarray, old_log_std: np.ndarray, advantages: Tensor
+        cls,
+        rollout: Rollout,
+        inputs: np.ndarray,
+        arranged: Callable[[Tensor], np.ndarray],
+        old_log_std: np.ndarray,
+        advantages: Tensor,
     ) -> "ActorSamples":
         """Return all steps of a rollout as samples.
 
         Args:
             rollout: (T, n, ...).
-            inputs: what a pass makes of its observations, (T n, ...).
+            inputs: what a pass makes of its observations, a row for each sample.
+            arranged: brings (T, n, ...) into the order of the inputs.
             old_log_std: (k,) of the policy that acted, where the rollout does not have its own.
             advantages: (T, n).
         """
@@ -128,12 +158,17 @@ class ActorSamples(_Samples):
         old = torch.from_numpy(old_log_std) if log_stds is None else log_stds
         return cls(
             inputs,
-            rows(rollout.actions),
-            rows(rollout.means),
-            rows(gaussian.log_prob(rollout.actions, rollout.means, old)),
-            rows(advantages),
-            None if log_stds is None else rows(log_stds),
+            arranged(rollout.actions),
+            arranged(rollout.means),
+            arranged(gaussian.log_prob(rollout.actions, rollout.means, old)),
+            arranged(advantages),
+            None if log_stds is None else arranged(log_stds),
         )
+
+    @property
+    def per_step(self) -> np.ndarray:
+        """The advantages."""
+        return self.advantages
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -141,13 +176,18 @@ class ActorSamples(_Samples):
 
 @dataclass
 class CriticSamples(_Samples):
-    """What the critic learns from, (m, ...), float32."""
+    """What the critic learns from, (m, ...) or in sequences (m, T), float32."""
 
     inputs: np.ndarray
-    """what a pass makes of the critic's observations, its `inputs`"""
+    """(m, ...) what a pass makes of the critic's observations, its `inputs`"""
     values: np.ndarray
     """before the update"""
     returns: np.ndarray
+
+    @property
+    def per_step(self) -> np.ndarray:
+        """The returns."""
+        return self.returns
 
     def __len__(self) -> int:
         return len(self.returns)

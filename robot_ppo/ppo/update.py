@@ -39,6 +39,8 @@ from robot_ppo.ppo.parameters import FlatParameters
 from robot_ppo.ppo.ranks import ACTOR, CRITIC, Ranks
 from robot_ppo.ppo.reduction import Reduction
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout, rows
+from robot_ppo.ppo.sequences import by_sequence, records, starts_of
+from robot_ppo.ppo.values import Values
 from robot_ppo_export.errors import InputError
 
 SIDE_BY_SIDE = 256
@@ -72,6 +74,7 @@ class Learner:
         """Whether a critic learns and estimates; else it stays as it is."""
         seed = self.config.seed * 2 + (self.ranks.rank << 40)
         self.generators = [torch.Generator().manual_seed(seed + i) for i in (0, 1)]
+        self.values = Values(self.critic, self.critic_passes, self._side_by_side)
         self._threads = ThreadPoolExecutor(2)
         self._cores = len(os.sched_getaffinity(0))
         self.actor_mean = Reduction(self.actor_parameters, self.ranks, ACTOR, ppo.reduction)
@@ -123,7 +126,8 @@ class Learner:
             jobs = [partial(learn_actor, for_actor, epochs)]
             if for_critic is not None:
                 jobs.append(partial(self._learn_critic, for_critic, epochs))
-            self._side_by_side(len(for_actor) // self.config.ppo.minibatches, *jobs)
+            self._side_by_side(for_actor.count // self.config.ppo.minibatches, *jobs)
+        self.values.advance()
         metrics = self._finish(for_actor)
         self.update_normalizers(rollout)
         return metrics
@@ -153,13 +157,13 @@ class Learner:
     def _actor_gradient(self, minibatch: ActorSamples) -> Metrics:
         """Write the gradient of the actor's loss; return metrics."""
         one = self.actor_pass
-        whole = len(minibatch)
+        whole = minibatch.count
         running = RunningMetrics()
         for piece in minibatch.pieces(one.most_rows):
             mean, log_std = one.forward(piece.observations)
-            gradient = self.loss.differentiate(mean, log_std, piece, whole)
+            gradient = self.loss.differentiate(mean, log_std, piece.steps(), whole)
             one.backward(gradient.by_mean, gradient.by_log_std, first=running.empty)
-            running.add(gradient.metrics, len(piece) / whole)
+            running.add(gradient.metrics, piece.count / whole)
         return running.result()
 
     def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
@@ -169,7 +173,7 @@ class Learner:
         returns = torch.from_numpy(samples.returns)
         if self._explained_variance is None:
             self._explained_variance = objectives.explained_variance(values, returns).item()
-        self.critic.update_returns(returns)
+        self.critic.update_returns(returns.flatten())
         own = CriticSamples(
             samples.inputs,
             self.critic.normalize(values).numpy(),
@@ -186,16 +190,17 @@ class Learner:
     def _critic_gradient(self, minibatch: CriticSamples) -> Metrics:
         """Write the gradient of the value loss; values are normalized ones. Return metrics."""
         one = self.critic_passes[0]
-        whole = len(minibatch)
+        whole = minibatch.count
         running = RunningMetrics()
         for piece in minibatch.pieces(one.most_rows):
             (values,) = one.forward(piece.inputs)
+            steps = piece.steps()
             loss, by_value = objectives.value_loss_derivative(
-                values, piece.returns, piece.values, self.config.ppo.value_clip
+                values, steps.returns, steps.values, self.config.ppo.value_clip
             )
             by_value *= 1 / whole
             one.backward(by_value, first=running.empty)
-            running.add({"value_loss": loss}, len(piece) / whole)
+            running.add({"value_loss": loss}, piece.count / whole)
         return running.result()
 
     def _normalized(self, raw: np.ndarray) -> np.ndarray:
@@ -241,17 +246,21 @@ class Learner:
     # -- the policy as it is ----------------------------------------------------------------
 
     @torch.no_grad()
-    def policy(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def policy(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the distribution of actions, by the passes that learn.
 
         Args:
             observations: (n, size).
+            state: what the actor remembers, (n, S).
 
         Returns:
-            Mean (n, k) and log of the deviation, (k,) or (n, k).
+            Mean (n, k), log of the deviation (k,) or (n, k), and what the actor then remembers.
         """
+        if self.actor.state_size:
+            mean, log_std, state = self.actor.step(observations, state)
+            return mean, log_std.detach(), state
         mean, log_std = self.actor_pass.forward(self.actor_pass.inputs(observations))
-        return torch.from_numpy(mean), torch.from_numpy(log_std)
+        return torch.from_numpy(mean), torch.from_numpy(log_std), state
 
     @torch.no_grad()
     def _evaluate(self, samples: ActorSamples) -> Metrics:
@@ -259,8 +268,8 @@ class Learner:
         running = RunningMetrics()
         for piece in samples.pieces(self.actor_pass.most_rows):
             mean, log_std = self.actor_pass.forward(piece.observations)
-            metrics = self.loss.differentiate(mean, log_std, piece, len(samples)).metrics
-            running.add(metrics, len(piece) / len(samples))
+            found = self.loss.differentiate(mean, log_std, piece.steps(), samples.count)
+            running.add(found.metrics, piece.count / samples.count)
         return running.result()
 
     def update_normalizers(self, rollout: Rollout) -> None:
@@ -280,7 +289,7 @@ class Learner:
         self._move_schedules(progress)
         self.actor_mean.begin()
         self.critic_mean.begin()
-        log_std = self.policy(rollout.observations[0, :1])[1].numpy().copy()
+        log_std = self.policy(rollout.observations[0, :1], rollout.state[:1])[1].numpy().copy()
         self.loss = ActorLoss(self.objective, self._coefficients(), log_std, self.entropy_weight)
         self._actor_metrics = RunningMetrics()
         self._critic_metrics = RunningMetrics()
@@ -339,13 +348,18 @@ class Learner:
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
         """Return what the actor learns from, and what the critic does, where there is one."""
         ppo = self.config.ppo
-        inputs = self.actor_pass.inputs(rollout.observations.flatten(0, 1))
-        of_actor = partial(ActorSamples.of, rollout, inputs, self.loss.old_log_std)
+        if self.actor.state_size:
+            inputs = records(rollout.observations, starts_of(rollout), rollout.state)
+        else:
+            inputs = self.actor_pass.inputs(rollout.observations.flatten(0, 1))
+        arranged = self.arranged(self.actor)
+        of_actor = partial(ActorSamples.of, rollout, inputs, arranged, self.loss.old_log_std)
         if self.has_critic:
-            critic_inputs, values, next_values = self._values(rollout)
+            critic_inputs, values, next_values = self.values(rollout)
             estimated, returns = advantages.estimate(ppo, rollout, values, next_values)
             for_actor = of_actor(estimated)
-            for_critic = CriticSamples(critic_inputs, rows(values), rows(returns))
+            arranged = self.arranged(self.critic)
+            for_critic = CriticSamples(critic_inputs, arranged(values), arranged(returns))
         else:
             estimated, running = advantages.scores(ppo, rollout)
             for_actor = of_actor(estimated).take(np.flatnonzero(rows(running)))
@@ -354,25 +368,10 @@ class Learner:
             for_actor.advantages = self._normalized(for_actor.advantages)
         return for_actor, for_critic
 
-    @torch.no_grad()
-    def _values(self, rollout: Rollout) -> tuple[np.ndarray, Tensor, Tensor]:
-        """Return the critic's inputs (T n, ...), V(s_t) and V(s_t+1), (T, n)."""
-        steps, n = rollout.rewards.shape
-        half = steps * n // 2
-        pieces = rollout.critic_inputs.flatten(0, 1).split([half, steps * n - half])
-        inputs: list[np.ndarray] = [np.empty(0)] * 2
-        found: list[np.ndarray] = [np.empty(0)] * 2
-
-        def evaluate(i: int) -> None:
-            inputs[i] = self.critic_passes[i].inputs(pieces[i])
-            found[i] = _values(self.critic_passes[i], inputs[i])
-
-        self._side_by_side(half, lambda: evaluate(0), lambda: evaluate(1))
-        values = self.critic.denormalize(torch.from_numpy(np.concatenate(found))).view(steps, n)
-        next_values = torch.cat((values[1:], self.critic(rollout.last_critic_inputs)[None]))
-        for t, ids, final in rollout.finals:
-            next_values[t, ids] = self.critic(final)
-        return np.concatenate(inputs), values, next_values
+    @staticmethod
+    def arranged(network: Policy | Value) -> Callable[[Tensor], np.ndarray]:
+        """Return the function that brings (T, n, ...) into the order of a network's samples."""
+        return by_sequence if network.state_size else rows
 
     # -- saving -----------------------------------------------------------------------------
 
@@ -406,10 +405,3 @@ class Learner:
         """Go on with the `generator_states` of a rank."""
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state)
-
-
-def _values(one: Pass, inputs: np.ndarray) -> np.ndarray:
-    """Return the values (m,) of a critic's inputs (m, ...)."""
-    size = one.most_rows or len(inputs)
-    pieces = [inputs[i : i + size] for i in range(0, len(inputs), size)]
-    return np.concatenate([one.forward(piece)[0] for piece in pieces])

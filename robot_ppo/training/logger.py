@@ -27,6 +27,7 @@ SHOWN = (
     ("failed", "failed episodes", "{:.0%}"),
     ("velocity_error", "velocity error [m/s]", "{:.3f}"),
     ("yaw_error", "yaw rate error [rad/s]", "{:.3f}"),
+    ("imitation_error", "imitation error", "{:.3f}"),
     ("kl", "KL", "{:.4f}"),
     ("clip_fraction", "clip fraction", "{:.1%}"),
     ("explained_variance", "explained variance", "{:.2f}"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from robot_ppo.config import Config
 from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import on_device, symmetric
+from robot_ppo.ppo.distill import Distiller, imitates, student_share
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
+from robot_ppo.training.teacher import Teacher
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError
 
@@ -79,7 +81,11 @@ class Trainer:
             critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
             symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
             symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
-        self.learner = on_device.make(config, actor, critic, self.ranks)
+        self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
+        if self.teacher:
+            self.teacher.give_deviation(actor)
+        make = Distiller if self.teacher else on_device.make
+        self.learner = make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
@@ -89,7 +95,12 @@ class Trainer:
             actions,
             networks.std == "state",
             device=config.device,
+            state=actor.state_size,
         )
+        if self.teacher:
+            self.rollout.labels = torch.zeros_like(self.rollout.means)
+        self.state = torch.zeros(self.num_envs, actor.state_size)
+        """What the actor remembers of each simulation's episode, (n, S)."""
         self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
         self.steps = 0
         self.seconds = 0.0
@@ -169,13 +180,18 @@ class Trainer:
         policy = 0.0
         rollout = self.rollout
         rollout.finals = []
+        rollout.state[:] = self.state
         if self.config.ppo.estimator == "group_relative":
             self._start_groups()
+        done = self.steps / self.config.steps
         for t in range(self.config.rollout):
             t0 = time.perf_counter()
             rollout.observations[t] = self._actor_inputs(self.observations)
             rollout.critic_inputs[t] = self._critic_inputs(self.observations)
-            mean, log_std = self.learner.policy(rollout.observations[t])
+            mean, log_std, self.state = self.learner.policy(rollout.observations[t], self.state)
+            if self.teacher and rollout.labels is not None and imitates(self.config, done):
+                share = student_share(self.config, done)
+                mean = self.teacher.lead(self.observations, mean, rollout.labels[t], share)
             noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
             action = mean.numpy() + noise
             if not np.isfinite(action).all():
@@ -190,6 +206,9 @@ class Trainer:
             rollout.rewards[t] = torch.from_numpy(reward)
             rollout.terminated[t] = torch.from_numpy(failed)
             rollout.truncated[t] = torch.from_numpy(cut)
+            self.state[rollout.terminated[t] | rollout.truncated[t]] = 0.0
+            if self.teacher:
+                self.teacher.acting.reset(failed | cut)
             if cut.any():
                 ids = np.flatnonzero(cut)
                 final = self._critic_inputs(_rows(info["final_observations"], ids))
@@ -240,7 +259,8 @@ class Trainer:
 
     def _save(self) -> Checkpoint:
         """Write a checkpoint; one whose policy cannot act would end every resume."""
-        mean, log_std = self.learner.policy(self._actor_inputs(self.observations))
+        inputs = self._actor_inputs(self.observations)
+        mean, log_std, _ = self.learner.policy(inputs, self.state)
         if not (mean.isfinite().all() and log_std.exp().isfinite().all()):
             raise self._diverged("the policy's output is")
         snapshot = self.snapshot()
@@ -281,6 +301,11 @@ class Trainer:
             episodes={
                 "env": self.env.state_dict(),
                 "observations": self.observations,
+                "memory": {
+                    "actor": self.state,
+                    "critic": self.learner.values.state,
+                    "teacher": self.teacher and self.teacher.acting.state,
+                },
                 "statistics": self.statistics.state_dict(),
                 "rng": dict(self.rng.bit_generator.state),
                 "generators": self.learner.generator_states(),
@@ -321,11 +346,21 @@ class Trainer:
             self.rng = np.random.default_rng([self.seed, 1, self.iteration])
             return
         self.observations = episodes["observations"]
+        self._remember(episodes.get("memory", {}))
         self.statistics.load_state_dict(episodes["statistics"])
         if self.ranks.rank > 0:
             self.rng.bit_generator.state = episodes["rng"]
             self.learner.load_generator_states(episodes["generators"])
         self._started = True
+
+    def _remember(self, memory: dict[str, Any]) -> None:
+        """Take over what networks with a memory know of the running episodes."""
+        if self.state.shape[1]:
+            self.state = torch.from_numpy(memory["actor"])
+        if memory.get("critic") is not None:
+            self.learner.values.state = torch.from_numpy(memory["critic"])
+        if self.teacher and memory.get("teacher") is not None:
+            self.teacher.acting.state = memory["teacher"]
 
 
 _APART = 1 << 33
