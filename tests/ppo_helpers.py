@@ -44,7 +44,7 @@ def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):
     """Random experience under the policy of learner `of`."""
     generator = torch.Generator().manual_seed(seed)
     state_std = getattr(of.actor, "log_std_head", None) is not None
-    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std, of.actor.state_size)
+    full = Rollout.empty(steps, n, SIZE, CRITIC_SIZE, ACTIONS, state_std, state=of.actor.state_size)
     full.observations.normal_(generator=generator)
     full.critic_inputs.normal_(generator=generator)
     full.last_critic_inputs.normal_(generator=generator)

@@ -6,7 +6,7 @@ import re
 import pytest
 from env_helpers import SMALL, train_arguments
 from node_helpers import ROOT
-from ppo_helpers import OBJECTIVES, learner, rollout
+from ppo_helpers import OBJECTIVES, distiller, learner, rollout
 
 from robot_ppo import cli
 from robot_ppo.training.logger import SHOWN
@@ -32,7 +32,10 @@ def logged(tmp_path_factory):
         options = {} if objective == "trpo" else OPTIONS
         one = learner(objective=objective, **options)
         columns |= set(one.update(rollout(one)))
-    return columns
+    student = distiller()
+    experience = rollout(student)
+    experience.labels = experience.means.clone()
+    return columns | set(student.update(experience))
 
 
 def test_the_page_has_rows():

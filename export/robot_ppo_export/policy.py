@@ -271,7 +271,7 @@ class ManyRobots:
         self._states: dict[str, np.ndarray] = {}
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Return the raw actions (n, joints) of n observations (n, size), and remember them."""
+        """Return the raw actions (n, actions) of n observations (n, size), and remember them."""
         if not self._states:
             n = len(observations)
             self._states = {name: np.zeros((n, w), np.float32) for name, w in self._widths.items()}

@@ -22,6 +22,8 @@ robot-ppo train go2_walk --out runs/go2
 robot-ppo train go2_walk --seed 2 --minutes 10 --set ppo.gamma=0.98
 robot-ppo train go2_walk --out runs/go2 --resume
 robot-ppo train go2_walk --film-every 2            # films of the newest checkpoint
+robot-ppo train go2_walk --preset recurrent --out runs/gru
+robot-ppo train go2_walk --preset distill --teacher runs/go2 --out runs/student
 robot-ppo train HalfCheetah-v5 --steps 1000000
 robot-ppo train gym:Pendulum-v1
 """
@@ -47,6 +49,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/TASK)")
     p.add_argument(
         "--preset", metavar="NAME", help="see `robot-ppo list`, or a YAML (default: the task's)"
+    )
+    p.add_argument(
+        "--teacher", metavar="RUN", help="run that a student imitates; goes with --preset distill"
     )
     p.add_argument("--seed", type=int, metavar="N", help="of everything random (default: preset's)")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")
@@ -91,6 +96,8 @@ def _train(args: argparse.Namespace) -> None:
     if args.show:
         return
     flags = {k: getattr(args, k) for k in ("seed", "steps", "minutes", "threads", "device")}
+    if args.teacher:  # a run is resumed from any folder
+        flags["distill"] = {"teacher": str(Path(args.teacher).resolve())}
     on = (args.resume, args.overwrite, shown)
     run_folder.train(task, out, args.preset, args.set, *on, **flags)
 

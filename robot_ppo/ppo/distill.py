@@ -15,6 +15,7 @@ import numpy as np
 from robot_ppo.config import Config
 from robot_ppo.ppo.metrics import Metrics
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
+from robot_ppo.ppo.sequences import arrangement
 from robot_ppo.ppo.update import Learner
 
 
@@ -50,7 +51,7 @@ class Distiller(Learner):
         for_actor, for_critic = super()._samples(rollout)
         if self._imitates:
             assert rollout.labels is not None
-            for_actor.means = self.arranged(self.actor)(rollout.labels)
+            for_actor.means = arrangement(self.actor)(rollout.labels)
         return for_actor, for_critic
 
     def _learn_actor(self, samples: ActorSamples, epochs: int) -> None:

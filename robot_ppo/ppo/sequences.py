@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from robot_ppo.ppo.networks import Policy, Value
-from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.rollout import Rollout, rows
 
 
 def starts_of(rollout: Rollout) -> Tensor:
@@ -53,6 +53,11 @@ def records(observations: Tensor, starts: Tensor, state: Tensor) -> np.ndarray:
 def by_sequence(x: Tensor) -> np.ndarray:
     """Return (T, n, ...) as (n, T, ...)."""
     return np.ascontiguousarray(x.detach().transpose(0, 1).numpy())
+
+
+def arrangement(network: Policy | Value) -> Callable[[Tensor], np.ndarray]:
+    """Return the function that brings (T, n, ...) into the order of a network's samples."""
+    return by_sequence if network.state_size else rows
 
 
 Outputs = Callable[[np.ndarray], tuple[Tensor, ...]]

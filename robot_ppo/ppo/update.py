@@ -39,7 +39,7 @@ from robot_ppo.ppo.parameters import FlatParameters
 from robot_ppo.ppo.ranks import ACTOR, CRITIC, Ranks
 from robot_ppo.ppo.reduction import Reduction
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout, rows
-from robot_ppo.ppo.sequences import by_sequence, records, starts_of
+from robot_ppo.ppo.sequences import arrangement, records, starts_of
 from robot_ppo.ppo.values import Values
 from robot_ppo_export.errors import InputError
 
@@ -247,14 +247,9 @@ class Learner:
 
     @torch.no_grad()
     def policy(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the distribution of actions, by the passes that learn.
+        """Return mean (n, k), log of the deviation (k,) or (n, k), and what is remembered (n, S).
 
-        Args:
-            observations: (n, size).
-            state: what the actor remembers, (n, S).
-
-        Returns:
-            Mean (n, k), log of the deviation (k,) or (n, k), and what the actor then remembers.
+        They are those of observations (n, size) and of a state (n, S), by the passes that learn.
         """
         if self.actor.state_size:
             mean, log_std, state = self.actor.step(observations, state)
@@ -352,13 +347,13 @@ class Learner:
             inputs = records(rollout.observations, starts_of(rollout), rollout.state)
         else:
             inputs = self.actor_pass.inputs(rollout.observations.flatten(0, 1))
-        arranged = self.arranged(self.actor)
+        arranged = arrangement(self.actor)
         of_actor = partial(ActorSamples.of, rollout, inputs, arranged, self.loss.old_log_std)
         if self.has_critic:
             critic_inputs, values, next_values = self.values(rollout)
             estimated, returns = advantages.estimate(ppo, rollout, values, next_values)
             for_actor = of_actor(estimated)
-            arranged = self.arranged(self.critic)
+            arranged = arrangement(self.critic)
             for_critic = CriticSamples(critic_inputs, arranged(values), arranged(returns))
         else:
             estimated, running = advantages.scores(ppo, rollout)
@@ -367,11 +362,6 @@ class Learner:
         if ppo.normalize_advantages == "batch":
             for_actor.advantages = self._normalized(for_actor.advantages)
         return for_actor, for_critic
-
-    @staticmethod
-    def arranged(network: Policy | Value) -> Callable[[Tensor], np.ndarray]:
-        """Return the function that brings (T, n, ...) into the order of a network's samples."""
-        return by_sequence if network.state_size else rows
 
     # -- saving -----------------------------------------------------------------------------
 

@@ -68,32 +68,18 @@ class Trainer:
         """Simulations of this rank."""
         self.seed = config.seed + _APART * self.ranks.rank
         self.env = envs.make(config, self.num_envs, self.seed)
-        networks = config.networks
-        size = group_size(self.env, networks.actor_groups, "networks.actor_groups")
-        critic_size = group_size(self.env, networks.critic_groups, "networks.critic_groups")
-        actions = self.env.single_action_space.shape[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            actor = Actor(size, actions, networks)
-            critic = Critic(critic_size, networks, config.ppo.normalize_returns)
-        if (symmetry := envs.symmetry(self.env, networks.symmetric)) is not None:
-            actor_mirrors = [symmetry.groups[name] for name in networks.actor_groups]
-            critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
-            symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
-            symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
         self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
-        if self.teacher:
-            self.teacher.give_deviation(actor)
+        actor, critic = self._networks()
         make = Distiller if self.teacher else on_device.make
         self.learner = make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,
             self.num_envs,
-            size,
-            critic_size,
-            actions,
-            networks.std == "state",
+            len(actor.normalizer.mean),
+            len(critic.normalizer.mean),
+            len(actor.log_std),
+            config.networks.std == "state",
             device=config.device,
             state=actor.state_size,
         )
@@ -115,6 +101,25 @@ class Trainer:
         """Seconds that this rank had waited and bytes that it had sent when both were logged."""
         if resume and self.checkpoints.paths():
             self._restore(self.checkpoints.newest())
+
+    def _networks(self) -> tuple[Actor, Critic]:
+        """Return actor and critic as they start, their own mirror images where that is asked."""
+        env = self.env
+        networks = self.config.networks
+        size = group_size(env, networks.actor_groups, "networks.actor_groups")
+        critic_size = group_size(env, networks.critic_groups, "networks.critic_groups")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            actor = Actor(size, env.single_action_space.shape[0], networks)
+            critic = Critic(critic_size, networks, self.config.ppo.normalize_returns)
+        if self.teacher:
+            self.teacher.give_deviation(actor)
+        if (symmetry := envs.symmetry(env, networks.symmetric)) is not None:
+            actor_mirrors = [symmetry.groups[name] for name in networks.actor_groups]
+            critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
+            symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
+            symmetric.tie_critic(critic, Mirror.joined(critic_mirrors))
+        return actor, critic
 
     def run(self, logger: Log) -> Checkpoint:
         """Train until the budget is spent or Ctrl-C; return the last checkpoint."""

@@ -1,0 +1,241 @@
+"""A student imitates a teacher in the states that the student visits, then learns by PPO."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
+from ppo_helpers import N, distiller, learner, rollout
+from test_resume import Killed, Told, digest, lively
+from test_train import column
+
+from robot_ppo import cli, config
+from robot_ppo.config import MemorySpec
+from robot_ppo.envs.environment import join
+from robot_ppo.ppo.distill import imitates, student_share
+from robot_ppo.training.checkpoint import Checkpoints, load_actor
+from robot_ppo.training.train import Trainer
+from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.errors import InputError
+
+BATCH = ROBOTS * ROLLOUT
+PRIVILEGED = "networks.actor_groups=[actor,critic]"
+LOUD = "networks.last_gain=2.0"
+GRU = "networks.actor_memory={cell: gru, units: 16}"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A run whose actor reads what only a simulation knows, and says something."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    sets = ("--set", PRIVILEGED, "--set", LOUD)
+    assert cli.main(train_arguments(out, *sets)) == 0
+    return out
+
+
+def student(teacher, *overrides, iterations=4, **flags):
+    chosen = ("algorithm=distill", f"distill.teacher={teacher}", GRU, *overrides)
+    flags = {"steps": iterations * BATCH, "threads": 1} | flags
+    return tiny_config("ppo.learning_rate_schedule=constant", *chosen, **flags)
+
+
+# -- the loss -----------------------------------------------------------------------------------
+
+
+MEMORY = {"actor_memory": MemorySpec(cell="gru", units=8)}
+
+
+@pytest.mark.parametrize("memory", [{}, MEMORY], ids=["mlp", "gru"])
+def test_the_gradient_is_that_of_the_squared_error(memory):
+    one = distiller(config.Networks(actor=(16,), critic=(16,), **memory))
+    experience = rollout(one)
+    experience.labels = torch.randn(experience.means.shape)
+    wanted = torch.nn.functional.mse_loss(experience.means, experience.labels).item()
+    if memory:
+        ended = (experience.terminated | experience.truncated)[:-1]
+        starts = torch.cat((torch.zeros(1, N, dtype=torch.bool), ended))
+        mean = one.actor.unroll(experience.observations, starts, experience.state)[0]
+    else:
+        mean = one.actor.distribution(experience.observations)[0]
+    loss = 0.5 * (mean - experience.labels).square().mean()
+    theirs = torch.autograd.grad(loss, list(one.actor.parameters()), allow_unused=True)
+    metrics = one.update(experience, progress=0.4)
+    assert metrics["imitation_error"] == pytest.approx(wanted**0.5, rel=1e-4)
+    for parameter, gradient in zip(one.actor.parameters(), theirs, strict=True):
+        if gradient is None:  # the deviation is not imitated
+            gradient = torch.zeros_like(parameter)
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_beyond_the_imitation_it_is_ppo():
+    one, plain = distiller(), learner(epochs=1, minibatches=1, max_grad_norm=1e9)
+    plain.actor.load_state_dict(one.actor.state_dict())
+    plain.critic.load_state_dict(one.critic.state_dict())
+    for each in (one, plain):
+        each.update(rollout(each), progress=0.5)
+    for a, b in zip(one.actor.parameters(), plain.actor.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_critic_learns_all_along():
+    one = distiller()
+    experience = rollout(one)
+    experience.labels = torch.zeros_like(experience.means)
+    before = [p.clone() for p in one.critic.parameters()]
+    assert "explained_variance" in one.update(experience, progress=0.0)
+    assert any(not torch.equal(a, b) for a, b in zip(before, one.critic.parameters(), strict=True))
+
+
+# -- who acts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("progress", "share"), [(0.0, 0.0), (0.1, 0.5), (0.2, 1.0), (0.3, 1.0), (0.4, 1.0), (0.9, 1.0)]
+)
+def test_the_student_acts_more_and_more(progress, share):
+    settings = student("any", "distill.until=0.4", "distill.alone=0.5")
+    assert student_share(settings, progress) == pytest.approx(share)
+    assert imitates(settings, progress) == (progress < 0.4)
+    assert student_share(tiny_config(), 0.0) == 1.0
+
+
+def test_the_teacher_labels_what_is_visited_and_leads_the_first_simulations(teacher, tmp_path):
+    trainer = Trainer(student(teacher, "distill.alone=1"), tmp_path)
+    trainer._start_episodes()
+    trainer.steps = trainer.config.steps // 2
+    seen = []
+    step = trainer.env.step
+    trainer.env.step = lambda action: seen.append(trainer.observations) or step(action)
+    trainer._collect({"physics": 0.0})
+    rollout = trainer.rollout
+    newest = Checkpoints(teacher).newest()
+    actor = load_actor(Checkpoints(teacher).settings(newest), newest)
+    inputs = [join(observations, ("actor", "critic")) for observations in seen]
+    with torch.no_grad():
+        labels = torch.stack([actor(torch.from_numpy(x).float()) for x in inputs])
+    assert torch.allclose(rollout.labels, labels, rtol=0, atol=1e-5)
+    assert torch.equal(rollout.means[:, : ROBOTS // 2], rollout.labels[:, : ROBOTS // 2])
+    gap = (rollout.means - rollout.labels)[:, ROBOTS // 2 :]
+    assert gap.abs().mean() > 0.1
+
+
+def test_the_student_explores_as_widely_as_its_teacher(teacher, tmp_path):
+    trainer = Trainer(student(teacher), tmp_path)
+    theirs = Checkpoints(teacher).newest().learner["actor"]["log_std"]
+    assert torch.equal(trainer.learner.actor.log_std, theirs)
+    bound = Trainer(student(teacher, "networks.log_std_range=[-2, 0]"), tmp_path)
+    assert not torch.equal(bound.learner.actor.log_std, theirs)
+
+
+def test_one_command_trains_a_student_that_comes_to_do_as_its_teacher(teacher, tmp_path):
+    out = tmp_path / "student"
+    keys = (PRIVILEGED, GRU, "ppo.epochs=8", "ppo.learning_rate=5e-3", "ppo.max_grad_norm=10")
+    sets = [word for key in keys for word in ("--set", key)]
+    arguments = train_arguments(out, "--teacher", str(teacher), *sets, steps=40 * BATCH)
+    assert cli.main([*arguments, "--preset", "distill"]) == 0
+    errors = column(out, "imitation_error")
+    assert np.mean(errors[-5:]) < 0.6 * np.mean(errors[:5])
+    assert config.load_run(out).distill.teacher == str(teacher.resolve())
+    assert cli.main(["doctor", str(out)]) == 0
+
+
+def test_a_student_that_stops_imitating_goes_on_without_its_teacher(teacher, tmp_path):
+    trainer = Trainer(student(teacher, "distill.until=0.5"), tmp_path)
+    told = Told()
+    asked = []
+    lead = trainer.teacher.lead
+    trainer.teacher.lead = lambda *a: asked.append(trainer.iteration) or lead(*a)
+    trainer.run(told)
+    assert set(asked) == {0, 1}
+    assert ["imitation_error" in row for row in told.rows] == [True, True, False, False]
+    assert ["kl" in row for row in told.rows] == [False, False, True, True]
+
+
+@pytest.mark.numeric
+def test_a_killed_and_resumed_distillation_is_the_unbroken_one(tmp_path):
+    """The teacher has a memory too, and goes on with it."""
+    master = tmp_path / "teacher"
+    Trainer(lively("networks.actor_memory={cell: lstm, units: 8}", LOUD), master).run(Told())
+    settings = ("algorithm=distill", f"distill.teacher={master}", GRU, "distill.until=0.8")
+    settings += ("ppo.learning_rate_schedule=constant",)
+    (master / "config.yaml").write_text(config.to_yaml(lively(LOUD)))
+    whole = tmp_path / "whole"
+    told = Told()
+    Trainer(lively(*settings), whole).run(told)
+    run = tmp_path / "run"
+    before = Told(killed_at=4)
+    with pytest.raises(Killed):
+        Trainer(lively(*settings), run).run(before)
+    copied = shutil.copytree(run, tmp_path / "copied")
+    after = Told()
+    Trainer(lively(*settings), copied, resume=True).run(after)
+    assert digest(Checkpoints(copied).newest()) == digest(Checkpoints(whole).newest())
+    assert before.rows[:3] + after.rows == told.rows
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+def refused(settings, folder, text):
+    with pytest.raises(InputError, match=text):
+        Trainer(settings, folder)
+
+
+def test_a_teacher_whose_groups_the_task_lacks_is_refused(teacher, tmp_path):
+    settings = student(teacher, "task.observations.critic=null", "networks.critic_groups=[actor]")
+    refused(
+        settings, tmp_path, "reads the observation group 'critic', which the task go2_walk lacks"
+    )
+
+
+def test_a_teacher_that_reads_other_terms_is_refused(teacher, tmp_path):
+    settings = student(teacher, "task.observations.actor.joint_vel={scale: 0.1}")
+    refused(settings, tmp_path, "other terms in the observation group 'actor'")
+
+
+def test_a_teacher_whose_actions_mean_something_else_is_refused(teacher, tmp_path):
+    settings = student(teacher, "task.action={scale: 0.25, clip: 4.0}")
+    refused(settings, tmp_path, "another `task.action` than this run")
+
+
+def test_a_teacher_of_another_robot_is_refused(teacher, tmp_path):
+    settings = student(teacher, "task.robot=go1")
+    refused(settings, tmp_path, "is a run of the robot .*go2, not .*go1")
+
+
+def test_a_teacher_that_is_no_run_is_refused(tmp_path):
+    refused(student(tmp_path / "none"), tmp_path, "none.*no checkpoint here")
+    refused(student("''"), tmp_path, "distill.teacher`: is empty")
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("ppo.objective=trpo", "trpo measures the KL"),
+        ("ppo.objective=kl_dual", "kl_dual measures the KL"),
+        ("ppo.estimator=group_relative", "whose critic learns"),
+    ],
+)
+def test_what_imitation_cannot_have_is_refused(override, text):
+    with pytest.raises(SettingError, match=text):
+        student("any", override, "networks.actor_memory=null")
+
+
+def test_a_teacher_without_an_imitation_is_refused(teacher, tmp_path, capsys):
+    assert cli.main(train_arguments(tmp_path / "run", "--teacher", str(teacher))) == 2
+    assert "add --preset distill" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", ["actor_memory", "critic_memory"])
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (("ppo.objective=trpo",), "differentiates twice"),
+        (("ppo.estimator=group_relative", "ppo.group_size=4"), "sequences have no gaps"),
+        (("ppo.minibatches=9",), "more than the 8 sequences"),
+    ],
+)
+def test_what_cannot_learn_from_sequences_is_refused(network, overrides, text):
+    with pytest.raises(SettingError, match=text):
+        tiny_config(f"networks.{network}={{cell: gru, units: 8}}", *overrides)
