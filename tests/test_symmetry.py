@@ -204,6 +204,17 @@ def test_the_mirrored_observation_is_what_it_should_be(walk):
     assert pairs["gait_clock sin"] == ("gait_clock sin", -1)  # half a cycle later
 
 
+def test_a_term_with_a_parameter_is_mirrored_as_it_is_computed():
+    """Twice the phase comes a whole cycle later in the mirror: it has the sign that it had."""
+    given = "task.observations.actor.gait_clock.harmonics=2"
+    env = envs.make(replace(config.load("go2_walk", overrides=[given]), num_envs=2))
+    names = [str(entry) for entry in env.layout.entries(env.robot.joint_names)]
+    actor = envs.symmetry(env).groups["actor"]
+    signs = dict(zip(names, actor.sign.tolist(), strict=True))
+    waves = [f"gait_clock {name}" for name in ("sin", "cos", "sin 2", "cos 2")]
+    assert [signs[name] for name in waves] == [-1, -1, 1, 1]
+
+
 def add_term(monkeypatch, name, function):
     monkeypatch.setitem(OBSERVATIONS.functions, name, function)
     monkeypatch.setitem(OBSERVATIONS.needs, name, ())

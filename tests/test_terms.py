@@ -48,7 +48,7 @@ def compute(name, inputs):
 
 
 def width(name, joints=JOINTS):
-    sizes = {"joints": joints, "command": TWIST.size}
+    sizes = {"joints": joints, "actions": joints, "command": TWIST.size}
     numbers = NUMBERS[name]
     return sizes.get(numbers.size) or len(numbers.named(TERMS.defaults(name)))
 

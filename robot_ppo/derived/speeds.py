@@ -65,7 +65,8 @@ def fastest(body: Body, style: Style) -> Speeds:
     yaw = factor * style.yaw / body.unit_time
     sideways = style.sideways * speed
     if planar(body):
-        sideways, yaw = 0.0, 0.5 * yaw
+        sideways = 0.0
+        yaw = 0.5 * yaw
     return Speeds(style.forward * speed, style.backward * speed, sideways, yaw, why)
 
 

@@ -185,7 +185,8 @@ class DeviceLearner(Learner):
     def _learn_critic(self, samples: CriticSamples, epochs: int) -> None:
         """Descend the value loss in minibatches."""
         ppo = self.config.ppo
-        values, returns = vars(samples)["values"], vars(samples)["returns"]
+        values = vars(samples)["values"]
+        returns = vars(samples)["returns"]
         if self._explained_variance is None:
             self._explained_variance = objectives.explained_variance(values, returns).item()
         self.critic.update_returns(returns)

@@ -58,7 +58,8 @@ def scan(ground: Ground, grid: ScanGrid, poses: Poses) -> np.ndarray:
 def _block(ground: Ground, forward: np.ndarray, left: np.ndarray, poses: Poses) -> np.ndarray:
     """Return the scans of a few robots (m, points)."""
     per = 1.0
-    x, y = poses.x, poses.y
+    x = poses.x
+    y = poses.y
     if isinstance(ground, Field):  # in units of its grid, and so without a pass over all points
         per = 1.0 / ground.spacing
         x = (x - ground.corner[0]) * per

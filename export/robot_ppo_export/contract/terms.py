@@ -17,8 +17,9 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.command import is_moving
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.scan import ScanGrid
-from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.contract.state import MOST_NUMBERS, RobotState
 from robot_ppo_export.contract.tables import Positive, Table
+from robot_ppo_export.errors import InputError
 
 AXES = ("x", "y", "z")
 
@@ -160,8 +161,17 @@ def gait_clock(inputs: Inputs, *, harmonics: Annotated[int, Meta(ge=1, le=8)] = 
 
 
 def _scanned(**grid: float) -> tuple[str, ...]:
-    """Return the names of the points of a scan."""
-    return ScanGrid(**grid).names()
+    """Return the names of the points of a scan; an `InputError` for more than a term may have."""
+    scan = ScanGrid(**grid)
+    if scan.rows * scan.columns > MOST_NUMBERS:
+        raise InputError(
+            f"height_scan has {scan.rows} x {scan.columns} points, and a term {MOST_NUMBERS} at "
+            "most: make it smaller or its resolution coarser"
+        )
+    return scan.names()
+
+
+_Size = Annotated[float, Meta(gt=0, le=20)]
 
 
 @_term(
@@ -174,10 +184,10 @@ def _scanned(**grid: float) -> tuple[str, ...]:
 def height_scan(
     inputs: Inputs,
     *,
-    length: Positive = 1.6,
-    width: Positive = 1.0,
-    resolution: Positive = 0.1,
-    offset: float = 0.0,
+    length: _Size = 1.6,
+    width: _Size = 1.0,
+    resolution: Annotated[float, Meta(ge=0.01, le=1)] = 0.1,
+    offset: Annotated[float, Meta(ge=-20, le=20)] = 0.0,
 ) -> Array:
     """Heights of the ground over the base, at the points of a grid around it (`scan.py`).
 
