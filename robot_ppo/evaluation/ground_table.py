@@ -73,7 +73,7 @@ def show(card: GroundCard, console: Console) -> None:
 
 def _cell(crossing: ground.Crossing) -> str:
     """Return how many crossed, and how many of the others fell."""
-    fell = f" [red]{crossing.fallen} fell[/]" if crossing.fallen else ""
+    fell = f"\n[red]{crossing.fallen} fell[/]" if crossing.fallen else ""
     return f"{crossing.crossed}/{crossing.trials}{fell}"
 
 
