@@ -41,7 +41,7 @@ def pair(env, iterations):
 
 @pytest.fixture(scope="module")
 def env():
-    """Go2 as the task randomizes it, on its way of learning to stand."""
+    """Go2 as the task randomizes it, after half a second: standing, leaning, stumbling."""
     made = robot_env.make("go2_walk", N, threads=1, seed=3)
     made.reset(seed=3)
     for _ in range(25):
@@ -98,12 +98,41 @@ def test_restart_divergence_and_rays_are_those_of_the_engine_on_the_cpu():
     assert found[1][1] == pytest.approx([1.9, 5.0], abs=0.01)  # the ball is met, the floor beside
 
 
+TOLERANCES = {
+    100: {1: (1e-3, 5e-3), 10: (0.01, 0.1), 50: (0.06, 0.3)},
+    3: {1: (2e-3, np.inf), 10: (0.06, np.inf), 50: (0.12, np.inf)},
+}
+"""Iterations of the solver -> control step -> largest difference of a coordinate [m], [rad], 1:
+of half the simulations, and of all. Measured: 2e-4, 8e-4; 0.002, 0.016; 0.020, 0.073 with a solver
+that converges. The rest is single precision, through contacts that begin a step earlier or later.
+With the 3 iterations of the task both solvers are cut off, each somewhere else: 3e-4, 0.018, 0.037,
+and 0.6 rad in one that stumbles."""
+
+
 @installed
 @pytest.mark.slow
-@pytest.mark.parametrize("iterations", [3, 100])
+@pytest.mark.parametrize("iterations", TOLERANCES)
 def test_a_go2_is_the_same_robot_for_fifty_control_steps(env, iterations):
     engine, twin = pair(env, iterations)
     found = errors(env, engine, twin)
-    print(iterations, [(float(np.median(e)), float(e.max())) for e in found[[0, 4, 9, 24, 49]]])
-    mine = env.engine.sensors.state(twin.sensordata)
-    print(np.abs(mine.joint_pos.numpy() - engine.sensors.read(engine.sensordata).joint_pos).max(1))
+    for step, (half, every) in TOLERANCES[iterations].items():
+        assert np.median(found[step - 1]) < half, step
+        assert found[step - 1].max() < every, step
+    state = env.engine.sensors.state(twin.sensordata)  # what observations are made of
+    assert isinstance(state.joint_pos, torch.Tensor)
+    wanted = env.engine.sensors.read(engine.sensordata).joint_pos
+    gap = np.abs(state.joint_pos.numpy() - wanted).max(axis=1)
+    assert np.median(gap) < TOLERANCES[iterations][50][0]
+
+
+@installed
+@pytest.mark.slow
+def test_a_robot_whose_fields_are_not_varied_is_another_robot(env):
+    """Negative control."""
+    engine, twin = pair(env, 100)
+    for name, values in twin.fields.items():
+        nominal = torch.from_numpy(np.ascontiguousarray(getattr(engine.model, name)))
+        values.copy_(nominal.reshape(values.shape[1:]).expand_as(values))
+    twin.derive()
+    half, _ = TOLERANCES[100][10]
+    assert np.median(errors(env, engine, twin, steps=10)[-1]) > half

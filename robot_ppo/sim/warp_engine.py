@@ -55,8 +55,8 @@ class WarpEngine:
         if (sentence := missing()) is not None:
             raise InputError(sentence)
         self._warp: Any = importlib.import_module("warp")
-        self._mjw: Any = importlib.import_module("mujoco_warp")
         self._warp.config.quiet = True
+        self._mjw: Any = importlib.import_module("mujoco_warp")
         self.model = copy.copy(model)
         # mujoco_warp never puts a simulation back by itself, and does not know the flag for that.
         self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
