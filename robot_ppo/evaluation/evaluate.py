@@ -12,7 +12,6 @@ that it does afterwards is to its credit.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +21,12 @@ from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.events import Start
 from robot_ppo.envs.robot.trials import Plan
 from robot_ppo.evaluation.card import Scorecard
+from robot_ppo.evaluation.conditions import AppliedConditions
 from robot_ppo.robot_model import variants
-from robot_ppo.robot_model.geometry import FootGeometry
 from robot_ppo.robot_model.height_field import HeightField
 from robot_ppo.robot_model.source import Mjcf
-from robot_ppo.sim import sensors, variations
+from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
-from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.scan import poses, scan
 from robot_ppo_export.contract import frames, strict
@@ -39,10 +37,6 @@ from robot_ppo_export.errors import InputError
 
 LOST = 10.0
 """Value of a figure that has none: far from that of a robot that stands."""
-
-
-PUNCH = 0.1
-"""A punch lasts so long [s]."""
 
 
 def plan(contract: Contract, section: Evaluation | None = None) -> Plan:
@@ -140,7 +134,11 @@ class Run:
         self.scored = np.zeros(n)
         self.twist = np.zeros((n, 3))
         """Sum of the measured vx, vy [m/s] and yaw rate [rad/s]; a lost robot adds nothing."""
-        self._apply_conditions()
+        trials_each = len(self.plan.commands)
+        self.applied = AppliedConditions(
+            conditions, trials_each, contract, self.engine, self.motors
+        )
+        self.weight = self.applied.weight
         self.engine.restart(np.arange(n), self.engine.home)
         if self.plan.states:
             self._place()
@@ -154,57 +152,6 @@ class Run:
         engine.qpos[:] = start.qpos
         engine.qvel[:] = start.qvel
         engine.batch.forward()
-
-    def _of(self, attribute: str) -> np.ndarray:
-        """Return an attribute of each simulation's condition, (n,)."""
-        return self._each([getattr(c, attribute) for c in self.conditions], np.float64)
-
-    def _each(self, values: list[Any], dtype: Any) -> np.ndarray:
-        """Return the values of the conditions for each simulation, (n, ...)."""
-        return np.repeat(np.array(values, dtype), len(self.plan.commands), axis=0)
-
-    def _apply_conditions(self) -> None:
-        batch = self.engine.batch
-        friction = batch.expand("geom_friction")
-        mass = batch.expand("body_mass")
-        feet = FootGeometry(self.model, self.contract.robot).geoms
-        wanted = self._of("friction")
-        given = ~np.isnan(wanted)
-        friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]
-        mass[:, self.model.body(self.contract.robot.base.body).id] += self._of("payload")
-        batch.set_const()
-        self.motors.strength[:] = self._of("strength")[:, None]
-        self._delay()
-        self._vary()
-        self.weight = mass.sum(axis=1) * abs(float(self.model.opt.gravity[2]))
-        self.push_speed = self._of("push")
-        self.punch_force = self._of("punch")
-        self.packets = self._packets()
-
-    def _delay(self) -> None:
-        """Give the motors the delays of their conditions, one for each joint where one says so."""
-        joints = self.contract.robot.joint_names
-        if not any(isinstance(c.delay, dict) for c in self.conditions):
-            self.motors.set_delay(self._of("delay"))
-            return
-        rows = [trials.delays(c, joints) for c in self.conditions]
-        self.motors.set_delay(self._each(rows, np.float64))
-
-    def _vary(self) -> None:
-        """Give each simulation solver and motors of its condition, where one says so."""
-        if any(c.solver for c in self.conditions):
-            names = [c.solver or "newton" for c in self.conditions]
-            variations.set_solvers(self.engine, self._each(names, str).tolist())
-        implicit = self._each([c.motors == "implicit" for c in self.conditions], bool)
-        if implicit.any():
-            variations.integrate_motors(self.engine, self.motors, implicit)
-
-    def _packets(self) -> Packets | None:
-        """Return the state packets on their way, or None where all arrive at once."""
-        late = max(c.late for c in self.conditions)
-        if not late and not any(c.lost for c in self.conditions):
-            return None
-        return Packets(self.contract.robot, self.n, round(late / self.contract.control_period))
 
     def tick(self, act: Callable[[np.ndarray], np.ndarray], scored: bool) -> None:
         """Advance one control period."""
@@ -228,9 +175,7 @@ class Run:
             state.height_scan = scan(self.engine.ground, grid, poses(self.engine))
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
-        if self.packets is not None:
-            late = self._of("late") / c.control_period
-            state = self.packets.arrive(state, ..., self._of("lost"), late, self.rng)
+        state = self.applied.arrived(state, self.rng)
         ticks = np.full(self.n, self.ticks)
         phase = gait_phase(ticks, c.control_period, c.gait_frequency or 0.0)
         return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
@@ -249,18 +194,8 @@ class Run:
         return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
 
     def _push(self) -> None:
-        """Push and punch every robot when that is due, and end a punch that is over."""
         every = round(self.plan.push_every / self.contract.control_period)
-        since = self.ticks % every if self.ticks >= every else -1
-        all_of_them = np.arange(self.n)
-        if since == 0:
-            angle = self.rng.uniform(-np.pi, np.pi, self.n)
-            direction = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-            self.engine.push(all_of_them, self.push_speed[:, None] * direction)
-            if self.punch_force.any():
-                self.engine.pull(all_of_them, self.punch_force[:, None] * direction)
-        elif since == max(1, round(PUNCH / self.contract.control_period)):
-            self.engine.pull(all_of_them, np.zeros(2))
+        self.applied.disturb(self.ticks, every, self.rng)
 
     def _judge(self) -> None:
         """A robot that tilts over 1 rad, or whose trunk is on the ground, or is lost has fallen."""
