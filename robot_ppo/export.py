@@ -1,5 +1,6 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from robot_ppo import project
-from robot_ppo.config import Config, robot_task
+from robot_ppo.config import Config, Task, robot_task
 from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.acting import Acting
@@ -25,6 +26,8 @@ from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
+FASTEST = 3.0
+"""[m/s] No robot leaves its tile faster while golden traces are recorded."""
 ROLLOUT_ROBOTS = 64
 ROLLOUT_TICKS = 500
 """Size of the rollout behind `contract.distribution`: every robot meets several commands, a push
@@ -200,6 +203,16 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     return contracts.distribution(seen.reshape(-1, seen.shape[-1]))
 
 
+def _endless(task: Task) -> Task:
+    """Return the task without an end within a trace: no falls, and tiles too large to leave."""
+    terrain = task.terrain
+    if terrain is not None:
+        reach = 2 * FASTEST * GOLDEN_TICKS * task.control_period
+        size = terrain.size * math.ceil(reach / terrain.size)
+        terrain = msgspec.structs.replace(terrain, size=size)
+    return msgspec.structs.replace(task, terminations={}, terrain=terrain)
+
+
 def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.GoldenTraces:
     """Return one episode's first ticks, by the training environment and the training network.
 
@@ -212,9 +225,7 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     """
     task = robot_task(config, "a policy file")
     robot = project.load_robot(task.robot)
-    # Even a policy that falls gives one unbroken trace.
-    endless = msgspec.structs.replace(task, terminations={})
-    env = RobotEnv(endless, robot, 1, threads=1, seed=config.seed)
+    env = RobotEnv(_endless(task), robot, 1, threads=1, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
     inputs = []
     observations = []

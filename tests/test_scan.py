@@ -298,6 +298,13 @@ def test_the_robot_over_udp_offers_the_scan_and_the_others_refuse_it():
         server.serve("go2", server.Place("unitree"), scan_grid=GRID)
 
 
+def test_golden_traces_are_recorded_on_tiles_that_nobody_leaves_meanwhile():
+    small = task(terrain=helpers.replace(BUMPS, size=2.0))
+    endless = export._endless(small)
+    assert endless.terrain.size == 12.0 and not endless.terminations
+    assert export._endless(helpers.quiet()).terrain is None
+
+
 @pytest.mark.slow
 def test_a_policy_that_scans_goes_from_its_training_to_rough_ground(tmp_path):
     """Train, export, prove, play: the node reads the scan of the ground that it walks on."""
