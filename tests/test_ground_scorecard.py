@@ -13,6 +13,7 @@ from robot_ppo.evaluation.ground import Crossing, GroundCard
 from robot_ppo.sim.terrain import KINDS, Tile, measure
 from robot_ppo_export.contract import command
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.policy import Policy
 from tests import env_helpers as helpers
 
 SHIPPED = Path(__file__).parent / "golden" / "go2_walk.onnx"
@@ -67,7 +68,7 @@ def test_a_policy_that_is_not_told_to_walk_ahead_is_refused():
     contract, act = scorecard.load(SHIPPED)
     slow = helpers.replace(contract, command=command.twist((-0.2, 0.2), (0, 0), (0, 0)))
     with pytest.raises(InputError, match=r"walk ahead at 0\.4 to 0\.6 m/s, which is no command"):
-        ground.crossed(slow, act, ("flat",))
+        ground.crossed(slow, lambda: act, ("flat",))
 
 
 @pytest.fixture
@@ -78,9 +79,13 @@ def near(monkeypatch):
 
 
 def run(act=None, **changes):
-    contract, shipped = scorecard.load(SHIPPED)
+    contract, _ = scorecard.load(SHIPPED)
     options = {"levels": (0.2, 0.4), "trials_each": 2, "conditions": (Condition("nominal"),)}
-    return ground.crossed(contract, act or shipped, ("flat",), **(options | changes), threads=1)
+
+    def begin():
+        return act or Policy(SHIPPED).for_many()
+
+    return ground.crossed(contract, begin, ("flat",), **(options | changes), threads=1)
 
 
 def test_who_walks_crosses_and_the_next_level_is_tried(near):

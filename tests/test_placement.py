@@ -219,10 +219,10 @@ def test_levels_rise_where_a_policy_crosses_and_nowhere_else():
     ahead = helpers.commands(vx=(0.8, 0.8), vy=(0.0, 0.0), yaw_rate=(0.0, 0.0), standing_fraction=0)
     walking = task(terrain=section, commands=ahead, episode_length=8.0)
     env = helpers.environment(walking, 32, threads=2)
-    policy = Policy(Path(__file__).parent / "golden" / "go2_walk.onnx")
+    act = Policy(Path(__file__).parent / "golden" / "go2_walk.onnx").for_many()
     observation, _ = env.reset(seed=0)
     for _ in range(600):
-        observation = env.step(policy.act_many(observation))[0]
+        observation = env.step(act(observation))[0]
     logged = env.metrics.behaviour()
     assert logged["level_flat"] > 0.4  # of 0.2 at first; who leaves the highest goes to any
     assert logged["level_stairs_down"] < 0.3

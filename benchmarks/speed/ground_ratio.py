@@ -58,13 +58,13 @@ class _Walking:
 
     def __init__(self, task: Task) -> None:
         self.env = RobotEnv(task, project.load_robot(task.robot), SIMULATIONS, seed=1)
-        self._policy = Policy(shipped_policy())
+        self._act = Policy(shipped_policy()).for_many()
         self._rng = np.random.default_rng(0)
         self._observation, _ = self.env.reset(seed=1, options={"spread_episodes": True})
 
     def step(self) -> float:
         """Advance by a control step; return how long that took [s]."""
-        action = self._policy.act_many(self._observation)
+        action = self._act(self._observation)
         action += self._rng.normal(0, NOISE, action.shape).astype(np.float32)
         begin = time.perf_counter()
         self._observation = self.env.step(action)[0]

@@ -1,6 +1,6 @@
 """The scorecard for rough ground: what a policy crosses, kind by kind and level by level.
 
-    card = crossed(contract, act, kinds=("stairs_up", "stairs_down"))
+    card = crossed(contract, begin, kinds=("stairs_up", "stairs_down"))
     card.highest("stairs_up")           # 0.4: every level up to it is crossed by 90 % of the trials
 
 A trial starts in the middle of a tile, heads anywhere, is told to walk ahead at 0.4 to 0.6 m/s, and
@@ -120,7 +120,7 @@ def chosen(text: str | None) -> tuple[str, ...]:
 
 def crossed(
     contract: Contract,
-    act: Act,
+    begin: Callable[[], Act],
     kinds: Sequence[str],
     levels: Sequence[float] = LEVELS,
     conditions: Sequence[Condition] = CONDITIONS,
@@ -134,7 +134,8 @@ def crossed(
 
     Args:
         contract: what the policy assumes.
-        act: observations (n, size) -> deterministic raw actions (n, joints).
+        begin: returns the policy without memories, as of robots that begin:
+            observations (n, size) -> deterministic raw actions (n, joints).
         kinds: of ground.
         levels: ascending, from 0 to 1.
         conditions: the first decides which levels are tried.
@@ -155,7 +156,9 @@ def crossed(
             trial = _Trials(
                 contract, left, level, list(conditions), trials_each, threads, seed, xml
             )
-            card.crossings += trial.run(act, lambda done, i=i: progress((i + done) / len(levels)))
+            card.crossings += trial.run(
+                begin(), lambda done, i=i: progress((i + done) / len(levels))
+            )
         first = {c.kind: c for c in card.crossings if c.condition == conditions[0].name}
         left = [k for k in left if first[k].crossed >= HOPELESS * first[k].trials]
     progress(1.0)

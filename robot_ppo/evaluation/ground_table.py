@@ -27,14 +27,14 @@ def run(
     With `quick`, without pushes.
     """
     named = ground.chosen(kinds)
-    contract, act = scorecard.load(source)
+    contract, _ = scorecard.load(source)
     xml = scorecard.mjcf_of(source, contract)
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"scoring {source}", total=1.0)
         card = ground.crossed(
             contract,
-            act,
+            lambda: scorecard.load(source)[1],
             named,
             conditions=CONDITIONS[: 1 if quick else None],
             threads=threads,
