@@ -18,10 +18,10 @@ def distributions(trainer: "Trainer") -> dict[str, np.ndarray]:
     `observations/` and the group's terms, in the units that the network sees, not normalized.
     """
     rollout = trainer.rollout
-    actions = rollout.actions[-1].numpy()
+    actions = rollout.actions[-1].cpu().numpy()
     names = _action_names(trainer.env, actions.shape[1])
     found = {f"actions/{name}": actions[:, i] for i, name in enumerate(names)}
-    seen = rollout.observations[-1].numpy()
+    seen = rollout.observations[-1].cpu().numpy()
     offset = 0
     for group in trainer.config.networks.actor_groups:
         for name, place in _terms(trainer.env, group).items():

@@ -16,6 +16,7 @@ import numpy as np
 
 from robot_ppo.rendering.camera import FollowCamera, show_robot
 from robot_ppo.sim import ground
+from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.errors import InputError
 
 NO_STUDIO = (
@@ -48,7 +49,7 @@ class Scene:
         self._model = model
         self._data = mujoco.MjData(model)
         self._body = model.body(body).id
-        height = ground.of(model).height
+        height = ground.of(SingleEngine(model)).height
         self._follow = FollowCamera(model, body, qpos=standing, ground=height)
         self._height = float(standing[2]) if len(standing) > 2 else 0.0
         self._geoms: list[mujoco.MjvGeom] = []
