@@ -67,7 +67,11 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{rank}.json" for rank in range(setting.ranks)]
         ranks = start(setting, files, iterations, prefixes, **more)
-        peaks = [_peak_mb(process, rank, Path(folder)) for rank, process in enumerate(ranks)]
+        try:
+            peaks = [_peak_mb(process, rank, Path(folder)) for rank, process in enumerate(ranks)]
+        finally:  # also where one has failed, or after Ctrl-C
+            for process in ranks:
+                process.kill()
         rows = [json.loads(file.read_text()) for file in files]
     return summary(rows, batch(setting), max(peaks))
 
