@@ -184,6 +184,29 @@ def test_many_trials_of_a_standing_policy_have_a_narrow_interval(contract):
     assert one.figures["falls"].shape == (1, 60) and one.falls().high < 0.06
 
 
+def test_dead_zones_are_measured_without_memories_of_the_trials(contract, monkeypatch, tmp_path):
+    """A policy that remembers its robots cannot go on with others."""
+
+    def load(source):
+        seen = []
+
+        def act(observation):
+            seen.append(len(observation))
+            assert len(set(seen)) == 1
+            return zeros(observation)
+
+        return short, act
+
+    section = {"seconds": 0.2, "unscored": 0.1, "commands": {"vx": [0.0]}}
+    short = with_section(contract, **section)
+    monkeypatch.setattr(dead_zones, "STEPS", 1)
+    monkeypatch.setattr(scorecard, "load", load)
+    monkeypatch.setattr(scorecard, "mjcf_of", lambda source, contract: None)
+    one = scorecard.run(tmp_path, None, None, Options(threads=1))
+    assert one.commands.shape == (1, 3) and list(one.response) == ["vx", "vy", "yaw_rate"]
+    assert not scorecard.run(tmp_path, None, None, Options(quick=True, threads=1)).response
+
+
 # -- the picture --------------------------------------------------------------------------------
 
 

@@ -62,7 +62,8 @@ def run(source: Path, json: Path | None, plot: Path | None, options: Options) ->
 
         card = evaluate.evaluate(contract, act, conditions, threads, seed, tell, xml, planned)
         if card.is_twist and not options.quick and options.trials is None:
-            card.response = dead_zones.measure(contract, act, planned, threads, seed, xml)
+            again = load(source)[1]  # without memories of other robots, whose number differs
+            card.response = dead_zones.measure(contract, again, planned, threads, seed, xml)
     card.source = {"policy": str(source), "steps": contract.training.steps, "seed": seed}
     show(card, console)
     if source.is_dir():
