@@ -37,6 +37,13 @@ def test_the_standing_fraction_is_told_to_stand(fraction):
     assert standing.mean() == pytest.approx(fraction, abs=0.01)
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+def test_the_straight_fraction_is_told_not_to_turn(fraction):
+    values = drawn(standing_fraction=0.0, straight_fraction=fraction).values
+    assert (values[:, 2] == 0).mean() == pytest.approx(fraction, abs=0.01)
+    assert (values[:, :2] != 0).all()
+
+
 def test_a_command_is_kept_for_a_time_within_the_range():
     ticks = drawn(resample=(1.0, 2.0)).ticks_left
     assert ticks.min() == 50 and ticks.max() == 100

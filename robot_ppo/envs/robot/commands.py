@@ -31,15 +31,27 @@ class Command:
     """Probability that a draw is the neutral command."""
     moving: Callable[[Array], Array] | None = None
     """Returns whether commands (..., k) ask for motion, (...,) bool; None: all do."""
+    straight_fraction: float = 0.0
+    """Probability that a twist does not turn."""
 
 
 @COMMANDS.add()
 def twist(
-    _: RobotSpec, *, vx: Range, vy: Range, yaw_rate: Range, standing_fraction: Fraction
+    _: RobotSpec,
+    *,
+    vx: Range,
+    vy: Range,
+    yaw_rate: Range,
+    standing_fraction: Fraction,
+    straight_fraction: Fraction = 0.0,
 ) -> Command:
-    """Velocities in the body frame: vx, vy [m/s], yaw rate [rad/s]; some are told to stand."""
+    """Velocities in the body frame: vx, vy [m/s], yaw rate [rad/s]; some are told to stand.
+
+    Others, by `straight_fraction`, are told not to turn: who turns all the time gets nowhere.
+    """
     spec = command.twist(vx, vy, yaw_rate)
-    return Command(spec, np.zeros(3, np.float32), standing_fraction, command.is_moving)
+    neutral = np.zeros(3, np.float32)
+    return Command(spec, neutral, standing_fraction, command.is_moving, straight_fraction)
 
 
 @COMMANDS.add()
@@ -111,6 +123,9 @@ class CommandSource:
         drawn = rng.uniform(self._low, self._high, (len(ids), len(neutral)))
         if self.width < 1.0:
             drawn = neutral + self.width * (drawn - neutral)
+        straight = self.command.straight_fraction
+        if straight > 0:
+            drawn[rng.random(len(ids)) < straight, 2] = 0.0
         if standing > 0:
             drawn[rng.random(len(ids)) < standing] = neutral
         self.values[ids] = drawn
