@@ -74,7 +74,7 @@ class LiveRobot:
 
     def _begin(self) -> None:
         self._stop = threading.Event()
-        arguments = (self.robot, self.end, None, lambda text: None, self._stop)
+        arguments = (self.robot, self.end, None, lambda text: None, self._stop, lambda *_: None)
         self._thread = threading.Thread(target=server.live, args=arguments, daemon=True)
         self._thread.start()
 
