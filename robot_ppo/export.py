@@ -1,5 +1,6 @@
 """Checkpoint -> policy file: weights as arrays, the contract, golden traces from training code."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -238,7 +239,7 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
             act = act_of(actor)
             starts[t] = 1.0
         assert env.last_inputs is not None
-        inputs.append(env.last_inputs)
+        inputs.append(copy.deepcopy(env.last_inputs))  # a reset writes into its arrays
         observations.append(observation[0])
         action = act(observation)
         actions.append(action[0])

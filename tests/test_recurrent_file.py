@@ -315,8 +315,9 @@ def test_a_run_is_exported_with_traces_of_two_episodes(exported):
     _, p = exported
     assert p.golden.starts.tolist() == [t == len(p.golden) // 2 for t in range(len(p.golden))]
     assert p.check_golden().value < 1e-6
-    phase = p.golden.inputs["phase"]
-    assert phase[len(p.golden) // 2] == phase[0] == 0
+    said = p.golden.inputs["last_action"]
+    half = len(p.golden) // 2
+    assert not said[[0, half]].any() and said[half - 1].any() and said[half + 1].any()
 
 
 def test_the_scorecard_runs_file_and_run_alike(exported):
