@@ -71,10 +71,12 @@ class Events:
 
     def __enter__(self) -> "Events":
         """Open the writers, and write the settings."""
-        self._writers.append(self._open.enter_context(self._tensorboard))
-        if self._wandb:
-            writer = WandbWriter(self._folder, self._resumed)
-            self._writers.append(self._open.enter_context(writer))
+        with ExitStack() as opened:  # all of them or none
+            self._writers.append(opened.enter_context(self._tensorboard))
+            if self._wandb:
+                writer = WandbWriter(self._folder, self._resumed)
+                self._writers.append(opened.enter_context(writer))
+            self._open = opened.pop_all()
         settings = self._folder / "config.yaml"
         if settings.is_file():
             for writer in self._writers:

@@ -80,7 +80,11 @@ class Logger:
 
     def __enter__(self) -> "Logger":
         """Start the live table where there is a terminal."""
-        self._events.__enter__()
+        try:
+            self._events.__enter__()
+        except InputError:
+            self._file.close()
+            raise
         if self.console.is_terminal:
             self._live.start()
         return self
