@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.common import machine, shipped_policy, write_json
-from benchmarks.faults import files, over_dds, packets, processes, robot
+from benchmarks.faults import files, over_dds, over_ros2, packets, processes, robot
 from benchmarks.faults.fault import DAMPED, NODE_ALIVE, NODE_DEAD, NOT_RUN, Fault, Seen
 from robot_ppo.cli import exit_code
 from robot_ppo_export.contract import strict
@@ -21,6 +21,7 @@ FAULTS: tuple[Fault, ...] = (
     *files.FAULTS,
     *processes.FAULTS,
     *over_dds.FAULTS,
+    *over_ros2.FAULTS,
 )
 """The rows of the table, in its order."""
 BY_NAME = {fault.name: fault for fault in FAULTS}

@@ -5,6 +5,7 @@ Its node dies or stands still, or somebody else commands the motors, too.
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,12 +49,16 @@ class _Stranger:
         self.bus = participant.Bus(domain)
         self._writer = self.bus.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
         self._payload = Message("unitree_go", "LowCmd_").encode()
+        self.done = False
 
     def speak(self, seconds: float, robot: Any) -> float:
-        """Command, as often as the node does; return when the `robot`'s end first heard it [s]."""
+        """Command, as often as the node does; return when the `robot`'s end first heard it [s].
+
+        `done` ends it earlier.
+        """
         ends = time.monotonic() + seconds
         heard_at = math.inf
-        while time.monotonic() < ends:
+        while time.monotonic() < ends and not self.done:
             self._writer.write(self._payload)
             time.sleep(PERIOD)
             if robot.counters.malformed:
@@ -85,15 +90,26 @@ def _walking_over_dds(path: Path) -> Iterator[tuple[LiveRobot, NodeProcess]]:
         yield pair
 
 
-def _before(path: Path) -> Seen:
-    """Let somebody who could command be there first."""
+def _before(path: Path, speaks: bool = False) -> Seen:
+    """Let somebody who could command be there first.
+
+    `speaks` lets it command, too, to a node that was told to tolerate silent ones.
+    """
     domain = free_domain()
     writer = _Stranger(domain)
-    with running(path, *_options(domain), robot=_robot(path, domain)) as (live, node):
+    live_robot = _robot(path, domain)
+    speaker = threading.Thread(target=writer.speak, args=(REFUSED_WITHIN, live_robot.end))
+    if speaks:
+        speaker.start()
+    more = ("--allow-silent-writers",) if speaks else ()
+    with running(path, *_options(domain), *more, robot=live_robot) as (live, node):
         ends = time.monotonic() + REFUSED_WITHIN
         while node.process.poll() is None and time.monotonic() < ends:
             time.sleep(0.05)
         refused = node.finish() == 3 and not _commands(live)
+    writer.done = True
+    if speaks:
+        speaker.join()
     writer.bus.close()
     text = node.said.strip().splitlines()[-1:]
     return Seen(REFUSED if refused else NOTHING, " ".join(text).split(" (")[0])
@@ -123,6 +139,10 @@ FAULTS = (
           f"the node stands still: {WATCHDOG}", most=NODE_DEAD),
     Fault("foreign_writer_before", "somebody else can write `rt/lowcmd` before the run (unitree)",
           _with_dds(_before), "somebody else can send rt/lowcmd", (REFUSED,)),
+    Fault("foreign_writer_speaks",
+          "somebody else sends `rt/lowcmd` to a run with `--allow-silent-writers` (unitree)",
+          _with_dds(lambda path: _before(path, speaks=True)), "somebody else sends rt/lowcmd",
+          (REFUSED,)),
     Fault("foreign_writer_during", "somebody else's `rt/lowcmd` reaches the robot (unitree)",
           _with_dds(worst(_during)), "somebody else"),
 )  # fmt: skip

@@ -23,9 +23,12 @@ from robot_ppo import project
 from robot_ppo.sim import server
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.control.exits import HALT_SECONDS
+from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_wire import Wire
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
+from robot_ppo_node.safety.watchdog import DEAF_AFTER
 
 RUNS = 3
 """Number of runs of each fault; the worst is reported."""
@@ -213,6 +216,29 @@ def signalled(number: signal.Signals, begin: Walking = _over_udp) -> Callable[[P
     return run
 
 
+def _watchdog_killed(path: Path) -> Seen:
+    """Kill the watchdog: the robot must sit down, and damping is the end of that."""
+    policy = Policy(path)
+    sitting = HALT_SECONDS + policy.contract.robot.stand.duration + FADE
+    allowed = DEAF_AFTER + sitting / policy.contract.control_period
+    with running(path, "--seconds", "60") as (live, node):
+        walk(node)
+        since = time.monotonic()
+        os.kill(_child_of(node.process.pid), signal.SIGKILL)
+        time.sleep(allowed * policy.contract.control_period + WATCH)
+        heard = list(live.heard)
+        node.process.wait(timeout=10.0)
+        code = node.process.returncode
+    seen = damped(heard, since, allowed, policy.contract.control_period, node.reason())
+    return seen if code == 3 else Seen(NOTHING, f"exit code {code}: {seen.reason}", allowed)
+
+
+def _child_of(pid: int) -> int:
+    """Return the process that the process `pid` has started, its watchdog."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0])
+
+
 def _robot_gone(path: Path) -> Seen:
     """Switch the robot off; listen at its address for what the node sends; switch it on again."""
     policy = Policy(path)
@@ -281,6 +307,8 @@ FAULTS = (
           WATCHDOG, most=NODE_DEAD),
     Fault("node_stopped", "SIGSTOP to the node", worst(signalled(signal.SIGSTOP)),
           f"the node stands still: {WATCHDOG}", most=NODE_DEAD),
+    Fault("watchdog_killed", "`kill -9` of the watchdog: the robot sits down",
+          worst(_watchdog_killed), "the watchdog was killed by signal 9"),
     Fault("robot_gone_and_back", "the robot's process ends; half a second later another begins",
           worst(_robot_gone), "stale_state"),
     Fault("disk_full", f"`--record` where {ROOM // 1024} kB fit (file size limit), and a fall",
