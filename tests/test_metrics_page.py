@@ -15,6 +15,9 @@ PAGE = (ROOT / "docs" / "metrics.md").read_text()
 ROWS = re.findall(r"^\| (`.*?) \| (.*?) \|(.*?)\|$", PAGE.replace(r"\|", "¦"), re.M)
 COLUMNS = {name for first, _, _ in ROWS for name in re.findall(r"`([^`]+)`", first)}
 
+FAMILIES = ("reward_", "curriculum_", "level_")
+"""How columns begin that are named after something in the task."""
+
 OPTIONS = {"stop_kl": 1.0}
 
 
@@ -23,7 +26,7 @@ def logged(tmp_path_factory):
     """Every column of a robot's log and of a Gymnasium task's, every figure of every objective."""
     runs = tmp_path_factory.mktemp("runs")
     columns = set()
-    for task in ("go2_walk", "Hopper-v5"):
+    for task in ("go2_walk", "go2_rough", "Hopper-v5"):
         words = ["train", task, *train_arguments(runs / task, tiny=SMALL)[2:]]
         assert cli.main(words) == 0
         with (runs / task / "log.csv").open(newline="") as file:
@@ -44,12 +47,18 @@ def test_the_page_has_rows():
 
 
 def test_every_column_of_a_log_is_explained(logged):
-    named = {name for name in logged if not name.startswith("reward_")}
+    named = {name for name in logged if not name.startswith(FAMILIES)}
     assert named <= COLUMNS, f"docs/metrics.md lacks {sorted(named - COLUMNS)}"
 
 
+def test_every_family_of_columns_is_explained_and_logged(logged):
+    explained = {name.partition("<")[0] for name in COLUMNS if "<" in name}
+    assert explained == set(FAMILIES)
+    assert all(any(name.startswith(family) for name in logged) for family in FAMILIES)
+
+
 def test_every_column_that_is_explained_is_logged(logged):
-    assert COLUMNS - {"reward_<name>"} <= logged
+    assert {name for name in COLUMNS if "<" not in name} <= logged
 
 
 def test_what_the_live_table_shows_is_marked():
