@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real_time
 
 
 def tiny(task="InvertedPendulum-v5"):
-    return config.load(task, overrides=helpers.TINY)
+    return config.load(task, overrides=helpers.SMALL)
 
 
 def peer(log, name, seconds):
@@ -175,6 +175,6 @@ def test_stable_baselines3_trains_one_iteration_at_a_time(kind):
 @pytest.mark.slow
 def test_rsl_rl_trains_one_iteration_at_a_time():
     pytest.importorskip("rsl_rl")
-    settings = config.load("go2_walk", overrides=helpers.TINY)
+    settings = config.load("go2_walk", overrides=helpers.SMALL)
     with learners.rsl_rl(settings, "robot_ppo/Go2Walk-v0", 1, normalize=True) as iterate:
         assert all(0 < iterate() < 60 for _ in range(2))

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import platform
 import threading
 import time
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from robot_ppo import cli, project
-from robot_ppo.playback.web import figures, gate, link
+from robot_ppo.playback.web import figures, gate, link, slices
 from robot_ppo.playback.web.drive import Drive
 from robot_ppo.playback.web.figures import TermRanges
 from robot_ppo.playback.web.gate import Gate, RefusedRequest
@@ -554,3 +555,28 @@ def test_bad_input_is_a_sentence(words, said, capsys):
 def test_a_run_without_a_checkpoint_is_a_sentence(tmp_path):
     with pytest.raises(InputError, match="no checkpoint yet"):
         Library(tmp_path).first()
+
+
+# --- beside a browser that draws
+
+
+def test_a_thread_gets_the_slice_that_it_asks_for_where_linux_has_them():
+    told = {}
+
+    def ask():
+        told["had"] = slices.current()
+        told["has"] = slices.shorten()
+        told["now"] = slices.current()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    version = tuple(int(part) for part in platform.release().split(".")[:2])
+    if platform.machine() in slices.CALLS and version >= (6, 12):
+        assert told["has"] and told["now"] == slices.SLICE_NS < told["had"]
+    assert slices.current() == told["had"] or not told["has"]  # of that thread alone
+
+
+def test_a_computer_without_the_call_changes_nothing(monkeypatch):
+    monkeypatch.setattr(slices.platform, "machine", lambda: "riscv64")
+    assert not slices.shorten() and slices.current() == 0
