@@ -24,7 +24,7 @@ PARTS = ("physics", "policy", "environment", "learn")
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained, by whom."""
+    """Settings of a short training, and the ranks and cores that run it."""
 
     ranks: int = 1
     overrides: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an iteration costs: medians over iterations, of the mean over ranks."""
+    """Cost of an iteration: medians over iterations, of the mean over ranks."""
 
     steps: int
     """Environment steps of an iteration, all ranks together."""

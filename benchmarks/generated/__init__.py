@@ -1,1 +1,1 @@
-"""How many robots that nobody has seen walk: made-up ones, imported, trained and scored."""
+"""Import, train and score made-up robots, and count those that walk."""

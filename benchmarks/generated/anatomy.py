@@ -17,13 +17,15 @@ from benchmarks.generated.parts import Chance, Hinge, Part, Point, Robot, Solid,
 KINDS = ("quadruped", "biped", "hexapod")
 GRAVITY = 9.81
 """[m/s^2]"""
-X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+X = (1.0, 0.0, 0.0)
+Y = (0.0, 1.0, 0.0)
+Z = (0.0, 0.0, 1.0)
 _AXES = {"roll": X, "pitch": Y, "yaw": Z}
 
 
 @dataclass(frozen=True)
 class Build:
-    """What all legs of a robot have in common."""
+    """Figures that all legs of a robot share."""
 
     mass: float
     leg: float

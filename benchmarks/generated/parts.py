@@ -14,7 +14,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Hinge:
-    """What moves a part against its parent."""
+    """A joint and its motor, between a part and its parent."""
 
     name: str
     axis: Point

@@ -24,7 +24,7 @@ POLL = 0.5
 
 @dataclass(frozen=True)
 class Walk:
-    """How a training ended."""
+    """The end of a training."""
 
     walking: bool
     steps: int

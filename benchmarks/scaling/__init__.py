@@ -1,1 +1,1 @@
-"""What an iteration costs with more ranks: measured with 1 to 4, modelled, and extrapolated."""
+"""Model the cost of an iteration, fit it to 1 to 4 ranks, and extrapolate to more."""

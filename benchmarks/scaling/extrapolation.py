@@ -1,4 +1,4 @@
-"""Where the model's efficiency falls below 0.9, and what moves that: nothing here is measured."""
+"""Extrapolate the model to more ranks than were measured, and try levers on its efficiency."""
 
 from collections.abc import Callable
 from dataclasses import replace

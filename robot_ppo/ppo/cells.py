@@ -61,7 +61,7 @@ class _GruSequence(torch.autograd.Function):
         running = np.zeros_like(before[:, 0])
         for t in reversed(range(len(goes_on))):
             running += by_states[t].T
-            r, z, new = gates[t, :size], gates[t, size : 2 * size], gates[t, 2 * size :]
+            r, z, new = np.split(gates[t], 3)
             by_new = running * (1 - z) * (1 - new * new)
             direct[:, t] = by_new
             within[:size, t] = by_new * recurrent[t] * (r - r * r)
@@ -109,7 +109,7 @@ class _LstmSequence(torch.autograd.Function):
         by_states = by_after.numpy()
         slopes = np.empty((4 * size, *goes_on.shape), gates.dtype)
         running = np.zeros_like(before[:, 0])
-        hidden, cell = running[:size], running[size:]
+        hidden, cell = np.split(running, 2)
         for t in reversed(range(len(goes_on))):
             running += by_states[t].T
             i, f, g, o = np.split(gates[t], 4)
