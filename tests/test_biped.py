@@ -101,6 +101,12 @@ def test_a_joint_that_is_held_on_one_side_only_has_no_mirror_image():
     assert envs.symmetry(one, "auto") is None
 
 
+def test_two_feet_are_trained_for_longer_where_nobody_says_how_long():
+    steps = {robot: config.load(walk.resolve(robot).named).steps for robot in ("g1", "h1", "go2")}
+    assert steps["g1"] == steps["h1"] > 2 * steps["go2"]
+    assert config.load(walk.resolve("g1").named, "default").steps == steps["go2"]
+
+
 def thrown(*overrides: str) -> int:
     """Return how many of 2,560 control steps throw a joint of a G1 to more than 30 rad/s."""
     settings = config.load(walk.resolve("g1").named, overrides=overrides)

@@ -36,6 +36,8 @@ class Derived:
     """Plain data, as its YAML would hold."""
     source: str
     """Source named in errors, as the command line has it."""
+    preset: str = "default"
+    """The preset that it trains with where none is given."""
 
     def __str__(self) -> str:
         """Return how the command line names it."""
@@ -86,7 +88,13 @@ def layers_of(
 
 
 def default_preset(task: str | Derived) -> str:
-    """Return the preset of a task: the one of its name, else `default` for robots, else `gym`."""
+    """Return the preset of a task.
+
+    A derived task says which; else it is the one of the task's name, else `default` for robots and
+    `gym` for Gymnasium's.
+    """
+    if isinstance(task, Derived):
+        return task.preset
     kind = load_task(task)
     if _name_of(task) in project.preset_names():
         return _name_of(task)

@@ -48,6 +48,8 @@ class Style:
     """Where an episode ends, in heights of the base."""
     iterations: tuple[int, int]
     """Of MuJoCo's solver, and of its line search."""
+    preset: str
+    """What it trains with."""
 
 
 ON_MANY = Style(
@@ -72,6 +74,7 @@ ON_MANY = Style(
     tilt=1.0,
     sunk=0.511,
     iterations=(3, 6),
+    preset="default",
 )
 ON_TWO = Style(
     forward=0.314,
@@ -95,6 +98,7 @@ ON_TWO = Style(
     tilt=0.6,
     sunk=0.7,
     iterations=(6, 10),
+    preset="two_feet",
 )
 
 

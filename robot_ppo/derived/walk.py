@@ -47,6 +47,8 @@ class Resolved:
     """Properties of the robot, as comments."""
     tree: Tree
     """The task's YAML, with formulas."""
+    preset: str
+    """What it trains with where none is given."""
 
     @property
     def task(self) -> Tree:
@@ -56,7 +58,8 @@ class Resolved:
     @property
     def named(self) -> config.Derived:
         """The task as `config.load` takes it."""
-        return config.Derived(NAME, self.task, f"{NAME} --robot {self.tree['robot']}")
+        source = f"{NAME} --robot {self.tree['robot']}"
+        return config.Derived(NAME, self.task, source, self.preset)
 
     def shown(self, overrides: Sequence[str] = ()) -> str:
         """Return the task as YAML with each number's formula; `overrides` as for `--set`."""
@@ -102,8 +105,9 @@ def resolve(robot: str) -> Resolved:
         f"# The task `{NAME}` of {spec.name}, derived from its model: leg {body.leg:.3g} m, "
         f"sqrt(leg / g) {body.unit_time:.3g} s,\n# sqrt(g leg) {body.unit_speed:.3g} m/s, "
         f"mass {body.mass:.4g} kg, {len(body.feet)} feet. Reasons: docs/any_robot.md.\n"
+        f"# Trains with the preset `{styles.of(body).preset}`.\n"
     )
-    return Resolved(head, {"robot": robot, **_tree(body)})
+    return Resolved(head, {"robot": robot, **_tree(body)}, styles.of(body).preset)
 
 
 def _tree(body: Body) -> Tree:
