@@ -24,7 +24,7 @@ from ppo_helpers import N, learner, rollout
 
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import rollout as rollouts
-from robot_ppo.ppo.ranks import ACTOR, Ranks
+from robot_ppo.ppo.ranks import ACTOR, Ranks, Stopwatch
 from robot_ppo.ppo.reduction import Reduction
 from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.ppo.update import Learner
@@ -63,6 +63,7 @@ class Meeting:
 
 class Thread(Ranks):
     def __init__(self, meeting, rank):
+        super().__init__()
         self.meeting, self.rank, self.size = meeting, rank, meeting.size
 
     def sum(self, values, channel=0):
@@ -295,6 +296,29 @@ def test_metrics_are_those_of_all_ranks():
 
     assert as_ranks(3, figures) == [{"kl": 1.0, "ratio_max": 2.0}] * 3
     assert Ranks().metrics({"kl": 5.0}) == {"kl": 5.0}
+
+
+def test_a_rank_waits_while_none_of_its_jobs_computes(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("robot_ppo.ppo.ranks.time.perf_counter", lambda: clock[0])
+    watch = Stopwatch()
+
+    def at(second, **change):
+        clock[0] = second
+        watch.change(**change)
+        return watch.seconds
+
+    assert [at(1, waiting=1), at(3, waiting=-1)] == [0, 2]  # one job, alone
+    at(4, jobs=1)  # actor and critic begin
+    assert [at(5, waiting=1), at(7, waiting=1), at(8, waiting=-1), at(9, waiting=-1)] == [
+        2,
+        2,
+        3,
+        3,
+    ]
+    assert [at(10, waiting=1), at(12, jobs=-1), at(15, waiting=-1)] == [3, 3, 6]  # one has ended
+    at(16, jobs=-1)
+    assert at(20, jobs=1) == 6  # between jobs nobody waits
 
 
 def test_mean_and_deviation_of_all_ranks():

@@ -38,11 +38,37 @@ class RankLostError(InputError):
     """Another rank ended, or does not answer."""
 
 
+class Stopwatch:
+    """Measures the time in which all jobs of this process wait, so that nothing is computed."""
+
+    def __init__(self) -> None:
+        """Begin with one job, which does not wait."""
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        self._jobs = 1
+        self._waiting = 0
+        self._since = 0.0
+
+    def change(self, jobs: int = 0, waiting: int = 0) -> None:
+        """Say that so many jobs more run side by side, or that so many more of them wait."""
+        with self._lock:
+            now = time.perf_counter()
+            if 0 < self._jobs == self._waiting:
+                self.seconds += now - self._since
+            self._jobs += jobs
+            self._waiting += waiting
+            self._since = now
+
+
 class Ranks:
     """One process that trains alone."""
 
     rank = 0
     size = 1
+
+    def __init__(self) -> None:
+        """Start to measure waits."""
+        self.stopwatch = Stopwatch()
 
     @property
     def sent(self) -> float:
@@ -51,8 +77,11 @@ class Ranks:
 
     @property
     def waited(self) -> float:
-        """Seconds spent so far in calls that need the others; of threads side by side, the most."""
-        return 0.0
+        """Seconds so far in which nothing was computed here, because the others were waited for.
+
+        While the actor waits and the critic learns, or the other way round, a rank is at work.
+        """
+        return self.stopwatch.seconds
 
     def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return the sum of an array over all ranks; the array may be changed."""
@@ -146,11 +175,11 @@ class ProcessGroup(Ranks):
 
     def __init__(self, patience: float = PATIENCE) -> None:
         """Meet the others; `InputError` where they do not come."""
+        super().__init__()
         limit = datetime.timedelta(seconds=patience)
         self._patience = patience
-        self._main = threading.get_ident()
-        self._spent: dict[int, tuple[float, float]] = {}
-        """Thread -> seconds in calls that need the others, and bytes sent."""
+        self._sent = [0.0, 0.0]
+        """Bytes, by channel: each has a thread of its own."""
         self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         start = datetime.timedelta(seconds=max(120.0, patience))  # imports take their time
         try:
@@ -167,36 +196,28 @@ class ProcessGroup(Ranks):
     @property
     def sent(self) -> float:
         """Bytes that this rank sent to others so far."""
-        return sum(sent for _, sent in self._spent.values())
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent so far in calls that need the others; of threads side by side, the most."""
-        beside = [seconds for i, (seconds, _) in self._spent.items() if i != self._main]
-        return self._spent.get(self._main, (0.0, 0.0))[0] + max(beside, default=0.0)
+        return sum(self._sent)
 
     def sum(self, values: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return the sum of an array over all ranks; the array may be changed."""
-        sent = 2 * values.nbytes * (self.size - 1) / self.size
-        self._call(
-            dist.all_reduce, torch.from_numpy(values), group=self._groups[channel], sent=sent
-        )
+        self._sent[channel] += 2 * values.nbytes * (self.size - 1) / self.size
+        self._call(dist.all_reduce, torch.from_numpy(values), group=self._groups[channel])
         return values
 
     def exchange(self, rows: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return what each rank has in the row of this one, (ranks, bytes) as `rows`."""
         received = torch.empty(rows.shape, dtype=torch.uint8)
         group = self._groups[channel]
-        sent = rows.nbytes * (self.size - 1) / self.size
-        self._call(dist.all_to_all_single, received, torch.from_numpy(rows), group=group, sent=sent)
+        self._sent[channel] += rows.nbytes * (self.size - 1) / self.size
+        self._call(dist.all_to_all_single, received, torch.from_numpy(rows), group=group)
         return received.numpy()
 
     def gather_rows(self, row: np.ndarray, channel: int = ACTOR) -> np.ndarray:
         """Return the rows (bytes,) of all ranks, (ranks, bytes); all are of one length."""
         received = [torch.empty(len(row), dtype=torch.uint8) for _ in range(self.size)]
         group = self._groups[channel]
-        sent = row.nbytes * (self.size - 1)
-        self._call(dist.all_gather, received, torch.from_numpy(row), group=group, sent=sent)
+        self._sent[channel] += row.nbytes * (self.size - 1)
+        self._call(dist.all_gather, received, torch.from_numpy(row), group=group)
         return np.stack([one.numpy() for one in received])
 
     def gather(self, data: bytes) -> list[bytes]:
@@ -225,16 +246,15 @@ class ProcessGroup(Ranks):
     def _key(self, what: str, rank: int) -> str:
         return f"robot_ppo/{self._attempt}/{what}/{rank}"
 
-    def _call(self, function, *args, sent: float = 0.0, **kwargs) -> None:  # noqa: ANN001, ANN002, ANN003
+    def _call(self, function, *args, **kwargs) -> None:  # noqa: ANN001, ANN002, ANN003
         """Make a call that needs the others; `RankLostError` where one is missing."""
-        begin = time.perf_counter()
+        self.stopwatch.change(waiting=1)
         try:
             function(*args, **kwargs)
         except RuntimeError as error:
             raise RankLostError(self._who_is_missing(_line(error))) from None
-        me = threading.get_ident()
-        seconds, bytes_ = self._spent.get(me, (0.0, 0.0))
-        self._spent[me] = (seconds + time.perf_counter() - begin, bytes_ + sent)
+        finally:
+            self.stopwatch.change(waiting=-1)
 
     def _who_is_missing(self, error: str) -> str:
         """Return a sentence about the rank that ended, or that is behind all others."""
