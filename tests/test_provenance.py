@@ -1,11 +1,14 @@
 """The commit in a policy file: of this project's own repository, or of none."""
 
+import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from robot_ppo import project
-from robot_ppo.training import provenance
+from robot_ppo import cli, project
+from robot_ppo.derived import walk
+from robot_ppo.training import provenance, run_folder
 
 
 def git(folder, *words):
@@ -75,3 +78,15 @@ def test_a_run_says_where_it_was_started_and_an_older_one_says_nothing(tmp_path,
     assert origin.versions["mujoco"] and origin.git_commit == provenance.git_commit()
     (tmp_path / provenance.FILE).write_text("{")
     assert provenance.load(tmp_path) == provenance.Origin()
+
+
+def test_the_command_of_a_run_asks_for_the_same_run_again():
+    task = walk.resolve("go2").named
+    flags = {"seed": 2, "steps": None, "distill": {"teacher": "/runs/a teacher"}}
+    settings = ["ppo.gamma=0.98", "task.commands.twist.vx=[-0.5, 0.5]"]
+    words = run_folder.command_of(task, Path("runs/my go2"), "distill", settings, flags)
+    args = cli.parser().parse_args(shlex.split(words)[1:])
+    assert (args.task, args.robot, args.out) == ("walk", "go2", Path("runs/my go2"))
+    assert (args.preset, args.seed, args.steps, args.teacher, args.set) == (
+        "distill", 2, None, "/runs/a teacher", settings,
+    )  # fmt: skip

@@ -6,9 +6,14 @@ from typing import Any
 
 import msgspec
 
-from robot_ppo.config import Config, GymTask
+from robot_ppo.config import GymTask
 from robot_ppo.report import html
 from robot_ppo.report.source import Runs, Shown
+
+_SAME = html.text(
+    "Every setting stands in the run's config.yaml; with the same settings, seed and versions the "
+    "weights are the same, bit for bit, on the same kind of processor."
+)
 
 
 def trained(runs: Runs) -> str:
@@ -101,9 +106,11 @@ def _contract(run: Shown) -> list[str]:
     ]  # fmt: skip
     safety = flat(msgspec.to_builtins(contract.robot.safety))
     hidden = ", ".join(map(str, contract.network.hidden))
+    states = [f"{name}: {width} numbers" for name, width in contract.states.items()]
     return [
         html.facts({
             "policy": f"{hidden} units, {contract.network.activation}",
+            "memory": ", ".join(states) or "none",
             "control period": f"{contract.control_period:g} s",
             "gait": f"{contract.gait_frequency:g} Hz" if contract.gait_frequency else "none",
             "command": str(contract.command),
@@ -127,7 +134,7 @@ def repeated(runs: Runs, words: Sequence[str]) -> str:
     for run in runs:
         config = run.config
         folder = shlex.quote(str(run.run))
-        again = (
+        again = run.origin.command or (  # a run from before it was recorded
             f"robot-ppo train {shlex.quote(config.task.name)} --out {folder} --seed {config.seed} "
             f"--steps {config.steps}"
         )
@@ -135,14 +142,6 @@ def repeated(runs: Runs, words: Sequence[str]) -> str:
         if run.contract:
             rest.append(f"robot-ppo export {folder} -o {config.task.name}.onnx")
         parts.append(html.command("\n".join((again, *rest))))
-        parts.append(_changed(config))
+        parts.append(_SAME)
     parts.append(html.command(" ".join(["robot-ppo report", *map(shlex.quote, words)])))
     return html.section("How to repeat it", *parts)
-
-
-def _changed(config: Config) -> str:
-    """Say that settings which differ from the preset are those of the run's config.yaml."""
-    return html.text(
-        "Every setting stands in the run's config.yaml; with the same settings, seed and versions "
-        "the weights are the same, bit for bit, on the same kind of processor."
-    )

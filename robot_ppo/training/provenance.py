@@ -27,12 +27,14 @@ class Origin(msgspec.Struct, frozen=True):
     machine: str = ""
     versions: dict[str, str] = {}
     git_commit: str = ""
+    command: str = ""
+    """Repeats the training."""
 
 
-def record(run: Path) -> None:
-    """Write where and with what the run in the folder `run` is started."""
+def record(run: Path, command: str = "") -> None:
+    """Write where and with what the run in the folder `run` is started, and by which command."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    origin = Origin(now, machine(), versions(), git_commit())
+    origin = Origin(now, machine(), versions(), git_commit(), command)
     write_atomically(run / FILE, msgspec.json.format(msgspec.json.encode(origin)) + b"\n")
 
 

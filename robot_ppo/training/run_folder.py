@@ -7,7 +7,7 @@ step where that was something else, and each of `checkpoints/` what it was train
 import contextlib
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,8 @@ def train(
         if ranks.rank == 0:
             if not resume:
                 held.enter_context(_alone(out))
-            _begin(trainer, out, resume, overwrite)
+            command = command_of(task, out, preset, overrides, flags)
+            _begin(trainer, out, resume, overwrite, command)
         ranks.barrier()
         again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
         last = _run(trainer, out, resume, again, shown)
@@ -87,14 +88,30 @@ def _trainer(settings: Config, out: Path, resume: bool, ranks: "Ranks") -> "Trai
     return Trainer(settings, out, resume, ranks)
 
 
-def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool) -> None:
-    """Let the folder say what is trained from here on."""
+def command_of(
+    task: str | config.Derived,
+    out: Path,
+    preset: str | None,
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+) -> str:
+    """Return the command that repeats a training; parameters are those of `train`."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    teacher = given.pop("distill", {}).get("teacher")
+    given |= {"preset": preset, "teacher": teacher}
+    words = [w for k, v in given.items() if v is not None for w in (f"--{k}", str(v))]
+    words += [word for text in overrides for word in ("--set", text)]
+    return f"robot-ppo train {task} {shlex.join(['--out', str(out), *words])}"
+
+
+def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool, command: str) -> None:
+    """Let the folder say what is trained from here on, and by which command."""
     from robot_ppo.training import provenance
 
     settings = trainer.config
     if not resume:
         start(out, settings, overwrite)
-        provenance.record(out)
+        provenance.record(out, command)
     elif trainer.steps:
         go_on(out, trainer.learned_with, settings, trainer.steps)
     else:
