@@ -15,7 +15,7 @@ from robot_ppo_export.policy import Policy
 from robot_ppo_node.app import cli
 
 GOLDEN = Path(__file__).parent / "golden"
-DERIVED = ("go1", "spot")
+DERIVED = ("go1", "spot", "g1", "h1")
 """Robots whose policy was trained on the derived task, with no number of their own."""
 ROBOTS = ("go2", *DERIVED)
 
@@ -74,6 +74,8 @@ COMMANDS = {
     "go2": [(0.5, 0.0, 0.0), (0.0, 0.3, 0.0), (0.3, 0.0, 0.7)],
     "go1": [(0.3, 0.2, 0.5)],
     "spot": [(0.4, 0.0, 0.4)],
+    "g1": [(0.4, 0.0, 0.0), (0.2, 0.0, 0.4)],
+    "h1": [(0.4, 0.0, 0.0), (0.2, 0.0, 0.3)],
 }
 
 
