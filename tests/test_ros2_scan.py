@@ -1,5 +1,7 @@
 """A height scan over ROS 2: maps as mapping nodes write them, looked at from where the base is."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 from dds_helpers import free_domain, within
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from node_helpers import contract, robot
 from test_ros2_publishers import Publisher, Sending
 
+from robot_ppo.robot_model.height_field import HeightField
+from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
@@ -27,6 +31,7 @@ from robot_ppo_node.drivers.ros2.ros2_scan import (
     ScanReader,
     scan,
 )
+from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.state_guards import SCAN_TICKS
@@ -302,6 +307,25 @@ def test_heights_are_joined_between_the_middles_of_cells():
     assert grid.heights_at(points) == pytest.approx([0, 1, 2, 1.75, np.nan], nan_ok=True)
 
 
+def test_what_we_write_is_what_another_codec_reads():
+    heights = slope((0.3, -0.2), shape=(7, 5))
+    grid = GridMap(Stamp(5, 6), "odom", 0.1, np.array([0.3, -0.2]), heights)
+    theirs = STORE.deserialize_cdr(
+        ros2_grid.encode_grid_map(grid, LAYER), "grid_map_msgs/msg/GridMap"
+    )
+    assert [theirs.info.length_x, theirs.info.length_y] == pytest.approx([0.7, 0.5])
+    assert (theirs.header.frame_id, theirs.header.stamp.sec, theirs.layers) == ("odom", 5, [LAYER])
+    dims = [(d.label, d.size, d.stride) for d in theirs.data[0].layout.dim]
+    assert dims == [("column_index", 5, 35), ("row_index", 7, 7)]
+    assert np.array_equal(theirs.data[0].data.reshape(5, 7).T, heights)
+    quaternion = turned(0.7)
+    pose = Odometry(Stamp(1, 2), "odom", np.array([1.0, 2.0, 0.3]), quaternion)
+    theirs = STORE.deserialize_cdr(ros2_grid.encode_odometry(pose), "nav_msgs/msg/Odometry")
+    at = theirs.pose.pose
+    assert [at.position.x, at.position.y, at.position.z] == [1.0, 2.0, 0.3]
+    assert [at.orientation.w, at.orientation.z] == pytest.approx(quaternion[[0, 3]])
+
+
 # --- driver and guard
 
 WIDTHS = {**held_signals(contract()), "height_scan": len(GRID.points())}
@@ -339,6 +363,29 @@ def test_a_robot_with_a_map_offers_its_scan(connected):
     forward, left = GRID.points().T
     expected = 0.5 * forward - 0.2 * left - 0.3
     assert sample.state.height_scan == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.real_time
+def test_the_map_of_the_simulated_robot_gives_the_scan_that_it_measures():
+    pytest.importorskip("cyclonedds")
+    domain = free_domain()
+    x = 0.1 * np.arange(81)
+    heights = 0.05 * np.sin(3 * x) + 0.03 * np.cos(2 * x)[:, None]
+    simulated = SimulatedRobot(
+        robot(), field=HeightField(heights, 0.1, (-4.0, -4.0)), scan_grid=GRID
+    )
+    end = Ros2Robot(robot().joint_names, domain, place=simulated)
+    place = Connection(robot=robot(), domain=domain, wait=3.0, scan=GRID, watch_only=True)
+    driver = Ros2Driver(MonotonicClock(), place)
+    steps = count(1)
+    with Sending(lambda: end.send_state(0.02 * next(steps), simulated.state())):
+        driver.open(robot().joint_names, robot().feet, WIDTHS)
+        sample = within(2, driver.read)
+    driver.close()
+    end.close()
+    measured = simulated.state().height_scan
+    assert np.ptp(measured) > 0.02
+    assert sample.state.height_scan == pytest.approx(measured, abs=0.001)
 
 
 @pytest.mark.real_time

@@ -102,7 +102,8 @@ def _ros2(robot: SimulatedRobot, place: Place) -> tuple[RobotSide, str, str]:
 
     place_on = (place.domain, place.interface)
     spec = robot.spec
-    end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec))
+    mapped = robot if robot.scan_grid else None
+    end = Ros2Robot(spec.joint_names, *place_on, description=urdf_of(spec), place=mapped)
     return end, *_on_dds(place)
 
 
@@ -138,7 +139,8 @@ def serve(
         seconds: real time after which it ends by itself.
         noise: of the sensors, by default `FLICKER`.
         terrain: kind of ground and its level, such as "stairs_up:0.6"; None: level ground.
-        scan_grid: points of the height scan that it measures, over UDP; None: it measures none.
+        scan_grid: points of the height scan that it measures, over UDP, or for which it publishes
+            a map, over ROS 2; None: it does neither.
         say: takes what there is to tell, a line at a time.
         stop: ends it from another thread.
         watch: lets somebody see the robot.
@@ -148,10 +150,8 @@ def serve(
     if place.transport not in TRANSPORTS:
         near = strict.did_you_mean(place.transport, TRANSPORTS)
         raise InputError(f"unknown transport {place.transport!r}{near}")
-    if scan_grid and place.transport != "udp":
-        raise InputError(
-            f"over {place.transport} the simulated robot gives no height scan: use udp"
-        )
+    if scan_grid and place.transport == "unitree":
+        raise InputError("over unitree the simulated robot gives no height scan: use udp or ros2")
     field = tiles.course(*tiles.parse(terrain)) if terrain else None
     noise = FLICKER if noise is None else noise
     looks = watch is not None

@@ -193,6 +193,15 @@ class SimulatedRobot:
         """Return the true position of the base (3,) [m] in the world; z is its height."""
         return self.data.qpos[self._base_qpos : self._base_qpos + 3].copy()
 
+    def pose_w(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return position (3,) [m] and orientation (4,) wxyz of the base in the world."""
+        start = self._base_qpos
+        return self.position_w(), self.data.qpos[start + 3 : start + 7].copy()
+
+    def ground_height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the heights (...,) [m] of the ground at places (...,) [m]."""
+        return self.ground.height(x, y)
+
     def height(self) -> float:
         """Return how high the base is above the ground below it [m]."""
         x, y, z = self.position_w()

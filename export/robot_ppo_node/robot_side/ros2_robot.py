@@ -13,6 +13,7 @@ from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION
 from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
 from robot_ppo_node.drivers.ros2.ros2_states import IMU, JOINT_STATES
 from robot_ppo_node.robot_side.base import SILENT_AFTER
+from robot_ppo_node.robot_side.ros2_mapping import Place, Ros2Mapping
 
 
 class Ros2Robot:
@@ -25,6 +26,7 @@ class Ros2Robot:
         interface: str = "lo",
         signals: frozenset[str] = frozenset(BASIC),
         description: str = "",
+        place: Place | None = None,
     ) -> None:
         """Join the domain.
 
@@ -34,6 +36,7 @@ class Ros2Robot:
             interface: network interface.
             signals: what it measures.
             description: its URDF, published once for whoever comes.
+            place: of which a map is published; None: none is.
         """
         self.joints = joints
         self.signals = signals
@@ -46,6 +49,7 @@ class Ros2Robot:
         if description:
             writer = self.bus.writer(DESCRIPTION, idl.String, latched=True)
             writer.write(messages.encode_string(description))
+        self._mapping = Ros2Mapping(self.bus, place) if place else None
 
     def receive(self, now: float) -> MotorCommand | None:
         """Return the newest command since the last call, or None; `now` is any clock [s]."""
@@ -84,6 +88,8 @@ class Ros2Robot:
         self._joint_writer.write(messages.encode_joint_state(joint_state))
         parts = [values[name] for name in ("base_quat", "base_ang_vel", "base_lin_acc")]
         self._imu_writer.write(messages.encode_imu(messages.Imu(stamp, *parts)))
+        if self._mapping:
+            self._mapping.send(now, stamp)
 
     def close(self) -> None:
         """Leave the domain; may be called twice."""

@@ -154,6 +154,18 @@ class CdrWriter:
             self.body += np.asarray(values, "<f8").tobytes()
         return self
 
+    def floats(self, values: np.ndarray) -> "CdrWriter":
+        """Append a sequence of numbers of 4 bytes."""
+        self.put("I", len(values))
+        self.body += np.asarray(values, "<f4").tobytes()
+        return self
+
+    def shorts(self, *values: int) -> "CdrWriter":
+        """Append whole numbers of 2 bytes."""
+        self._align(2)
+        self.body += struct.pack(f"<{len(values)}H", *values)
+        return self
+
     def payload(self) -> bytes:
         """Return the message with its header."""
         return HEADER + bytes(self.body)

@@ -1,7 +1,7 @@
 """An elevation map (grid_map_msgs/GridMap) and where the base is in it (nav_msgs/Odometry).
 
-    grid = decode_grid_map(payload, layer="elevation")
-    pose = decode_odometry(payload)
+    grid = decode_grid_map(payload, layer="elevation")      # encode_grid_map(grid, layer)
+    pose = decode_odometry(payload)                         # encode_odometry(pose)
     grid.heights_at(points)                 # (k,) [m], NaN where nothing is known
 
 Fields and their order are those of the public .msg files of grid_map_msgs and nav_msgs. A cell of
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, MalformedCdrError
-from robot_ppo_node.drivers.ros2.ros2_messages import Stamp
+from robot_ppo_node.drivers.ros2.ros2_messages import Stamp, headed
 
 MOST_CELLS = 1 << 20
 """Cells of a map that is read."""
@@ -84,6 +84,30 @@ def decode_grid_map(payload: bytes, layer: str) -> GridMap:
         raise MalformedCdrError("layout")
     heights = np.roll(buffer, (-outer, -inner), axis=(0, 1))
     return GridMap(stamp, frame, resolution, np.array([x, y]), heights)
+
+
+def encode_grid_map(grid: GridMap, layer: str) -> bytes:
+    """Return a grid_map_msgs/GridMap of one layer."""
+    rows, columns = grid.heights.shape
+    sides = (grid.resolution, rows * grid.resolution, columns * grid.resolution)
+    cdr = headed(grid.stamp, grid.frame)
+    cdr.doubles(np.array([*sides, *grid.center, 0.0, 0.0, 0.0, 0.0, 1.0]), counted=False)
+    cdr.strings((layer,)).strings(()).put("I", 1)  # layers, basic layers, arrays
+    cdr.put("I", 2)
+    for label, size, stride in zip(
+        COLUMNS_FIRST, (columns, rows), (rows * columns, rows), strict=True
+    ):
+        cdr.string(label).put("II", size, stride)
+    cdr.put("I", 0).floats(grid.heights.T.ravel())
+    return cdr.shorts(0, 0).payload()
+
+
+def encode_odometry(pose: Odometry) -> bytes:
+    """Return a nav_msgs/Odometry of a base whose velocity is not stated."""
+    cdr = headed(pose.stamp, pose.frame).string("base_link")
+    quaternion = np.roll(pose.quaternion, -1)
+    rest = np.zeros(36 + 6 + 36)  # covariance, velocities, covariance
+    return cdr.doubles(np.concatenate((pose.position, quaternion, rest)), counted=False).payload()
 
 
 def decode_odometry(payload: bytes) -> Odometry:

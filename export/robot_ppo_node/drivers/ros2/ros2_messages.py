@@ -64,7 +64,7 @@ ROWS = "target,kp,kd"
 
 def encode_joint_state(message: JointState) -> bytes:
     """Return sensor_msgs/JointState."""
-    cdr = _headed(message.stamp).strings(message.names)
+    cdr = headed(message.stamp).strings(message.names)
     for values in (message.position, message.velocity, message.effort):
         cdr.doubles(values)
     return cdr.payload()
@@ -86,7 +86,7 @@ def encode_imu(message: Imu) -> bytes:
     """Return sensor_msgs/Imu."""
     quaternion = message.quaternion
     xyzw = None if quaternion is None else np.roll(quaternion, -1)
-    cdr = _headed(message.stamp)
+    cdr = headed(message.stamp)
     for values, size in (
         (xyzw, 4),
         (message.angular_velocity, 3),
@@ -117,7 +117,7 @@ def decode_imu(payload: bytes) -> Imu:
 def encode_twist(command: np.ndarray, stamp: Stamp | None = None) -> bytes:
     """Return geometry_msgs/Twist of (3,): vx, vy, yaw rate; TwistStamped where there is a stamp."""
     vx, vy, yaw_rate = command
-    cdr = CdrWriter() if stamp is None else _headed(stamp)
+    cdr = CdrWriter() if stamp is None else headed(stamp)
     return cdr.doubles(np.array([vx, vy, 0, 0, 0, yaw_rate]), counted=False).payload()
 
 
@@ -200,5 +200,6 @@ def _header(cdr: CdrReader) -> Stamp:
     return Stamp(seconds, nanoseconds)
 
 
-def _headed(stamp: Stamp, frame: str = "base_link") -> CdrWriter:
+def headed(stamp: Stamp, frame: str = "base_link") -> CdrWriter:
+    """Return a message that has begun with a std_msgs/Header."""
     return CdrWriter().put("iI", *stamp).string(frame)
