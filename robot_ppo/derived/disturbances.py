@@ -2,6 +2,7 @@
 
 from robot_ppo.derived import units
 from robot_ppo.derived.numbers import Tree, number
+from robot_ppo.derived.speeds import Speeds
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model.body import Body
 
@@ -59,10 +60,16 @@ def payload(body: Body) -> float:
     return min(MOST_PAYLOAD, max(LEAST_PAYLOAD, CARRYING / max(loads) - 1))
 
 
-def push(body: Body, style: Style) -> Tree:
+def push(body: Body, style: Style, fastest: Speeds) -> Tree:
     """Return how often and how hard the robot is pushed."""
-    speed = number([0.0, style.push * body.unit_speed], f"{style.push} sqrt(g leg)")
+    how = f"{style.push} sqrt(g leg){fastest.limited_by}"
+    speed = number([0.0, hardest(body, style, fastest)], how)
     return {"interval": units.span(body, [23.1, 46.2]), "speed": speed}
+
+
+def hardest(body: Body, style: Style, fastest: Speeds) -> float:
+    """Return the hardest push [m/s]: legs that are too weak or slow to run cannot catch more."""
+    return style.push * body.unit_speed * fastest.part
 
 
 def noise(body: Body) -> Tree:

@@ -8,7 +8,7 @@ from robot_ppo.derived.numbers import Number, Tree, number
 from robot_ppo.derived.styles import Style
 from robot_ppo.robot_model.body import Body
 
-FASTEST = 0.5
+FASTEST = 0.42
 """Part of a joint's velocity limit that walking may need."""
 STRONGEST = 0.7
 """Part of a joint's torque limit that carrying the robot may need before it walks slower."""
@@ -54,6 +54,8 @@ class Speeds:
     sideways: float
     yaw: float
     """[rad/s]"""
+    part: float
+    """Of the speeds that the Froude number allows."""
     limited_by: str
     """Why it is not the Froude number that decides, or ""."""
 
@@ -67,7 +69,7 @@ def fastest(body: Body, style: Style) -> Speeds:
     if planar(body):
         sideways = 0.0
         yaw = 0.5 * yaw
-    return Speeds(style.forward * speed, style.backward * speed, sideways, yaw, why)
+    return Speeds(style.forward * speed, style.backward * speed, sideways, yaw, factor, why)
 
 
 def planar(body: Body) -> bool:

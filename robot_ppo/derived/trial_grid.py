@@ -14,7 +14,7 @@ def evaluation(body: Body, style: Style, fastest: Speeds) -> Tree:
     side = 0.75 * fastest.sideways
     yaw = 0.7 * fastest.yaw
     payload = disturbances.payload(body)
-    push = 0.715 * style.push * body.unit_speed
+    push = 0.715 * disturbances.hardest(body, style, fastest)
     error = style.velocity_error * fastest.forward
     turn = style.yaw_error * fastest.yaw
     return {

@@ -114,7 +114,7 @@ def _tree(body: Body) -> Tree:
     style = styles.of(body)
     fastest = speeds.fastest(body, style)
     reset = disturbances.reset(body, style)
-    push = disturbances.push(body, style)
+    push = disturbances.push(body, style, fastest)
     return {
         "control_period": 0.02,
         "episode_length": units.seconds(body, 116),
