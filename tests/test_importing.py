@@ -418,7 +418,9 @@ def test_the_command_line_says_what_comes_next(tmp_path, monkeypatch, capsys):
     (tmp_path / "dog.urdf").write_text(URDF)
     assert cli.main(["import", "dog.urdf"]) == 0
     said = capsys.readouterr().out
-    assert "It stands 5 s" in said and "robot-ppo train walk --robot dog" in said
+    assert "It stands 5 s" in said and said.endswith("robot-ppo train walk --robot dog\n")
+    assert cli.main(["import", "dog.urdf", "--out", "mine"]) == 0  # where no name is looked for
+    assert capsys.readouterr().out.endswith("robot-ppo train walk --robot mine/dog\n")
     assert cli.main(["check", "dog"]) == 0
     assert "action scale [rad]: " in capsys.readouterr().out
     assert cli.main(["import", "cat.urdf"]) == 2

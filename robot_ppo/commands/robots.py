@@ -1,6 +1,7 @@
 """Commands about robots: list, import, check."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,16 @@ def _import(args: argparse.Namespace) -> None:
     folder = importer.run(asked, proofs())
     print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
     print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
-    print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {folder.name}")
+    print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {_called(folder)}")
+
+
+def _called(folder: Path) -> str:
+    """Return how a command that is typed here finds a robot: by name where that is looked for."""
+    from robot_ppo import project
+
+    there = {robot.name: robot.path.resolve() for robot in project.found("robot")}
+    named = there.get(folder.name) == folder.resolve()
+    return folder.name if named else shlex.quote(str(folder))
 
 
 def proofs() -> "Proofs":
