@@ -17,8 +17,11 @@ robot-ppo eval go2_walk.onnx --quick
 robot-ppo eval go2_walk.onnx --ground stairs_up,stairs_down
 robot-ppo eval go2_walk.onnx --trials 1000       # how often does it fall
 robot-ppo eval go2_walk.onnx --task go2_corners  # punches, lost packets, another solver
+robot-ppo eval go2_walk.onnx --robot robots/vendor_go2   # another model, joints by name
 robot-ppo eval runs/HalfCheetah-v5
 """
+ON_LEVEL_GROUND = ("plot", "trials", "seconds", "task", "robot")
+"""Options that are for robots on level ground alone."""
 REPORT = """
 robot-ppo report runs/go2 -o report.html
 robot-ppo report runs/go2 runs/other -o compared.html   # trial by trial
@@ -52,6 +55,7 @@ def add_eval(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--seconds", type=arguments.seconds, metavar="S", help="of such a trial")
     p.add_argument("--task", metavar="TASK", help="score by this task's `evaluation:`")
+    p.add_argument("--robot", metavar="R", help="score on another model of the same robot")
     natural = arguments.at_least(0)
     p.add_argument("--threads", type=natural, default=0, metavar="N", help="(default: all CPUs)")
     p.add_argument("--seed", type=natural, default=0, metavar="N", help="of noise and pushes")
@@ -67,8 +71,9 @@ def _eval(args: argparse.Namespace) -> None:
     with single_threaded():
         if not gym_evaluation.is_run(args.policy):
             chosen = (args.quick, args.trials, args.seconds, args.task, args.threads, args.seed)
-            scorecard.run(args.policy, args.json, args.plot, scorecard.Options(*chosen))
-        elif given := [k for k in ("plot", "trials", "seconds", "task") if getattr(args, k)]:
+            options = scorecard.Options(*chosen, args.robot)
+            scorecard.run(args.policy, args.json, args.plot, options)
+        elif given := [k for k in ON_LEVEL_GROUND if getattr(args, k)]:
             raise InputError(
                 f"{args.policy}: a run of a Gymnasium task; --{given[0]} is for robots"
             )
@@ -80,7 +85,7 @@ def _eval_on_ground(args: argparse.Namespace) -> None:
     from robot_ppo.evaluation import ground_table, gym_evaluation
     from robot_ppo.training.threads import single_threaded
 
-    for name in ("plot", "trials", "seconds", "task"):
+    for name in ON_LEVEL_GROUND:
         if getattr(args, name) is not None:
             raise InputError(f"--{name} is about commands on flat ground; leave it or --ground out")
     if gym_evaluation.is_run(args.policy):

@@ -14,7 +14,7 @@ from robot_ppo import config as configs
 from robot_ppo import export
 from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.trials import Plan
-from robot_ppo.evaluation import dead_zones, evaluate, recorded
+from robot_ppo.evaluation import dead_zones, evaluate, other_model, recorded
 from robot_ppo.evaluation.card import Scorecard, Zone
 from robot_ppo.evaluation.plot import write_plot
 from robot_ppo.export import Act
@@ -43,12 +43,17 @@ class Options:
     """The task whose `evaluation:` is used; None: the policy's own."""
     threads: int = 0
     seed: int = 0
+    robot: str | None = None
+    """Another model of the policy's robot, on which it is scored; None: its own."""
 
 
 def run(source: Path, json: Path | None, plot: Path | None, options: Options) -> Scorecard:
     """Score `source`, print the table, write what was asked for."""
     contract, act = load(source)
-    xml = mjcf_of(source, contract)
+    if options.robot is None:
+        xml = mjcf_of(source, contract)
+    else:
+        contract, xml = other_model.of(contract, options.robot)
     planned = planned_for(contract, options)
     conditions = planned.conditions[: 1 if options.quick else None]
     threads = options.threads
@@ -66,7 +71,9 @@ def run(source: Path, json: Path | None, plot: Path | None, options: Options) ->
             card.response = dead_zones.measure(contract, again, planned, threads, seed, xml)
     card.source = {"policy": str(source), "steps": contract.training.steps, "seed": seed}
     show(card, console)
-    if source.is_dir():
+    if options.robot is not None:
+        card.source["robot"] = options.robot
+    elif source.is_dir():
         overall = {c: card.overall(i) for i, c in enumerate(card.conditions)}
         recorded.record(source, contract.training.steps, overall)
     if json:
