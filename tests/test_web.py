@@ -519,7 +519,7 @@ def test_following_a_run_is_to_take_each_checkpoint_once(tmp_path, monkeypatch):
     (folder / "000000000100.pt").touch()
     policy = Policy(helpers.policy_file())
     loads = []
-    monkeypatch.setattr(Library, "_load", lambda _, name: loads.append(name) or policy)
+    monkeypatch.setattr(Library, "_load", lambda _, name, **__: loads.append(name) or policy)
     monkeypatch.setattr("robot_ppo.playback.web.library.LOOK", 0.0)
     for follow, wanted in ((True, ["100", "300"]), (False, ["100"])):
         library = Library(tmp_path / "run", follow)
@@ -537,6 +537,38 @@ def test_following_a_run_is_to_take_each_checkpoint_once(tmp_path, monkeypatch):
         library.close()
         loads.clear()
         (folder / "000000000300.pt").unlink()
+
+
+def test_a_training_that_is_followed_rests_after_each_export(tmp_path, monkeypatch):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "000000000100.pt").touch()
+    clock = [0.0]
+    loads = []
+
+    def load(_, name, urgent=False):
+        loads.append((name, urgent))
+        clock[0] += 5.0
+        return Policy(helpers.policy_file())
+
+    monkeypatch.setattr(Library, "_load", load)
+    monkeypatch.setattr("robot_ppo.playback.web.library.time.monotonic", lambda: clock[0])
+    library = Library(tmp_path / "run", follow=True)
+    library.first()
+    at = []
+    for second in range(10, 80):
+        clock[0] = max(clock[0], float(second))
+        (folder / f"{100 + second:012}.pt").touch()
+        before = len(loads)
+        library.names()
+        if library._thread:
+            library._thread.join(20)
+        library.ready()
+        if len(loads) > before:
+            at.append(second)
+    library.close()
+    assert loads[0][1] and not any(urgent for _, urgent in loads[1:])
+    assert at == [10, 35, 60]  # five seconds of work, twenty of rest
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Policies that the page may switch to: files beside the first, or the checkpoints of a run.
 
-A checkpoint is exported by a process of its own, at low priority, so that no tick waits for it.
+A checkpoint is exported by a process of its own, on one thread and at low priority, so that no tick
+waits for it. Who follows a training lets it rest after each: an export is seconds of computing.
 """
 
 import os
@@ -16,11 +17,14 @@ from robot_ppo_export.policy import Policy
 
 LOOK = 2.0
 """Time between two looks for newer checkpoints [s]."""
+REST = 4.0
+"""Followed, a training rests for so many times what the last export took."""
 EXPORT = (
     "import sys; from pathlib import Path; from robot_ppo import export; "
     "from robot_ppo.training import checkpoint; run = Path(sys.argv[1]); "
-    "kept = checkpoint.load(run / 'checkpoints' / sys.argv[2]); "
-    "export.export(run, Path(sys.argv[3]), kept)"
+    "from robot_ppo.training.threads import single_threaded; "
+    "kept = checkpoint.load(run / 'checkpoints' / sys.argv[2])\n"
+    "with single_threaded(): export.export(run, Path(sys.argv[3]), kept)"
 )
 Loaded = Policy | InputError | RefusedError
 
@@ -42,6 +46,7 @@ class Library:
         self._wanted = self._before = self.current
         self._found: list[str] = []
         self._looked = -LOOK
+        self._rests_until = 0.0
         self._loaded: Loaded | None = None
         self._thread: threading.Thread | None = None
 
@@ -60,7 +65,7 @@ class Library:
             return Policy(self._source)
         self._found = self._look()
         self.current = self._wanted = self._found[-1]
-        loaded = self._load(self.current)
+        loaded = self._load(self.current, urgent=True)
         if not isinstance(loaded, Policy):
             raise loaded
         return loaded
@@ -71,7 +76,8 @@ class Library:
         if now - self._looked >= LOOK:
             self._looked = now
             self._found = self._look()
-            if self._follow and self._found and self._found[-1] != self._wanted:
+            newer = self._found and self._found[-1] != self._wanted
+            if self._follow and newer and now >= self._rests_until:
                 self.want(self._found[-1])
         return self._found
 
@@ -109,23 +115,26 @@ class Library:
         return sorted(path.name for path in self._source.parent.glob("*.onnx"))
 
     def _run(self, name: str) -> None:
+        began = time.monotonic()
         self._loaded = self._load(name)
+        ended = time.monotonic()
+        self._rests_until = ended + REST * (ended - began)
 
-    def _load(self, name: str) -> Loaded:
+    def _load(self, name: str, urgent: bool = False) -> Loaded:
         try:
             if not self._source.is_dir():
                 return Policy(self._source.parent / name)
             path = Path(self._folder.name) / f"{name}.onnx"
             if not path.exists():
-                self._export(name, path)
+                self._export(name, path, [] if urgent else ["nice"])
             return Policy(path)
         except (InputError, RefusedError) as error:
             return error
 
-    def _export(self, name: str, path: Path) -> None:
+    def _export(self, name: str, path: Path, before: list[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(
-            ["nice", sys.executable, "-c", EXPORT, str(self._source), name, str(path)],
+            [*before, sys.executable, "-c", EXPORT, str(self._source), name, str(path)],
             env=environment,
             capture_output=True,
             text=True,

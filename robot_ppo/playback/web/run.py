@@ -45,6 +45,8 @@ def play(
     try:
         library.check()
         page = Page(host, port)
+        if source.is_dir():
+            say(f"Exporting the newest checkpoint of {source}.")
         drive = Drive(library.first(), page.link, library, _robot_of(source), ground)
         say(f"Open {_open(page, drive)} in a browser. Ctrl-C ends it.")
         ends = np.inf if seconds is None else time.monotonic() + seconds
