@@ -13,7 +13,7 @@ from import_helpers import URDF, imported, joint, link, options, urdf
 
 from robot_ppo import cli
 from robot_ppo.robot_model import geometry, source, symmetry, validation
-from robot_ppo.robot_model.importing import drawing, fitting, meshes, reading, tree
+from robot_ppo.robot_model.importing import drawing, fitting, gains, meshes, reading, tree
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -149,7 +149,14 @@ def test_gains_are_at_the_stated_damping_ratio_and_within_the_torque_limit(dog):
         dof = file.model.joint(one.name).dofadr[0]
         ratio = one.kd / (2 * np.sqrt(one.kp * full[dof, dof]))
         assert ratio == pytest.approx(0.7, rel=0.01)
-        assert one.kp * 0.75 <= one.torque_limit * 1.01
+        assert one.kp * gains.SATURATION <= one.torque_limit * 1.01
+
+
+def test_a_weak_robot_stands_straighter(dog, tmp_path):
+    """Its knees carry its weight on two of four legs with 60 % of their torque."""
+    weak, _ = load(imported(tmp_path, URDF.replace('effort="20"', 'effort="6"'), "weak.urdf"))
+    strong, _ = load(dog)
+    assert weak.base.height > 1.08 * strong.base.height
 
 
 def test_names_do_not_matter(dog, tmp_path):

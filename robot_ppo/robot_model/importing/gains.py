@@ -29,7 +29,7 @@ SWING = 4.0
 """[Hz] Least natural frequency of a joint that carries nothing but itself."""
 POSTURE = 1 / 3
 """Of the moment of the weight on a foot, for each radian: what an ankle gives to the balance."""
-SATURATION = 0.75
+SATURATION = 0.4
 """[rad] Error at which kp asks for the torque limit."""
 DAMPING_RATIO = 0.7
 STANDING = 2.0

@@ -18,11 +18,13 @@ from robot_ppo.robot_model.importing.posed_leg import PosedLeg, limits
 from robot_ppo.robot_model.importing.tree import Tree
 from robot_ppo_export.errors import InputError
 
-EXTENSION = {2: 0.95}
+EXTENSIONS = {2: (0.95,)}
 """Height of the hips above the feet as a fraction of what the straight leg reaches, by the number
 of feet; a biped stands nearly straight, because bent knees cost torque."""
-EXTENSION_OF_MANY = 0.72
-"""The same of three feet and more."""
+EXTENSIONS_OF_MANY = (0.72, 0.78, 0.84, 0.9)
+"""The same of three feet and more: the first at which legs are strong enough, see `STRONG`."""
+STRONG = 0.6
+"""Part of a torque limit that standing on half of the feet may take: the rest is for walking."""
 _STARTS = (0.3, 0.5, 0.7)
 """Places in the range of each of the last joints from which the search starts."""
 _TRIED = 4
@@ -138,11 +140,26 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
     counts = [joint for foot in feet for joint in foot.leg.joints]
     shared = {joint for joint in counts if counts.count(joint) > 1}
     legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
-    reaches = [leg.reach() for leg in legs]
-    length = min(reaches)
-    fraction = EXTENSION.get(len(feet), EXTENSION_OF_MANY)
-    ground = max(leg.hip[2] for leg in legs) - fraction * length
     force = tree.mass * 9.81 / len(feet)
+    found = dict(pose)
+    for fraction in EXTENSIONS.get(len(feet), EXTENSIONS_OF_MANY):
+        found = _stood(tree, legs, pose, fraction, force)
+        hardest = max(np.abs(leg.torques(leg.frames(_of(leg, found)), force)).max() for leg in legs)
+        if 2 * hardest <= STRONG:
+            break
+    length = min(leg.reach() for leg in legs)
+    _check_heights(tree, legs, found, length)
+    for leg in legs:
+        _check_sole(tree, leg, found)
+    return {name: round(angle, 4) for name, angle in found.items()}
+
+
+def _stood(
+    tree: Tree, legs: Sequence[PosedLeg], pose: Mapping[str, float], fraction: float, force: float
+) -> dict[str, float]:
+    """Return the pose in which the hips are at a fraction of the straight legs' height."""
+    length = min(leg.reach() for leg in legs)
+    ground = max(leg.hip[2] for leg in legs) - fraction * length
     images = mirror_legs.mirror_images(legs)
     found = dict(pose)
     shift = np.zeros(3)
@@ -161,10 +178,7 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
         if abs(off[0]) < 0.005 * length:
             break
         shift[0] = np.clip(shift[0] + off[0], -_SHIFT * length, _SHIFT * length)
-    _check_heights(tree, legs, found, length)
-    for leg in legs:
-        _check_sole(tree, leg, found)
-    return {name: round(angle, 4) for name, angle in found.items()}
+    return found
 
 
 def _of(leg: PosedLeg, pose: Mapping[str, float]) -> np.ndarray:
