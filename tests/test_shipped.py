@@ -15,7 +15,8 @@ from robot_ppo_export.policy import Policy
 from robot_ppo_node.app import cli
 
 GOLDEN = Path(__file__).parent / "golden"
-DERIVED = ("go1", "spot", "g1", "h1")
+ROUGH = GOLDEN / "go2_rough.onnx"
+DERIVED = ("go1", "spot", "g1", "h1", "anymal_c")
 """Robots whose policy was trained on the derived task, with no number of their own."""
 ROBOTS = ("go2", *DERIVED)
 
@@ -76,6 +77,7 @@ COMMANDS = {
     "spot": [(0.4, 0.0, 0.4)],
     "g1": [(0.4, 0.0, 0.0), (0.2, 0.0, 0.4)],
     "h1": [(0.4, 0.0, 0.0), (0.2, 0.0, 0.3)],
+    "anymal_c": [(0.4, 0.0, 0.3)],
 }
 
 
@@ -94,6 +96,46 @@ def test_the_node_walks_it_in_the_simulation(robot, command, tmp_path):
     assert summary.falls == 0 and summary.fault is None
     assert summary.velocity_error < 0.2  # from standing still, so the start is in it
     assert summary.yaw_error < 0.3
+
+
+# -- the blind walk on rough ground
+
+
+def test_the_blind_walk_proves_itself_and_is_small(capsys):
+    assert cli.main(["check", str(ROUGH)]) == 0
+    assert "golden" in capsys.readouterr().out
+    assert ROUGH.stat().st_size < 2_000_000
+
+
+def test_the_blind_walk_is_of_the_task_that_we_ship():
+    contract = Policy(ROUGH).contract
+    task = config.robot_task(config.load("go2_rough"), "this test")
+    assert contract.robot == project.load_robot("go2")
+    ours = observations.layout(task, contract.robot).specs
+    assert [complete(spec) for spec in contract.observation] == [complete(spec) for spec in ours]
+    assert "height_scan" not in {spec.name for spec in contract.observation}
+
+
+def test_the_scorecards_of_the_blind_walk_say_what_it_crosses():
+    card = json.loads((GOLDEN / "go2_rough_ground.json").read_text())
+    highest = card["highest_level"]["nominal"]
+    assert highest["random_rough"] >= 0.6 and highest["slope_up"] >= 0.8
+    assert highest["stairs_up"] >= 0.2 and highest["stairs_down"] >= 0.2
+    level = json.loads((GOLDEN / "go2_rough_scorecard.json").read_text())
+    assert level["walking"] and level["falls"] == 0
+
+
+def test_the_blind_walk_crosses_an_edge_that_the_flat_walk_does_not(tmp_path):
+    """Through the unchanged node, without seeing: stairs of 8 cm, up out of the pit."""
+    summary = play(
+        ROUGH,
+        plot=tmp_path / "stairs.png",
+        seconds=5.0,
+        command=(0.5, 0.0, 0.0),
+        terrain="stairs_up:0.3",
+        say=lambda _: None,
+    )
+    assert summary.falls == 0 and not summary.failed and summary.distance > 1.5
 
 
 @pytest.mark.slow

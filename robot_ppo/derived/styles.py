@@ -74,7 +74,7 @@ ON_MANY = Style(
     tilt=1.0,
     sunk=0.511,
     iterations=(3, 6),
-    preset="default",
+    preset="walk",
 )
 ON_TWO = Style(
     forward=0.314,
