@@ -567,8 +567,12 @@ def test_a_training_that_is_followed_rests_after_each_export(tmp_path, monkeypat
         if len(loads) > before:
             at.append(second)
     library.close()
-    assert loads[0][1] and not any(urgent for _, urgent in loads[1:])
+    assert not any(urgent for _, urgent in loads)  # the training goes first
     assert at == [10, 35, 60]  # five seconds of work, twenty of rest
+    alone = Library(tmp_path / "run")
+    alone.first()
+    alone.close()
+    assert loads[-1][1]  # somebody waits for it, and nothing else does
 
 
 @pytest.mark.parametrize(

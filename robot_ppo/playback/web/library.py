@@ -1,7 +1,8 @@
 """Policies that the page may switch to: files beside the first, or the checkpoints of a run.
 
 A checkpoint is exported by a process of its own, on one thread and at low priority, so that no tick
-waits for it. Who follows a training lets it rest after each: an export is seconds of computing.
+waits for it; only the first has haste, where no training is followed. A training that is followed
+rests after each: an export is seconds of computing.
 """
 
 import os
@@ -65,7 +66,7 @@ class Library:
             return Policy(self._source)
         self._found = self._look()
         self.current = self._wanted = self._found[-1]
-        loaded = self._load(self.current, urgent=True)
+        loaded = self._load(self.current, urgent=not self._follow)
         if not isinstance(loaded, Policy):
             raise loaded
         return loaded
