@@ -80,6 +80,11 @@ def test_a_run_says_where_it_was_started_and_an_older_one_says_nothing(tmp_path,
     assert provenance.load(tmp_path) == provenance.Origin()
 
 
+def test_the_task_of_a_command_may_be_a_path_with_a_space():
+    words = run_folder.command_of("my tasks/hop.yaml", Path("runs/hop"), None, [], {})
+    assert cli.parser().parse_args(shlex.split(words)[1:]).task == "my tasks/hop.yaml"
+
+
 def test_the_command_of_a_run_asks_for_the_same_run_again():
     task = walk.resolve("go2").named
     flags = {"seed": 2, "steps": None, "distill": {"teacher": "/runs/a teacher"}}

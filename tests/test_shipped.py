@@ -125,8 +125,8 @@ def test_the_scorecards_of_the_blind_walk_say_what_it_crosses():
     assert level["walking"] and level["falls"] == 0
 
 
-def test_the_blind_walk_crosses_an_edge_that_the_flat_walk_does_not(tmp_path):
-    """Through the unchanged node, without seeing: stairs of 8 cm, up out of the pit."""
+def test_the_blind_walk_climbs_stairs(tmp_path):
+    """Through the unchanged node, without seeing, up out of the pit."""
     summary = play(
         ROUGH,
         plot=tmp_path / "stairs.png",

@@ -1,4 +1,4 @@
-"""What it costs to show a run: a film, a report, and what looks at a training beside it."""
+"""Measure what it costs to show a run: a film, a report, and a look at a training beside it."""
 
 import csv
 import resource

@@ -36,7 +36,7 @@ class Derived:
     """Plain data, as its YAML would hold."""
     source: str
     """Source named in errors, as the command line has it."""
-    preset: str = "default"
+    preset: str
     """The preset that it trains with where none is given."""
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Where an episode begins, what differs between robots, pushes, and the noise of sensors."""
+"""Derive the start of an episode, the randomizations, pushes, and the noise of sensors."""
 
 from robot_ppo.derived import units
 from robot_ppo.derived.numbers import Tree, number

@@ -7,7 +7,7 @@ from robot_ppo.robot_model.body import Body
 
 @dataclass(frozen=True)
 class Style:
-    """What the formulas of the task take from it."""
+    """Factors of the formulas of the task."""
 
     forward: float
     """Highest speed, in sqrt(g leg)."""

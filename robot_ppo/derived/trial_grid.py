@@ -1,4 +1,4 @@
-"""What the scorecard tries, and what counts as walking."""
+"""Derive the commands and conditions of the scorecard, and the limits of walking."""
 
 from robot_ppo.derived import disturbances, units
 from robot_ppo.derived.numbers import Tree, number

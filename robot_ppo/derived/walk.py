@@ -11,6 +11,7 @@ factor is what it is). What belongs to electronics and not to the body (delays, 
 the control period) is the same for all robots.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Resolved:
     @property
     def named(self) -> config.Derived:
         """The task as `config.load` takes it."""
-        source = f"{NAME} --robot {self.tree['robot']}"
+        source = f"{NAME} --robot {shlex.quote(self.tree['robot'])}"
         return config.Derived(NAME, self.task, source, self.preset)
 
     def shown(self, overrides: Sequence[str] = ()) -> str:

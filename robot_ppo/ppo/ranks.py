@@ -13,7 +13,8 @@ import datetime
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -58,6 +59,15 @@ class Stopwatch:
             self._jobs += jobs
             self._waiting += waiting
             self._since = now
+
+    def finish(self, futures: Sequence[Future[None]]) -> None:
+        """Return when all of some jobs, which run side by side, are done; raise what one raised."""
+        self.change(jobs=len(futures) - 1)
+        for future in futures:
+            future.add_done_callback(lambda _: self.change(jobs=-1))
+        for future in futures:
+            future.result()
+        self.change(jobs=1)
 
 
 class Ranks:

@@ -218,13 +218,7 @@ class Learner:
             for job in jobs:
                 job()
         else:
-            self.ranks.stopwatch.change(jobs=len(jobs) - 1)
-            futures = [self._threads.submit(job) for job in jobs]
-            for future in futures:
-                future.add_done_callback(lambda _: self.ranks.stopwatch.change(jobs=-1))
-            for future in futures:
-                future.result()
-            self.ranks.stopwatch.change(jobs=1)
+            self.ranks.stopwatch.finish([self._threads.submit(job) for job in jobs])
 
     def _ascend(self, samples: ActorSamples, _: int) -> None:
         """Take TRPO's one step over the whole batch; its metrics are those after it."""

@@ -12,7 +12,8 @@ from robot_ppo.report.source import Runs, Shown
 
 _SAME = html.text(
     "Every setting stands in the run's config.yaml; with the same settings, seed and versions the "
-    "weights are the same, bit for bit, on the same kind of processor."
+    "weights are the same, bit for bit, on the same kind of processor. A run that was resumed with "
+    "other settings takes its commands in turn."
 )
 
 

@@ -76,7 +76,7 @@ def train(
             command = command_of(task, out, preset, overrides, flags)
             _begin(trainer, out, resume, overwrite, command)
         ranks.barrier()
-        again = f"robot-ppo train {task} --out {shlex.quote(str(out))} --resume"
+        again = f"robot-ppo train {_typed(task)} --out {shlex.quote(str(out))} --resume"
         last = _run(trainer, out, resume, again, shown)
     if ranks.rank == 0:
         _tell_what_is_next(trainer, last, out, again)
@@ -101,7 +101,12 @@ def command_of(
     given |= {"preset": preset, "teacher": teacher}
     words = [w for k, v in given.items() if v is not None for w in (f"--{k}", str(v))]
     words += [word for text in overrides for word in ("--set", text)]
-    return f"robot-ppo train {task} {shlex.join(['--out', str(out), *words])}"
+    return f"robot-ppo train {_typed(task)} {shlex.join(['--out', str(out), *words])}"
+
+
+def _typed(task: str | config.Derived) -> str:
+    """Return a task as a command line has it."""
+    return shlex.quote(task) if isinstance(task, str) else str(task)
 
 
 def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool, command: str) -> None:

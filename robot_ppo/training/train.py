@@ -6,12 +6,8 @@ changes a setting of the process: the command that trains does (training/threads
 """
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +26,7 @@ from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.training import resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
+from robot_ppo.training.stop_signal import stop_on_signal
 from robot_ppo.training.teacher import Teacher
 from robot_ppo_export import __version__
 from robot_ppo_export.errors import InputError
@@ -127,7 +124,7 @@ class Trainer:
         saved = self.seconds
         if not self._started:
             self._start_episodes()
-        with _stop_on_signal() as stopped:
+        with stop_on_signal() as stopped:
             while self.progress < 1 and not self._agree_to_stop(stopped()):
                 times = {"physics": -self.env.physics_seconds}
                 self.ranks.tell(f"iteration {self.iteration}")
@@ -390,23 +387,3 @@ def _part(config: Config, ranks: Ranks) -> int:
 def _rows(observations: Observations, ids: np.ndarray) -> Observations:
     """Return copies of the rows `ids` of every group."""
     return {name: rows[ids] for name, rows in observations.items()}
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Make the first Ctrl-C or SIGTERM a clean stop; a second Ctrl-C interrupts at once."""
-    stop = False
-
-    def handle(number: int, _: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, handle)
-    try:
-        yield lambda: stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

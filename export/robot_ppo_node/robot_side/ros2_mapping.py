@@ -1,7 +1,7 @@
 """The mapping node of a simulated robot: `/elevation_map` and `/odom`, for driver `ros2`.
 
     mapping = Ros2Mapping(bus, robot)
-    mapping.send(now)           # with every state; a map ten times per second
+    mapping.send(now, stamp)    # with every state; a map ten times per second
 
 A real robot has an elevation mapper of its own (docs/drivers.md). This one knows the ground.
 """

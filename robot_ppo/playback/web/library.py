@@ -101,7 +101,7 @@ class Library:
         return loaded
 
     def refuse(self) -> None:
-        """What `ready` returned does not fit: the one before it goes on."""
+        """Go on with the policy before the one that `ready` returned, which does not fit."""
         self.current = self._before
 
     def close(self) -> None:

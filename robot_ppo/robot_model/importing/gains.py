@@ -55,7 +55,7 @@ SPEED = 4.0
 
 @dataclass(frozen=True)
 class Gains:
-    """Of one joint."""
+    """Gains of one joint, and the rule that decided them."""
 
     kp: float
     kd: float

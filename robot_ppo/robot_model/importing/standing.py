@@ -38,7 +38,7 @@ _SHIFT = 0.2
 
 @dataclass(frozen=True)
 class Wish:
-    """Where a foot is wanted."""
+    """Target of a foot."""
 
     target: np.ndarray
     """(3,) in the base's frame [m]."""

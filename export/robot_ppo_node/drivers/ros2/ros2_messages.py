@@ -51,7 +51,7 @@ class Imu:
 
 @dataclass(slots=True)
 class JointCommand:
-    """What `/joint_commands` carries: std_msgs/Float64MultiArray with labels."""
+    """Message on `/joint_commands`: std_msgs/Float64MultiArray with labels."""
 
     names: tuple[str, ...]
     values: np.ndarray
