@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -265,8 +266,7 @@ def test_it_is_released_when_asked_to_after_lying_down(make):
 @pytest.mark.parametrize("code", [3203, None], ids=["refused", "silent"])
 def test_a_robot_that_does_not_say_that_it_lies_down_is_not_released(make, monkeypatch, code):
     """It may be standing, and would drop."""
-    monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.3)
-    pair = make(motion="normal", motion_mode="release")
+    pair = make(motion="normal", motion_mode="release", wait=1.5)
     m = unitree_motion
     serve = pair.end._serve
     if code is None:
@@ -300,9 +300,28 @@ def test_a_controller_that_does_not_let_go_is_refused_after_the_time(make, monke
     assert time.monotonic() - before < 4
 
 
-def test_a_robot_that_does_not_answer_is_refused(make, monkeypatch):
+def test_a_question_that_was_lost_is_asked_again(make, monkeypatch):
+    """The robot may find our reader of answers only after it has answered."""
     monkeypatch.setattr(unitree_motion, "ANSWER_WITHIN", 0.2)
     pair = make()
+    services = pair.end._channels["byte"].services
+    requests, answers = services[unitree_motion.SWITCHER]
+    lost = []
+
+    def send(answer):
+        if len(lost) < 2:
+            lost.append(answer)
+        else:
+            answers.send(answer)
+
+    services[unitree_motion.SWITCHER] = (requests, SimpleNamespace(send=send))
+    pair.open()
+    assert len(lost) == 2
+    assert set(pair.end.calls) == {unitree_motion.CHECK_MODE}
+
+
+def test_a_robot_that_does_not_answer_is_refused(make):
+    pair = make(wait=1.0)
     pair.end._channels["byte"].services.clear()
     with pytest.raises(RefusedError, match=r"'motion_switcher' did not answer.*ignore"):
         pair.open()

@@ -174,7 +174,7 @@ def test_a_watchdog_that_stays_is_named_with_the_way_to_end_it():
     try:
         others.mark = WATCHDOG + others.token
         writer = others.writer(COMMANDS, idl_type("unitree_go", "LowCmd_"))
-        node = there.node("--arm", "--seconds", 8, "--wait", "2")
+        node = there.node("--arm", "--seconds", 8, "--wait", "2", *IGNORE)
         code, out, err = finish(node)
         assert code == 3 and "POLICY" not in out
         assert re.search(rf"damps the robot \(process {os.getpid()} on .*: `kill` that", err)

@@ -19,7 +19,7 @@ CHECK_MODE = 1001
 RELEASE_MODE = 1003
 STAND_DOWN = 1005
 ANSWER_WITHIN = 1.0
-"""[s] A service that has not answered by then did not get the question."""
+"""[s] A service that has not answered by then is asked again: it may not have found us yet."""
 STAND_DOWN_SECONDS = 3.0
 """Given to the robot to lie down before its controller is released [s]."""
 RELEASE_SECONDS = 1.0
@@ -41,7 +41,10 @@ class Service:
         self._answers = bus.reader(f"rt/api/{name}/response", answer, 10, reliable=True)
 
     def call(self, api: int, parameter: dict[str, Any], wait: float) -> tuple[int, str] | None:
-        """Return the code (0 is good) and data of the answer, or None when none came in time."""
+        """Return the code (0 is good) and data of the answer, or None when none came in `wait` s.
+
+        The same question is sent every ANSWER_WITHIN, and whichever answer comes first counts.
+        """
         ends = self.clock.now() + wait
         while not self._requests.readers:
             if not self._pause(ends):
@@ -50,8 +53,12 @@ class Service:
         header = idl.RequestHeader(
             idl.RequestIdentity(number, api), idl.RequestLease(0), idl.RequestPolicy(0, False)
         )
-        self._requests.send(self._request(header, json.dumps(parameter), []))
+        request = self._request(header, json.dumps(parameter), [])
+        asks = self.clock.now()
         while True:
+            if self.clock.now() >= asks:
+                self._requests.send(request)
+                asks += ANSWER_WITHIN
             for answer in self._answers.take():
                 if answer.header.identity.id == number:
                     return answer.header.status.code, answer.data
@@ -82,7 +89,7 @@ def take_over(
         return
     ends = clock.now() + wait
     switcher = Service(bus, SWITCHER, clock, octet)
-    running = _running(switcher)
+    running = _running(switcher, wait)
     if running and policy == "refuse":
         raise RefusedError(
             f"driver unitree: the vendor's controller {running!r} runs the robot; {REMEDY}, or "
@@ -94,19 +101,20 @@ def take_over(
                 f"driver unitree: the vendor's controller {running!r} was not released within "
                 f"{wait:g} s; {REMEDY}"
             )
-        _release(switcher, Service(bus, SPORT, clock, octet) if stands_down else None)
+        left = max(ends - clock.now(), ANSWER_WITHIN)
+        _release(switcher, Service(bus, SPORT, clock, octet) if stands_down else None, left)
         stands_down = False
-        running = _running(switcher)
+        running = _running(switcher, max(ends - clock.now(), ANSWER_WITHIN))
 
 
-def _release(switcher: Service, sport: Service | None) -> None:
+def _release(switcher: Service, sport: Service | None, wait: float) -> None:
     """Ask the robot to lie down, where it can (`sport`), and its controller to let go.
 
     A robot that does not say that it lies down may be standing, and would drop: `RefusedError`.
     """
     clock = switcher.clock
     if sport:
-        answer = sport.call(STAND_DOWN, {}, ANSWER_WITHIN)
+        answer = sport.call(STAND_DOWN, {}, wait)
         if answer is None or answer[0] != 0:
             said = f"answered with code {answer[0]}" if answer else "did not answer"
             raise RefusedError(
@@ -118,13 +126,13 @@ def _release(switcher: Service, sport: Service | None) -> None:
     clock.sleep_until(clock.now() + RELEASE_SECONDS)
 
 
-def _running(switcher: Service) -> str:
+def _running(switcher: Service, wait: float) -> str:
     """Return the name of the controller that runs, "" for none, or raise `RefusedError`."""
-    answer = switcher.call(CHECK_MODE, {}, ANSWER_WITHIN)
+    answer = switcher.call(CHECK_MODE, {}, wait)
     if answer is None:
         raise RefusedError(
             f"driver unitree: the robot's service {SWITCHER!r} did not answer within "
-            f"{ANSWER_WITHIN:g} s: end the vendor's mode by hand; then, and for a simulator, give "
+            f"{wait:.3g} s: end the vendor's mode by hand; then, and for a simulator, give "
             "--motion-mode ignore"
         )
     code, data = answer
