@@ -4,6 +4,7 @@ import re
 import struct
 
 import biped_helpers as biped
+import msgspec
 import mujoco
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from import_helpers import URDF, imported, joint, link, options, urdf
 from robot_ppo import cli
 from robot_ppo.robot_model import geometry, source, symmetry, validation
 from robot_ppo.robot_model.importing import drawing, fitting, gains, meshes, reading, tree
+from robot_ppo.sim import standing
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -107,6 +109,35 @@ def test_a_urdf_becomes_a_robot_without_a_number_set_by_hand(dog):
     assert float(file.model.body_mass.sum()) == pytest.approx(4 + 4 * (0.5 + 0.4 + 0.2 + 0.05))
     assert robot.life_cycle.start == "lying"
     assert "It stands 5 s by the policy's gains alone" in (dog / "report.md").read_text()
+
+
+def test_it_gets_up_by_its_motors_and_not_without_them(dog):
+    robot, _ = load(dog)
+    assert standing.gets_up(robot, dog / robot.model) == ""
+    limp = msgspec.structs.replace(robot, stand=spec.Stand(0.0, 0.0, 2.0))
+    assert "rad away from the default pose" in standing.gets_up(limp, dog / robot.model)
+
+
+@pytest.mark.parametrize("tries, start", [(1, "lying"), (2, "standing")])
+def test_legs_that_do_not_get_up_splayed_fold_straight_or_it_starts_standing(
+    tmp_path, monkeypatch, tries, start
+):
+    seen = []
+
+    def gets_up(robot, xml):
+        seen.append(robot)
+        return "a leg sticks" if len(seen) <= tries else ""
+
+    monkeypatch.setattr(standing, "gets_up", gets_up)
+    folder = imported(tmp_path, URDF, "dog.urdf")
+    robot, _ = load(folder)
+    assert robot.life_cycle.start == start
+    straight = seen[1]
+    for name, angle in zip(straight.joint_names, straight.vector("default"), strict=True):
+        if name.endswith("hip"):  # which swings sideways
+            assert straight.rest_pose[name] == pytest.approx(angle, abs=1e-3)
+    said = "a leg sticks (legs folded, splayed); a leg sticks (legs folded, straight"
+    assert (said in (folder / "report.md").read_text()) == (start == "standing")
 
 
 def test_every_file_that_was_promised_is_there(dog):

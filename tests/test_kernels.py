@@ -9,6 +9,10 @@ threadpoolctl = pytest.importorskip("threadpoolctl")
 torch = pytest.importorskip("torch")
 
 
+ALIASES = {"Zen": "Haswell"}
+"""Of these processors OpenBLAS has no kernels of their own unless it was built with them."""
+
+
 @pytest.mark.numeric
 def test_numpy_multiplies_by_the_kernel_that_was_asked_for():
     np.ones((2, 2)) @ np.ones((2, 2))
@@ -16,7 +20,7 @@ def test_numpy_multiplies_by_the_kernel_that_was_asked_for():
     used = {lib["architecture"] for lib in blas if lib["internal_api"] == "openblas"}
     asked = os.environ.get("OPENBLAS_CORETYPE")
     assert used
-    assert asked is None or used == {asked}
+    assert asked is None or used in ({asked}, {ALIASES.get(asked, asked)})
 
 
 @pytest.mark.numeric

@@ -105,7 +105,7 @@ def proofs() -> "Proofs":
     from robot_ppo.robot_model.importing.importer import Proofs
     from robot_ppo.sim import standing
 
-    return Proofs(standing.touching, standing.rests, standing.told, walk.told)
+    return Proofs(standing.touching, standing.gets_up, standing.told, walk.told)
 
 
 def add_check(commands: argparse._SubParsersAction) -> None:

@@ -1,7 +1,7 @@
 """Test that a robot stands by its motors alone, in the evaluation model: no policy, PD in place.
 
 standing.tested(robot, xml)                         # with the gains of standing up
-standing.tested(robot, xml, rest=True)              # lying down: limp, from its rest pose
+standing.gets_up(robot, xml)                        # from its rest pose, as the node lets it
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from robot_ppo.robot_model import source, variants
+from robot_ppo.robot_model import geometry, source, variants
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.single_engine import SingleEngine
 from robot_ppo_export.contract.spec import RobotSpec
+from robot_ppo_node.control import exits, setpoints
 
 SECONDS = 5.0
 LEVEL = 0.3
@@ -22,6 +23,8 @@ SUNK = 0.6
 """A base below this fraction of its height has sunk down."""
 _FLAT = 0.35
 """[rad] A robot that rests is tilted by no more."""
+_STILL_AFTER = 2.0
+"""[s] By then a limp robot has come to rest, and one that got up as well."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,58 @@ class Standing:
     torque_joint: str
 
 
+class _Trial:
+    """A robot in the evaluation model, which its motors move or nothing does."""
+
+    def __init__(self, robot: RobotSpec, xml: Path) -> None:
+        """Put it on the ground in its default pose, held by the gains of standing up."""
+        self.model = variants.eval_model(robot, xml)
+        self.engine = SingleEngine(self.model)
+        self.engine.restart(np.zeros(1, np.int64), self.model.key("home").id)
+        self.data = self.engine.data
+        self.motors = PdMotors(robot, 1, variants.EVAL_TIMESTEP)
+        self.motors.kp[:], self.motors.kd[:] = robot.stand_gains()
+        self.torque = np.zeros(len(robot.joints))
+        joints = [self.model.joint(name) for name in robot.joint_names]
+        self._qpos = np.array([j.qposadr[0] for j in joints])
+        self._qvel = np.array([j.dofadr[0] for j in joints])
+        self._base = self.model.body(robot.base.body).id
+
+    @property
+    def pose(self) -> np.ndarray:
+        """Angles (joints,) [rad]."""
+        return self.data.qpos[self._qpos]
+
+    @property
+    def height(self) -> float:
+        """Of the base [m]."""
+        return float(self.data.xpos[self._base, 2])
+
+    @property
+    def tilt(self) -> float:
+        """Of the base [rad]."""
+        return float(np.arccos(np.clip(self.data.xmat[self._base, 8], -1, 1)))
+
+    def put_down(self, pose: np.ndarray) -> None:
+        """Let the lowest point of the robot touch the ground, its joints at `pose`."""
+        self.data.qpos[self._qpos] = pose
+        mujoco.mj_forward(self.model, self.data)
+        mine = source.colliding_geoms(self.model) & ~source.static_geoms(self.model)
+        height = self.model.jnt_qposadr[self.model.body_jntadr[self._base]] + 2
+        self.data.qpos[height] -= geometry.lowest_points(self.model, self.data)[mine].min()
+        mujoco.mj_forward(self.model, self.data)
+
+    def advance(self, target: np.ndarray | None) -> bool:
+        """Go on by a step, limp without a target; return whether physics is still sound."""
+        self.torque[:] = 0.0
+        if target is not None:
+            self.torque[:] = self.motors.torque(
+                target[None], self.pose[None], self.data.qvel[self._qvel][None]
+            )[0]
+        self.data.ctrl[:] = self.torque
+        return not self.engine.advance().size
+
+
 def tested(
     robot: RobotSpec, xml: Path, seconds: float = SECONDS, policy_gains: bool = False
 ) -> Standing:
@@ -52,33 +107,23 @@ def tested(
         seconds: how long it has to stand.
         policy_gains: hold with kp and kd of the joints, not with those of `stand`.
     """
-    model = variants.eval_model(robot, xml)
-    engine = SingleEngine(model)
-    engine.restart(np.zeros(1, np.int64), model.key("home").id)
-    motors = PdMotors(robot, 1, variants.EVAL_TIMESTEP)
-    if not policy_gains:
-        motors.kp[:], motors.kd[:] = robot.stand_gains()
-    joints = [model.joint(name) for name in robot.joint_names]
-    qpos = np.array([j.qposadr[0] for j in joints])
-    qvel = np.array([j.dofadr[0] for j in joints])
-    base = model.body(robot.base.body).id
-    target = robot.vector("default")[None]
-    start = float(engine.data.xpos[base, 2])
+    trial = _Trial(robot, xml)
+    if policy_gains:
+        trial.motors.kp[:] = robot.vector("kp")
+        trial.motors.kd[:] = robot.vector("kd")
+    start = trial.height
     fell = None
     why = ""
-    torque = np.zeros(len(joints))
     for step in range(round(seconds / variants.EVAL_TIMESTEP)):
-        torque = motors.torque(target, engine.data.qpos[qpos], engine.data.qvel[qvel])[0]
-        engine.data.ctrl[:] = torque
-        why = "it diverges" if engine.advance().size else _fallen(engine.data, base, start)
+        sound = trial.advance(robot.vector("default"))
+        why = _fallen(trial, start) if sound else "it diverges"
         if why:
             fell = step * variants.EVAL_TIMESTEP
             break
-    shares = np.abs(torque) / motors.limit
+    shares = np.abs(trial.torque) / trial.motors.limit
     worst = int(np.argmax(shares))
-    tilt = _tilt(engine.data, base)
-    height = float(engine.data.xpos[base, 2])
-    return Standing(fell, why, tilt, height, float(shares[worst]), robot.joint_names[worst])
+    name = robot.joint_names[worst]
+    return Standing(fell, why, trial.tilt, trial.height, float(shares[worst]), name)
 
 
 def told(robot: RobotSpec, xml: Path) -> str:
@@ -107,42 +152,38 @@ def told(robot: RobotSpec, xml: Path) -> str:
     return f"{first}; {then}: {reason}."
 
 
-def _tilt(data: mujoco.MjData, base: int) -> float:
-    return float(np.arccos(np.clip(data.xmat[base, 8], -1, 1)))
-
-
-def _fallen(data: mujoco.MjData, base: int, start: float) -> str:
-    if _tilt(data, base) > LEVEL:
+def _fallen(trial: _Trial, start: float) -> str:
+    if trial.tilt > LEVEL:
         return "it tips over"
-    return "it sinks down" if data.xpos[base, 2] < SUNK * start else ""
+    return "it sinks down" if trial.height < SUNK * start else ""
 
 
-def rests(robot: RobotSpec, xml: Path, seconds: float = 2.0) -> bool:
-    """Return whether a limp robot lies level on the ground, from its rest pose."""
-    model = variants.eval_model(robot, xml)
-    engine = SingleEngine(model)
-    engine.restart(np.zeros(1, np.int64), model.key("home").id)
-    data = engine.data
-    base = model.body(robot.base.body).id
-    for name, angle in zip(robot.joint_names, robot.rest(), strict=True):
-        data.qpos[model.joint(name).qposadr[0]] = angle
-    _put_down(model, data, base)
-    for _ in range(round(seconds / variants.EVAL_TIMESTEP)):
-        data.ctrl[:] = 0
-        if engine.advance().size:
-            return False
-    return _tilt(data, base) < _FLAT
+def gets_up(robot: RobotSpec, xml: Path) -> str:
+    """Return why a robot does not get up from its rest pose as the node lets it, "" if it does.
 
-
-def _put_down(model: mujoco.MjModel, data: mujoco.MjData, base: int) -> None:
-    """Let the lowest point of the robot touch the ground."""
-    from robot_ppo.robot_model import geometry
-
-    mujoco.mj_forward(model, data)
-    mine = source.colliding_geoms(model) & ~source.static_geoms(model)
-    height = model.jnt_qposadr[model.body_jntadr[base]] + 2
-    data.qpos[height] -= geometry.lowest_points(model, data)[mine].min()
-    mujoco.mj_forward(model, data)
+    It lies limp until it is still, then goes to the default pose in the time and by the gains of
+    `stand`. A tilt beyond the robot's limit and a joint that stays away end it there, too.
+    """
+    trial = _Trial(robot, xml)
+    trial.put_down(np.array(robot.rest()))
+    for _ in range(round(_STILL_AFTER / variants.EVAL_TIMESTEP)):
+        if not trial.advance(None):
+            return "physics diverges as it lies"
+    if trial.tilt > _FLAT:
+        return f"it lies tilted by {trial.tilt:.2f} rad"
+    lying = trial.pose.copy()
+    standing = robot.vector("default")
+    for step in range(round((robot.stand.duration + _STILL_AFTER) / variants.EVAL_TIMESTEP)):
+        part = setpoints.eased(step * variants.EVAL_TIMESTEP, robot.stand.duration)
+        if not trial.advance(lying + part * (standing - lying)):
+            return "physics diverges as it gets up"
+        if trial.tilt > robot.safety.max_tilt:
+            return "it tips over as it gets up"
+    away = np.abs(trial.pose - standing)
+    worst = int(np.argmax(away))
+    if away[worst] > exits.POSE_GATE:
+        return f"{robot.joint_names[worst]} stays {away[worst]:.2f} rad away from the default pose"
+    return ""
 
 
 def touching(robot: RobotSpec, xml: Path) -> list[tuple[str, str, float]]:

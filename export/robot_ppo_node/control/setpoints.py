@@ -19,6 +19,12 @@ WEAK = 1 / 3
 """Gains of JOINT_CHECK over those of standing: a leg that is held back gives way."""
 
 
+def eased(elapsed: float, duration: float) -> float:
+    """Return how much of a way is done: no jump of the velocity at either end."""
+    x = min(elapsed / max(duration, 1e-9), 1.0)
+    return x * x * (3 - 2 * x)
+
+
 class Setpoints:
     """Targets and gains of every state; the targets of `RUNNING` are the network's."""
 
@@ -65,9 +71,7 @@ class Setpoints:
         if state is State.HOLD:
             return start
         end = self.rest if state is State.SIT else self.default
-        x = min(elapsed / max(self.duration, 1e-9), 1.0)
-        fraction = x * x * (3 - 2 * x)  # no jump of the velocity at either end
-        return start + fraction * (end - start)
+        return start + eased(elapsed, self.duration) * (end - start)
 
     def faded(self, state: State, target: np.ndarray, elapsed: float) -> MotorCommand:
         """Return `target` with the gains of `state`, faded from the command of the one before."""

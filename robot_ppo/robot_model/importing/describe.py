@@ -37,6 +37,7 @@ class Findings:
     imu_from: str
     mounting: tuple[float, float, float, float]
     rest: Mapping[str, float]
+    """Lying, as `pose`; empty where it does not lie down."""
     start: str
     height: float = 1.0
     steps: list[str] = field(default_factory=list)
@@ -146,7 +147,7 @@ def _two(found: Findings) -> bool:
 def _why_start(found: Findings) -> str:
     if found.start == "hanging":
         return "two feet cannot lie down: a gantry holds it"
-    return "it rests on its belly" if found.start == "lying" else "it does not rest on its belly"
+    return "it rests on its belly" if found.start == "lying" else "see report.md"
 
 
 def joint_notes(found: Findings) -> dict[str, str]:

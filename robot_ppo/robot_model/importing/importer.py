@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robot_ppo.robot_model import geometry, source, validation
-from robot_ppo.robot_model.importing import describe, discovery, reading, report, writing, yaml_text
+from robot_ppo.robot_model.importing import (
+    describe,
+    discovery,
+    reading,
+    report,
+    standing,
+    writing,
+    yaml_text,
+)
 from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.options import Options
 from robot_ppo.robot_model.importing.tree import Tree
@@ -34,8 +42,8 @@ class Proofs:
 
     touching: Callable[[RobotSpec, Path], list[tuple[str, str, float]]]
     """Pairs of bodies that touch in the default pose, and how deep [m]."""
-    rests: Callable[[RobotSpec, Path], bool]
-    """Whether the robot lies level in its rest pose."""
+    gets_up: Callable[[RobotSpec, Path], str]
+    """Why the robot does not get up from its rest pose, "" where it does."""
     stands: Callable[[RobotSpec, Path], str]
     """How it stands by PD alone, as sentences."""
     task: Callable[[RobotSpec, Path], list[str]]
@@ -150,11 +158,21 @@ def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs)
 
 
 def _settle_start(folder: Path, found: Findings, body: Body, proofs: Proofs) -> None:
-    """Let a robot that does not rest on its belly start on its feet."""
-    if found.start == "lying":
+    """Take the first rest pose from which the robot gets up; without one it starts standing."""
+    if found.start != "lying":
+        return
+    reasons = []
+    straight = standing.rest(found.tree, found.feet, found.pose, splayed=False)
+    for how, pose in (("splayed", found.rest), ("straight below the hips", straight)):
+        found.rest = pose
         robot = _write(folder, found, body, {})
-        if not proofs.rests(robot, folder / robot.model):
-            found.start = "standing"
+        reason = proofs.gets_up(robot, folder / robot.model)
+        if not reason:
+            found.steps.append("it gets up from its belly by the gains of standing up")
+            return
+        reasons.append(f"{reason} (legs folded, {how})")
+    found.start = "standing"
+    found.steps.append(f"it does not start on its belly: {'; '.join(reasons)}")
 
 
 def _copied(tree: Tree, folder: Path) -> dict[Path, str]:

@@ -213,8 +213,17 @@ def _check_sole(tree: Tree, leg: PosedLeg, found: Mapping[str, float]) -> None:
         )
 
 
-def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[str, float]:
-    """Return the pose in which a robot of many feet lies on its belly: legs folded [rad]."""
+def rest(
+    tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float], splayed: bool = True
+) -> dict[str, float]:
+    """Return the pose in which a robot of many feet lies on its belly: legs folded [rad].
+
+    Args:
+        tree: the robot.
+        feet: at the ends of its legs.
+        pose: standing.
+        splayed: whether legs that do not fold far enough may spread sideways.
+    """
     counts = [joint for foot in feet for joint in foot.leg.joints]
     shared = {joint for joint in counts if counts.count(joint) > 1}
     found = dict(pose)
@@ -223,6 +232,9 @@ def rest(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[st
         angles = _of(leg, pose).clip(leg.low, leg.high)
         length = max(leg.reach(), 1e-3)
         target = np.array([leg.hip[0], leg.start[1], leg.hip[2] - 0.25 * length])
+        if not splayed:
+            stays = np.setdiff1d(np.arange(len(leg.names)), _bending(leg))
+            leg.low[stays] = leg.high[stays] = angles[stays]
         folded, _ = descended(leg, Wish(target, length, 0.0), angles)
         found.update(zip(leg.names, folded.tolist(), strict=True))
     legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
