@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import quadruped_helpers as dog
 import yaml
@@ -160,7 +161,35 @@ def test_slow_joints_slow_the_commands_down_and_say_so(tmp_path):
     limited = speeds.fastest(slow, styles.ON_MANY)
     assert limited.forward < 0.6 * fast.forward
     assert limited.forward / fast.forward == pytest.approx(limited.yaw / fast.yaw)
-    assert "velocity limits" in limited.limited_by and not fast.limited_by
+    assert "velocity limits" in limited.limited_by
+    assert "velocity limits" not in fast.limited_by
+
+
+def test_knees_that_hardly_stretch_slow_the_commands_down(tmp_path):
+    body = scaled(tmp_path, 1.0, "dog")
+
+    def stiff(foot, turn):
+        turns = (-turn, turn)
+        hip, knee = foot.joints
+        return dataclasses.replace(foot, joints=(hip, dataclasses.replace(knee, turns=turns)))
+
+    def fastest(turn):
+        feet = tuple(stiff(foot, turn) for foot in body.feet)
+        return speeds.fastest(dataclasses.replace(body, feet=feet), styles.ON_MANY)
+
+    free = speeds.fastest(body, styles.ON_MANY)
+    foot = stiff(body.feet[0], 0.2)
+    hip, knee = (np.array(joint.anchor) for joint in foot.joints)
+    thigh, shank = np.linalg.norm(hip - knee), np.linalg.norm(knee)
+    inner = np.arccos((thigh**2 + shank**2 - hip @ hip) / (2 * thigh * shank)) + 0.2
+    longest = np.sqrt(thigh**2 + shank**2 - 2 * thigh * shank * np.cos(inner))
+    ahead = np.sqrt(longest**2 - hip[2] ** 2) - abs(hip[0])
+    assert foot.ahead() == pytest.approx(ahead, rel=1e-6)
+    slow = fastest(0.2)
+    sweep = speeds.half_sweep(body, free.forward / free.part)
+    assert slow.part == pytest.approx(0.7 * ahead / sweep)
+    assert "knees stretch" in slow.limited_by
+    assert not fastest(0.0).limited_by  # no knee: it is not this that decides
 
 
 def test_weak_hips_slow_the_commands_down_and_lighten_the_payload(tmp_path):

@@ -12,6 +12,8 @@ FASTEST = 0.42
 """Part of a joint's velocity limit that walking may need."""
 STRONGEST = 0.7
 """Part of a joint's torque limit that carrying the robot may need before it walks slower."""
+FARTHEST = 0.7
+"""Part of the way to where a leg is straight that half of a step may take, on many feet."""
 
 
 def frequency(body: Body) -> float:
@@ -82,7 +84,8 @@ def _slower(body: Body, style: Style) -> tuple[float, str]:
 
     In the swing a foot overtakes the base: half a sine over 1 - stance of the cycle, pi / 2 of its
     mean speed at the most, which the slowest joint that swings it must reach with a leg's length.
-    In stance the weight on a foot turns the hip, at the end by half of the leg's sweep.
+    In stance the weight on a foot turns the hip, at the end by half of the leg's sweep, to which
+    the leg must reach. On two feet it is the rest of the foot that reaches, as the heel rises.
     """
     stance = gaits.stance(body.feet)
     limits = {joint.name: joint for joint in body.robot.joints}
@@ -98,6 +101,10 @@ def _slower(body: Body, style: Style) -> tuple[float, str]:
     for hip in (joints[0] for joints in swinging if joints):
         left = limits[hip.name].torque_limit - hip.load
         found.append((left / moment, ", limited by the torque limits of the hips"))
+    if len(body.feet) > 2:
+        ahead = min(foot.ahead() for foot in body.feet)
+        sweep = half_sweep(body, style.forward * body.unit_speed)
+        found.append((FARTHEST * ahead / sweep, ", limited by how far the knees stretch"))
     return min(found)
 
 

@@ -20,6 +20,8 @@ from robot_ppo_export.errors import InputError
 GRAVITY = 9.81
 """[m/s^2]"""
 Vector = tuple[float, float, float]
+_STRAIGHT = 1e-3
+"""A leg that cannot become longer by this fraction has no knee that bends."""
 SIDEWAYS = 0.7
 """A joint whose axis has so much of the y axis swings its leg fore and aft."""
 
@@ -38,6 +40,8 @@ class LegJoint:
     anchor: Vector = (0.0, 0.0, 0.0)
     """From the foot to it [m]."""
     axis: Vector = (0.0, 1.0, 0.0)
+    turns: tuple[float, float] = (-math.pi, math.pi)
+    """How far it can turn from the default pose, either way [rad]."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,27 @@ class Foot:
                 foot = anchor - _turned(np.array(joint.axis), turn, anchor)
                 found.append(float(np.linalg.norm(hip) - np.linalg.norm(hip - foot)))
         return max(found)
+
+    def ahead(self) -> float:
+        """Return how far before and behind its hip it can be on the ground [m].
+
+        By the joint below that stretches the leg most; inf where no joint does, as then it is not
+        a knee that decides.
+        """
+        swinging = [joint for joint in self.joints if joint.pitch]
+        if len(swinging) < 2:
+            return math.inf
+        hip = np.array(swinging[0].anchor)
+        longest = float(np.linalg.norm(hip))
+        bent = longest
+        for joint in swinging[1:]:
+            anchor = np.array(joint.anchor)
+            for turn in np.linspace(*joint.turns, 64):
+                foot = anchor - _turned(np.array(joint.axis), float(turn), anchor)
+                longest = max(longest, float(np.linalg.norm(hip - foot)))
+        if longest < (1 + _STRAIGHT) * bent:
+            return math.inf
+        return math.sqrt(longest**2 - hip[2] ** 2) - abs(float(hip[0]))
 
 
 @dataclass(frozen=True)
@@ -168,6 +193,9 @@ def _leg_joint(
     arm = foot - data.xanchor[id]
     load = abs(float(axis @ np.cross(arm, (0.0, 0.0, share))))
     x, y, z = (-arm).tolist()
+    limited = bool(model.jnt_limited[id])
+    now = float(data.qpos[model.jnt_qposadr[id]])
+    low, high = (model.jnt_range[id] - now).tolist() if limited else (-math.pi, math.pi)
     return LegJoint(
         model.joint(id).name,
         depth,
@@ -175,6 +203,7 @@ def _leg_joint(
         load,
         (x, y, z),
         (float(axis[0]), float(axis[1]), float(axis[2])),
+        (low, high),
     )
 
 

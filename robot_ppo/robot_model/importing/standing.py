@@ -23,7 +23,7 @@ EXTENSIONS = {2: (0.95,)}
 of feet; a biped stands nearly straight, because bent knees cost torque."""
 EXTENSIONS_OF_MANY = (0.72, 0.78, 0.84, 0.9)
 """The same of three feet and more: the first at which legs are strong enough, see `STRONG`."""
-STRONG = 0.6
+STRONG = 0.7
 """Part of a torque limit that standing on half of the feet may take: the rest is for walking."""
 _STARTS = (0.3, 0.5, 0.7)
 """Places in the range of each of the last joints from which the search starts."""
