@@ -68,9 +68,9 @@ def read_once(monkeypatch):
 @pytest.mark.parametrize("task", TASKS)
 def test_nonsense_is_refused_or_trains(task, tmp_path):
     every = list(overrides(task))
-    tried = random.Random(0).sample(every, len(every) // 3)
+    tried = random.Random(0).sample(every, len(every) // 6)
     accepted = {text: c for text in tried if (c := loaded(task, text)) is not None}
-    assert len(accepted) > 10 < len(tried) - len(accepted)
+    assert len(accepted) > 5 < len(tried) - len(accepted)
     for text in random.Random(0).sample(sorted(accepted), TRAINED // len(TASKS)):
         print(text)
         train(accepted[text], tmp_path / "run")
