@@ -12,6 +12,7 @@ import contextlib
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -19,6 +20,9 @@ from _pytest.runner import runtestprotocol
 RUNS = 6
 STALL = 0.03
 """[s] A thread that wakes up so much too late is kept waiting: the control period is 20 ms."""
+CROWDED = 0.1
+"""Part of a test's time in which somebody waited for a processor: a robot of its own process may
+have been kept waiting while the thread here was not."""
 SAID = re.compile(r"stale_state|missed_deadlines|state jitter|the watchdog took over")
 """What a node says that was kept waiting itself."""
 
@@ -42,11 +46,20 @@ def stopwatch():
     thread.join()
 
 
-def disturbed(reports, stall):
-    """Whether a test failed that was kept waiting: the stopwatch or a node says so."""
+def waited() -> float:
+    """Time [s] in which somebody waited for a processor; 0 where Linux does not say (PSI)."""
+    try:
+        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+    except OSError:
+        return 0.0
+    return int(some.rpartition("total=")[2]) * 1e-6
+
+
+def disturbed(reports, stall, crowded):
+    """Whether a test failed that was kept waiting: the stopwatch, Linux or a node says so."""
     failed = [report for report in reports if report.failed]
     said = "".join(report.longreprtext + report.capstdout for report in failed)
-    return bool(failed) and (stall > STALL or SAID.search(said) is not None)
+    return bool(failed) and (stall > STALL or crowded > CROWDED or SAID.search(said) is not None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,9 +69,12 @@ def pytest_runtest_protocol(item, nextitem):
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for run in range(RUNS):
         item._initrequest()
+        began = time.monotonic()
+        before = waited()
         with stopwatch() as stall:
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        if run == RUNS - 1 or not disturbed(reports, stall()):
+        crowded = (waited() - before) / (time.monotonic() - began)
+        if run == RUNS - 1 or not disturbed(reports, stall(), crowded):
             break
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)

@@ -43,6 +43,18 @@ def test_only_a_failure_that_was_kept_waiting_runs_anew_and_not_for_ever(
     pytester, monkeypatch, body, runs, failed
 ):
     monkeypatch.setattr("real_time.STALL", 60.0)  # this computer may be busy itself
+    monkeypatch.setattr("real_time.waited", lambda: 0.0)
+    check(pytester, body, runs, failed)
+
+
+@pytest.mark.parametrize(("part", "runs"), [(0.05, 1), (0.5, RUNS)])
+def test_where_others_wait_for_a_processor_a_failure_runs_anew(pytester, monkeypatch, part, runs):
+    monkeypatch.setattr("real_time.STALL", 60.0)
+    monkeypatch.setattr("real_time.waited", lambda: part * time.monotonic())
+    check(pytester, "assert False", runs, failed=1)
+
+
+def check(pytester, body, runs, failed):
     pytester.makeconftest(
         "from real_time import pytest_runtest_protocol\n"
         "def pytest_configure(config): config.addinivalue_line('markers', 'real_time: x')\n"
