@@ -93,6 +93,12 @@ def check_friction(value):
     return check
 
 
+def check_ground_gives_no_friction(_, file, __, evaluation):
+    """Of two geoms of one priority the larger friction acts."""
+    assert evaluation.geom("floor").friction[0] < evaluation.geom("trunk").friction[0] == 0.7
+    assert evaluation.geom("floor").priority == evaluation.geom("trunk").priority
+
+
 def check_mass(value):
     def check(_, file, train, evaluation):
         for model in (file, train, evaluation):
@@ -208,6 +214,17 @@ HANDLED = {  # what is in the file: (edits, changes of robot.yaml, what is measu
         check_friction(0.4),
     ),
     "feet of condim 1": (((FOOT, FOOT.replace("/>", ' condim="1"/>')),), {}, check_friction(0.7)),
+    "feet with a margin": (
+        ((FOOT, FOOT.replace("/>", ' margin="0.02"/>')),),
+        {},
+        check_friction(0.7),
+    ),
+    "friction of other parts": (
+        ((FOOT, FOOT),),
+        {},
+        check_ground_gives_no_friction,
+    ),
+    "a size of memory": (((END, f'<size memory="2K"/>{END}'),), {}, nothing),
     "contype 1, conaffinity 0": (
         (('contype="0" conaffinity="1"', 'contype="1" conaffinity="0"'),),
         {},
@@ -539,6 +556,39 @@ REFUSED = {  # what is in the file: (edits, changes of robot.yaml, parts of the 
         ((f"{HIP}", f'{HIP}<joint name="loose" axis="1 0 0"/>'),),
         {},
         ("the joint 'loose', which robot.yaml does not list and no spring holds", "delete"),
+    ),
+    "a spring that holds nothing": (
+        (
+            (
+                FREE,
+                f'{FREE}<body pos="-0.2 0 0"><joint name="tail" axis="0 1 0" stiffness="0.001"/>'
+                '<geom type="capsule" size="0.01" fromto="0 0 0 -0.2 0 0" mass="0.5" '
+                'contype="0" conaffinity="0"/></body>',
+            ),
+        ),
+        {},
+        ("the joint 'tail'", "a spring of 0.001 N m/rad does not hold against 0.49"),
+    ),
+    "a coupling that is not active": (
+        (
+            (HIP, f'{HIP}<joint name="loose" axis="1 0 0"/>'),
+            (
+                END,
+                f'<equality><joint joint1="loose" joint2="FR_hip" active="false"/></equality>{END}',
+            ),
+        ),
+        {},
+        ("the joint 'loose', which robot.yaml does not list and no spring holds",),
+    ),
+    "a foot that robot.yaml forgets": (
+        (),
+        {"feet": ["FR", "FL", "RR"]},
+        ("the geom 'RL' of the body 'RL_calf' stands on the ground", "add it to the feet"),
+    ),
+    "every bit of contype": (
+        ((foot("FR"), foot("FR").replace("/>", ' contype="2147483647"/>')),),
+        {},
+        ("have all 31 bits of contype", "give them contype 1"),
     ),
     "an actuator of a joint that is not listed": (
         (

@@ -1,5 +1,6 @@
 """Left and right: the mirror map of a robot and of a task, and networks that obey it."""
 
+import msgspec
 import mujoco
 import numpy as np
 import pytest
@@ -32,6 +33,26 @@ def model(change=lambda spec: None):
 @pytest.fixture(scope="module")
 def go2():
     return symmetry.find(robot(), model())
+
+
+def test_angles_are_compared_from_the_pose_that_the_file_draws(go2):
+    """With `ref`, mirrored legs have other numbers for the same pose."""
+
+    def shift(spec):
+        for joint in spec.joints[1:]:
+            joint.ref += 0.1
+
+    def described(names):
+        joints = tuple(
+            msgspec.structs.replace(j, default=j.default + 0.1 * (j.name in names))
+            for j in robot().joints
+        )
+        return msgspec.structs.replace(robot(), joints=joints)
+
+    found = symmetry.find(described(robot().joint_names), model(shift))
+    assert np.array_equal(found.joints.sign, go2.joints.sign)
+    with pytest.raises(InputError, match="beside the mirror image"):
+        symmetry.find(described(robot().joint_names[:1]), model(shift))
 
 
 # -- signed permutations ------------------------------------------------------------------------

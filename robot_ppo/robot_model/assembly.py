@@ -66,8 +66,9 @@ def set_contacts(
     """Replace the file's ground by one geom, which everything that can touch something touches.
 
     The ground's contact type is a bit that no geom of the robot has, so that what the robot's parts
-    do among themselves stays as written. The contact of a foot takes friction and softness from the
-    foot, whatever the ground says.
+    do among themselves stays as written. Friction is that of the robot's geom, whatever the ground
+    says, and so is a foot's softness. A foot touches where its surface is: with a margin it would
+    stand that high above the ground, outside of the zone in which it feels.
 
     Args:
         spec: is changed.
@@ -89,8 +90,10 @@ def set_contacts(
     for id in feet:
         geoms[id].priority = max(1, geoms[id].priority)
         geoms[id].condim = max(3, geoms[id].condim)
+        geoms[id].margin = geoms[id].gap = 0.0
     delete_geoms(spec, geoms, set(np.flatnonzero(~static).tolist()))
     floor = spec.worldbody.add_geom(_BLANK.default, name=FLOOR, contype=bit, conaffinity=0)
+    floor.friction = np.zeros(3)  # of two geoms of one priority the larger friction acts
     if ground is None:
         floor.type = mujoco.mjtGeom.mjGEOM_PLANE
         floor.size = (0, 0, 0.05)

@@ -166,8 +166,27 @@ def measure(robot: RobotSpec, model: mujoco.MjModel) -> Body:
         joints = [_leg_joint(model, data, id, k, points[i], share) for k, id in enumerate(own)]
         x, y, _ = (points[i] - points.mean(axis=0)).tolist()
         feet.append(Foot(name, x, y, float(data.xanchor[own[0], 2]), tuple(joints)))
+    _require_forward(robot, feet)
     height = float(data.xpos[base, 2])
     return Body(robot, tuple(feet), mass, height, _trunk(model, base, chains, ours), model)
+
+
+def _require_forward(robot: RobotSpec, feet: list[Foot]) -> None:
+    """Raise `InputError` where all legs swing sideways: x is not forward.
+
+    The legs of an insect swing about a vertical axis, and bend about any.
+    """
+    for foot in feet:
+        about = np.abs([joint.axis for joint in foot.joints]) > SIDEWAYS
+        sideways, fore, turns = about.sum(axis=0)
+        if sideways < 2 or sideways <= fore or (turns and len(feet) > 2):
+            return
+    raise InputError(
+        f"robot.yaml's `base`: the legs of {robot.name} bend about the x axis of "
+        f"{robot.base.body!r} ({', '.join(joint.name for joint in feet[0].joints)}), so that it "
+        "would walk sideways; x must be forward: turn what is in that body by 90 degrees, or let "
+        "`robot-ppo import` do it"
+    )
 
 
 def _chain(model: mujoco.MjModel, base: int, body: int) -> list[int]:

@@ -62,6 +62,7 @@ def read(path: Mjcf) -> Source:
             spec = mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise InputError(f"{path}: MuJoCo cannot read it: {_line(error)}") from None
+    spec.memory = -1  # as much as is needed, whatever <size> says
     # Bodies keep the frames and the number that the file gives them.
     spec.compiler.fusestatic = spec.compiler.discardvisual = spec.compiler.alignfree = False
     for joint in spec.joints:

@@ -122,11 +122,12 @@ def _require_same(
 def _joints(model: mujoco.MjModel, robot: RobotSpec, frames: _Frames, bodies: np.ndarray) -> Mirror:
     """Return the mirror of the joint vector; `InputError` where a joint lacks its partner."""
     ids = [source.find(model, "joint", joint.name) for joint in robot.joints]
+    adr = model.jnt_qposadr[ids]
     index = []
     sign = []
     for joint in range(len(ids)):
         partner, turn = _partner(model, frames, ids, bodies, joint)
-        _require_same_joint(robot, joint, partner, turn)
+        _require_same_joint(robot, joint, partner, turn, model.qpos0[adr])
         index.append(partner)
         sign.append(turn)
     return Mirror.of(index, sign)
@@ -151,11 +152,22 @@ def _partner(
     raise _asymmetric(f"the joint {name} has no partner with the mirrored axis and anchor")
 
 
-def _require_same_joint(robot: RobotSpec, joint: int, other: int, sign: float) -> None:
-    """Raise `InputError` where the figures of two partners in robot.yaml are not each other's."""
+def _require_same_joint(
+    robot: RobotSpec, joint: int, other: int, sign: float, reference: np.ndarray
+) -> None:
+    """Raise `InputError` where the figures of two partners in robot.yaml are not each other's.
+
+    Args:
+        robot: the figures.
+        joint: index of one.
+        other: index of its partner.
+        sign: -1 where they turn in opposite directions.
+        reference: angles (joints,) of the pose that the MJCF draws, its `ref` [rad].
+    """
     one = robot.joints[joint]
     two = robot.joints[other]
-    if abs(sign * one.default - two.default) > ANGLE:
+    turned = sign * (one.default - reference[joint])
+    if abs(turned - (two.default - reference[other])) > ANGLE:
         raise _asymmetric(
             f"the default angles of {one.name} and {two.name} are {one.default:g} and "
             f"{two.default:g} rad"

@@ -29,8 +29,14 @@ HEIGHT_TOLERANCE = 0.15
 is not level in the default pose has no one height. The variants stand on the ground in any case."""
 _DEPTH = 0.005
 """[m] Another geom than a foot may be so far in the ground in the default pose."""
+_TOUCHES = 0.001
+"""[m] A part that no foot belongs to touches the ground where it is no higher above it."""
+_TURNED = 1.0
+"""[rad] A spring that the weight on it turns by more holds nothing."""
 _RESIDUAL = 0.002
 """An equality constraint may be so far from satisfied in the default pose, [m] or [rad]."""
+_BITS = 2**31 - 1
+"""Bits of contype that the ground's is chosen from."""
 _MOUNTING = np.radians(0.5)
 """[rad] Angle between the IMU's mounting in robot.yaml and in the MJCF."""
 
@@ -101,6 +107,12 @@ def _count(model: mujoco.MjModel, kind: str) -> int:
 def _features(file: Source) -> Iterator[str]:
     """Find what no variant can be made of, before anything is looked up."""
     model = file.model
+    mine = model.geom_contype[~source.static_geoms(model)]
+    if np.bitwise_or.reduce(mine, initial=0) & _BITS == _BITS:
+        yield (
+            f"{file.name}: the robot's geoms have all {_BITS.bit_length()} bits of contype, so "
+            "that none is left for the ground; give them contype 1"
+        )
     for count, what in ((model.nflex, "a flex"), (model.nplugin, "a plugin")):
         if count:
             yield f"{file.name} has {what}, which the variants cannot keep; delete it"
@@ -202,8 +214,10 @@ def _ranges(file: Source, robot: RobotSpec) -> Iterator[str]:
 def _held(file: Source, robot: RobotSpec) -> Iterator[str]:
     """Find joints that robot.yaml does not have and that nothing holds."""
     model = file.model
-    coupled = set(model.eq_obj1id[model.eq_type == mujoco.mjtEq.mjEQ_JOINT].tolist())
-    coupled |= set(model.eq_obj2id[model.eq_type == mujoco.mjtEq.mjEQ_JOINT].tolist())
+    couples = (model.eq_type == mujoco.mjtEq.mjEQ_JOINT) & (model.eq_active0 != 0)
+    coupled = {*model.eq_obj1id[couples].tolist(), *model.eq_obj2id[couples].tolist()}
+    data = geometry.standing_pose(model, robot)
+    mujoco.mj_forward(model, data)
     base = model.body(robot.base.body).id
     for id in range(model.njnt):
         name = source.names(model, "joint", [id])[0]
@@ -214,11 +228,25 @@ def _held(file: Source, robot: RobotSpec) -> Iterator[str]:
                 f"{file.name} has the joint {name!r} outside the robot; the variants simulate the "
                 "robot alone, so delete its body"
             )
-        elif not (model.jnt_stiffness[id] > 0 or id in coupled):
-            yield (
-                f"{file.name} has the joint {name!r}, which robot.yaml does not list and no spring "
-                "holds; delete the joint, so that its body is fixed, or list it in `joints`"
-            )
+        elif id not in coupled:
+            yield from _loose(file, model, data, id, name)
+
+
+def _loose(
+    file: Source, model: mujoco.MjModel, data: mujoco.MjData, id: int, name: str
+) -> Iterator[str]:
+    """Tell of a passive joint that its spring does not hold against the weight on it."""
+    weight = abs(float(data.qfrc_bias[model.jnt_dofadr[id]]))
+    stiffness = float(np.atleast_1d(model.jnt_stiffness[id])[0])
+    if stiffness > 0 and stiffness * _TURNED >= weight:
+        return
+    spring = "no spring holds"
+    if stiffness:
+        spring = f"a spring of {stiffness:.3g} N m/rad does not hold against {weight:.3g} N m"
+    yield (
+        f"{file.name} has the joint {name!r}, which robot.yaml does not list and {spring}; "
+        "delete the joint, so that its body is fixed, or list it in `joints`"
+    )
 
 
 # -- the standing pose ----------------------------------------------------------------------------
@@ -232,7 +260,8 @@ def _home(file: Source, robot: RobotSpec) -> Iterator[str]:
     where = f"{file.name} keyframe home"
     home = model.key("home").qpos
     pose = tuple(float(home[model.joint(n).qposadr[0]]) for n in robot.joint_names)
-    yield from differ("default pose [rad]", tuple(robot.vector("default")), where, pose, 1e-9)
+    default = tuple(robot.vector("default").tolist())
+    yield from differ("default pose [rad]", default, where, pose, 1e-9)
     base = int(model.jnt_qposadr[model.body_jntadr[model.body(robot.base.body).id]])
     yield from differ("base.height [m]", robot.base.height, where, float(home[base + 2]), 1e-6)
     quat = home[base + 3 : base + 7] / np.linalg.norm(home[base + 3 : base + 7])
@@ -258,13 +287,17 @@ def _ground(file: Source, robot: RobotSpec) -> Iterator[str]:
         return
     lowest = geometry.lowest_points(model, geometry.standing_pose(model, robot))
     mine = source.colliding_geoms(model) & ~source.static_geoms(model)
-    mine[geometry.FootGeometry(model, robot).geoms] = False
-    for geom in np.flatnonzero(mine & (lowest < -_DEPTH)):
+    feet = geometry.FootGeometry(model, robot).geoms
+    mine[feet] = False
+    parts = model.body_weldid[model.geom_bodyid]
+    elsewhere = ~np.isin(parts, parts[feet])
+    for geom in np.flatnonzero(mine & (lowest < np.where(elsewhere, _TOUCHES, -_DEPTH))):
         name = source.names(model, "geom", [int(geom)])[0]
+        how = f"is {-lowest[geom]:.4f} m in" if lowest[geom] < -_TOUCHES else "stands on"
         yield (
             f"{file.name}: the geom {name!r} of the body "
-            f"{model.body(model.geom_bodyid[geom]).name!r} is {-lowest[geom]:.4f} m in the ground "
-            "in the default pose; add it to the feet, or change pose or geom"
+            f"{model.body(model.geom_bodyid[geom]).name!r} {how} the ground in the default pose "
+            "and is no foot; add it to the feet, or change pose or geom"
         )
 
 
