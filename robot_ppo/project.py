@@ -13,6 +13,7 @@ of these folders, and the first one that has it wins:
 
 import difflib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ PATH_VARIABLE = "ROBOT_PPO_PATH"
 """Environment variable that names more folders, separated as in PATH."""
 SHIPPED = "shipped"
 """Label of what comes with the package."""
+MODELS = (".xml", ".mjcf", ".urdf")
+"""Endings of model files, of which a robot's folder is made by `robot-ppo import`."""
 
 GYM_TASKS = (
     "Ant-v5",
@@ -123,6 +126,13 @@ def robot_folder(robot: str) -> Path:
         return path.resolve()
     if robot and path.name == "robot.yaml" and path.is_file():
         return path.resolve().parent
+    if path.suffix.lower() in MODELS:
+        if (path.parent / "robot.yaml").is_file():
+            raise InputError(f"{robot}: is a model; give its folder, {str(path.parent)!r}")
+        raise InputError(
+            f"{robot}: is a model and no robot's folder; import it: robot-ppo import "
+            f"{shlex.quote(robot)}"
+        )
     if has_folder(robot):
         raise InputError(f"{robot}: has no robot.yaml{_near(path, '*/robot.yaml')}")
     return _named("robot", robot)

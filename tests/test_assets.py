@@ -1,5 +1,7 @@
 """Robots, tasks and presets are found by path and name, and a wrong name gets the list."""
 
+import re
+
 import gymnasium
 import pytest
 
@@ -65,6 +67,15 @@ def test_a_name_that_is_no_path_is_looked_up(kind, name, empty):
 def test_a_path_that_leads_nowhere_is_refused_as_a_path(kind, name, empty):
     with pytest.raises(InputError, match=f"^{name}: (no such file|has no robot.yaml)"):
         KINDS[kind][0](name)
+
+
+def test_a_model_in_place_of_a_robot_is_told_what_to_do(tmp_path):
+    model = tmp_path / "my dog.URDF"
+    with pytest.raises(InputError, match=re.escape(f"robot-ppo import '{model}'")):
+        project.robot_folder(str(model))
+    (tmp_path / "robot.yaml").touch()
+    with pytest.raises(InputError, match=re.escape(f"give its folder, {str(tmp_path)!r}")):
+        project.robot_folder(str(model))
 
 
 def test_a_wrong_path_gets_the_nearest_that_is_there(empty):
