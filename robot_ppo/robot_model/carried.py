@@ -13,12 +13,13 @@ import binascii
 import logging
 import xml.etree.ElementTree as ET
 import zlib
+from collections.abc import Iterator
 
 import mujoco
 import numpy as np
 
 from robot_ppo import project
-from robot_ppo.robot_model import assembly, source
+from robot_ppo.robot_model import assembly, carried_check, source, variants
 from robot_ppo.robot_model.importing import fitting
 from robot_ppo.robot_model.importing.tree import pose
 from robot_ppo.robot_model.source import Mjcf, Source, Text
@@ -29,15 +30,27 @@ LARGEST = 100_000
 """[bytes] of the packed text."""
 _UNPACKED = 20_000_000
 """[bytes] A text that unpacks to more was not written by us."""
+Names = set[tuple[str, str]]
+"""Kind and name of elements."""
 log = logging.getLogger(__name__)
 
 
 def pack(robot: RobotSpec, xml: Mjcf) -> str:
-    """Return the model as text for a policy file, or "" where it is too large to be carried."""
+    """Return the model as text for a policy file, or "" where it cannot be carried.
+
+    That is where it is too large, or where the robot with primitives for its meshes is refused.
+
+    Raises:
+        InputError: what would be carried is another robot.
+    """
     file = source.read(xml)
+    key = source.find(file.model, "key", "home")
+    home = file.model.key_qpos[key] if key >= 0 else None
     _reduce(file, robot)
+    unnamed = _name_all(file.spec)
     model = source.compile_model(file.spec, xml)
-    text = base64.b85encode(zlib.compress(_exact(file.spec, model), 9)).decode()
+    written = _exact(file.spec, model, unnamed, home)
+    text = base64.b85encode(zlib.compress(written, 9)).decode()
     if len(text) > LARGEST:
         log.warning(
             "%s: its model takes %.0f kB and %.0f may be carried; the policy file goes without, "
@@ -45,6 +58,19 @@ def pack(robot: RobotSpec, xml: Mjcf) -> str:
             *(xml, len(text) / 1e3, LARGEST / 1e3),
         )
         return ""
+    own = variants.eval_model(robot, xml)
+    try:
+        other = variants.eval_model(robot, unpack(text, "the policy file"))
+    except InputError as error:
+        if not (own.geom_type == mujoco.mjtGeom.mjGEOM_MESH).any():
+            raise
+        log.warning(
+            "%s: with primitives for its meshes it is refused, so that the policy file goes "
+            "without a model, and needs the robot's folder to be scored and played: %s",
+            *(xml, error),
+        )
+        return ""
+    carried_check.check(xml, own, other)
     return text
 
 
@@ -86,7 +112,8 @@ def _reduce(file: Source, robot: RobotSpec) -> None:
     assembly.pin_masses(spec, model)
     assembly.clear_outputs(spec, robot)
     kept = set(np.flatnonzero(source.colliding_geoms(model) & ~source.static_geoms(model)).tolist())
-    assembly.delete_geoms(spec, geoms, kept | source.wrapped_geoms(model))
+    paired = {*model.pair_geom1.tolist(), *model.pair_geom2.tolist()}  # of the file's ground, too
+    assembly.delete_geoms(spec, geoms, kept | paired | source.wrapped_geoms(model))
     for id, geom in geoms.items():
         if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
             _make_primitive(geom, model, id)
@@ -113,8 +140,37 @@ def _make_primitive(geom: mujoco.MjsGeom, model: mujoco.MjModel, id: int) -> Non
     geom.fromto[:] = np.nan
 
 
-def _exact(spec: mujoco.MjSpec, model: mujoco.MjModel) -> bytes:
-    """Return MuJoCo's text of the spec with the compiled model's numbers at full precision."""
+def _name_all(spec: mujoco.MjSpec) -> Names:
+    """Name what has no name, so that it is found again in text and model; return which."""
+    given: Names = set()
+    for kind, elements in (
+        ("body", spec.bodies),
+        ("joint", spec.joints),
+        ("geom", spec.geoms),
+        ("site", spec.sites),
+    ):
+        taken = {element.name for element in elements}
+        for i, element in enumerate(elements):
+            if not element.name:
+                name = f"{kind} {i}"
+                while name in taken:
+                    name += "_"
+                element.name = name
+                given.add((kind, name))
+    return given
+
+
+def _exact(
+    spec: mujoco.MjSpec, model: mujoco.MjModel, unnamed: Names, home: np.ndarray | None
+) -> bytes:
+    """Return MuJoCo's text of the spec with the compiled model's numbers at full precision.
+
+    Args:
+        spec: in which every body, joint, geom and site has a name.
+        model: it, compiled.
+        unnamed: kind and name of those that have none in the text.
+        home: the keyframe `home` (nq,); None: there is none.
+    """
     root = ET.fromstring(spec.to_xml())
     compiler = root.find("compiler")
     if compiler is None:
@@ -125,23 +181,48 @@ def _exact(spec: mujoco.MjSpec, model: mujoco.MjModel) -> bytes:
     compiler.set("angle", "radian")
     world = root.find("worldbody")
     assert world is not None
-    counters: dict[str, int] = dict.fromkeys(("body", "joint", "geom", "site"), 0)
-    _rewrite_children(world, model, counters)
-    assert counters["body"] == model.nbody - 1
+    _rewrite(world, model, unnamed)
+    if home is not None:
+        keyframe = ET.SubElement(root, "keyframe")
+        ET.SubElement(keyframe, "key", name="home", qpos=_text(home))
     return ET.tostring(root)
 
 
-def _rewrite_children(element: ET.Element, model: mujoco.MjModel, counters: dict[str, int]) -> None:
-    """Rewrite the numbers of a body's parts, then of the bodies in it, as MuJoCo numbers them."""
+def _rewrite(element: ET.Element, model: mujoco.MjModel, unnamed: Names) -> None:
+    """Write the parts of a body, and the bodies in it, with their numbers and in their order.
+
+    The model has no frames: their places are in its numbers, their classes go to their parts.
+    """
+    parts = []
+    for child, inherited in list(_without_frames(element, None)):
+        kind = "joint" if child.tag == "freejoint" else child.tag
+        key = "childclass" if kind == "body" else "class"
+        if inherited is not None and key not in child.attrib and child.tag != "freejoint":
+            child.set(key, inherited)
+        id = source.find(model, kind, child.get("name", ""))
+        assert id >= 0
+        parts.append((_ORDER.index(kind), id, child))
+        if (kind, child.get("name", "")) in unnamed:
+            del child.attrib["name"]
+    for child in list(element):
+        if child.tag == "frame" or child.tag in _WRITERS:
+            element.remove(child)
+    for _, id, child in sorted(parts, key=lambda part: part[:2]):
+        _WRITERS[child.tag](child, model, id)
+        element.append(child)
+        if child.tag == "body":
+            _rewrite(child, model, unnamed)
+
+
+def _without_frames(
+    element: ET.Element, inherited: str | None
+) -> Iterator[tuple[ET.Element, str | None]]:
+    """Yield the parts of a body, frame by frame, and the class that a frame gives them."""
     for child in element:
-        if child.tag in _WRITERS:
-            kind = "joint" if child.tag == "freejoint" else child.tag
-            _WRITERS[child.tag](child, model, counters[kind])
-            counters[kind] += 1
-    for child in element.findall("body"):
-        counters["body"] += 1
-        _body(child, model, counters["body"])
-        _rewrite_children(child, model, counters)
+        if child.tag == "frame":
+            yield from _without_frames(child, child.get("childclass", inherited))
+        elif child.tag in _WRITERS:
+            yield child, inherited
 
 
 def _body(element: ET.Element, model: mujoco.MjModel, id: int) -> None:
@@ -169,6 +250,10 @@ def _joint(element: ET.Element, model: mujoco.MjModel, id: int) -> None:
         element.set(key, repr(float(getattr(model, f"dof_{key}")[dof])))
     element.set("damping", repr(float(model.dof_damping[dof])))
     element.set("stiffness", repr(float(model.jnt_stiffness[id])))
+    if model.jnt_type[id] != mujoco.mjtJoint.mjJNT_BALL:
+        adr = int(model.jnt_qposadr[id])
+        element.set("ref", repr(float(model.qpos0[adr])))
+        element.set("springref", repr(float(model.qpos_spring[adr])))
 
 
 def _geom(element: ET.Element, model: mujoco.MjModel, id: int) -> None:
@@ -183,7 +268,8 @@ def _site(element: ET.Element, model: mujoco.MjModel, id: int) -> None:
     _place(element, model.site_pos[id], model.site_quat[id])
 
 
-_WRITERS = {"joint": _joint, "freejoint": _joint, "geom": _geom, "site": _site}
+_WRITERS = {"joint": _joint, "freejoint": _joint, "geom": _geom, "site": _site, "body": _body}
+_ORDER = ("joint", "geom", "site", "body")
 
 
 def _place(element: ET.Element, pos: np.ndarray, quat: np.ndarray) -> None:
