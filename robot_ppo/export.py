@@ -18,7 +18,7 @@ from robot_ppo.ppo.cells import Cell, Gru, Lstm
 from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
-from robot_ppo.training import provenance
+from robot_ppo.training import joints, provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
@@ -120,12 +120,21 @@ def act_of(actor: Actor) -> Acting:
 def build_contract(
     config: Config, checkpoint: Checkpoint, actor: Actor, trained_with: str | None = None
 ) -> Contract:
-    """Return what the policy assumes, without the distribution of its observations."""
+    """Return what the policy assumes, without the distribution of its observations.
+
+    Raises:
+        InputError: the robot has other joints than the weights were trained with, or what the actor
+            reads cannot be exported.
+    """
     task = robot_task(config, "a policy file")
     _check_groups(config)
+    joints.check(config, checkpoint)
     robot = project.load_robot(task.robot)
     normalizer = actor.normalizer
     layout = observations.layout(task, robot)
+    trained = len(normalizer.mean), len(actor.log_std)
+    moved = len(robot.joints) - len(task.action.held)
+    joints.check_sizes(config, trained, (layout.size, moved))
     return Contract(
         task=task.name,
         robot=robot,

@@ -48,6 +48,9 @@ class Checkpoint:
     """Settings of the last training; None: written before checkpoints said so."""
     ranks: int = 1
     """Processes that trained it; each has episodes of its own."""
+    joints: list[str] | None = None
+    """Names of the robot's joints, in their order; None: there is no robot, or the checkpoint was
+    written before it said so."""
 
 
 class UnreadableError(InputError):

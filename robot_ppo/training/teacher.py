@@ -14,6 +14,7 @@ from robot_ppo.config import AnyTask, Config, Task
 from robot_ppo.envs.environment import Environment, Observations, join
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor, bounded
+from robot_ppo.training import joints
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 
@@ -45,6 +46,7 @@ class Teacher:
         self.actor = load_actor(theirs, checkpoint)
         self.acting = Acting(self.actor)
         _require_same_meaning(run, theirs.task, config.task)
+        joints.check(theirs, checkpoint)
         _require_groups(run, self.groups, theirs.task, config.task, env)
         size = sum(env.observation_groups[name] for name in self.groups)
         actions = env.single_action_space.shape[0]

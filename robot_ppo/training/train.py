@@ -23,7 +23,7 @@ from robot_ppo.ppo.distill import Distiller, imitates, student_share
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
-from robot_ppo.training import resume
+from robot_ppo.training import joints, resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
 from robot_ppo.training.stop_signal import stop_on_signal
@@ -65,6 +65,7 @@ class Trainer:
         """Simulations of this rank."""
         self.seed = config.seed + _APART * self.ranks.rank
         self.env = envs.make(config, self.num_envs, self.seed)
+        self.joints = joints.of(config)
         self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
         actor, critic = self._networks()
         make = Distiller if self.teacher else on_device.make
@@ -313,11 +314,13 @@ class Trainer:
                 "generators": self.learner.generator_states(),
             },
             settings=self.learned_with,
+            joints=self.joints,
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.learned_with = self.checkpoints.settings(checkpoint)
         resume.check(self.learned_with, self.config)
+        joints.check(self.config, checkpoint)
         self.steps = checkpoint.steps
         self.seconds = checkpoint.seconds
         self.iteration = checkpoint.iteration
