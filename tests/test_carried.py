@@ -65,6 +65,7 @@ LOOSE = '<joint name="tail" axis="0 1 0"/>'
 HOME = f"0 0 {quadruped.HEIGHT!r} 1 0 0 0"
 ANGLES = " ".join(str(angle) for angle in quadruped.POSE.values())
 WRITTEN = {
+    "a damping that is not linear": [('damping="0.1"', 'damping="0.123456789 0.02"')],
     "a geom in a frame": [
         (
             SITE,
@@ -127,7 +128,7 @@ def test_however_a_robot_is_written_the_carried_one_is_it(tmp_path, what):
     two = variants.eval_model(robot, text)
     names = [source.names(model, "geom", range(model.ngeom)) for model in (one, two)]
     assert names[0] == names[1]
-    for field in (*EXACT, "qpos0", "qpos_spring", "geom_condim", "eq_data"):
+    for field in (*EXACT, "qpos0", "qpos_spring", "dof_dampingpoly", "geom_condim", "eq_data"):
         np.testing.assert_allclose(
             getattr(one, field), getattr(two, field), rtol=1e-5, err_msg=field
         )

@@ -11,6 +11,7 @@ from contract_helpers import ROOT
 from robot_ppo import project
 from robot_ppo.robot_model import fingerprint
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.policy import Policy
 
 LEG = '<inertial mass="0.2" pos="0 0 -0.1" diaginertia="0.001 0.001 0.0001"/>'
 CHANGES = {
@@ -22,6 +23,35 @@ CHANGES = {
     "a name": ('<geom name="trunk"', '<geom name="body"'),
     "a limit": ('range="-1.5 1.5"', 'range="-1.5 1.50001"'),
 }
+TAIL = '<body name="tail"><joint name="tail" axis="0 1 0" stiffness="9"/>'
+TAIL += '<inertial pos="-0.1 0 0" mass="0.1" diaginertia="1 1 1"/></body>'
+TENDON = '<tendon><fixed name="t"><joint joint="FR_hip" coef="1"/></fixed></tendon>'
+EQUALITY = '<equality><joint joint1="FR_hip" joint2="FL_hip" active="false"/></equality>'
+PAIR = '<contact><pair geom1="FR" geom2="FL"/></contact>'
+HOME = '<keyframe><key name="home" qpos="0 0 0.3 1 0 0 0 0.1 0 0 0 0 0 0 0 0"/></keyframe>'
+WITH = (
+    ('<site name="imu"/>', f'<site name="imu"/>{TAIL}'),
+    ("<actuator>", f"{TENDON}{EQUALITY}{PAIR}{HOME}<actuator>"),
+)
+"""A quadruped with one of everything."""
+HIP = '<joint name="FR_hip"'
+UNUSUAL = {
+    "a joint's zero": (HIP, f'{HIP} ref="0.2"'),
+    "a spring's zero": ('stiffness="9"', 'stiffness="9" springref="0.4"'),
+    "a spring that is not linear": ('stiffness="9"', 'stiffness="9 1"'),
+    "a damper that is not linear": ('damping="0.1"', 'damping="0.1 0.1"'),
+    "a margin of a limit": (HIP, f'{HIP} margin="0.1"'),
+    "a softness of a friction": (HIP, f'{HIP} solreffriction="0.5 1"'),
+    "the impedance of a friction": (HIP, f'{HIP} solimpfriction="0.8 0.9 0.01"'),
+    "an equality that holds": ('active="false"', 'active="true"'),
+    "a tendon's friction": ('<fixed name="t"', '<fixed name="t" frictionloss="3"'),
+    "a tendon's inertia": ('<fixed name="t"', '<fixed name="t" armature="1"'),
+    "a tendon's margin": ('<fixed name="t"', '<fixed name="t" margin="0.1"'),
+    "a tendon's softness": ('<fixed name="t"', '<fixed name="t" solreflimit="0.5 1"'),
+    "a pair's dimension": ('geom2="FL"', 'geom2="FL" condim="6"'),
+    "where a tail begins": ("0 0 0 0.1 0", "0 0 0 0.2 0"),
+}
+"""What counts where it is not what MuJoCo assumes."""
 LOOKS = {
     "a comment": ("<worldbody>", "<!-- new --><worldbody>"),
     "colours": ('friction="0.7"', 'friction="0.7" rgba="1 0 0 1"'),
@@ -42,6 +72,24 @@ def of(folder, *edits, **changes):
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_moves_a_robot_changes_it(tmp_path, what):
     assert of(tmp_path, CHANGES[what]) != of(tmp_path)
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_so_does_what_few_files_say(tmp_path, what):
+    assert of(tmp_path, *WITH, UNUSUAL[what]) != of(tmp_path, *WITH)
+
+
+def test_what_mujoco_assumes_changes_nothing(tmp_path):
+    assert of(tmp_path, (HIP, f'{HIP} ref="0" springref="0" margin="0"')) == of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "tests" / "golden").glob("*_*.onnx")), ids=lambda p: p.stem
+)
+def test_a_policy_file_of_before_knows_its_robot(file):
+    contract = Policy(file).contract
+    known = contract.model_fingerprint
+    assert known in (None, fingerprint.of_robot(contract.robot.name))
 
 
 @pytest.mark.parametrize("what", LOOKS)

@@ -13,7 +13,7 @@ import binascii
 import logging
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -248,8 +248,9 @@ def _joint(element: ET.Element, model: mujoco.MjModel, id: int) -> None:
         element.set("actuatorfrcrange", _text(model.jnt_actfrcrange[id]))
     for key in ("armature", "frictionloss"):
         element.set(key, repr(float(getattr(model, f"dof_{key}")[dof])))
-    element.set("damping", repr(float(model.dof_damping[dof])))
-    element.set("stiffness", repr(float(model.jnt_stiffness[id])))
+    damping = model.dof_damping[dof], *model.dof_dampingpoly[dof]
+    element.set("damping", _polynomial(damping))
+    element.set("stiffness", _polynomial((model.jnt_stiffness[id], *model.jnt_stiffnesspoly[id])))
     if model.jnt_type[id] != mujoco.mjtJoint.mjJNT_BALL:
         adr = int(model.jnt_qposadr[id])
         element.set("ref", repr(float(model.qpos0[adr])))
@@ -275,6 +276,11 @@ _ORDER = ("joint", "geom", "site", "body")
 def _place(element: ET.Element, pos: np.ndarray, quat: np.ndarray) -> None:
     element.set("pos", _text(pos))
     element.set("quat", _text(quat))
+
+
+def _polynomial(values: Sequence[float]) -> str:
+    """Return a polynomial's coefficients; one number where it is linear."""
+    return _text(np.array(values if any(values[1:]) else values[:1]))
 
 
 def _text(values: np.ndarray) -> str:

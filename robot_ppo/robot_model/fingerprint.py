@@ -7,6 +7,10 @@
 It covers what moves a robot: the MJCF as MuJoCo compiles it, includes and meshes with it, without
 colours, lights and geoms that only eyes need, and every figure of robot.yaml. Formatting, comments
 and looks may change.
+
+Files of robots that nobody edited keep their fingerprint when it comes to cover more: what was
+added (`_UNUSUAL`, the angles at which passive joints begin) counts only where it is not what MuJoCo
+assumes of a file that does not say it.
 """
 
 import hashlib
@@ -41,6 +45,33 @@ _FIELDS = {
     "exclude": ("signature",),
 }
 """Arrays of the compiled model that the variants are made of, by kind of object."""
+_SOLREF = (0.02, 1.0)
+_SOLIMP = (0.9, 0.95, 0.001, 0.5, 2.0)
+_UNUSUAL: dict[str, float | tuple[float, ...]] = {
+    "jnt_margin": 0,
+    "jnt_stiffnesspoly": 0,
+    "jnt_springyield": 0,
+    "dof_dampingpoly": 0,
+    "dof_solref": _SOLREF,
+    "dof_solimp": _SOLIMP,
+    "eq_active0": 1,
+    "tendon_frictionloss": 0,
+    "tendon_armature": 0,
+    "tendon_margin": 0,
+    "tendon_stiffnesspoly": 0,
+    "tendon_dampingpoly": 0,
+    "tendon_springyield": 0,
+    "tendon_solref_lim": _SOLREF,
+    "tendon_solimp_lim": _SOLIMP,
+    "tendon_solref_fri": _SOLREF,
+    "tendon_solimp_fri": _SOLIMP,
+    "pair_dim": 3,
+    "pair_solreffriction": 0,
+    "pair_adhesion": 0,
+}
+"""Arrays that count where they have another value than MuJoCo's own, which is given."""
+_UNUSUAL_GEOM = ("adhesion", "surfacevel")
+"""The same of geoms; MuJoCo's own value is 0."""
 _GEOM_FIELDS = (
     "type",
     "bodyid",
@@ -71,6 +102,12 @@ def of(robot: RobotSpec, xml: Mjcf) -> str:
     for field in _GEOM_FIELDS:
         _add(digest, f"geom_{field}", getattr(model, f"geom_{field}")[colliding])
     _add(digest, "mesh_vert", _vertices(model, colliding))
+    for field, usual in _UNUSUAL.items():
+        _add_unusual(digest, field, getattr(model, field), usual)
+    for field in _UNUSUAL_GEOM:
+        _add_unusual(digest, f"geom_{field}", getattr(model, f"geom_{field}")[colliding], 0)
+    for field, angles in _angles(model, robot).items():
+        _add_unusual(digest, field, angles, 0)
     for kind, count in (("body", model.nbody), ("joint", model.njnt), ("geom", model.ngeom)):
         ids = np.flatnonzero(colliding).tolist() if kind == "geom" else range(count)
         digest.update("\0".join(source.names(model, kind, ids)).encode())
@@ -144,6 +181,34 @@ def _add(digest: "hashlib._Hash", name: str, values: np.ndarray) -> None:
     """Add an array as float32: the last bits are those of a compiler, not of a person."""
     digest.update(f"\0{name}{values.shape}".encode())
     digest.update(np.ascontiguousarray(values, np.float32).tobytes())
+
+
+def _add_unusual(
+    digest: "hashlib._Hash", name: str, values: np.ndarray, usual: float | tuple[float, ...]
+) -> None:
+    """Add an array where any of its rows is not `usual`."""
+    if np.any(np.asarray(values, np.float32) != np.asarray(usual, np.float32)):
+        _add(digest, name, values)
+
+
+def _angles(model: mujoco.MjModel, robot: RobotSpec) -> dict[str, np.ndarray]:
+    """Return `ref` and `springref` of joints [rad, m], and where those begin that nobody drives.
+
+    The driven ones begin at the default pose; of the others it is the keyframe `home` that says it.
+    """
+    kinds = mujoco.mjtJoint
+    single = (model.jnt_type == kinds.mjJNT_HINGE) | (model.jnt_type == kinds.mjJNT_SLIDE)
+    places = model.jnt_qposadr[single]
+    found = {"ref": model.qpos0[places], "springref": model.qpos_spring[places]}
+    if (home := source.find(model, "key", "home")) >= 0:
+        passive = np.ones(model.nq, bool)
+        for joint in range(model.njnt):
+            free = model.jnt_type[joint] == kinds.mjJNT_FREE
+            if free or model.joint(joint).name in robot.joint_names:
+                start = int(model.jnt_qposadr[joint])
+                passive[start : start + (7 if free else 1)] = False
+        found["home"] = (model.key_qpos[home] - model.qpos0)[passive]
+    return found
 
 
 def _vertices(model: mujoco.MjModel, geoms: np.ndarray) -> np.ndarray:
