@@ -202,6 +202,11 @@ def test_a_control_period_that_no_robot_runs_at_is_refused(period):
     refused(with_value(("control_period",), period), f"control_period {period} s is not between")
 
 
+def test_a_clock_step_that_every_tick_exceeds_is_refused():
+    text = "max_clock_step: 0.001 s must be above control_period"
+    refused(with_value(("robot", "safety", "max_clock_step"), 0.001), text)
+
+
 def test_command_ranges_that_are_turned_round_are_refused():
     turned = with_value(("command", "entries", 1, "low"), 0.5)
     refused(turned, "command: vy: [0.5, 0.4] is not a range [low, high]")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from node_helpers import PERIOD, deaf, policy, policy_file, rig, robot, with_safety
 
+from robot_ppo_export.contract import spec
 from robot_ppo_export.contract.spec import LARGER_IS_TIGHTER
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.app import cli, report
@@ -110,6 +111,24 @@ def test_a_guard_that_its_limit_switches_off_is_said_to_be_off(capsys, tmp_path)
     assert re.search(r"voltage +- +0 V +off: its limit is 0", page)
     assert page.endswith("21 guards, 1 off, all others fired")
     assert report.selftest_page(self_test.run(policy(), EVERY)).endswith("21 guards, all fired")
+
+
+def accepted(check, *args) -> bool:
+    try:
+        check(*args)
+    except (InputError, RefusedError):
+        return False
+    return True
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero):RuntimeWarning")
+@pytest.mark.parametrize("value", [0, 1, 2, 3, 11, 12, 57])
+@pytest.mark.parametrize("name", NAMES)
+def test_robot_yaml_is_refused_for_the_limits_with_which_the_self_test_would_refuse(name, value):
+    tried = msgspec.structs.replace(SAFETY, **{name: value})
+    checked = msgspec.structs.replace(robot(), safety=tried)
+    proven = accepted(self_test.prove, policy(), tried)
+    assert accepted(spec.check, checked, "robot.yaml") == proven
 
 
 def test_every_guard_fires_on_its_fault():

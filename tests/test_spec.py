@@ -76,6 +76,7 @@ def test_the_rest_pose_follows_joint_order_not_the_order_of_the_file():
 
 # What robot.yaml is refused for
 
+ZERO_MEANS = ("joint_range_margin", "max_joint_overrun", "max_lost_motors", "min_voltage")
 NOT_NUMBERS = (math.nan, math.inf, -math.inf)
 REFUSED = [
     (("joints", 0, "default"), 5.0, rf"`joints\.{HIP}\.default`: 5\.0 is outside \[-1\.0472, "),
@@ -106,6 +107,14 @@ REFUSED = [
         (("safety", key), -1, rf"`safety\.{key}`: -1(\.0)? must not be negative")
         for key in spec.Limits.__struct_fields__
     ),
+    *(
+        (("safety", key), 0, rf"`safety\.{key}`: 0(\.0)? must be above 0")
+        for key in spec.Limits.__struct_fields__
+        if key not in ZERO_MEANS
+    ),
+    (("safety", "frozen_ticks"), 1, r"`safety\.frozen_ticks`: 1 must be at least 2"),
+    (("safety", "max_tilt"), 57, r"`safety\.max_tilt`: 57\.0 must be below 3\.1416: .* rad"),
+    (("safety", "max_lost_motors"), 12, r"`safety\.max_lost_motors`: 12 must be below 12"),
     *(
         (path, value, rf"`{where}`: {value} is not a finite number")
         for value in NOT_NUMBERS

@@ -293,6 +293,12 @@ def _check(contract: Contract) -> None:
     _check_distribution(contract.distribution, layout.size)
     if not 0 < contract.control_period < 1:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
+    longest = contract.robot.safety.max_clock_step
+    if not contract.control_period < longest:
+        raise RefusedError(
+            f"robot.safety.max_clock_step: {longest} s must be above control_period, "
+            f"{contract.control_period} s"
+        )
     _check_gait(contract)
     _check_signals(contract, layout)
     for name, size in contract.states.items():

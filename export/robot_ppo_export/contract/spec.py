@@ -144,6 +144,10 @@ LARGER_IS_TIGHTER = ("joint_range_margin", "min_voltage")
 """Limits of which a larger value leaves less room; of all others a smaller one does."""
 
 
+_MAY_BE_ZERO = ("joint_range_margin", "max_joint_overrun", "max_lost_motors", "min_voltage")
+"""Limits of which 0 has a meaning; with 0 of all others a guard fires always or never."""
+
+
 class LifeCycle(_Struct, frozen=True):
     """The beginning and the end of a run of the robot."""
 
@@ -313,8 +317,21 @@ def check(spec: RobotSpec, source: str) -> None:
     length = float(np.linalg.norm(spec.imu.mounting))
     text = f"{list(spec.imu.mounting)} has length {length:.6g} and not 1; it is a quaternion wxyz"
     _require(abs(length - 1) < 1e-3, source, "imu.mounting", text)
-    for field, value in msgspec.structs.asdict(spec.safety).items():
-        _require(value >= 0, source, f"safety.{field}", f"{value} must not be negative")
+    _check_limits(spec.safety, len(spec.joints), source)
+
+
+def _check_limits(limits: Limits, joints: int, source: str) -> None:
+    """Raise `InputError` where a guard could not fire, or would fire on a robot that stands."""
+    for field, value in msgspec.structs.asdict(limits).items():
+        where = f"safety.{field}"
+        _require(value >= 0, source, where, f"{value} must not be negative")
+        _require(value > 0 or field in _MAY_BE_ZERO, source, where, f"{value} must be above 0")
+    text = f"{limits.frozen_ticks} must be at least 2: every state is the same as itself"
+    _require(limits.frozen_ticks >= 2, source, "safety.frozen_ticks", text)
+    text = f"{limits.max_tilt} must be below {np.pi:.4f}: it is an angle in rad, and none is larger"
+    _require(limits.max_tilt < np.pi, source, "safety.max_tilt", text)
+    text = f"{limits.max_lost_motors} must be below {joints}, the number of joints"
+    _require(limits.max_lost_motors < joints, source, "safety.max_lost_motors", text)
 
 
 def _check_rest_pose(spec: RobotSpec, source: str) -> None:
