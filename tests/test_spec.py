@@ -110,9 +110,12 @@ REFUSED = [
     *(
         (("safety", key), 0, rf"`safety\.{key}`: 0(\.0)? must be above 0")
         for key in spec.Limits.__struct_fields__
-        if key not in ZERO_MEANS
+        if key not in (*ZERO_MEANS, "frozen_ticks")
     ),
-    (("safety", "frozen_ticks"), 1, r"`safety\.frozen_ticks`: 1 must be at least 2"),
+    *(
+        (("safety", "frozen_ticks"), n, rf"`safety\.frozen_ticks`: {n} must be at least 2")
+        for n in (0, 1)
+    ),
     (("safety", "max_tilt"), 57, r"`safety\.max_tilt`: 57\.0 must be below 3\.1416: .* rad"),
     (("safety", "max_lost_motors"), 12, r"`safety\.max_lost_motors`: 12 must be below 12"),
     *(

@@ -325,7 +325,8 @@ def _check_limits(limits: Limits, joints: int, source: str) -> None:
     for field, value in msgspec.structs.asdict(limits).items():
         where = f"safety.{field}"
         _require(value >= 0, source, where, f"{value} must not be negative")
-        _require(value > 0 or field in _MAY_BE_ZERO, source, where, f"{value} must be above 0")
+        free = field in _MAY_BE_ZERO or field == "frozen_ticks"
+        _require(value > 0 or free, source, where, f"{value} must be above 0")
     text = f"{limits.frozen_ticks} must be at least 2: every state is the same as itself"
     _require(limits.frozen_ticks >= 2, source, "safety.frozen_ticks", text)
     text = f"{limits.max_tilt} must be below {np.pi:.4f}: it is an angle in rad, and none is larger"
