@@ -16,7 +16,7 @@ from robot_ppo.robot_model.importing.tree import Tree
 _G = 9.81
 
 
-@dataclass
+@dataclass(eq=False)
 class Findings:
     """Everything that was found or derived."""
 

@@ -22,7 +22,7 @@ _SMALL = 0.005
 """[m] What is thinner in every direction is no foot and no obstacle."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Foot:
     """What a leg stands on, in the frame of its last link."""
 

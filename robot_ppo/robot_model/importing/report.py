@@ -30,7 +30,7 @@ class Proof:
     """What the task `walk` makes of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """Mass [kg], centre of mass (3,) [m] and inertia (3, 3) [kg m^2] in the base's frame.
 

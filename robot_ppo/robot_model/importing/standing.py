@@ -36,7 +36,7 @@ _SHIFT = 0.2
 """The feet are shifted below the centre of mass by at most this fraction of the legs' length."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wish:
     """Target of a foot."""
 

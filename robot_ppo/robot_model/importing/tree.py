@@ -1,7 +1,8 @@
 """A robot as links, joints and shapes, whatever file it was read from.
 
 A link's frame is given in its parent's frame with every joint at its reference angle; anchors and
-axes of joints, centres of mass and shapes are in the link's own frame, as in MuJoCo.
+axes of joints, centres of mass and shapes are in the link's own frame, as in MuJoCo. What holds
+arrays is equal to itself alone: two shapes of the same figures are two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ Vector = np.ndarray
 """(3,)"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pose:
     """A frame in another one."""
 
@@ -64,7 +65,7 @@ def axis_mat(axis: Vector, angle: float) -> np.ndarray:
     return quat_mat(quat)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
     """A geom: what collides, or what is seen."""
 
@@ -111,7 +112,7 @@ def _surface(shape: Shape) -> np.ndarray:
     return np.concatenate([ball[ball[:, 2] >= -1e-9] + up, ball[ball[:, 2] <= 1e-9] + down])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Joint:
     """A joint between a link and its parent."""
 
@@ -141,7 +142,7 @@ class Joint:
     """It follows another joint: name, factor, offset."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Link:
     """A rigid body."""
 
@@ -165,7 +166,7 @@ class Keyframe:
     """Whether the base is level in it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Tree:
     """A robot."""
 

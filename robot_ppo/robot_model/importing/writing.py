@@ -16,7 +16,7 @@ from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Shape, Tree
 _SOFT = 'solref="0.02 1" solimp="0.9 0.95 0.023"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
     """What the MJCF says of a robot beyond its links."""
 
