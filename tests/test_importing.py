@@ -353,6 +353,10 @@ REFUSED = {
         ),
         r"the mesh 'package://dog/(calf|foot).stl', the collision of the foot '.*', is not there",
     ),
+    "a foot's mesh that is not there, while the shin is": (
+        URDF.replace('<sphere radius="0.02"/>', '<mesh filename="package://dog/foot.stl"/>'),
+        r"the mesh 'package://dog/foot.stl', the collision of the foot '.*', is not there; put the",
+    ),
     "a parent that is no link": (
         URDF.replace('<parent link="FL_thigh"/>', '<parent link="FL_tigh"/>'),
         r"names the parent 'FL_tigh', which is no link; did you mean 'FL_thigh'",

@@ -62,7 +62,7 @@ def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
     link = tree.links[leg.foot]
     shapes = [s for s in link.shapes if s.collides]
     origin = "collision"
-    if not shapes and leg.foot in tree.missing:
+    if leg.foot in tree.missing:
         raise InputError(
             f"{tree.source}: the mesh {tree.missing[leg.foot]!r}, the collision of the foot "
             f"{leg.foot!r}, is not there; put the file where {tree.source.name} names it"
