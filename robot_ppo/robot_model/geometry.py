@@ -160,18 +160,29 @@ class Shape:
         """
         if self.points is not None:
             return -(up @ self.points.T).min(axis=1)
-        across = self.size[0]
-        along = self.size[1]
-        z = np.abs(up[:, 2])
-        if self.type == _TYPES.mjGEOM_SPHERE:
-            return np.full(len(up), across)
-        if self.type == _TYPES.mjGEOM_CAPSULE:
-            return across + along * z
-        if self.type == _TYPES.mjGEOM_CYLINDER:
-            return across * np.hypot(up[:, 0], up[:, 1]) + along * z
-        if self.type == _TYPES.mjGEOM_BOX:
-            return np.abs(up) @ self.size
-        return np.sqrt(np.square(up * self.size).sum(axis=1))
+        return half_extent(self.type, self.size, up)
+
+
+def half_extent(type: mujoco.mjtGeom, size: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return how far a primitive reaches from its centre along directions (n,) [m].
+
+    Args:
+        type: of the geom; none of a mesh.
+        size: as MuJoCo has it (3,) [m].
+        up: unit vectors (n, 3) in the geom's frame.
+    """
+    across = size[0]
+    along = size[1]
+    z = np.abs(up[:, 2])
+    if type == _TYPES.mjGEOM_SPHERE:
+        return np.full(len(up), across)
+    if type == _TYPES.mjGEOM_CAPSULE:
+        return across + along * z
+    if type == _TYPES.mjGEOM_CYLINDER:
+        return across * np.hypot(up[:, 0], up[:, 1]) + along * z
+    if type == _TYPES.mjGEOM_BOX:
+        return np.abs(up) @ size
+    return np.sqrt(np.square(up * size).sum(axis=1))
 
 
 def vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def draw(path: Path, found: Findings, body: Body) -> None:
                 _outline(plot, shape, frame, axes, "tab:green")
             points = frame.points(foot.contact_points())
             if not foot.flat:
-                points = points - (0, 0, foot.shapes[0].size[0])
+                points[:, 2] = foot.lowest(frame)
             plot.plot(points[:, axes[0]], points[:, axes[1]], "k.", markersize=4)
         _arrows(plot, found, frames, axes)
         plot.set_aspect("equal")

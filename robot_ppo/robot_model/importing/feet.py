@@ -16,6 +16,13 @@ _SOLE = 0.6
 """A foot whose underside is wider than this fraction of the height of its last joint is a sole."""
 _LEVEL = 0.01
 """[m] Primitives that reach so near to the lowest point of a sole are its contact points."""
+_AS_FAR = {"sphere": 0.015}
+_ALMOST = 0.005
+"""[m] A ball, and any other primitive, that reaches so near to the end of a leg is its foot."""
+_FAR = 0.8
+"""What is as low as the foot, and is no knee: it reaches so much of the leg's last link."""
+_SHIN = 1.5
+"""A primitive that is so many times longer along the leg than wide is no foot, but ends in one."""
 _NEARLY = 0.87
 """Cosine of 30 degrees."""
 _SMALL = 0.005
@@ -37,18 +44,21 @@ class Foot:
 
     def centre(self) -> np.ndarray:
         """Return the middle of the contact (3,) in the link's frame [m]."""
-        if not self.flat:
-            return self.shapes[0].pose.pos
         points = self.contact_points()
         return (points.min(axis=0) + points.max(axis=0)) / 2
 
     def contact_points(self) -> np.ndarray:
-        """Return the points (k, 3) of a sole that touch the ground, or the middle of a ball."""
+        """Return the points (k, 3) of a sole that touch the ground, or the middle of each shape."""
         if not self.flat:
-            return self.shapes[0].pose.pos[None]
+            return np.array([shape.pose.pos for shape in self.shapes])
         points = np.concatenate([shape.cloud() for shape in self.shapes])
         height = points @ self.normal
         return points[height <= height.min() + 2e-3]
+
+    def lowest(self, frame: Pose) -> float:
+        """Return the height of the lowest point [m] where the link's frame is at `frame`."""
+        down = frame.mat.T @ (0, 0, -1)
+        return float(frame.pos[2]) - max(shape.reach(down) for shape in self.shapes)
 
 
 def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
@@ -79,16 +89,19 @@ def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
     points = np.concatenate([shape.cloud() for shape in shapes])
     if _is_sole(points, link.joints[-1].pos, up):
         return _sole(leg, shapes, points, up, origin)
-    return _ball(leg, shapes, points, link.joints[-1].pos, origin)
+    return _point(leg, shapes, link.joints[-1].pos, up, origin)
 
 
 def _is_sole(points: np.ndarray, joint: np.ndarray, up: np.ndarray) -> bool:
-    height = (points - joint) @ up
-    low = height.min()
-    slab = points[height <= low + max(0.1 * np.ptp(height), 0.01)]
-    flat = slab - np.outer(slab @ up, up)
-    width = np.linalg.norm(np.ptp(flat, axis=0))
-    return bool(width > _SOLE * abs(low) and width > 0.02)
+    low = float(((points - joint) @ up).min())
+    width = _width(_underside(points, up), up)
+    return width > _SOLE * abs(low) and width > 0.02
+
+
+def _underside(points: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return the points (k, 3) within a tenth of the height above the lowest."""
+    height = points @ up
+    return points[height <= height.min() + max(0.1 * np.ptp(height), 0.01)]
 
 
 def _sole(
@@ -100,12 +113,13 @@ def _sole(
         for shape in shapes
         if shape.kind != "mesh" and (shape.cloud() @ up).min() <= floor + _LEVEL
     ]
-    if kept and origin == "collision" and _spread(kept, up) > 0.6 * _spread(shapes, up):
+    width = _width(_underside(points, up), up)
+    if kept and origin == "collision" and _spread(kept, up) > 0.6 * width:
         up = _own_normal(kept, up)
         how = f"{len(kept)} {kept[0].kind if len(kept) == 1 else 'primitives'} of the file"
         return Foot(leg, tuple(kept), True, up, how)
     found = fitting.sole(points, up)
-    found = replace(found, friction=shapes[0].friction)
+    found = replace(found, friction=max(shapes, key=lambda shape: shape.reach(-up)).friction)
     return Foot(leg, (found,), True, up, f"a box fitted to the underside of its {origin}")
 
 
@@ -121,31 +135,76 @@ def _own_normal(shapes: Sequence[Shape], up: np.ndarray) -> np.ndarray:
 
 
 def _spread(shapes: Sequence[Shape], up: np.ndarray) -> float:
-    points = np.concatenate([shape.cloud() for shape in shapes])
+    return _width(np.concatenate([shape.cloud() for shape in shapes]), up)
+
+
+def _width(points: np.ndarray, up: np.ndarray) -> float:
+    """Return the diagonal [m] of points (k, 3) as seen from above."""
     flat = points - np.outer(points @ up, up)
     return float(np.linalg.norm(np.ptp(flat, axis=0)))
 
 
-def _ball(
-    leg: Leg, shapes: Sequence[Shape], points: np.ndarray, joint: np.ndarray, origin: str
+def _point(
+    leg: Leg, shapes: Sequence[Shape], joint: np.ndarray, up: np.ndarray, origin: str
 ) -> Foot:
-    away = points - joint
-    tip = away[np.argmax(np.linalg.norm(away, axis=1))]
-    down = tip / np.linalg.norm(tip)
-    end = (points @ down).max()
-    balls = [s for s in shapes if s.kind == "sphere" and (s.cloud() @ down).max() > end - 0.015]
-    if balls:
-        return Foot(leg, (balls[-1],), False, -down, "the ball of the file")
-    for shape in shapes:
-        if shape.kind == "capsule" and (shape.cloud() @ down).max() > end - 0.005:
-            axis = shape.pose.mat[:, 2]
-            axis = axis if axis @ down > 0 else -axis
-            centre = shape.pose.pos + axis * shape.size[1]
-            cap = Shape("sphere", np.array([shape.size[0], 0, 0]), Pose(centre), True)
-            cap = replace(cap, friction=shape.friction)
-            return Foot(leg, (cap,), False, -down, "the end of the file's capsule")
-    found = replace(fitting.ball(points, down), friction=shapes[0].friction)
+    """Return a foot that is no sole: the file's primitives at the leg's end, or a ball there."""
+    points = np.concatenate([shape.cloud() for shape in shapes])
+    down = _towards_end(points - joint, up)
+    reaching = _reaching(shapes, joint, up)
+    kept = tuple(shape for shape in reaching if not _is_shin(shape, down))
+    if kept:
+        kind = "ball" if kept[0].kind == "sphere" else kept[0].kind
+        what = f"the {kind}" if len(kept) == 1 else f"{len(kept)} primitives"
+        return Foot(leg, kept, False, -down, f"{what} of the file")
+    capsule = next((shape for shape in reaching if shape.kind == "capsule"), None)
+    if capsule is not None:
+        axis = capsule.pose.mat[:, 2]
+        axis = axis if axis @ down > 0 else -axis
+        centre = capsule.pose.pos + axis * capsule.size[1]
+        cap = Shape("sphere", np.array([capsule.size[0], 0, 0]), Pose(centre), True)
+        cap = replace(cap, friction=capsule.friction)
+        return Foot(leg, (cap,), False, -down, "the end of the file's capsule")
+    last = max(shapes, key=lambda shape: _distance(shape, joint))
+    found = replace(fitting.ball(points, down), friction=last.friction)
     return Foot(leg, (found,), False, -down, f"a ball fitted to the end of its {origin}")
+
+
+def _distance(shape: Shape, joint: np.ndarray) -> float:
+    """Return how far a shape reaches from the last joint [m], whatever the joint's angle."""
+    return float(np.linalg.norm(shape.cloud() - joint, axis=1).max())
+
+
+def _towards_end(away: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return the unit vector (3,) to a leg's end: to the middle of its farthest points.
+
+    Args:
+        away: points (k, 3) from the last joint [m].
+        up: taken where the farthest points are all around the joint.
+    """
+    distance = np.linalg.norm(away, axis=1)
+    end = away[distance >= distance.max() - 1e-4].mean(axis=0)
+    length = np.linalg.norm(end)
+    return end / length if length > 0.5 * distance.max() else -up
+
+
+def _reaching(shapes: Sequence[Shape], joint: np.ndarray, up: np.ndarray) -> list[Shape]:
+    """Return the primitives that reach as far from the last joint, or as low, as any shape."""
+    farthest = max(_distance(shape, joint) for shape in shapes)
+    lowest = max(shape.reach(-up) for shape in shapes)
+    found = []
+    for shape in shapes:
+        if shape.kind == "mesh":
+            continue
+        near = _AS_FAR.get(shape.kind, _ALMOST)
+        distance = _distance(shape, joint)
+        as_low = shape.reach(-up) >= lowest - near and distance >= _FAR * farthest
+        if as_low or distance >= farthest - near:
+            found.append(shape)
+    return found
+
+
+def _is_shin(shape: Shape, down: np.ndarray) -> bool:
+    return bool(np.ptp(shape.cloud() @ down) > _SHIN * _spread([shape], down))
 
 
 def others(tree: Tree, feet: Sequence[Foot]) -> dict[str, list[Shape]]:
@@ -179,10 +238,10 @@ def _primitive(shape: Shape) -> Shape:
 
 def _shortened(shape: Shape, foot: Foot) -> list[Shape]:
     """Return a shape of a leg's last link, cut off where its foot begins."""
-    ball = foot.shapes[0]
     down = -foot.normal
-    radius = float(ball.size[0])
-    end = float(ball.pose.pos @ down) - radius
+    end = min(-own.reach(-down) for own in foot.shapes)
+    if shape.kind != "mesh" and not _is_shin(shape, down):
+        return [shape]
     points = shape.cloud()
     along = points @ down
     if along.max() <= end + 1e-3 and shape.kind != "mesh":

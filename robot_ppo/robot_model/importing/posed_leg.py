@@ -77,7 +77,7 @@ class PosedLeg:
         frame = frames[self.foot.leg.foot]
         at = frame.points(self.foot.centre()[None])[0]
         if not self.foot.flat:
-            at = at - (0, 0, float(self.foot.shapes[0].size[0]))
+            at[2] = self.foot.lowest(frame)
         return at
 
     def reach(self) -> float:

@@ -12,6 +12,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from robot_ppo.robot_model.geometry import half_extent
+
 Vector = np.ndarray
 """(3,)"""
 
@@ -89,6 +91,14 @@ class Shape:
     def cloud(self) -> np.ndarray:
         """Return points of the surface (k, 3) in the link's frame, whose hull is the shape's."""
         return self.pose.points(self.points if self.points is not None else _surface(self))
+
+    def reach(self, direction: Vector) -> float:
+        """Return how far the shape reaches from the link's origin along a unit vector [m]."""
+        if self.points is not None:
+            return float((self.cloud() @ direction).max())
+        type = getattr(mujoco.mjtGeom, f"mjGEOM_{self.kind.upper()}")
+        local = self.pose.mat.T @ direction
+        return float(self.pose.pos @ direction + half_extent(type, self.size, local[None])[0])
 
 
 def _surface(shape: Shape) -> np.ndarray:
