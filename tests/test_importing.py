@@ -460,6 +460,7 @@ def test_the_command_line_says_what_comes_next(tmp_path, monkeypatch, capsys):
     (tmp_path / "dog.urdf").write_text(URDF)
     assert cli.main(["import", "dog.urdf"]) == 0
     said = capsys.readouterr().out
+    assert "\n4 feet: FL_calf, FR_calf, RL_calf, RR_calf (--feet names others)\n" in said
     assert "It stands 5 s" in said and said.endswith("robot-ppo train walk --robot dog\n")
     assert cli.main(["import", "dog.urdf", "--out", "mine"]) == 0  # where no name is looked for
     assert capsys.readouterr().out.endswith("robot-ppo train walk --robot mine/dog\n")

@@ -86,8 +86,17 @@ def _import(args: argparse.Namespace) -> None:
     )
     folder = importer.run(asked, proofs())
     print((folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0].strip())
+    print(f"\n{_feet(folder)}")
     print(f"{folder}: robot.yaml, {folder.name}.xml, report.md, views.png")
     print(f"next: look at {folder / 'views.png'}; robot-ppo train walk --robot {_called(folder)}")
+
+
+def _feet(folder: Path) -> str:
+    """Return what an imported robot stands on, in one line: a low tail is seen here at once."""
+    from robot_ppo_export.contract import spec
+
+    feet = spec.load(folder / "robot.yaml").feet
+    return f"{len(feet)} feet: {', '.join(feet)} (--feet names others)"
 
 
 def _called(folder: Path) -> str:
