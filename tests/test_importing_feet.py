@@ -13,6 +13,7 @@ from robot_ppo.robot_model import geometry, source, symmetry
 from robot_ppo.robot_model.importing import drawing, feet, tree
 from robot_ppo.robot_model.importing.limbs import Leg
 from robot_ppo_export.contract import spec
+from robot_ppo_export.errors import InputError
 
 BALL = '<collision><origin xyz="0 0 0"/><geometry><sphere radius="0.02"/></geometry></collision>'
 
@@ -57,6 +58,20 @@ def test_a_knee_and_a_foot_of_equal_balls_are_two(tmp_path):
     _, model = load(imported(tmp_path, text, "dog.urdf"))
     assert model.geom("FL_calf").pos[2] == -0.2
     assert model.geom("FL_calf_collision_2").pos[2] == 0.0
+
+
+def test_made_up_shapes_that_overlap_as_the_robot_stands_are_left_out(tmp_path):
+    """Hips that are only seen; those of a file that collide are refused."""
+    ball = '<sphere radius="0.03"/>'
+    wide = URDF.replace(ball, '<box size="0.04 0.2 0.04"/>')
+    with pytest.raises(InputError, match=r"'FL_base' is 0.\d* m inside of 'FR_base'"):
+        imported(tmp_path, wide, "dog.urdf")
+    seen = re.sub(r"(_base.*?)<collision>(.*?)</collision>", r"\1<visual>\2</visual>", wide)
+    folder = imported(tmp_path, seen, "dog.urdf")
+    _, model = load(folder)
+    names = [model.geom(i).name for i in range(model.ngeom)]
+    assert "FL_thigh_collision_1" in names and "FL_base_collision_1" not in names
+    assert "looks of FL_base, FR_base, RL_base, RR_base" in (folder / "report.md").read_text()
 
 
 LYING = "1.5707963267948966 0 0"

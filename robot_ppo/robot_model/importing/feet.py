@@ -1,6 +1,6 @@
 """The contact geometry of a foot, and the other shapes that a link touches with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -222,6 +222,11 @@ def others(tree: Tree, feet: Sequence[Foot]) -> dict[str, list[Shape]]:
                 kept += _shortened(shape, foot)
         found[link.name] = [s for s in kept if s.kind != "box" or s.size.max() > _SMALL]
     return found
+
+
+def is_made_up(tree: Tree, found: Mapping[str, Sequence[Shape]], link: str) -> bool:
+    """Return whether a link touches with what was put around its looks: it has no collision."""
+    return bool(found.get(link)) and not any(s.collides for s in tree.links[link].shapes)
 
 
 def _seen(shapes: Sequence[Shape]) -> list[Shape]:

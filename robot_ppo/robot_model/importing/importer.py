@@ -18,6 +18,7 @@ from robot_ppo.robot_model import geometry, source, validation
 from robot_ppo.robot_model.importing import (
     describe,
     discovery,
+    feet,
     reading,
     report,
     standing,
@@ -142,6 +143,15 @@ def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs)
     """Return what the MJCF says, without contacts between legs that overlap as they stand."""
     robot = _write(folder, found, replace(body, legs_collide=True), {})
     touching = proofs.touching(robot, folder / robot.model)
+    deep = {link for one, two, depth in touching if depth > _DEEP for link in (one, two)}
+    if left_out := [link for link in deep if feet.is_made_up(found.tree, body.others, link)]:
+        names = ", ".join(sorted(left_out))
+        found.steps.append(
+            f"what was put around the looks of {names}, without collision in the file, overlaps as "
+            "the robot stands and is left out"
+        )
+        others = {**body.others, **dict.fromkeys(left_out, ())}
+        return _without_contacts(folder, found, replace(body, others=others), proofs)
     for one, two, depth in touching:
         if depth > _DEEP:
             raise InputError(
