@@ -8,6 +8,7 @@ hips and its trunk about, keeps its soles flat and its feet apart. The factors a
 from robot_ppo.derived.numbers import Number, Tree, number, plain, rounded
 from robot_ppo.robot_model import lifting
 from robot_ppo.robot_model.body import Body
+from robot_ppo_export.errors import InputError
 
 NARROWEST = 0.77
 """Distance of the feet that costs nothing, in that of the default pose."""
@@ -49,6 +50,12 @@ def stepping(body: Body, gait: Tree) -> Tree:
     lifts = {}
     for i, foot in enumerate(body.feet):
         pitching = [joint.name for joint in foot.joints if joint.pitch]
+        if not pitching:
+            raise InputError(
+                f"{body.robot.name}: no joint between the base and the foot {foot.name!r} turns "
+                "about the axis across the body, so it cannot step forward; let the base's x point "
+                "forward and its z up, or name other feet"
+            )
         angles = lifting.lifted(body.model, body.robot, i, pitching, when["swing_height"])
         offset = when["offsets"][foot.name]
         lifts |= {k: {"angle": rounded(v), "offset": offset} for k, v in angles.items()}

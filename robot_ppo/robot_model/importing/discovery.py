@@ -20,6 +20,8 @@ from robot_ppo_export.errors import InputError
 IMU = "imu"
 """Name of the site in the MJCF."""
 _G = 9.81
+_SAME_UP = 0.7
+"""Cosine of the angle between the base's up in two poses of which both may be upright."""
 
 
 def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
@@ -30,6 +32,8 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     fused = fuse_rigid(tree)
     if fused:
         steps.append(f"{fused} links without a joint are merged into those that carry them")
+    if raised := _find_up(tree, options, hold):
+        steps.append(raised)
     pose, legs = _legs(tree, options, hold)
     steps += joints.make_rigid(tree, legs, hold, leave)
     hold = {joint: angle for joint, angle in hold.items() if joint in posing.joint_names(tree)}
@@ -68,6 +72,35 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     return findings, feet.others(tree, ground)
 
 
+def _find_up(tree: Tree, options: Options, hold: Mapping[str, float]) -> str:
+    """Take up from a keyframe in which more feet are down than in the file's reference pose.
+
+    A keyframe that is called a standing pose needs no more. Return what was done, "" for nothing.
+    """
+    reference = tree.upright
+    best = _feet_down(tree, options, hold)
+    found = ""
+    for name, key in tree.keyframes.items():
+        if key.turned is None or key.turned[2] @ reference[2] > _SAME_UP:
+            continue
+        before = tree.upright
+        tree.upright = key.turned
+        count = _feet_down(tree, options, hold)
+        if count > best or (count == best > 0 and not found and posing.is_standing(name)):
+            best = count
+            found = f"up is that of the keyframe {name}, not of the file's reference pose"
+        else:
+            tree.upright = before
+    return found
+
+
+def _feet_down(tree: Tree, options: Options, hold: Mapping[str, float]) -> int:
+    try:
+        return len(_legs(tree, options, hold)[1])
+    except InputError:
+        return 0
+
+
 def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict, list[Leg]]:
     """Return the pose in which most feet are down, and the legs: a keyframe's or the reference."""
     neutral = limbs.reference_pose(tree)
@@ -75,7 +108,7 @@ def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict
     poses = [
         neutral | posing.known(key.joints, neutral) | here
         for key in tree.keyframes.values()
-        if key.upright
+        if tree.is_level(key)
     ]
     tried = []
     problem = None

@@ -21,6 +21,8 @@ _MIRRORED = 0.08
 
 _UPRIGHT = 0.7
 """An axis with so much of z is upright."""
+_DECISIVE = 0.1
+"""Feet that reach further to one side by this fraction of their distance are toes."""
 _LEAST = 1e-6
 """What is smaller than this fraction of the feet's distance is nothing."""
 
@@ -142,23 +144,44 @@ def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) ->
     """Turn the base's frame until z is up and x forward; return what was done, "" for nothing.
 
     Left and right are mirror images. Where front and rear are too, legs say where forward is:
-    knees and most of a hip's joints turn about the axis across the body.
+    knees and most of a hip's joints turn about the axis across the body. Where the robot stands
+    in the file's world, and which way it looks there, says nothing.
     """
     done = []
-    upright = tree.upright
-    if not np.allclose(upright, np.eye(3), atol=1e-6):
-        turn_base(tree, upright)
-        done.append("the base's frame is made level, as the file's reference pose has it")
+    level = _level(tree.upright)
+    if not np.allclose(level, np.eye(3), atol=1e-6):
+        turn_base(tree, level)
+        done.append("the base's frame is made level: its z is not up in the file")
     frames = tree.frames(pose)
     centres = np.array([_centre(tree, leg.foot, frames[leg.foot]) for leg in found])
     axis = _lateral(centres[:, :2])
     if axis is None:
         axis = _across(tree, found, frames)
     if axis == 0:
-        forward = -1.0 if _overhang(tree, found, frames) < -_LEAST * np.ptp(centres) else 1.0
+        reach = _overhang(tree, found, frames) / max(float(np.ptp(centres)), _LEAST)
+        world = float(tree.upright[0, 1])  # how far the file's world has x along the base's y
+        sign = world if abs(reach) < _DECISIVE and abs(world) > _UPRIGHT else reach
+        forward = -1.0 if sign < -_LEAST else 1.0
         turn_base(tree, np.array([[0, forward, 0], [-forward, 0, 0], [0, 0, 1.0]]))
         done.append("the base's frame is turned by 90 degrees, so that x is forward")
     return "; ".join(done)
+
+
+def _level(upright: np.ndarray) -> np.ndarray:
+    """Return the rotation (3, 3) of the base's axes that takes up onto z and leaves x ahead.
+
+    The yaw of the base in the file's world is left out, unless the base's x is upright: then x
+    is no heading, and the world's has to do.
+
+    Args:
+        upright: rotation (3, 3) of the base in the world.
+    """
+    up = upright[2]
+    if abs(up[0]) > _UPRIGHT:
+        return upright
+    ahead = np.array([1.0, 0, 0]) - up[0] * up
+    ahead /= np.linalg.norm(ahead)
+    return np.array([ahead, np.cross(up, ahead), up])
 
 
 def _centre(tree: Tree, link: str, frame: Pose) -> np.ndarray:

@@ -9,7 +9,16 @@ import numpy as np
 
 from robot_ppo.robot_model import geometry, motor_rules, source
 from robot_ppo.robot_model.importing import meshes
-from robot_ppo.robot_model.importing.tree import Joint, Keyframe, Link, Pose, Shape, Tree, pose
+from robot_ppo.robot_model.importing.tree import (
+    Joint,
+    Keyframe,
+    Link,
+    Pose,
+    Shape,
+    Tree,
+    pose,
+    quat_mat,
+)
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
@@ -307,9 +316,9 @@ def _add_keyframes(tree: Tree, model: mujoco.MjModel, root: int) -> None:
             for _, joint in tree.joints()
             if joint.kind != "ball" and source.find(model, "joint", joint.name) >= 0
         }
-        upright = True
+        turned = None
         if free is not None:
             at = int(model.jnt_qposadr[free])
-            upright = bool(pose(np.zeros(3), qpos[at + 3 : at + 7]).mat[2, 2] > 0.95)
+            turned = quat_mat(qpos[at + 3 : at + 7])
         name = source.names(model, "key", [key])[0]
-        tree.keyframes[name] = Keyframe(joints, upright)
+        tree.keyframes[name] = Keyframe(joints, turned)

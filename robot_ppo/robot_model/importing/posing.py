@@ -15,6 +15,8 @@ from robot_ppo.robot_model.importing.tree import Tree
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
 
+_STANDING = ("home", "stand", "standing", "default")
+"""Names of keyframes that are a standing pose, the likeliest first."""
 _LEVEL_FEET = 0.05
 """A keyframe is a standing pose if the feet's heights differ by less, in lengths of the legs."""
 
@@ -30,10 +32,17 @@ def standing_pose(
     if options.pose is not None:
         given_pose, where = _given_pose(tree, options.pose)
         return _inside(tree, standing.complete(tree, given_pose) | dict(hold)), where
-    for name, key in tree.keyframes.items():
-        stand = standing.complete(tree, known(key.joints, pose)) | dict(hold)
-        if key.upright and _stands_level(tree, ground, stand):
-            return _inside(tree, stand), f"keyframe {name} of the file"
+    stands = {
+        name: standing.complete(tree, known(key.joints, pose)) | dict(hold)
+        for name, key in tree.keyframes.items()
+        if tree.is_level(key)
+    }
+    level = {name: stand for name, stand in stands.items() if _stands_level(tree, ground, stand)}
+    if level:
+        name = _tallest(tree, ground, level)
+        others = ", ".join(other for other in level if other != name)
+        more = f"; --pose takes another that stands level: {others}" if others else ""
+        return _inside(tree, level[name]), f"keyframe {name} of the file{more}"
     return standing.stand(tree, ground, standing.inside(tree, pose)), "optimized (report.md)"
 
 
@@ -69,12 +78,29 @@ def _inside(tree: Tree, pose: dict[str, float]) -> dict[str, float]:
     return kept
 
 
-def _stands_level(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> bool:
+def is_standing(name: str) -> bool:
+    """Return whether a keyframe is called a standing pose."""
+    return name.lower() in _STANDING
+
+
+def _tallest(tree: Tree, ground: Sequence[Foot], poses: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the keyframe that is called a standing pose, else that of the highest base."""
+    for word in _STANDING:
+        for name in poses:
+            if name.lower() == word:
+                return name
+    return max(poses, key=lambda name: -max(_lows(tree, ground, poses[name])))
+
+
+def _lows(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> list[float]:
+    """Return the heights of the feet's lowest points against the base [m]."""
     frames = tree.frames(pose)
-    lows = [
-        limbs.lowest(tree, foot.leg.foot, frames[foot.leg.foot], np.array([0, 0, 1.0]))
-        for foot in ground
-    ]
+    up = np.array([0, 0, 1.0])
+    return [limbs.lowest(tree, foot.leg.foot, frames[foot.leg.foot], up) for foot in ground]
+
+
+def _stands_level(tree: Tree, ground: Sequence[Foot], pose: Mapping[str, float]) -> bool:
+    lows = _lows(tree, ground, pose)
     return max(lows) - min(lows) < _LEVEL_FEET * -min(lows)
 
 

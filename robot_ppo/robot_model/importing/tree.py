@@ -172,8 +172,8 @@ class Keyframe:
     """A pose that the file holds."""
 
     joints: dict[str, float]
-    upright: bool
-    """Whether the base is level in it."""
+    turned: np.ndarray | None = None
+    """(3, 3) rotation of the base in the world; None: that of the reference pose."""
 
 
 @dataclass(eq=False)
@@ -196,6 +196,10 @@ class Tree:
     """Link -> mesh file of its collision that is not there."""
     upright: np.ndarray = field(default_factory=lambda: np.eye(3))
     """(3, 3) rotation of the base in the world, in the file's reference pose."""
+
+    def is_level(self, key: Keyframe) -> bool:
+        """Return whether the base's up in a keyframe is the robot's, whichever way it looks."""
+        return key.turned is None or bool(key.turned[2] @ self.upright[2] > 0.95)
 
     @property
     def base(self) -> Link:
@@ -342,3 +346,5 @@ def turn_base(tree: Tree, mat: np.ndarray) -> None:
         if where == base.name:
             tree.sites[name] = (where, turn @ frame)
     tree.upright = tree.upright @ mat.T
+    for key in tree.keyframes.values():
+        key.turned = None if key.turned is None else key.turned @ mat.T
