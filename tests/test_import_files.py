@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import quadruped_helpers as quadruped
-from import_helpers import URDF, options, urdf
+from import_helpers import URDF, imported, options, urdf
 
 from robot_ppo.derived import biped as derived_biped
-from robot_ppo.robot_model.importing import discovery, reading
+from robot_ppo.robot_model.importing import discovery, drawing, reading
 from robot_ppo_export.errors import InputError
 
 TORQUE = {"*": 20.0}
@@ -121,3 +121,151 @@ def test_a_biped_whose_legs_do_not_swing_ahead_is_refused_in_a_sentence():
     )
     with pytest.raises(InputError, match="the foot 'left' turns about the axis across the body"):
         derived_biped.stepping(body, {"swing_height": 0.05, "offsets": {"left": 0}, "stance": 0.6})
+
+
+# -- the IMU
+
+SITE = '<site name="imu"/>'
+ROLLED = '<site name="imu" pos="0.1 0 0" quat="0.7071068 0.7071068 0 0"/>'
+LOWER = '<geom name="FR" size="0.02" pos="0 0 -0.2"/>'
+ON_LEG = (LOWER, LOWER + '<site name="shank"/>')
+SENSORS = {
+    "the one on the base, not the first": '<gyro site="shank"/><gyro site="imu"/>',
+    "a bare orientation": '<framequat objtype="site" objname="imu"/>',
+    "an accelerometer on the base, an orientation on a leg": (
+        '<framequat objtype="site" objname="shank"/><accelerometer site="imu"/>'
+    ),
+    "not an orientation against another site": (
+        '<framequat objtype="site" objname="toes" reftype="site" refname="shank"/>'
+        '<framequat objtype="site" objname="imu"/>'
+    ),
+}
+
+
+def with_sensors(sensors):
+    base = f'{ROLLED}<site name="toes"/>'
+    end = ("</mujoco>", f"<sensor>{sensors}</sensor></mujoco>")
+    return quadruped.mjcf(ON_LEG, (SITE, base), end)
+
+
+@pytest.mark.parametrize("what", SENSORS)
+def test_the_imu_is_the_first_inertial_sensor_that_is_fixed_to_the_base(what, tmp_path):
+    seen = found(tmp_path, with_sensors(SENSORS[what]))
+    assert seen.imu_from == "site imu of the file's sensors"
+    np.testing.assert_allclose(seen.mounting, (0.7071068, 0.7071068, 0, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("sensors", ["", '<gyro site="shank"/>'])
+def test_where_no_sensor_tells_names_are_offered(sensors, tmp_path):
+    seen = found(tmp_path, with_sensors(sensors))
+    np.testing.assert_array_equal(seen.mounting, (1, 0, 0, 0))
+    [warning] = seen.tree.warnings
+    assert warning.endswith("by their names it may be --imu imu")
+
+
+IMU_LINK = (
+    '<link name="imu_link"/><joint name="imu_joint" type="fixed"><parent link="trunk"/>'
+    '<child link="imu_link"/><origin xyz="0.05 0 0.03" rpy="3.14159265 0 0"/></joint>'
+)
+GAZEBO = '<gazebo reference="{}"><sensor name="{}" type="imu">{}</sensor></gazebo>'
+POSE = "<pose>0 0 0.01 0 1.5707963 0</pose>"
+UPSIDE_DOWN = (0, 1, 0, 0)
+IMUS = {
+    "of a link": (GAZEBO.format("imu_link", "s", ""), "s", UPSIDE_DOWN, (0.05, 0, 0.03)),
+    "of the link's name": (
+        GAZEBO.format("imu_link", "imu_link", ""),
+        "imu_link",
+        UPSIDE_DOWN,
+        (0.05, 0, 0.03),
+    ),
+    "after one on a leg": (
+        GAZEBO.format("FL_calf", "s", "") + GAZEBO.format("imu_link", "s", ""),
+        "imu_link",
+        UPSIDE_DOWN,
+        (0.05, 0, 0.03),
+    ),
+    "turned in its link": (
+        GAZEBO.format("imu_link", "s", POSE),
+        "s",
+        (0, 0.7071068, 0, 0.7071068),
+        (0.05, 0, 0.02),
+    ),
+    "of the base": (
+        GAZEBO.format("trunk", "s", POSE),
+        "s",
+        (0.7071068, 0, 0.7071068, 0),
+        (0, 0, 0.01),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", IMUS)
+def test_the_imu_of_a_urdf_is_that_of_its_gazebo_elements(what, tmp_path):
+    gazebo, name, quat, pos = IMUS[what]
+    seen = found(tmp_path, urdf(IMU_LINK + gazebo))
+    assert seen.imu_from == f"site {name} of the file's sensors"
+    assert abs(np.dot(seen.mounting, quat)) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(seen.tree.sites["imu"][1].pos, pos, atol=1e-6)
+
+
+def test_the_imu_of_a_massless_root_goes_with_it(tmp_path):
+    root = (
+        '<link name="root"/><joint name="up" type="fixed"><parent link="root"/>'
+        '<child link="trunk"/><origin xyz="0 0 -0.1"/></joint>'
+    )
+    seen = found(tmp_path, urdf(root + GAZEBO.format("root", "s", "")))
+    np.testing.assert_allclose(seen.tree.sites["imu"][1].pos, (0, 0, 0.1), atol=1e-9)
+
+
+def test_a_urdf_without_a_sensor_offers_what_is_called_so_in_the_terminal_too(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(drawing, "draw", lambda path, *_: path.touch())
+    folder = imported(tmp_path, urdf(IMU_LINK), "dog.urdf")
+    shown = (folder / "report.md").read_text().partition("## Proof")[2].partition("##")[0]
+    assert "- look at this: the IMU is assumed " in shown
+    assert "by their names it may be --imu imu_link\n" in shown
+
+
+# -- friction, and what is left out
+
+FLOOR = ("<worldbody>", '<worldbody><geom name="floor" type="plane" size="1 1 1"/>')
+PAIR = '<contact><pair geom1="{}" geom2="{}" friction="0.3 0.3 0.01 0.001 0.001"/></contact>'
+FRICTION = {
+    "the floor of the file": (PAIR.format("FR", "floor"), 0.3),
+    "the other way round": (PAIR.format("floor", "FR"), 0.3),
+    "a floor of another file": (PAIR.format("FR", "ground"), 0.3),
+    "no friction of its own, which is 1": (
+        '<contact><pair geom1="FR" geom2="floor"/></contact>',
+        1.0,
+    ),
+    "another leg": (PAIR.format("FR", "FL"), 0.7),
+}
+
+
+@pytest.mark.parametrize("what", FRICTION)
+def test_a_pair_with_the_ground_gives_a_foot_its_friction(what, tmp_path):
+    pair, friction = FRICTION[what]
+    seen = found(tmp_path, quadruped.mjcf(FLOOR, ("</mujoco>", f"{pair}</mujoco>")))
+    got = {foot.leg.foot: foot.shapes[0].friction for foot in seen.feet}
+    assert got == {"FR_calf": friction, "FL_calf": 0.7, "RR_calf": 0.7, "RL_calf": 0.7}
+
+
+LOST = {
+    "a tendon": (
+        '<tendon><fixed name="coil" stiffness="9"><joint joint="FR_hip" coef="1"/></fixed>'
+        "</tendon>",
+        "the tendons of the file (coil) are left out",
+    ),
+    "an equality with a constant": (
+        '<equality><joint joint1="FR_hip" polycoef="0.5 0 0 0 0"/></equality>',
+        "the equality that holds the joint FR_hip is left out: --hold FR_hip=0.5 holds it",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_what_is_left_out_is_told(what, tmp_path):
+    text, sentence = LOST[what]
+    text = quadruped.mjcf((SITE, ""), ("</mujoco>", f"{text}</mujoco>"))
+    assert found(tmp_path, text).tree.warnings[0].startswith(sentence)

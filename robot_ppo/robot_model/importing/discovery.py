@@ -201,11 +201,17 @@ def _imu(tree: Tree, options: Options) -> tuple[tuple[str, str, Pose], str]:
                 "one that is fixed to the base"
             )
         return (IMU, base, frame), f"--imu {options.imu}"
-    if tree.imu in tree.sites:
-        link, frame = tree.sites[tree.imu]
+    for site in tree.imus:
+        link, frame = tree.sites.get(site, ("", Pose()))
         if link == base:
-            return (IMU, base, frame), f"site {tree.imu} of the file's sensors"
-        return (IMU, base, Pose()), (
-            f"assumed at the base's origin: the file's {tree.imu} is on {link}, which moves"
-        )
-    return (IMU, base, Pose()), "assumed at the base's origin, level: the file names none"
+            return (IMU, base, frame), f"site {site} of the file's sensors"
+    why = "the file names none"
+    if tree.imus:
+        site = tree.imus[0]
+        why = f"the file's {site} is on {tree.sites.get(site, (site,))[0]}, which moves"
+    assumed = f"assumed at the base's origin, level: {why}"
+    named = [name for name, (link, _) in tree.sites.items() if link == base and IMU in name.lower()]
+    if named:
+        choice = " or ".join(f"--imu {name}" for name in named)
+        tree.warnings.append(f"the IMU is {assumed}; by their names it may be {choice}")
+    return (IMU, base, Pose()), assumed

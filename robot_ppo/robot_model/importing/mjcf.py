@@ -39,6 +39,7 @@ _INERTIAL_SENSORS = (
     int(mujoco.mjtSensor.mjSENS_GYRO),
     int(mujoco.mjtSensor.mjSENS_ACCELEROMETER),
 )
+_FRAMEQUAT = int(mujoco.mjtSensor.mjSENS_FRAMEQUAT)
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +66,8 @@ def read(path: Path, base: str | None = None) -> Tree:
             name = source.names(model, "site", [site])[0]
             at = pose(model.site_pos[site], model.site_quat[site])
             tree.sites[name] = (_name(model, int(model.site_bodyid[site])), at)
-    tree.imu = _imu(model)
+    tree.imus = _imus(model)
+    tree.warnings += [*_lost_tendons(model), *_lost_equalities(model, ids)]
     tree.missing = {link: file for link, file in missing.items() if link in tree.links}
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
@@ -111,21 +113,40 @@ def _loaded(path: Path) -> tuple[mujoco.MjSpec, list[str], dict[str, str]]:
 
 
 def _drop_references(spec: mujoco.MjSpec) -> None:
-    """Delete sensors but those of the IMU, and pairs with geoms of another file, a scene's floor.
+    """Delete sensors but those of an IMU, and pairs with the ground, a scene's floor that is lost.
 
-    The robot's geom of such a pair touches the ground by its masks from then on.
+    The robot's geom of such a pair touches the ground by its masks from then on, with the pair's
+    friction.
     """
     for sensor in list(spec.sensors):
-        if int(sensor.type) not in _INERTIAL_SENSORS:
+        if not _is_inertial(sensor):
             spec.delete(sensor)
     geoms = {geom.name: geom for geom in spec.geoms if geom.name}
     for pair in list(spec.pairs):
         there = [geoms[n] for n in (pair.geomname1, pair.geomname2) if n in geoms]
-        if len(there) < 2:
-            for geom in there:
-                geom.contype = geom.conaffinity = 1
-                geom.friction = (pair.friction[0], pair.friction[2], pair.friction[3])
-            spec.delete(pair)
+        moving = [geom for geom in there if _moves(geom.parent)]
+        if len(moving) == 2:
+            continue
+        for geom in moving:
+            geom.contype = geom.conaffinity = 1
+            geom.friction = (pair.friction[0], pair.friction[2], pair.friction[3])
+        spec.delete(pair)
+
+
+def _is_inertial(sensor: mujoco.MjsSensor) -> bool:
+    """Return whether a sensor is part of an IMU: at a site, and against the world."""
+    if int(sensor.type) == _FRAMEQUAT:
+        return sensor.objtype == mujoco.mjtObj.mjOBJ_SITE and not sensor.refname
+    return int(sensor.type) in _INERTIAL_SENSORS
+
+
+def _moves(body: mujoco.MjsBody) -> bool:
+    """Return whether a joint is between a body and the world."""
+    while body.name != "world":
+        if len(body.joints):
+            return True
+        body = body.parent
+    return False
 
 
 def _refuse_lost_mass(geom: mujoco.MjsGeom, file: str, path: Path) -> None:
@@ -296,12 +317,37 @@ def _shape(model: mujoco.MjModel, geom: int, kind: str, collides: bool, files: d
     )
 
 
-def _imu(model: mujoco.MjModel) -> str | None:
-    """Return the site of the first gyroscope or accelerometer."""
-    for sensor in range(model.nsensor):
-        if int(model.sensor_type[sensor]) in _INERTIAL_SENSORS:
-            return source.names(model, "site", [int(model.sensor_objid[sensor])])[0]
-    return None
+def _imus(model: mujoco.MjModel) -> list[str]:
+    """Return the sites of gyroscopes and accelerometers, then those of bare orientations."""
+    sites = [
+        (int(model.sensor_type[sensor]) == _FRAMEQUAT, int(model.sensor_objid[sensor]))
+        for sensor in range(model.nsensor)
+    ]
+    ordered = [site for _, site in sorted(sites, key=lambda pair: pair[0])]
+    return list(dict.fromkeys(source.names(model, "site", ordered)))
+
+
+def _lost_tendons(model: mujoco.MjModel) -> Iterator[str]:
+    if model.ntendon:
+        names = ", ".join(source.names(model, "tendon", range(model.ntendon)))
+        yield (
+            f"the tendons of the file ({names}) are left out, with their springs, limits and "
+            "friction: the robot has motors at its joints alone"
+        )
+
+
+def _lost_equalities(model: mujoco.MjModel, ids: list[int]) -> Iterator[str]:
+    """Yield a sentence for each equality that holds a joint at a constant."""
+    for equality in range(model.neq):
+        joint = int(model.eq_obj1id[equality])
+        holds = model.eq_type[equality] == mujoco.mjtEq.mjEQ_JOINT and model.eq_active0[equality]
+        if holds and model.eq_obj2id[equality] < 0 and int(model.jnt_bodyid[joint]) in ids:
+            name = source.names(model, "joint", [joint])[0]
+            angle = float(model.eq_data[equality, 0] + model.qpos0[model.jnt_qposadr[joint]])
+            yield (
+                f"the equality that holds the joint {name} is left out: --hold {name}={angle:.4g} "
+                "holds it"
+            )
 
 
 def _add_keyframes(tree: Tree, model: mujoco.MjModel, root: int) -> None:

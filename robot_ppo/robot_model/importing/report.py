@@ -118,6 +118,7 @@ def _report(found: Findings, robot: RobotSpec, proof: Proof) -> Iterator[str]:
     yield "## Proof\n"
     yield f"{proof.stands}\n"
     yield from (f"- {line}" for line in proof.weights)
+    yield from (f"- look at this: {line}" for line in tree.warnings)
     yield "\n## Found\n"
     yield f"- {tree.kind}, {len(tree.links)} moving links, {len(robot.joints)} driven joints"
     yield f"- base: {tree.base.name}; IMU: {found.imu_from}"

@@ -187,11 +187,13 @@ class Tree:
     """Parents before children; the first is the base."""
     sites: dict[str, tuple[str, Pose]] = field(default_factory=dict)
     """Name -> link and frame in it: sites, and links that were merged into others."""
-    imu: str | None = None
-    """Site of the file's gyroscope or accelerometer."""
+    imus: list[str] = field(default_factory=list)
+    """Sites of the file's inertial sensors, the likeliest first."""
     keyframes: dict[str, Keyframe] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What the reader has to be told."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person has to look at: the terminal says it too."""
     missing: dict[str, str] = field(default_factory=dict)
     """Link -> mesh file of its collision that is not there."""
     upright: np.ndarray = field(default_factory=lambda: np.eye(3))

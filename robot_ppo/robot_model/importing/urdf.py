@@ -31,6 +31,7 @@ def read(path: Path, base: str | None = None) -> Tree:
     root = reader.root(base)
     tree = Tree(path, "URDF", {}, notes=reader.notes, missing=reader.missing)
     reader.add(tree, root, None, Pose())
+    _add_imus(tree, robot, path)
     _lower_root(tree)
     for link in tree.links.values():
         _check_inertia(link, path, tree.notes)
@@ -214,6 +215,24 @@ class _Reader:
             )
 
 
+def _add_imus(tree: Tree, robot: ET.Element, path: Path) -> None:
+    """Add the IMUs of Gazebo's elements, each at a link; a site where they have a pose in it."""
+    for gazebo in robot.iterfind("gazebo"):
+        link = gazebo.get("reference", "")
+        for sensor in gazebo.iter("sensor"):
+            kind = sensor.get("type", "").lower()
+            is_imu = kind.startswith("imu") or sensor.find("imu") is not None
+            if link not in tree.links or not is_imu:
+                continue
+            given = sensor.findtext("pose") or "0 0 0 0 0 0"
+            text = ET.Element("pose", {"pose": given})
+            x, y, z, roll, pitch, yaw = _numbers(text, "pose", "0 0 0 0 0 0", path)
+            name = sensor.get("name") or link
+            name = link if name in tree.links or name in tree.sites else name
+            tree.sites[name] = (link, Pose(np.array([x, y, z]), _rpy_mat(roll, pitch, yaw)))
+            tree.imus.append(name)
+
+
 def _lower_root(tree: Tree) -> None:
     """Take away roots that weigh nothing: a world, a footprint; the base is what they carry."""
     while len(tree.links) > 1:
@@ -229,7 +248,10 @@ def _lower_root(tree: Tree) -> None:
             child.parent = None
             child.pose = Pose()
             del tree.links[root.name]
-            tree.sites[root.name] = (child.name, frame.inverse())
+            tree.sites.setdefault(root.name, (root.name, Pose()))
+            for name, (link, at) in list(tree.sites.items()):
+                if link == root.name:
+                    tree.sites[name] = (child.name, frame.inverse() @ at)
         elif rigid:
             heavy = max(rigid, key=lambda link: link.mass)
             name = heavy.name
@@ -289,8 +311,12 @@ def _origin(element: ET.Element | None, path: Path) -> Pose:
     """Return the frame of an `origin`: xyz [m], rpy [rad] about fixed axes x, y, z."""
     pos = _numbers(element, "xyz", "0 0 0", path)
     roll, pitch, yaw = _numbers(element, "rpy", "0 0 0", path)
+    return Pose(pos, _rpy_mat(roll, pitch, yaw))
+
+
+def _rpy_mat(roll: float, pitch: float, yaw: float) -> np.ndarray:
     x, y, z = np.eye(3)
-    return Pose(pos, axis_mat(z, yaw) @ axis_mat(y, pitch) @ axis_mat(x, roll))
+    return axis_mat(z, yaw) @ axis_mat(y, pitch) @ axis_mat(x, roll)
 
 
 def _numbers(element: ET.Element | None, key: str, default: str, path: Path) -> np.ndarray:
