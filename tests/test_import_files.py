@@ -1,5 +1,6 @@
 """What `robot-ppo import` takes from a model file: frames, IMU, friction, keyframes, units."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -269,3 +270,121 @@ def test_what_is_left_out_is_told(what, tmp_path):
     text, sentence = LOST[what]
     text = quadruped.mjcf((SITE, ""), ("</mujoco>", f"{text}</mujoco>"))
     assert found(tmp_path, text).tree.warnings[0].startswith(sentence)
+
+
+# -- units, and figures that no robot has
+
+
+def scaled(factor, *keys):
+    """Return the URDF with attributes multiplied, as one in other units has them."""
+
+    def times(match):
+        numbers = " ".join(repr(float(x) * factor) for x in match[2].split())
+        return f'{match[1]}="{numbers}"'
+
+    return re.sub(rf'\b({"|".join(keys)})="([-0-9. e]+)"', times, URDF)
+
+
+LENGTHS = ("xyz", "size", "radius", "length")
+KNEE = 'lower="-2.6" upper="-0.3"'
+DEGREES = scaled(57.29578, "lower", "upper")
+REFUSED = {
+    "degrees": (DEGREES, r"'FL_hip' has the range -45.8\d* to 45.8\d* rad; .* degrees: convert it"),
+    "radians read as degrees": (
+        quadruped.mjcf(('angle="radian"', 'angle="degree"')),
+        r"no joint of the legs turns far enough .*'.._hip' by 0.0524 rad; .*angle=\"radian\"",
+    ),
+    "degrees read as radians": (
+        quadruped.mjcf(('"-1.5 1.5"', '"-90 90"')),
+        r"'FR_hip' has the range -90 to 90 rad; .*add <compiler angle=\"degree\"/>",
+    ),
+    "inertias in kg cm^2": (
+        scaled(1e4, "ixx", "iyy", "izz"),
+        r"'trunk' has 4 kg and an inertia of up to 160 kg m\^2, .* \(1 kg cm\^2 is 1e-4 kg m\^2\)",
+    ),
+    "inertias in kg mm^2": (scaled(1e6, "ixx", "iyy", "izz"), r"'trunk' has .* are in kg m\^2"),
+    "millimetres": (scaled(1000, *LENGTHS), r"is 200 m from its parent.* lengths are in metres"),
+    "centimetres": (scaled(100, *LENGTHS), r"weighs 8.6 kg and is 72\.3 m across, .*in metres"),
+    "grams": (scaled(1000, "value"), r"weighs 8.6e\+03 kg and is .* by the link 'trunk'; masses"),
+    "a shape in millimetres": (
+        URDF.replace('size="0.4 0.15 0.1"', 'size="400 150 100"'),
+        r"is \d+ m across, most of it by the link 'trunk'",
+    ),
+    "a negative mass": (
+        URDF.replace('value="0.4"', 'value="-0.4"'),
+        r"the link 'FL_thigh': its mass is -0.4 kg; give it one of 0 or more",
+    ),
+    "limits the wrong way round": (
+        URDF.replace(KNEE, 'lower="-0.3" upper="-2.6"'),
+        r"the joint 'FL_knee': its lower limit -0.3 is above its upper one -2.6; swap them",
+    ),
+    "xacro": (
+        URDF.replace('<mass value="0.4"/>', '<mass value="${thigh}"/>'),
+        r"the link 'FL_thigh': <mass value='\$\{thigh\}'> is xacro; expand it first",
+    ),
+    "a leader that is none": (
+        URDF.replace(f"<limit {KNEE}", f'<mimic joint="FL_thig"/><limit {KNEE}', 1),
+        r"the joint 'FL_knee' mimics 'FL_thig', which is no joint; did you mean 'FL_thigh'",
+    ),
+    "no links": ('<robot name="dog"/>', r"has no <link>, so there is no robot in it"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_units_and_figures_of_no_robot_are_refused(what, tmp_path):
+    text, sentence = REFUSED[what]
+    with pytest.raises(InputError, match=sentence):
+        found(tmp_path, text)
+
+
+FLAGS = {
+    "a hold beyond the range": (
+        {"hold": {"FR_thigh": 5.0}},
+        r"--hold FR_thigh=5: is outside of the joint's range -1 to 2.5",
+    ),
+    "a range in degrees": (
+        {"range": {"FR_thigh": (-60.0, 90.0)}},
+        r"--range FR_thigh=-60,90: ranges are in radians, and this looks like degrees",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FLAGS)
+def test_flags_in_degrees_are_refused(what, tmp_path):
+    flags, sentence = FLAGS[what]
+    with pytest.raises(InputError, match=sentence):
+        found(tmp_path, URDF, **flags)
+
+
+TURNING = (
+    '<link name="fan"><inertial><mass value="0.1"/><inertia ixx="1e-4" iyy="1e-4" izz="1e-4"/>'
+    '</inertial></link><joint name="spin" type="revolute"><parent link="trunk"/>'
+    '<child link="fan"/><origin xyz="0 0 0.05"/><axis xyz="0 0 1"/>'
+    '<limit lower="{}" upper="{}" effort="1" velocity="9"/></joint>'
+)
+WIDE = {
+    "a turn to either side": ((-6.2832, 6.2832), "spin", (-6.2832, 6.2832)),
+    "bounds that are none": ((-1e16, 1e16), "spin", None),
+}
+
+
+@pytest.mark.parametrize("what", WIDE)
+def test_a_wide_range_is_no_mistake(what, tmp_path):
+    ends, name, span = WIDE[what]
+    seen = found(tmp_path, urdf(TURNING.format(*ends)))
+    assert (seen.tree.joint(name).range if name in seen.order else None) == span
+
+
+def test_a_held_joint_stays_at_its_angle_near_the_stop_too(tmp_path):
+    seen = found(tmp_path, urdf(TURNING.format(-1, 1)), hold={"spin": 0.99})
+    assert seen.pose["spin"] == 0.99
+
+
+def test_a_placeholder_of_a_light_link_is_no_inertia_in_other_units(tmp_path):
+    text = TURNING.format(-1, 1).replace("0.1", "0.001").replace('"1e-4"', '"1e-3"')
+    assert len(found(tmp_path, urdf(text)).feet) == 4
+
+
+def test_a_namespace_of_the_root_is_every_elements(tmp_path):
+    text = URDF.replace("<robot ", '<robot xmlns="http://www.ros.org" ')
+    assert len(found(tmp_path, text).feet) == 4

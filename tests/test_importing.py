@@ -384,7 +384,7 @@ REFUSED = {
     ),
     "a number that is none": (
         URDF.replace('<mass value="4.0"/>', '<mass value="nan"/>'),
-        r"<mass value='nan'> is not 1 finite numbers",
+        r"<mass value='nan'> is no finite number; correct it",
     ),
     "macros": (
         URDF.replace("<robot ", '<robot xmlns:xacro="urn:xacro" ').replace(

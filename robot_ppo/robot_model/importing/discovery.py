@@ -6,7 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from robot_ppo.robot_model import source
-from robot_ppo.robot_model.importing import feet, gains, joints, limbs, posing, standing, writing
+from robot_ppo.robot_model.importing import (
+    feet,
+    gains,
+    joints,
+    limbs,
+    posing,
+    standing,
+    units,
+    writing,
+)
 from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import Leg
@@ -39,6 +48,7 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     hold = {joint: angle for joint, angle in hold.items() if joint in posing.joint_names(tree)}
     joints.require(tree)
     pose, legs = _legs(tree, options, hold)
+    units.check_legs(tree, legs)
     if turned := limbs.face_forward(tree, pose, legs):
         steps.append(turned)
     frames = tree.frames(pose)

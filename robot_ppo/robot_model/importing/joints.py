@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from robot_ppo.robot_model.importing import units
 from robot_ppo.robot_model.importing.limbs import Leg, neutral
 from robot_ppo.robot_model.importing.options import Options, given
 from robot_ppo.robot_model.importing.tree import Joint, Tree, fuse_rigid, lock
@@ -25,8 +26,12 @@ def apply(tree: Tree, options: Options) -> dict[str, float]:
     ranges = given("--range", options.range, names)
     named = {*options.torque, *options.range}
     for link in tree.links.values():
-        link.joints = [_changed(joint, torques, ranges, named) for joint in link.joints]
-    return given("--hold", options.hold, names)
+        changed = [_changed(joint, torques, ranges, named) for joint in link.joints]
+        flags = {joint.name for joint in changed if joint.range == ranges.get(joint.name)}
+        link.joints = [units.bounded(tree, joint, flags) for joint in changed]
+    hold = given("--hold", options.hold, names)
+    units.check_held(tree, hold)
+    return hold
 
 
 def _changed(joint: Joint, torques: dict, ranges: dict, named: Container[str]) -> Joint:

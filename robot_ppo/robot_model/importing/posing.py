@@ -43,7 +43,9 @@ def standing_pose(
         others = ", ".join(other for other in level if other != name)
         more = f"; --pose takes another that stands level: {others}" if others else ""
         return _inside(tree, level[name]), f"keyframe {name} of the file{more}"
-    return standing.stand(tree, ground, standing.inside(tree, pose)), "optimized (report.md)"
+    return standing.stand(
+        tree, ground, standing.inside(tree, pose) | dict(hold)
+    ), "optimized (report.md)"
 
 
 def _given_pose(tree: Tree, text: str) -> tuple[dict[str, float], str]:

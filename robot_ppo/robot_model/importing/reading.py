@@ -4,16 +4,10 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from robot_ppo.robot_model.importing import meshes, mjcf, urdf
+from robot_ppo.robot_model.importing import meshes, mjcf, units, urdf
 from robot_ppo.robot_model.importing.tree import Shape, Tree
 from robot_ppo_export.errors import InputError
 
-HEAVIEST = 1e4
-"""[kg], [kg m^2] No link of a legged robot has as much."""
-FARTHEST = 20.0
-"""[m]"""
 _POINT = 1e-5
 """[m]"""
 
@@ -47,17 +41,7 @@ def _cleaned(tree: Tree) -> Tree:
         link.shapes = [shape for shape in link.shapes if _has_extent(shape)]
         if not any(shape.collides for shape in link.shapes):
             link.shapes = [_with_points(shape) for shape in link.shapes]
-        if not 0 <= link.mass < HEAVIEST or np.abs(link.inertia).max() > HEAVIEST:
-            raise InputError(
-                f"{tree.source}: the link {link.name!r} has {link.mass:g} kg and an inertia of up "
-                f"to {np.abs(link.inertia).max():g} kg m^2, which is no part of a robot; correct it"
-            )
-        farthest = max(np.abs(link.com).max(), np.abs(link.pose.pos).max())
-        if farthest > FARTHEST:
-            raise InputError(
-                f"{tree.source}: the link {link.name!r} is {farthest:g} m from its parent, or its "
-                "centre of mass from itself; lengths are in metres: correct it"
-            )
+    units.check(tree)
     return tree
 
 

@@ -27,6 +27,9 @@ def read(path: Path, base: str | None = None) -> Tree:
         base: link at which the robot begins; by default the root.
     """
     robot = ET.parse(path).getroot()
+    namespace = robot.tag.removesuffix("robot")  # of xmlns="...", which is every element's
+    for element in robot.iter():
+        element.tag = str(element.tag).removeprefix(namespace)
     reader = _Reader(path, robot)
     root = reader.root(base)
     tree = Tree(path, "URDF", {}, notes=reader.notes, missing=reader.missing)
@@ -56,7 +59,17 @@ class _Reader:
             names = [_required(element, "name", path) for element in robot.iterfind(kind)]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise InputError(f"{path}: two {kind}s are called {twice[0]!r}; rename one")
+        if not self.links:
+            raise InputError(f"{path}: has no <link>, so there is no robot in it")
+        named = [joint.get("name", "") for joint in self.joints]
         for joint in self.joints:
+            mimic = joint.find("mimic")
+            leader = mimic.get("joint", "") if mimic is not None else named[0]
+            if leader not in named:
+                raise InputError(
+                    f"{path}: the joint {joint.get('name')!r} mimics {leader!r}, which is no "
+                    f"joint{did_you_mean(leader, named)}"
+                )
             for end in ("parent", "child"):
                 element = joint.find(end)
                 name = element.get("link") if element is not None else None
@@ -106,7 +119,12 @@ class _Reader:
         for joint in self.joints:
             above, child = self.ends(joint)
             if above == name:
-                self.add(tree, child, name, _origin(joint.find("origin"), self.path))
+                self.add(
+                    tree,
+                    child,
+                    name,
+                    _origin(joint.find("origin"), f"{self.path}: the joint {joint.get('name')!r}"),
+                )
                 tree.links[child].joints = self._joint(joint)
 
     def _joint(self, element: ET.Element) -> list[Joint]:
@@ -119,20 +137,25 @@ class _Reader:
                 f"{self.path}: the joint {name!r} is of the type {kind!r}; a joint is one of "
                 f"{', '.join((*_HINGES, 'prismatic', *_RIGID))}: change it"
             )
-        axis = _numbers(element.find("axis"), "xyz", "1 0 0", self.path)
+        where = f"{self.path}: the joint {name!r}"
+        axis = _numbers(element.find("axis"), "xyz", "1 0 0", where)
         if not np.linalg.norm(axis) > 0:
             raise InputError(f"{self.path}: the axis of the joint {name!r} is 0 0 0; give one")
         limit = element.find("limit")
         dynamics = element.find("dynamics")
-        low, high = (_number(limit, key, 0.0, self.path) for key in ("lower", "upper"))
+        low, high = (_number(limit, key, 0.0, where) for key in ("lower", "upper"))
+        if kind != "continuous" and low > high:
+            raise InputError(
+                f"{where}: its lower limit {low:g} is above its upper one {high:g}; swap them"
+            )
         bounded = kind != "continuous" and limit is not None and low < high
-        torque = _number(limit, "effort", 0.0, self.path)
-        velocity = _number(limit, "velocity", 0.0, self.path)
+        torque = _number(limit, "effort", 0.0, where)
+        velocity = _number(limit, "velocity", 0.0, where)
         mimic = element.find("mimic")
         follows = None
         if mimic is not None:
-            factor = _number(mimic, "multiplier", 1.0, self.path)
-            follows = (mimic.get("joint", ""), factor, _number(mimic, "offset", 0.0, self.path))
+            factor = _number(mimic, "multiplier", 1.0, where)
+            follows = (mimic.get("joint", ""), factor, _number(mimic, "offset", 0.0, where))
         return [
             Joint(
                 name,
@@ -142,8 +165,8 @@ class _Reader:
                 torque=torque if torque > 0 else None,
                 torque_from="effort",
                 velocity=velocity if velocity > 0 else None,
-                damping=_number(dynamics, "damping", 0.0, self.path),
-                frictionloss=_number(dynamics, "friction", 0.0, self.path),
+                damping=_number(dynamics, "damping", 0.0, where),
+                frictionloss=_number(dynamics, "friction", 0.0, where),
                 actuator=self.joints.index(element),
                 mimic=follows,
             )
@@ -157,15 +180,16 @@ class _Reader:
                     yield found
 
     def _shape(self, element: ET.Element, link: str, collides: bool) -> Shape | None:
-        at = _origin(element.find("origin"), self.path)
+        where = f"{self.path}: the link {link!r}"
+        at = _origin(element.find("origin"), where)
         shape = element.find("geometry")
         inner = next(iter(shape), None) if shape is not None else None
         if inner is None:
             return None
         rgba = self._rgba(element)
-        size = functools.partial(_number, inner, default=0.0, path=self.path)
+        size = functools.partial(_number, inner, default=0.0, where=where)
         if inner.tag == "box":
-            half = _numbers(inner, "size", "0 0 0", self.path) / 2
+            half = _numbers(inner, "size", "0 0 0", where) / 2
             return Shape("box", half, at, collides, rgba=rgba)
         if inner.tag in ("cylinder", "capsule"):
             half = np.array([size("radius"), size("length") / 2, 0])
@@ -180,7 +204,8 @@ class _Reader:
         self, element: ET.Element, link: str, at: Pose, collides: bool, rgba: tuple[float, ...]
     ) -> Shape | None:
         name = _required(element, "filename", self.path)
-        scale = _numbers(element, "scale", "1 1 1", self.path)
+        where = f"{self.path}: the link {link!r}"
+        scale = _numbers(element, "scale", "1 1 1", where)
         file = _located(name, self.path)
         if file is None:
             if collides:
@@ -297,20 +322,23 @@ def _inertial(link: ET.Element, path: Path) -> tuple[float, np.ndarray, np.ndarr
     element = link.find("inertial")
     if element is None:
         return 0.0, np.zeros(3), np.zeros((3, 3))
-    at = _origin(element.find("origin"), path)
-    mass = _number(element.find("mass"), "value", 0.0, path)
+    where = f"{path}: the link {link.get('name')!r}"
+    at = _origin(element.find("origin"), where)
+    mass = _number(element.find("mass"), "value", 0.0, where)
+    if mass < 0:
+        raise InputError(f"{where}: its mass is {mass:g} kg; give it one of 0 or more")
     given = element.find("inertia")
     xx, yy, zz, xy, xz, yz = (
-        _number(given, key, 0.0, path) for key in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
+        _number(given, key, 0.0, where) for key in ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
     )
     own = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     return mass, at.pos, at.mat @ own @ at.mat.T
 
 
-def _origin(element: ET.Element | None, path: Path) -> Pose:
+def _origin(element: ET.Element | None, where: Path | str) -> Pose:
     """Return the frame of an `origin`: xyz [m], rpy [rad] about fixed axes x, y, z."""
-    pos = _numbers(element, "xyz", "0 0 0", path)
-    roll, pitch, yaw = _numbers(element, "rpy", "0 0 0", path)
+    pos = _numbers(element, "xyz", "0 0 0", where)
+    roll, pitch, yaw = _numbers(element, "rpy", "0 0 0", where)
     return Pose(pos, _rpy_mat(roll, pitch, yaw))
 
 
@@ -319,7 +347,7 @@ def _rpy_mat(roll: float, pitch: float, yaw: float) -> np.ndarray:
     return axis_mat(z, yaw) @ axis_mat(y, pitch) @ axis_mat(x, roll)
 
 
-def _numbers(element: ET.Element | None, key: str, default: str, path: Path) -> np.ndarray:
+def _numbers(element: ET.Element | None, key: str, default: str, where: Path | str) -> np.ndarray:
     text = element.get(key, default) if element is not None else default
     try:
         values = np.array(text.split(), np.float64)
@@ -328,12 +356,16 @@ def _numbers(element: ET.Element | None, key: str, default: str, path: Path) -> 
     if len(values) != len(default.split()) or not np.isfinite(values).all():
         assert element is not None
         count = len(default.split())
-        raise InputError(f"{path}: <{element.tag} {key}={text!r}> is not {count} finite numbers")
+        what = f"{where}: <{element.tag} {key}={text!r}>"
+        if "${" in text or "$(" in text:
+            raise InputError(f"{what} is xacro; expand it first: xacro FILE > robot.urdf")
+        numbers = "no finite number" if count == 1 else f"not {count} finite numbers"
+        raise InputError(f"{what} is {numbers}; correct it")
     return values
 
 
-def _number(element: ET.Element | None, key: str, default: float, path: Path) -> float:
-    return float(_numbers(element, key, str(default), path)[0])
+def _number(element: ET.Element | None, key: str, default: float, where: Path | str) -> float:
+    return float(_numbers(element, key, str(default), where)[0])
 
 
 def _required(element: ET.Element, key: str, path: Path) -> str:
