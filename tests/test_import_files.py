@@ -9,7 +9,9 @@ import quadruped_helpers as quadruped
 from import_helpers import URDF, imported, options, urdf
 
 from robot_ppo.derived import biped as derived_biped
+from robot_ppo.robot_model import source, validation
 from robot_ppo.robot_model.importing import discovery, drawing, reading
+from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
 TORQUE = {"*": 20.0}
@@ -388,3 +390,26 @@ def test_a_placeholder_of_a_light_link_is_no_inertia_in_other_units(tmp_path):
 def test_a_namespace_of_the_root_is_every_elements(tmp_path):
     text = URDF.replace("<robot ", '<robot xmlns="http://www.ros.org" ')
     assert len(found(tmp_path, text).feet) == 4
+
+
+# -- names
+
+
+def test_any_name_is_written_as_it_is(tmp_path, monkeypatch):
+    """Quotes, signs of XML, a joint with the name of the free joint, and dashes in the file's."""
+    monkeypatch.setattr(drawing, "draw", lambda path, *_: path.touch())
+    text = URDF.replace('"FL_calf"', "'FL&quot;c&lt;a&amp;lf&gt;'")
+    text = text.replace('"FL_hip"', "'FL&quot;&lt;&amp;hip'").replace('"FR_hip"', '"root"')
+    folder = imported(tmp_path, text, "my--dog.urdf")
+    robot = spec.load(folder / "robot.yaml")
+    model = source.read(folder / robot.model).model
+    assert robot.joint_names[0] == 'FL"<&hip' and "root" in robot.joint_names
+    assert 'FL"c<a&lf>' in robot.feet
+    assert validation.problems(source.read(folder / robot.model), robot) == []
+    assert model.joint(0).name == "root_"
+
+
+def test_a_robot_whose_base_is_the_world_is_refused(tmp_path):
+    text = URDF.replace('"trunk"', '"world"')
+    with pytest.raises(InputError, match=r"the link 'world' is part of the robot, .* rename"):
+        found(tmp_path, text)

@@ -37,6 +37,11 @@ def read(path: Path, base: str | None = None) -> Tree:
 
 def _cleaned(tree: Tree) -> Tree:
     """Take out shapes without extent, which files hold to mark a place; refuse absurd links."""
+    if "world" in tree.links:
+        raise InputError(
+            f"{tree.source}: the link 'world' is part of the robot, and in MuJoCo that is the name "
+            "of what stands still; rename the link"
+        )
     for link in tree.links.values():
         link.shapes = [shape for shape in link.shapes if _has_extent(shape)]
         if not any(shape.collides for shape in link.shapes):

@@ -4,9 +4,11 @@ It has the form of the shipped robots': bodies that move, explicit inertias, pri
 collide, meshes that are only seen, one site for the IMU, one motor for each joint.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -43,8 +45,8 @@ def mjcf(body: Body, meshes: Mapping[Path, str] | None = None) -> str:
     """Return the MJCF; `meshes` are the files that are seen, with their names in the folder."""
     lines = [
         f'<mujoco model="{body.name}">',
-        f"  <!-- Written by robot-ppo import from {body.tree.source.name}: see report.md."
-        " x forward, y left, z up. -->",
+        f"  <!-- Written by robot-ppo import from {_in_comment(body.tree.source.name)}:"
+        " see report.md. x forward, y left, z up. -->",
         f'  <compiler angle="radian" autolimits="true"{_meshdir(meshes)}/>',
         "  <default>",
         '    <geom condim="3"/>',
@@ -66,6 +68,11 @@ def mjcf(body: Body, meshes: Mapping[Path, str] | None = None) -> str:
         "</mujoco>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _in_comment(text: str) -> str:
+    """Return a text as it may stand in a comment, which two dashes would end."""
+    return re.sub("-+", "-", text)
 
 
 def _meshdir(meshes: Mapping[Path, str] | None) -> str:
@@ -113,10 +120,10 @@ def _mesh_name(shape: Shape, meshes: Mapping[Path, str]) -> str:
 def _link(body: Body, link: Link, meshes: Mapping[Path, str], indent: str) -> Iterator[str]:
     root = link.parent is None
     at = Pose(np.array([0, 0, body.height])) if root else link.pose
-    yield f'{indent}<body name="{link.name}" {_at(at)}>'
+    yield f"{indent}<body name={quoteattr(link.name)} {_at(at)}>"
     inner = indent + "  "
     if root:
-        yield f'{inner}<freejoint name="root"/>'
+        yield f"{inner}<freejoint name={quoteattr(_free(body))}/>"
     yield inner + inertial(link)
     for joint in link.joints:
         comment = body.comments.get(joint.name, "")
@@ -128,6 +135,14 @@ def _link(body: Body, link: Link, meshes: Mapping[Path, str], indent: str) -> It
     for child in body.tree.children(link.name):
         yield from _link(body, child, meshes, inner)
     yield f"{indent}</body>"
+
+
+def _free(body: Body) -> str:
+    """Return the name of the free joint, which no other joint has."""
+    name = "root"
+    while name in body.order:
+        name += "_"
+    return name
 
 
 def _at(at: Pose) -> str:
@@ -148,7 +163,7 @@ _FIGURES = ("armature", "damping", "frictionloss", "stiffness")
 
 
 def _joint(joint: Joint) -> str:
-    parts = [f'name="{joint.name}"', f'axis="{_v(joint.axis)}"']
+    parts = [f"name={quoteattr(joint.name)}", f'axis="{_v(joint.axis)}"']
     if np.any(np.abs(joint.pos) > 1e-12):
         parts.append(f'pos="{_v(joint.pos)}"')
     if joint.ref:
@@ -166,10 +181,8 @@ def _joint(joint: Joint) -> str:
 
 def _motor(joint: Joint) -> str:
     assert joint.torque is not None
-    return (
-        f'    <motor name="{joint.name}" joint="{joint.name}" '
-        f'ctrlrange="{_v((-joint.torque, joint.torque))}"/>'
-    )
+    name = quoteattr(joint.name)
+    return f'    <motor name={name} joint={name} ctrlrange="{_v((-joint.torque, joint.torque))}"/>'
 
 
 def foot_names(foot: Foot) -> list[str]:
@@ -186,10 +199,10 @@ def _collision(body: Body, link: Link) -> Iterator[str]:
             for name, shape in zip(foot_names(foot), foot.shapes, strict=True):
                 friction = FRICTION if shape.friction is None else shape.friction
                 rub = f' friction="{number(friction)} 0.02 0.01"'
-                yield f'<geom name="{name}" class="foot" {_shape(shape)}{rub}{masks}/>'
+                yield f'<geom name={quoteattr(name)} class="foot" {_shape(shape)}{rub}{masks}/>'
     for i, shape in enumerate(body.others.get(link.name, ()), 1):
         name = f"{link.name}_collision_{i}"
-        yield f'<geom name="{name}" class="collision" {_shape(shape)}{masks}/>'
+        yield f'<geom name={quoteattr(name)} class="collision" {_shape(shape)}{masks}/>'
 
 
 def _masks(body: Body, link: Link) -> str:
@@ -229,5 +242,5 @@ def _excludes(body: Body) -> Iterator[str]:
         return
     yield "  <contact>"
     for one, two in body.excluded:
-        yield f'    <exclude body1="{one}" body2="{two}"/>'
+        yield f"    <exclude body1={quoteattr(one)} body2={quoteattr(two)}/>"
     yield "  </contact>"
