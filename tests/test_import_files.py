@@ -413,3 +413,43 @@ def test_a_robot_whose_base_is_the_world_is_refused(tmp_path):
     text = URDF.replace('"trunk"', '"world"')
     with pytest.raises(InputError, match=r"the link 'world' is part of the robot, .* rename"):
         found(tmp_path, text)
+
+
+# -- torque limits
+
+JOINT = '<joint name="FR_hip" axis="0 1 0" range="-1.5 1.5"/>'
+LIMITED = JOINT.replace("/>", ' actuatorfrcrange="-18 18"/>')
+MOTOR = '<motor name="FR_hip" joint="FR_hip"/>'
+SERVOS = (
+    '<position name="FR_hip" joint="FR_hip" kp="40"{}/>'
+    '<velocity name="FR_hip_v" joint="FR_hip" kv="1" forcerange="-2 2"/>'
+)
+ACTUATORS = {
+    "a servo with a limit beside one without": ((LIMITED, SERVOS.format("")), 18.0),
+    "two servos with limits": ((JOINT, SERVOS.format(' forcerange="-13 13"')), 15.0),
+    "the joint's limit below the sum of them": (
+        (LIMITED, SERVOS.format(' forcerange="-17 17"')),
+        18.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ACTUATORS)
+def test_several_actuators_of_a_joint_add_up(what, tmp_path):
+    (joint, actuators), limit = ACTUATORS[what]
+    seen = found(tmp_path, quadruped.mjcf((JOINT, joint), (MOTOR, actuators)))
+    assert seen.tree.joint("FR_hip").torque == limit
+
+
+def test_friction_is_not_assumed_of_a_placeholder(tmp_path):
+    seen = found(tmp_path, URDF.replace('effort="20"', 'effort="1000"'))
+    weight = seen.tree.mass * 9.81 * seen.length
+    assert seen.tree.joint("FL_knee").frictionloss == pytest.approx(0.008 * weight, rel=0.01)
+    [warning] = seen.tree.warnings
+    assert "and of 11 more, 1000 N m, is 1" in warning and "--torque FL_hip=NM" in warning
+
+
+def test_a_motor_of_a_robot_is_no_placeholder(tmp_path):
+    seen = found(tmp_path, URDF)
+    assert seen.tree.joint("FL_knee").frictionloss == 0.16
+    assert seen.tree.warnings == []

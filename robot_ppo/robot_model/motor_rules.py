@@ -1,6 +1,6 @@
 """Rules of `validation.py` for actuators: their joints, their dynamics, their torque limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mujoco
@@ -53,22 +53,37 @@ def _torque(file: Source, joint: str, limit: float) -> Iterator[str]:
 
 
 def torque_limit(model: mujoco.MjModel, joint: int) -> tuple[float, float, str] | None:
-    """Return the torque range [N m] of a joint and the attribute that states it, or None."""
+    """Return the torque range [N m] of a joint and the attribute that states it, or None.
+
+    What several actuators do at one joint adds up, so one without a limit leaves it without one.
+    """
     stated = []
     if model.jnt_actfrclimited[joint]:
         stated.append((*model.jnt_actfrcrange[joint].tolist(), "actuatorfrcrange"))
-    for index in range(model.nu):
-        drives = model.actuator_trntype[index] in _AT_JOINTS
-        if not drives or model.actuator_trnid[index, 0] != joint:
-            continue
-        gear = float(model.actuator_gear[index, 0])
-        if model.actuator_forcelimited[index]:
-            stated.append((*_scaled(model.actuator_forcerange[index], gear), "forcerange"))
-        if model.actuator_ctrllimited[index] and _is_motor(model, index):
-            factor = gear * float(model.actuator_gainprm[index, 0])
-            stated.append((*_scaled(model.actuator_ctrlrange[index], factor), "ctrlrange"))
-    if not stated:
-        return None
+    driving = [
+        _actuator_limit(model, index)
+        for index in range(model.nu)
+        if model.actuator_trntype[index] in _AT_JOINTS and model.actuator_trnid[index, 0] == joint
+    ]
+    limits = [limit for limit in driving if limit is not None]
+    if limits and len(limits) == len(driving):
+        stated.append((sum(s[0] for s in limits), sum(s[1] for s in limits), limits[0][2]))
+    return _tightest(stated) if stated else None
+
+
+def _actuator_limit(model: mujoco.MjModel, index: int) -> tuple[float, float, str] | None:
+    """Return the torque range [N m] of one actuator and the attribute that states it, or None."""
+    stated = []
+    gear = float(model.actuator_gear[index, 0])
+    if model.actuator_forcelimited[index]:
+        stated.append((*_scaled(model.actuator_forcerange[index], gear), "forcerange"))
+    if model.actuator_ctrllimited[index] and _is_motor(model, index):
+        factor = gear * float(model.actuator_gainprm[index, 0])
+        stated.append((*_scaled(model.actuator_ctrlrange[index], factor), "ctrlrange"))
+    return _tightest(stated) if stated else None
+
+
+def _tightest(stated: Sequence[tuple[float, float, str]]) -> tuple[float, float, str]:
     kind = min(stated, key=lambda s: s[1] - s[0])[2]
     return max(s[0] for s in stated), min(s[1] for s in stated), kind
 

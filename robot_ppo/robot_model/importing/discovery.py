@@ -155,14 +155,33 @@ def _assume(
     """Give every joint what the file leaves out; return the names of that, joint by joint."""
     speed = float(f"{gains.SPEED * np.sqrt(9.81 / length):.3g}")
     inertias = _inertias(tree, pose, ground)
+    strongest = tree.mass * _G * length
+    _warn_of_placeholders(tree, strongest, strongest / len(ground))
     names = {}
     for link in tree.links.values():
         for i, joint in enumerate(link.joints):
             rounded = replace(
                 joint, range=_rounded(joint.range), torque=round(joint.torque or 0, 6)
             )
-            link.joints[i], names[joint.name] = gains.assumed(rounded, inertias[joint.name], speed)
+            link.joints[i], names[joint.name] = gains.assumed(
+                rounded, inertias[joint.name], speed, strongest
+            )
     return names
+
+
+def _warn_of_placeholders(tree: Tree, strongest: float, load: float) -> None:
+    """Tell of torque limits that are no motor's: times `load` [N m], what a foot asks of a leg."""
+    limits = {joint.name: joint.torque or 0.0 for _, joint in tree.joints()}
+    found = [name for name, limit in limits.items() if limit > gains.PLACEHOLDER * load]
+    if found:
+        name = max(found, key=lambda joint: limits[joint])
+        more = f" and of {len(found) - 1} more" if len(found) > 1 else ""
+        tree.warnings.append(
+            f"the torque limit of {name}{more}, {limits[name]:g} N m, is {limits[name] / load:.0f} "
+            "times what its share of the weight asks of a leg, so it looks like a placeholder: "
+            f"give the motor's with --torque {name}=NM; armature, damping and friction are "
+            f"assumed as of {strongest:.3g} N m"
+        )
 
 
 def _rounded(span: tuple[float, float] | None) -> tuple[float, float]:

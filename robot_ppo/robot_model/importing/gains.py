@@ -49,6 +49,8 @@ inertia about the joint at the most, or 0.01; a geared motor of legged robots ha
 DAMPING = 0.005
 FRICTION = 0.008
 """Assumed damping [N m s] and friction loss [N m] for each N m of the torque limit."""
+PLACEHOLDER = 20.0
+"""A torque limit of so many times what a leg takes to carry its share, flat out, is none."""
 SPEED = 4.0
 """Assumed velocity limit in units of sqrt(g / leg length): 20 rad/s for a leg of 0.4 m."""
 
@@ -84,19 +86,23 @@ def swing_inertias(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, float]:
     return found
 
 
-def assumed(joint: Joint, inertia: float, speed: float) -> tuple[Joint, list[str]]:
+def assumed(
+    joint: Joint, inertia: float, speed: float, strongest: float
+) -> tuple[Joint, list[str]]:
     """Return a joint with what its file leaves out, and the names of what was assumed.
 
     Args:
         joint: as the file has it; its torque limit is known.
         inertia: that it moves [kg m^2].
         speed: velocity limit where there is none [rad/s].
+        strongest: torque limit of the strongest motor that the robot can need [N m].
     """
     assert joint.torque is not None
+    torque = min(joint.torque, strongest)
     given = {
-        "armature": min(ARMATURE * joint.torque, max(MOST_ARMATURE * inertia, 0.01)),
-        "damping": DAMPING * joint.torque,
-        "frictionloss": FRICTION * joint.torque,
+        "armature": min(ARMATURE * torque, max(MOST_ARMATURE * inertia, 0.01)),
+        "damping": DAMPING * torque,
+        "frictionloss": FRICTION * torque,
         "velocity": speed,
     }
     missing = {
