@@ -65,6 +65,7 @@ LOOSE = '<joint name="tail" axis="0 1 0"/>'
 HOME = f"0 0 {quadruped.HEIGHT!r} 1 0 0 0"
 ANGLES = " ".join(str(angle) for angle in quadruped.POSE.values())
 WRITTEN = {
+    "a comment that XML forbids": [("<compiler", "<!-- of big--dog.urdf --><compiler")],
     "a damping that is not linear": [('damping="0.1"', 'damping="0.123456789 0.02"')],
     "a geom in a frame": [
         (

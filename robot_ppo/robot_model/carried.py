@@ -123,6 +123,7 @@ def _reduce(file: Source, robot: RobotSpec) -> None:
             spec.delete(element)
     for camera in list(spec.cameras):
         spec.delete(camera)
+    spec.comment = ""  # MuJoCo reads "--" in it, and nobody else does
 
 
 def _make_primitive(geom: mujoco.MjsGeom, model: mujoco.MjModel, id: int) -> None:
