@@ -366,6 +366,11 @@ TURNING = (
 )
 WIDE = {
     "a turn to either side": ((-6.2832, 6.2832), "spin", (-6.2832, 6.2832)),
+    "three half turns, where ANYmal's file means no bound": (
+        (-9.42478, 9.42478),
+        "spin",
+        (-9.42478, 9.42478),
+    ),
     "bounds that are none": ((-1e16, 1e16), "spin", None),
 }
 

@@ -23,8 +23,9 @@ _GYRATION = 2.0
 """No part of a robot has a radius of gyration of so many times its extent; half is the limit."""
 _NOTABLE = 0.01
 """Placeholders have such inertias too; smaller fractions of mass times extent squared are none."""
-WIDEST = 6.6
-"""[rad] A hinge that is bounded turns by less to either side: a turn, and a bit."""
+WIDEST = 12.6
+"""[rad] A hinge that is bounded turns by less to either side: two turns. Files that mean no bound
+say three half turns (ANYmal) or 10 rad (Solo)."""
 ENDLESS = 1e3
 """[rad] Bounds beyond it to both sides are none."""
 NARROWEST = 0.115
