@@ -397,6 +397,16 @@ def test_a_namespace_of_the_root_is_every_elements(tmp_path):
     assert len(found(tmp_path, text).feet) == 4
 
 
+def test_an_equality_that_is_not_active_is_none(tmp_path):
+    off = (
+        '<equality><joint joint1="FR_hip" joint2="FL_hip" active="false"/>'
+        '<connect body1="FR_calf" body2="FL_calf" anchor="0 0 0" active="false"/>'
+        '<joint joint1="RR_hip" polycoef="0.5 0 0 0 0" active="false"/></equality></mujoco>'
+    )
+    seen = found(tmp_path, quadruped.mjcf((SITE, ""), ("</mujoco>", off)))
+    assert len(seen.order) == 8 and seen.tree.warnings == []
+
+
 # -- names
 
 

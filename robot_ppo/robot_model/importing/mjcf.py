@@ -199,7 +199,10 @@ def _refuse_loops(model: mujoco.MjModel, path: Path, ids: list[int]) -> None:
     """Raise `InputError` for an equality that closes a chain."""
     for equality in range(model.neq):
         kind = int(model.eq_type[equality])
-        if kind not in (int(mujoco.mjtEq.mjEQ_CONNECT), int(mujoco.mjtEq.mjEQ_WELD)):
+        if not model.eq_active0[equality] or kind not in (
+            int(mujoco.mjtEq.mjEQ_CONNECT),
+            int(mujoco.mjtEq.mjEQ_WELD),
+        ):
             continue
         ends = [int(model.eq_obj1id[equality]), int(model.eq_obj2id[equality])]
         if model.eq_objtype[equality] == mujoco.mjtObj.mjOBJ_SITE:
@@ -260,7 +263,9 @@ def _joint(model: mujoco.MjModel, id: int) -> Joint:
 def _mimic(model: mujoco.MjModel, joint: int) -> tuple[str, float, float] | None:
     """Return which joint this one follows by an equality: name, factor, offset."""
     rows = np.flatnonzero(
-        (model.eq_type == int(mujoco.mjtEq.mjEQ_JOINT)) & (model.eq_obj1id == joint)
+        (model.eq_type == int(mujoco.mjtEq.mjEQ_JOINT))
+        & (model.eq_obj1id == joint)
+        & (model.eq_active0 == 1)
     )
     if not len(rows) or model.eq_obj2id[rows[0]] < 0:
         return None
