@@ -365,12 +365,7 @@ TURNING = (
     '<limit lower="{}" upper="{}" effort="1" velocity="9"/></joint>'
 )
 WIDE = {
-    "a turn to either side": ((-6.2832, 6.2832), "spin", (-6.2832, 6.2832)),
-    "three half turns, where ANYmal's file means no bound": (
-        (-9.42478, 9.42478),
-        "spin",
-        (-9.42478, 9.42478),
-    ),
+    "a turn and a half to either side": ((-9.4248, 9.4248), "spin", (-9.4248, 9.4248)),
     "bounds that are none": ((-1e16, 1e16), "spin", None),
 }
 

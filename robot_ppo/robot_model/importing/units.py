@@ -23,9 +23,9 @@ _GYRATION = 2.0
 """No part of a robot has a radius of gyration of so many times its extent; half is the limit."""
 _NOTABLE = 0.01
 """Placeholders have such inertias too; smaller fractions of mass times extent squared are none."""
-WIDEST = 12.6
-"""[rad] A hinge that is bounded turns by less to either side: two turns. Files that mean no bound
-say three half turns (ANYmal) or 10 rad (Solo)."""
+WIDEST = 13.0
+"""[rad] A hinge that is bounded turns by less to either side: two turns, and a bit. ANYmal C's turn
+by one and a half; of a leg's ranges in degrees one at least is wider."""
 ENDLESS = 1e3
 """[rad] Bounds beyond it to both sides are none."""
 NARROWEST = 0.115
@@ -108,7 +108,7 @@ def bounded(tree: Tree, joint: Joint, flags: Collection[str]) -> Joint:
     if joint.name in flags:
         raise InputError(
             f"--range {joint.name}={low:g},{high:g}: ranges are in radians, and this looks like "
-            "degrees; a turn is 6.28"
+            "degrees; a whole turn is 6.28"
         )
     if min(far) >= ENDLESS and low < 0 < high:
         return replace(joint, range=None)
