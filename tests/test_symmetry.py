@@ -55,6 +55,16 @@ def test_angles_are_compared_from_the_pose_that_the_file_draws(go2):
         symmetry.find(described(robot().joint_names[:1]), model(shift))
 
 
+def test_a_base_may_be_heavier_on_one_side_by_what_training_moves_it(go2):
+    def aside(spec):
+        spec.body("base_link").ipos[1] += 0.02
+
+    with pytest.raises(InputError, match=r"base_link lies 0\.04 m beside"):
+        symmetry.find(robot(), model(aside), moved=0.03)
+    found = symmetry.find(robot(), model(aside), moved=0.05)
+    assert np.array_equal(found.joints.index, go2.joints.index)
+
+
 # -- signed permutations ------------------------------------------------------------------------
 
 

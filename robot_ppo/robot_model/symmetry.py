@@ -66,20 +66,26 @@ class _Frames:
         self.total = float(self.mass[own].sum())
 
 
-def find(robot: RobotSpec, model: mujoco.MjModel) -> RobotMirror:
+def find(robot: RobotSpec, model: mujoco.MjModel, moved: float = 0.0) -> RobotMirror:
     """Return the mirror map of a robot, from its MJCF or any of its variants.
+
+    Args:
+        robot: names and figures.
+        model: in which it is found.
+        moved: how far training moves the base's centre of mass to either side anyway [m]: where
+            it is and its mirror image may be so far apart.
 
     Raises:
         InputError: the model is not symmetric; the sentence names what lacks a partner, and by how
             much it differs.
     """
     frames = _Frames(model, robot)
-    bodies = _partners(model, frames)
+    bodies = _partners(model, frames, moved)
     joints = _joints(model, robot, frames, bodies)
     return RobotMirror(joints, _feet(model, robot, bodies), bodies)
 
 
-def _partners(model: mujoco.MjModel, frames: _Frames) -> np.ndarray:
+def _partners(model: mujoco.MjModel, frames: _Frames, moved: float) -> np.ndarray:
     """Return each body's partner (nbody,), from the base towards the ends of the tree."""
     partner = np.arange(model.nbody)
     for body in range(frames.base, model.nbody):
@@ -92,7 +98,9 @@ def _partners(model: mujoco.MjModel, frames: _Frames) -> np.ndarray:
         nearest = int(np.argmin(gaps))
         partner[body] = candidates[nearest]
         _require_same(model, frames, body, int(partner[body]), float(gaps[nearest]))
-    _require_same(model, frames, frames.base, frames.base, abs(2 * frames.com[frames.base, 1]))
+    beside = abs(2 * float(frames.com[frames.base, 1]))
+    base = frames.base
+    _require_same(model, frames, base, base, 0.0 if beside <= moved else beside)
     back = partner[partner]
     lonely = np.flatnonzero(back != np.arange(model.nbody))
     if lonely.size:
@@ -106,9 +114,10 @@ def _require_same(
 ) -> None:
     """Raise `InputError` where a body is not the mirror image of the other."""
     first, second = source.names(model, "body", [body, other])
-    pair = f"the bodies {first} and {second}" if body != other else f"the body {first}"
+    one = body == other
+    pair = f"the body {first}" if one else f"the bodies {first} and {second}"
     if gap > LENGTH * frames.size:
-        raise _asymmetric(f"{pair} lie {gap:.3g} m beside the mirror image")
+        raise _asymmetric(f"{pair} {'lies' if one else 'lie'} {gap:.3g} m beside the mirror image")
     masses = frames.mass[[body, other]]
     if abs(masses[0] - masses[1]) > MASS * frames.total:
         raise _asymmetric(f"{pair} weigh {masses[0]:.4g} and {masses[1]:.4g} kg")

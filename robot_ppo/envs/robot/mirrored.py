@@ -40,7 +40,9 @@ def symmetry(env: RobotEnv) -> Symmetry:
     Raises:
         InputError: the robot, its gait or a term has no mirror; the sentence names it.
     """
-    worlds = _Worlds(env, robot_symmetry.find(env.robot, env.engine.model))
+    low, high = env.events.ranges.get("base_com", (0.0, 0.0))
+    robot = robot_symmetry.find(env.robot, env.engine.model, moved=min(-low, high))
+    worlds = _Worlds(env, robot)
     groups = {"actor": _of_layout(env.layout, worlds, lambda world: world.inputs)}
     for name, observer in env.others.items():
         groups[name] = _of_layout(observer.layout, worlds, lambda world: world)
