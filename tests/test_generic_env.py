@@ -237,3 +237,14 @@ def test_the_last_checkpoint_stays(tmp_path):
     gymnasium.register("Faulty-v0", entry_point=Faulty, kwargs=sick, max_episode_steps=5)
     assert cli.main(arguments("gym:Faulty-v0", out, "--resume", steps=128)) == 2
     assert Checkpoints(out).newest().steps == 64
+
+
+def test_a_finite_reward_beyond_float32_is_too_large():
+    kwargs = {"where": "reward", "value": -1e39}
+    gymnasium.register("Faulty-v0", entry_point=Faulty, kwargs=kwargs)
+    env = ForeignVectorEnv("Faulty-v0", 2)
+    env.reset()
+    for _ in range(2):
+        env.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(InputError, match=r"reward is -1e\+39, too large for .* 0, step 3 of its"):
+        env.step(np.zeros((2, 1), np.float32))

@@ -1,7 +1,7 @@
 """`gym:ID` and `gym:MODULE:ID` -> environments of Gymnasium, or a sentence that says why not."""
 
 import importlib
-import traceback
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -9,12 +9,15 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
+from robot_ppo.envs.gymnasium.guarded import Guarded, brief
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
 
 def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.vector.VectorEnv:
     """Return environments that are stepped one after the other and reset in the same step.
+
+    Each is `Guarded`: its observations are copied, its `info` is dropped, its errors have a place.
 
     Args:
         id: that Gymnasium knows; after "MODULE:" one that importing MODULE registers.
@@ -33,16 +36,18 @@ def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.ve
     if render_mode is not None:
         _check_mode(id, name, render_mode)
         shown = {"render_mode": render_mode}
+    numbers = itertools.count()
     try:
         return gymnasium.make_vec(
             name,
             num_envs=num_envs,
             vectorization_mode=gymnasium.VectorizeMode.SYNC,
             **shown,
+            wrappers=[lambda env: Guarded(env, id, next(numbers))],
             vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         )
-    except Exception as error:  # whatever the code of its author raises
-        raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
+    except (Exception, SystemExit) as error:  # whatever the code of its author raises
+        raise InputError(f"gym:{id}: Gymnasium cannot make it ({brief(error)})") from error
 
 
 def _check_mode(id: str, name: str, render_mode: str) -> None:
@@ -51,7 +56,7 @@ def _check_mode(id: str, name: str, render_mode: str) -> None:
         creator = gymnasium.registry[name].entry_point
         creator = load_env_creator(creator) if isinstance(creator, str) else creator
     except Exception as error:  # whatever the code of its author raises
-        raise InputError(f"gym:{id}: Gymnasium cannot make it ({_brief(error)})") from error
+        raise InputError(f"gym:{id}: Gymnasium cannot make it ({brief(error)})") from error
     metadata = getattr(creator, "metadata", None)
     if metadata is not None and render_mode not in metadata.get("render_modes", []):
         modes = ", ".join(metadata.get("render_modes", [])) or "none"
@@ -70,7 +75,7 @@ def _imported(id: str, name: str) -> ModuleType:
             raise InputError(
                 f"gym:{id}: there is no module {missing!r}; put its folder on PYTHONPATH"
             ) from None
-        raise InputError(f"gym:{id}: importing {name!r} failed: {_brief(error)}") from error
+        raise InputError(f"gym:{id}: importing {name!r} failed: {brief(error)}") from error
     except SystemExit as error:
         raise InputError(f"gym:{id}: importing {name!r} ends the program ({error})") from None
 
@@ -99,14 +104,3 @@ def _unknown(name: str, module: str, known: list[str]) -> str:
         f"Gymnasium knows no environment {name!r}{hint} `gymnasium.pprint_registry()` lists them; "
         "one of your own is gym:MODULE:ID"
     )
-
-
-def _brief(error: BaseException) -> str:
-    """Return what an error says, and the line that raised it, in a short line."""
-    text = " ".join(str(error).split())[:200]
-    if isinstance(error, gymnasium.error.Error | ImportError):
-        return text
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {text}"
-    return f"{type(error).__name__}: {text}; {where.filename}, line {where.lineno}"

@@ -54,8 +54,7 @@ class ForeignVectorEnv:
         self._seed = None
         observation, _ = self._envs.reset(seed=seed)
         self.metrics.clear(np.arange(self.num_envs))
-        flat = self._flatten(observation)
-        self._check_finite("observation", flat)
+        flat = self._finite("observation", _rows(observation))
         return flat, {"observations": {EXPORTED: flat}}
 
     def step(
@@ -64,23 +63,24 @@ class ForeignVectorEnv:
         """Advance by one action each, (n, k).
 
         Raises:
-            InputError: an observation or a reward is not a finite number.
+            InputError: an observation or a reward is not a finite float32, or the environment
+                raises.
         """
         action = self._scaling.apply(actions).astype(self._actions.dtype)
         begin = time.perf_counter()
         stepped = self._envs.step(action.reshape(self.num_envs, *self._actions.shape))
         self.physics_seconds += time.perf_counter() - begin
-        observation = self._flatten(stepped[0])
+        rows = _rows(stepped[0])
         reward, failed, cut = stepped[1:4]
         cut = cut & ~failed
         done = failed | cut
         ended = np.flatnonzero(done)
-        final = observation.copy()
+        last = rows.copy()
         if ended.size:
-            final[ended] = self._flatten(np.stack(stepped[4]["final_obs"][ended]))
-        self._check_finite("reward", np.reshape(reward, (-1, 1)))
-        self._check_finite("observation", final)
-        self._check_finite("observation", observation)
+            last[ended] = _rows(np.stack(stepped[4]["final_obs"][ended]))
+        self._finite("reward", np.reshape(reward, (-1, 1)))
+        final = self._finite("observation", last)
+        observation = self._finite("observation", rows)
         self.metrics.add(reward, np.zeros((0, self.num_envs)))
         info: dict[str, Any] = {"observations": {EXPORTED: observation}}
         if ended.size:
@@ -121,20 +121,21 @@ class ForeignVectorEnv:
         """Raise `InputError`: one environment cannot take over another's state."""
         raise InputError("Gymnasium's environments cannot be copied")
 
-    def _check_finite(self, what: str, rows: np.ndarray) -> None:
-        """Raise `InputError` that names the first entry of `rows` (n, k) that is not finite."""
-        if np.isfinite(rows).all():
-            return
-        simulation, entry = np.argwhere(~np.isfinite(rows))[0].tolist()
+    def _finite(self, what: str, rows: np.ndarray) -> np.ndarray:
+        """Return `rows` (n, k) as float32, or raise `InputError` that names an entry beyond it."""
+        with np.errstate(over="ignore"):
+            learned = rows.astype(np.float32)
+        if np.isfinite(learned).all():
+            return learned
+        simulation, entry = np.argwhere(~np.isfinite(learned))[0].tolist()
+        value = rows[simulation, entry]
         which = f"entry {entry} of the {what}" if what == "observation" else f"the {what}"
+        large = ", too large for float32 (at most 3.4e38)," if np.isfinite(value) else ""
         step = self.metrics.counts[simulation] + 1
         raise InputError(
-            f"gym:{self._id}: {which} is {rows[simulation, entry]} in simulation {simulation}, "
+            f"gym:{self._id}: {which} is {value}{large} in simulation {simulation}, "
             f"step {step} of its episode; mend the environment: nothing was learned from it"
         )
-
-    def _flatten(self, observation: np.ndarray) -> np.ndarray:
-        return observation.reshape(len(observation), -1).astype(np.float32)
 
 
 class _Scaling:
@@ -161,13 +162,28 @@ class _Scaling:
 
 
 def _box(id: str, what: str, space: gymnasium.Space) -> Box:
-    """Return a Box space with floating point numbers, or say that it is not one."""
-    if isinstance(space, Box):
-        return space
-    raise InputError(
-        f"gym:{id}: its {what} space is {type(space).__name__}; only continuous tasks can be "
-        "trained, with a Box of observations and a Box of actions"
-    )
+    """Return a Box space that has numbers, or say that it is not one."""
+    if not isinstance(space, Box):
+        raise InputError(
+            f"gym:{id}: its {what} space is {type(space).__name__}; only continuous tasks can be "
+            "trained, with a Box of observations and a Box of actions"
+        )
+    if 0 in space.shape:
+        raise InputError(
+            f"gym:{id}: its {what} space has shape {space.shape}, which holds no number; give it "
+            "one or more"
+        )
+    if not (space.low <= space.high).all():
+        raise InputError(
+            f"gym:{id}: its {what} space has a bound that is not a number, or low above high; "
+            "mend its bounds"
+        )
+    return space
+
+
+def _rows(observations: np.ndarray) -> np.ndarray:
+    """Return observations (n, ...) as (n, size)."""
+    return observations.reshape(len(observations), -1)
 
 
 def _flat(space: Box) -> Box:
