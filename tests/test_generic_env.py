@@ -127,44 +127,82 @@ def test_an_error_inside_the_environment_is_said_with_its_place(write):
 # -- actions ------------------------------------------------------------------------------------
 
 
-class Bounded(gymnasium.Env):
+class Echo(gymnasium.Env):
     """Observes the action that it got."""
 
-    observation_space = Box(-np.inf, np.inf, (4,), np.float64)
-    low = np.array([0, -2, -np.inf, 3], np.float32)
-    high = np.array([100, 2, np.inf, 1e30], np.float32)
-    action_space = Box(low, high, dtype=np.float32)
+    def __init__(self, low, high, dtype):
+        self.action_space = Box(np.array(low, dtype), np.array(high, dtype), dtype=dtype)
+        self.observation_space = Box(-np.inf, np.inf, (len(low),), np.float64)
 
     def reset(self, *, seed=None, options=None):
-        return np.zeros(4), {}
+        return np.zeros(self.action_space.shape), {}
 
     def step(self, action):
-        assert action in self.action_space
+        assert action in self.action_space and action.dtype == self.action_space.dtype
         return action.astype(np.float64), 0.0, False, False, {}
 
 
-def applied(*action):
-    gymnasium.register("Bounded-v0", entry_point=Bounded)
-    env = ForeignVectorEnv("Bounded-v0", 1)
+def echo(low, high, dtype=np.float32, n=1):
+    kwargs = {"low": low, "high": high, "dtype": dtype}
+    gymnasium.registry.pop("Echo-v0", None)
+    gymnasium.register("Echo-v0", entry_point=Echo, kwargs=kwargs)
+    env = ForeignVectorEnv("Echo-v0", n)
     env.reset()
-    return env.step(np.array([action], np.float32))[0][0].tolist()
+    return env
+
+
+LOW = [0, -2, -np.inf, 3, -np.inf, 0]
+HIGH = [100, 2, np.inf, 1e30, -4, 5e6]
+
+
+def applied(*action, low=LOW, high=HIGH, dtype=np.float32):
+    return echo(low, high, dtype).step(np.array([action], np.float32))[0][0].tolist()
 
 
 def test_actions_are_scaled_to_their_bounds_and_left_alone_without():
-    assert applied(-1, -1, -1, 4) == [0, -2, -1, 4]
-    assert applied(0.2, 0.5, 7, 5) == pytest.approx([60, 1, 7, 5])
-    assert applied(1, 1, 1, 6) == [100, 2, 1, 6]
+    assert applied(-1, -1, -1, -1, -1, -1) == [0, -2, -1, 3, -6, 0]
+    assert applied(0.2, 0.5, 7, 0.5, 0, 0.2) == pytest.approx([60, 1, 7, 4.5, -5, 3e6])
+    assert applied(1, 1, 1, 6, 1, 1) == [100, 2, 1, 10, -4, 5e6]
 
 
 def test_actions_beyond_the_bounds_are_clipped():
-    assert applied(-9, 9, -9, -9) == [0, 2, -9, 3]
+    assert applied(-9, 9, -9, -9, 9, -9) == [0, 2, -9, 3, -4, 0]
 
 
 def test_the_space_says_what_is_scaled():
-    gymnasium.register("Bounded-v0", entry_point=Bounded)
-    space = ForeignVectorEnv("Bounded-v0").single_action_space
-    assert space.low.tolist() == [-1, -1, -np.inf, 3]
-    assert space.high.tolist()[:3] == [1, 1, np.inf]
+    space = echo(LOW, HIGH).single_action_space
+    assert space.low.tolist() == [-1, -1, -np.inf, -1, -np.inf, -1]
+    assert space.high.tolist() == [1, 1, np.inf, np.inf, 1, 1]
+
+
+@pytest.mark.parametrize("largest", [np.finfo(np.float32).max, 1e30, np.inf])
+def test_a_bound_near_the_largest_number_is_none(largest):
+    assert applied(0.25, low=[-largest], high=[largest]) == [0.25]
+
+
+def test_actions_of_float64_are_within_its_bounds():
+    assert applied(1, low=[-0.1], high=[0.1], dtype=np.float64) == pytest.approx([0.1])
+    assert applied(2, low=[-1e300], high=[1e300], dtype=np.float64) == [2]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "values"),
+    [
+        (-1, 1, np.int64, [-1, 0, 1]),
+        (0, 4, np.int32, [0, 1, 2, 3, 4]),
+        (250, 255, np.uint8, [250, 251, 252, 253, 254, 255]),
+        (np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.int64, [-1, 0, 1]),
+        (3, np.iinfo(np.int32).max, np.int32, [3, 4, 5]),
+    ],
+)
+def test_every_integer_has_an_equal_share_of_the_actions(low, high, dtype, values):
+    n = 1200
+    env = echo([low], [high], dtype, n)
+    action = ((np.arange(n) + 0.5) / n * 2 - 1).astype(np.float32)
+    got = env.step(action[:, None])[0][:, 0]
+    assert {value: int((got == value).sum()) for value in values} == pytest.approx(
+        dict.fromkeys(values, n / len(values)), abs=1
+    )
 
 
 # -- what is not finite -------------------------------------------------------------------------

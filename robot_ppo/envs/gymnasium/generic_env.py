@@ -2,7 +2,8 @@
 
 Its simulations are stepped one after the other by Gymnasium, with episodes that end reset in the
 same step. Observations and actions are flattened. Where an action has finite bounds, [-1, 1] is
-scaled to them, because that is where a policy starts to explore; actions are clipped to the space.
+scaled to them, because that is where a policy starts to explore; with one finite bound it is the
+range of width 2 at that bound. Actions are clipped to the space, and rounded where it has integers.
 A reward or an observation that is not a finite number ends the run before it is learned from.
 """
 
@@ -18,8 +19,10 @@ from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.gymnasium import foreign_ids
 from robot_ppo_export.errors import InputError
 
-UNBOUNDED = 1e6
-"""A bound beyond this says no more than that the number is finite; nothing is scaled to it."""
+UNBOUNDED = 1e30
+"""A bound from here on says no more than that the number is finite; nothing is scaled to it."""
+UNBOUNDED_INTEGER = 2.0**31 - 1.0
+"""The same for integers: the largest of 32 bits."""
 
 
 class ForeignVectorEnv:
@@ -38,7 +41,7 @@ class ForeignVectorEnv:
         self._observations = _box(id, "observation", self._envs.single_observation_space)
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
-        self._scaling = _Scaling(_flat(self._actions))
+        self._scaling = _Scaling(self._actions)
         self.single_action_space = self._scaling.space
         self.observation_groups = {EXPORTED: self.single_observation_space.shape[0]}
         self.metrics = EpisodeMetrics(num_envs, (), ("episode_steps", 1.0))
@@ -66,7 +69,7 @@ class ForeignVectorEnv:
             InputError: an observation or a reward is not a finite float32, or the environment
                 raises.
         """
-        action = self._scaling.apply(actions).astype(self._actions.dtype)
+        action = self._scaling.apply(actions)
         begin = time.perf_counter()
         stepped = self._envs.step(action.reshape(self.num_envs, *self._actions.shape))
         self.physics_seconds += time.perf_counter() - begin
@@ -142,23 +145,31 @@ class _Scaling:
     """Maps a policy's actions (n, k) into the bounds of an environment's."""
 
     def __init__(self, bounds: Box) -> None:
-        low = bounds.low.astype(np.float64)
-        high = bounds.high.astype(np.float64)
-        bounded = (np.abs(low) <= UNBOUNDED) & (np.abs(high) <= UNBOUNDED)
-        self._low = low
-        self._high = high
-        lowest = np.where(bounded, low, -1.0)
-        highest = np.where(bounded, high, 1.0)
+        self._dtype = bounds.dtype
+        self._low = bounds.low.ravel().astype(np.float64)
+        self._high = bounds.high.ravel().astype(np.float64)
+        self._whole = not np.issubdtype(bounds.dtype, np.floating)
+        unbounded = UNBOUNDED_INTEGER if self._whole else UNBOUNDED
+        above = np.abs(self._low) < unbounded
+        below = np.abs(self._high) < unbounded
+        lowest = np.where(above, self._low, np.where(below, self._high - 2.0, -1.0))
+        highest = np.where(below, self._high, np.where(above, self._low + 2.0, 1.0))
+        if self._whole:  # every integer is as wide as the others, the first and the last, too
+            lowest -= 0.5
+            highest += 0.5
         self._middle = (lowest + highest) / 2
         self._half = (highest - lowest) / 2
-        space_low = np.where(bounded, -1.0, low)
-        space_high = np.where(bounded, 1.0, high)
-        self.space = _flat(Box(space_low, space_high, dtype=np.float64))
+        space_low = np.where(above, -1.0, -np.inf).astype(np.float32)
+        space_high = np.where(below, 1.0, np.inf).astype(np.float32)
+        self.space = Box(space_low, space_high, dtype=np.float32)
         """Space of the policy's actions."""
 
     def apply(self, actions: np.ndarray) -> np.ndarray:
-        """Return actions in the environment's units, float64, clipped to its bounds."""
-        return np.clip(self._middle + self._half * actions, self._low, self._high)
+        """Return actions in the environment's units and dtype, clipped to its bounds."""
+        scaled = self._middle + self._half * actions
+        if self._whole:
+            scaled = np.rint(scaled)
+        return np.clip(scaled, self._low, self._high).astype(self._dtype)
 
 
 def _box(id: str, what: str, space: gymnasium.Space) -> Box:
