@@ -7,6 +7,7 @@ from gymnasium.spaces import Box
 
 from robot_ppo import cli
 from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
+from robot_ppo.evaluation import gym_evaluation
 from robot_ppo.training.checkpoint import Checkpoints
 from robot_ppo_export.errors import InputError
 
@@ -222,3 +223,21 @@ def test_a_constructor_that_ends_the_program_is_said():
     gymnasium.register("Odd-v0", entry_point=ends)
     with pytest.raises(InputError, match=r"gym:Odd-v0: .* \(SystemExit: no licence; "):
         ForeignVectorEnv("Odd-v0")
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_an_id_without_a_time_limit_is_named_and_its_endless_episode_is_noticed_soon(
+    limit, tmp_path, capsys, caplog, monkeypatch
+):
+    monkeypatch.setattr(gym_evaluation, "LONGEST_UNLIMITED", 50)
+    gymnasium.register("Odd-v0", entry_point=Usual, max_episode_steps=limit)
+    out = str(tmp_path / "run")
+    assert cli.main(["train", "gym:Odd-v0", "--out", out, "--steps", "64", *TINY]) == 0
+    assert ("gym:Odd-v0 is registered without max_episode_steps" in caplog.text) == (not limit)
+    capsys.readouterr()
+    assert cli.main(["eval", out, "--quick"]) == (0 if limit else 2)
+    said = capsys.readouterr()
+    assert ("no time limit is registered; at most 50 steps" in said.out) == (not limit)
+    assert ("no end after 50 steps; register the id with max_episode_steps" in said.err) == (
+        not limit
+    )

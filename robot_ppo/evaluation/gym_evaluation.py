@@ -15,6 +15,7 @@ from robot_ppo import config as configs
 from robot_ppo import envs, export
 from robot_ppo.config import Config, GymTask
 from robot_ppo.envs.environment import join
+from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 from robot_ppo.evaluation import recorded
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training.checkpoint import Checkpoints
@@ -27,6 +28,8 @@ FRESH = 1_000_000
 """Is added to the seed: no training starts from there."""
 LONGEST = 100_000
 """Steps after which an episode is taken for endless."""
+LONGEST_UNLIMITED = 5_000
+"""The same where Gymnasium knows no time limit: it would take minutes to find out otherwise."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,11 @@ class Returns:
 
 
 def evaluate(
-    config: Config, actor: Actor, episodes: int = EPISODES, seed: int = 0, longest: int = LONGEST
+    config: Config,
+    actor: Actor,
+    episodes: int = EPISODES,
+    seed: int = 0,
+    longest: int | None = None,
 ) -> Returns:
     """Return the score of the actor's mean action, one episode in each of so many simulations.
 
@@ -69,9 +76,15 @@ def evaluate(
         actor: of observations (n, size).
         episodes: how many.
         seed: of the starts; another than any training's.
-        longest: steps after which an episode that goes on is an `InputError`.
+        longest: steps after which an episode that goes on is an `InputError`; None: `LONGEST`, or
+            `LONGEST_UNLIMITED` where no time limit is registered, which is printed.
     """
     env = envs.make(config, episodes, FRESH + seed)
+    unlimited = isinstance(env, ForeignVectorEnv) and env.time_limit is None
+    if longest is None:
+        longest = LONGEST_UNLIMITED if unlimited else LONGEST
+    if unlimited:
+        print(f"{config.task.name}: no time limit is registered; at most {longest} steps are taken")
     info = env.reset()[1]
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
@@ -84,7 +97,10 @@ def evaluate(
         lengths += running
         running &= ~(failed | cut)
         if lengths.max() >= longest and running.any():
-            raise InputError(f"{config.task.name}: an episode has no end after {longest} steps")
+            remedy = "; register the id with max_episode_steps to score it" if unlimited else ""
+            raise InputError(
+                f"{config.task.name}: an episode has no end after {longest} steps{remedy}"
+            )
     return Returns(returns, lengths)
 
 

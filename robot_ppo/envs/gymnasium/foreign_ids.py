@@ -50,6 +50,11 @@ def make(id: str, num_envs: int, render_mode: str | None = None) -> gymnasium.ve
         raise InputError(f"gym:{id}: Gymnasium cannot make it ({brief(error)})") from error
 
 
+def time_limit(id: str) -> int | None:
+    """Return the `max_episode_steps` with which an id that `make` takes is registered."""
+    return gymnasium.registry[id.rpartition(":")[2]].max_episode_steps
+
+
 def _check_mode(id: str, name: str, render_mode: str) -> None:
     """Raise `InputError` where the environment's class does not list `render_mode`."""
     try:

@@ -7,6 +7,7 @@ range of width 2 at that bound. Actions are clipped to the space, and rounded wh
 A reward or an observation that is not a finite number ends the run before it is learned from.
 """
 
+import logging
 import time
 from typing import Any
 
@@ -18,6 +19,8 @@ from robot_ppo.envs.environment import EXPORTED
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.gymnasium import foreign_ids
 from robot_ppo_export.errors import InputError
+
+log = logging.getLogger(__name__)
 
 UNBOUNDED = 1e30
 """A bound from here on says no more than that the number is finite; nothing is scaled to it."""
@@ -38,6 +41,14 @@ class ForeignVectorEnv:
         self._seed = seed
         self._id = id
         self._envs = foreign_ids.make(id, num_envs, render_mode)
+        self.time_limit = foreign_ids.time_limit(id)
+        """The registered `max_episode_steps`; None: an episode may have no end."""
+        if self.time_limit is None:
+            log.warning(
+                "gym:%s is registered without max_episode_steps: an episode has no time limit but "
+                "what the environment itself may have",
+                id,
+            )
         self._observations = _box(id, "observation", self._envs.single_observation_space)
         self._actions = _box(id, "action", self._envs.single_action_space)
         self.single_observation_space = _flat(self._observations)
