@@ -318,6 +318,42 @@ class NativeContract(EnvironmentContract):
         assert not np.array_equal(theirs[0][1], observation[1])
         env.diverged = 0
 
+    def test_an_action_that_is_not_finite_fails_alone(self):
+        for value in (np.nan, np.inf, -np.inf):
+            env, other = self.started()
+            other.load_state_dict(env.state_dict())
+            action = self.actions(env, 1)[0]
+            wild = action.copy()
+            wild[1, 0] = value
+            observation, reward, failed, cut, info = env.step(wild)
+            theirs = other.step(action)
+            assert failed.tolist() == [False, True, False] and not cut.any()
+            assert reward[1] == getattr(getattr(env, "rewards", None), "termination", 0.0)
+            assert np.array_equal(reward[[0, 2]], theirs[1][[0, 2]])
+            assert np.isfinite(observation).all() and np.isfinite(info["final_obs"]).all()
+            assert env.diverged == 1 and not np.isfinite(wild[1, 0])
+            assert not env.step(action)[2].any()
+            env.diverged = 0
+
+    def test_actions_that_are_not_one_row_for_each_simulation_are_refused(self):
+        env, _ = self.started()
+        k = env.single_action_space.shape[0]
+        for shape in ((N, k + 1), (N + 1, k), (1, k), (k,), (N, 1, k), ()):
+            with pytest.raises(ValueError, match=r"one row for each simulation"):
+                env.step(np.zeros(shape, np.float32))
+        env.step(np.zeros((N, k)).tolist())
+
+    def test_what_a_reset_cannot_do_is_refused(self):
+        env, _ = self.started()
+        first = env.reset(seed=3)[0]
+        assert np.array_equal(first, env.reset(seed=[3, 4, 5])[0])
+        assert not np.array_equal(first, env.reset(seed=[None] * N)[0])
+        for seeds in ([3, 2, 1], [3, 4], [3, 4, 5, 6], [3, None, 5], []):
+            with pytest.raises(ValueError, match="share one random generator"):
+                env.reset(seed=seeds)
+        with pytest.raises(ValueError, match="reset_mask"):
+            env.reset(options={"reset_mask": np.array([True, False, False])})
+
 
 @functools.cache
 def _cached(contract):

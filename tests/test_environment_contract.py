@@ -126,6 +126,41 @@ class TestForeignPendulum(ForeignContract):
     steps_to_the_end = 198
 
 
+# -- rewards that are not finite ------------------------------------------------------------------
+
+
+def fails_alone(env, action):
+    reward, failed, cut = env.step(action)[1:4]
+    assert failed.tolist() == [False, True, False] and not cut.any()
+    assert np.isfinite(reward).all() and env.diverged == 1
+    assert np.isfinite(env.step(np.zeros_like(action))[1]).all()
+    assert env.diverged == 1
+
+
+def test_a_robot_whose_penalty_is_beyond_float32_fails_alone():
+    env = TestGo2Walk().make(3, 1)
+    env.reset(seed=3)
+    action = np.zeros((3, 12), np.float32)
+    action[1] = 1e30
+    with np.errstate(over="ignore"):
+        fails_alone(env, action)
+
+
+def test_a_task_of_gymnasium_whose_reward_is_not_finite_fails_alone(monkeypatch):
+    env = Right(3, 1)
+    env.reset(seed=3)
+    compute = env.task.reward
+
+    def once(*given):
+        reward, terms = compute(*given)
+        reward[1] = np.nan
+        monkeypatch.undo()
+        return reward, terms
+
+    monkeypatch.setattr(env.task, "reward", once)
+    fails_alone(env, np.zeros((3, 6), np.float32))
+
+
 # -- negative controls --------------------------------------------------------------------------
 
 
@@ -201,6 +236,17 @@ class ActsBeyondTheSpace(Right):
         return super().step(actions)
 
 
+class TakesAnyShape(Right):
+    def _taken(self, actions, order="C"):
+        actions = np.broadcast_to(np.asarray(actions, np.float32), (self.num_envs, 6))
+        return super()._taken(actions, order)
+
+
+class TakesNan(Right):
+    def _taken(self, actions, order="C"):
+        return super()._taken(actions, order)[0], np.zeros(0, int)
+
+
 class HasNoSeed(Right):
     def reset(self, *, seed=None, options=None):
         return super().reset(options=options)
@@ -248,6 +294,8 @@ NEGATIVE = {
     ForgetsTheReturn: "test_an_episodes_figures_are_the_sums_of_its_rewards",
     ReusesItsArrays: "test_what_was_returned_is_the_callers",
     ActsBeyondTheSpace: "test_actions_outside_the_space_are_clipped_to_it",
+    TakesAnyShape: "test_actions_that_are_not_one_row_for_each_simulation_are_refused",
+    TakesNan: "test_an_action_that_is_not_finite_fails_alone",
     HasNoSeed: "test_a_seed_decides_everything_through_the_ends_of_episodes",
     AlwaysStartsAlike: "test_without_a_seed_the_next_episodes_start_otherwise",
     SavesNoGenerator: "test_it_goes_on_bit_for_bit_from_its_state",

@@ -217,3 +217,28 @@ def test_a_single_task_of_gymnasium_ends_on_its_last_observation():
         observation, _, terminated, truncated, _ = env.step(np.ones(2, np.float32))
         assert not terminated and truncated == (step == 49)
     assert np.abs(observation[6:8]).max() > 1.0  # joint velocities: a start has none like that
+
+
+@pytest.mark.parametrize("id", [ID, "robot_ppo/Reacher-v5"])
+def test_max_episode_steps_shortens_the_episodes_of_one_and_of_many(id):
+    env = gymnasium.make_vec(id, num_envs=2, threads=1, max_episode_steps=3)
+    env.reset(seed=1)
+    action = np.zeros(env.action_space.shape, np.float32)
+    cuts = [env.step(action)[3].tolist() for _ in range(4)]
+    assert cuts == [[False, False], [False, False], [True, True], [False, False]]
+    single = gymnasium.make(id, max_episode_steps=3)
+    single.reset(seed=1)
+    assert [single.step(action[0])[3] for _ in range(3)] == [False, False, True]
+    longer = gymnasium.make_vec(id, num_envs=2, threads=1, max_episode_steps=10**6).unwrapped
+    assert longer.max_ticks == gymnasium.make_vec(id, threads=1).unwrapped.max_ticks
+
+
+@pytest.mark.parametrize("steps", [0, -7, 2.5, "7"])
+def test_a_time_limit_that_is_none_is_refused(steps):
+    with pytest.raises(ValueError, match=r"max_episode_steps=.*must be an int from 1 on"):
+        gymnasium.make_vec("robot_ppo/Reacher-v5", num_envs=2, max_episode_steps=steps)
+
+
+def test_a_single_environment_takes_a_list(single):
+    single.reset(seed=1)
+    assert single.unwrapped.step([0.0] * 12)[0] in single.observation_space

@@ -11,7 +11,7 @@ writes `step`, with `_quarantine` and `_ended` at their places in it. What a tas
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -56,14 +56,22 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         """Start every episode anew.
 
         Args:
-            seed: an int, or a list whose first entry counts; None: the generator goes on.
+            seed: an int; None: the generator goes on. A list must be the n consecutive numbers
+                that Gymnasium makes of an int.
             options: `spread_episodes`: at different ages, because simulations that start together
                 must not end together.
+
+        Raises:
+            ValueError: another list, or a `reset_mask`.
         """
-        if isinstance(seed, list):
-            seed = seed[0]
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
+        if options and options.get("reset_mask") is not None:
+            raise ValueError(
+                "reset_mask: some of the simulations cannot be reset; each starts anew in the step "
+                "in which its episode ends, and reset() without a mask starts all"
+            )
+        first = _first_seed(seed, self.num_envs)
+        if first is not None:
+            self._rng = np.random.default_rng(first)
         everyone = np.arange(self.num_envs)
         self._begin(everyone, anew=True)
         self.metrics.clear(everyone)
@@ -132,13 +140,48 @@ class BatchEnv(gymnasium.vector.VectorEnv):
 
     # -- the parts of a step that are everyone's ------------------------------------------------
 
+    def _taken(
+        self, actions: np.ndarray, order: Literal["C", "F"] = "C"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of actions (n, k), float32, and the ids of those that are not finite.
+
+        Theirs are zero in it, and they count as diverged.
+
+        Raises:
+            ValueError: there is not one row of k numbers for each simulation.
+        """
+        with np.errstate(over="ignore"):
+            taken = np.array(actions, np.float32, order=order)
+        shape = (self.num_envs, *self.single_action_space.shape)
+        if taken.shape != shape:
+            raise ValueError(
+                f"the actions have shape {taken.shape}, and {shape} is needed: one row for each "
+                "simulation"
+            )
+        wild = np.flatnonzero(~np.isfinite(taken).all(axis=1))
+        taken[wild] = 0.0
+        return taken, wild
+
     def _quarantine(self, ids: np.ndarray) -> None:
         """Take diverged simulations out of the arithmetic; they count as failures."""
+        self._count_diverged(ids)
+        self._begin(ids)
+
+    def _endless(self, reward: np.ndarray, diverged: np.ndarray) -> np.ndarray:
+        """Return `diverged` and the ids of rewards (n,) that are not finite, which it counts."""
+        ids = np.flatnonzero(~np.isfinite(reward))
+        if not ids.size:
+            return diverged
+        more = np.setdiff1d(ids, diverged)
+        if more.size:
+            self._count_diverged(more)
+        return np.union1d(diverged, more)
+
+    def _count_diverged(self, ids: np.ndarray) -> None:
         self.diverged += len(ids)
         log.warning(
             "simulations %s diverged and were reset (%d so far)", ids.tolist(), self.diverged
         )
-        self._begin(ids)
 
     def _ended(self, done: np.ndarray, failed: np.ndarray, groups: Observations) -> dict[str, Any]:
         """Return what `info` says about episodes that ended, and count them.
@@ -182,6 +225,27 @@ class BatchEnv(gymnasium.vector.VectorEnv):
             "diverged": self.diverged,
             "metrics": self.metrics.arrays(),
         }
+
+
+def merged(ids: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Return the sorted ids of both; often there are no more."""
+    return np.union1d(ids, more) if more.size else ids
+
+
+def _first_seed(seed: int | list[int | None] | None, n: int) -> int | None:
+    """Return the one seed of n simulations that share a generator, or raise `ValueError`."""
+    if not isinstance(seed, list | tuple | np.ndarray):
+        return seed
+    given = list(seed)
+    if given == [None] * n:
+        return None
+    first = given[0] if given else None
+    if first is None or given != [first + i for i in range(n)]:
+        raise ValueError(
+            f"seed={given}: the {n} simulations share one random generator; give one int, or the "
+            f"{n} consecutive ones that Gymnasium makes of it"
+        )
+    return first
 
 
 def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -33,16 +33,32 @@ def _make(**kwargs: Any) -> gymnasium.Env:
 
 
 def _make_vec(
-    task: str, render_mode: str | None = None, **kwargs: Any
+    task: str,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **kwargs: Any,
 ) -> gymnasium.vector.VectorEnv:
+    """Return the vector environment of `task`; `max_episode_steps` as `gymnasium.make` takes it."""
     from robot_ppo import envs
     from robot_ppo.envs.batch_env import BatchEnv
 
     size = {key: kwargs.pop(key) for key in ("width", "height") if key in kwargs}
+    limit = _checked_limit(max_episode_steps)
     env = envs.make_named(task, **kwargs)
     assert isinstance(env, BatchEnv)  # shipped tasks run on the native engine
+    if limit is not None:
+        env.max_ticks = min(env.max_ticks, limit)
     if render_mode is None:
         return env
     from robot_ppo.envs.view import Rendered
 
     return Rendered(env, render_mode, **size)
+
+
+def _checked_limit(steps: int | None) -> int | None:
+    """Return the steps after which an episode is cut off; None and -1: the task's own alone."""
+    if steps is None or steps == -1:
+        return None
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"max_episode_steps={steps!r}: must be an int from 1 on, or -1 for none")
+    return steps

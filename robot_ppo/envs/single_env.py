@@ -49,7 +49,7 @@ class SingleEnv(gymnasium.Env):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance by one action; at the end of an episode, the true last observation."""
-        _, reward, failed, truncated, info = self._vector.step(action[None])
+        _, reward, failed, truncated, info = self._vector.step(np.asarray(action)[None])
         if info.get("_final_obs", np.zeros(1, bool))[0]:
             groups = info["final_observations"]
         else:

@@ -21,7 +21,7 @@ import mujoco
 import numpy as np
 
 from robot_ppo.envs import serialization
-from robot_ppo.envs.batch_env import BatchEnv
+from robot_ppo.envs.batch_env import BatchEnv, merged
 from robot_ppo.envs.environment import EXPORTED, Observations
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.gymnasium.gym_tasks import TASKS, State
@@ -66,10 +66,11 @@ class MujocoVectorEnv(BatchEnv):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance by one action each, (n, k)."""
         task = self.task
+        taken, wild = self._taken(actions)
         before = self._position.copy()
-        action = np.clip(np.asarray(actions, np.float32), *self._limits)
+        action = np.clip(taken, *self._limits)
         self.engine.ctrl[:] = action
-        diverged = self._advance()
+        diverged = merged(self._advance(), wild)
         if diverged.size:
             self._quarantine(diverged)
         self.ticks += 1
@@ -78,6 +79,7 @@ class MujocoVectorEnv(BatchEnv):
         failed = task.failed(state)
         reward, terms = task.reward(state, (self._position - before) / task.dt, action, failed)
         parts = np.array([terms[name] for name in task.terms])
+        diverged = self._endless(reward, diverged)
         if diverged.size:
             failed[diverged] = True
             reward[diverged] = 0.0

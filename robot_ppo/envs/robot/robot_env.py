@@ -25,7 +25,7 @@ import numpy as np
 
 from robot_ppo import config, project
 from robot_ppo.envs import serialization
-from robot_ppo.envs.batch_env import BatchEnv
+from robot_ppo.envs.batch_env import BatchEnv, merged
 from robot_ppo.envs.environment import EXPORTED, Observations
 from robot_ppo.envs.robot import observations, trials
 from robot_ppo.envs.robot.commands import CommandSource
@@ -126,10 +126,11 @@ class RobotEnv(BatchEnv):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance one control period; `actions` (n, actions). See the module's order."""
+        taken, wild = self._taken(actions, order="F")
         self._last_action = self._action
-        self._action = np.array(actions, np.float32, order="F")
+        self._action = taken
         reference = self.actions.reference(self.gait_clock.phase(), self.commands.values)
-        diverged = self.engine.step(self.actions.target(self._action, reference))
+        diverged = merged(self.engine.step(self.actions.target(taken, reference)), wild)
         if diverged.size:
             self._quarantine(diverged)
         self.ticks += 1
@@ -140,8 +141,10 @@ class RobotEnv(BatchEnv):
         world, state = self._read()
         failed = self._failed(world, diverged)
         crossed = self._crossed(world)
-        truncated = ((self.ticks >= self.max_ticks) | crossed) & ~failed
         reward, terms = self.rewards.compute(world)
+        diverged = self._endless(reward, diverged)
+        failed[diverged] = True
+        truncated = ((self.ticks >= self.max_ticks) | crossed) & ~failed
         if diverged.size:  # what else a reset robot would earn is not its episode's
             reward[diverged] = self.rewards.termination
             terms[:-1, diverged] = 0.0
