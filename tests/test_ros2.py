@@ -355,11 +355,13 @@ def test_duplicated_reordered_and_foreign_messages_are_counted_and_dropped(make)
     time.sleep(0.02)
     driver.read()
     writer = alive.end._joint_writer
-    late = Stamp(2**31 - 1, 0)
+    now = time.monotonic()  # the clock of this robot
+    late = Stamp(int(now), int(now % 1 * 1e9))
     for state, reason in (
         (JointState(late, NAMES, *VECTORS), None),
         (JointState(late, NAMES, *VECTORS), "duplicated"),
         (JointState(Stamp(5, 0), NAMES, *VECTORS), "reordered"),
+        (JointState(Stamp(2**31 - 1, 0), NAMES, *VECTORS), "ahead"),
         (JointState(Stamp(0, 0), (*NAMES[:-1], "tail"), *VECTORS), "joints"),
         (JointState(Stamp(0, 0), NAMES, NONE, NONE, NONE), "signals"),
     ):

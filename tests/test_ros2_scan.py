@@ -1,6 +1,7 @@
 """A height scan over ROS 2: maps as mapping nodes write them, looked at from where the base is."""
 
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -260,9 +261,10 @@ class Topic:
     def __init__(self):
         self.payload = None
 
-    def newest(self):
+    def take(self, limit=16):
         payload, self.payload = self.payload, None
-        return payload
+        sender = SimpleNamespace(publication_handle=1)
+        return [] if payload is None else [SimpleNamespace(payload=payload, sample_info=sender)]
 
 
 def reader():
@@ -297,7 +299,7 @@ def test_a_map_is_looked_at_from_a_pose_of_its_own_frame_and_moment():
     clock.sleep_until(2 * POSE_WITHIN)
     maps.payload = map_bytes(slope())
     made.listen()
-    assert made.values is None and made.malformed == {"no pose": 2, "frame": 1}
+    assert made.values is None and made.dropped.counts == {"no pose": 2, "frame": 1}
 
 
 def test_heights_are_joined_between_the_middles_of_cells():

@@ -100,6 +100,10 @@ class Watch:
             if endpoint.topic_name == self.topic and not self._is_ours(endpoint)
         )
 
+    def in_words(self, endpoint: Any) -> str:
+        """Return who has the writer that discovery found; None is one that has gone."""
+        return "a publisher that has gone" if endpoint is None else str(self._who(endpoint))
+
     def _is_ours(self, endpoint: Any) -> bool:
         return endpoint.participant_key == self._ours or carries(endpoint, self._token)
 

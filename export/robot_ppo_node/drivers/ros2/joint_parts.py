@@ -2,8 +2,7 @@
 
 A robot's joints may come from several publishers (a broadcaster for each limb), and `/joint_states`
 is shared with others: a gripper, a camera mast. A message without any of the wanted joints is
-passed over. Each joint belongs to the publisher that stated it first, until that one has been
-silent for `OWNED` seconds: values of two publishers are never mixed.
+passed over. Each joint belongs to one publisher (owners.py).
 
     parts = JointParts(contract.robot.joint_names)
     parts.add(writer, message, now)     # True if it concerns the robot
@@ -13,13 +12,16 @@ silent for `OWNED` seconds: values of two publishers are never mixed.
 
 import numpy as np
 
+from robot_ppo_node.drivers.ros2.owners import Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import JointState
 
 JOINT_SIGNALS = ("joint_pos", "joint_vel", "joint_torque")
 """Signals in the order of a message's vectors."""
-OWNED = 0.5
-"""[s] Silence after which the joints of a publisher may be stated by another one."""
+JOINT_STATES = "/joint_states"
+"""Topic, as an operator knows it."""
+PASSED_OVER = 64
+"""Foreign joints that are remembered by name."""
 
 
 class JointParts:
@@ -35,8 +37,10 @@ class JointParts:
         self._settled = False
         self._values = np.zeros((len(JOINT_SIGNALS), 0))
         self._fresh = np.zeros(0, bool)
-        self._owner: dict[str, int] = {}
-        self._heard: dict[int, float] = {}
+        self.owners = Owners(JOINT_STATES)
+        """The publishers of the joints."""
+        self.foreign: tuple[str, ...] = ()
+        """Joints of messages that were passed over; the first `PASSED_OVER` of them."""
         self._places: dict[tuple[str, ...], np.ndarray] = {}
 
     @property
@@ -44,9 +48,18 @@ class JointParts:
         """Whether every wanted joint has been stated."""
         return set(self.wanted) <= set(self.names)
 
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """Every joint that was stated, those of others last."""
+        return tuple(dict.fromkeys((*self.names, *self.foreign)))
+
     def concerns(self, message: JointState) -> bool:
-        """Return whether a message states a joint of this robot."""
-        return not set(self.wanted).isdisjoint(message.names)
+        """Return whether a message states a joint of this robot; remember those of others."""
+        if not set(self.wanted).isdisjoint(message.names):
+            return True
+        if len(self.foreign) < PASSED_OVER and not set(self.foreign).issuperset(message.names):
+            self.foreign = tuple(dict.fromkeys((*self.foreign, *message.names)))[:PASSED_OVER]
+        return False
 
     def add(self, writer: int, message: JointState, now: float) -> None:
         """Take in a message of a publisher.
@@ -63,7 +76,7 @@ class JointParts:
         vectors = (message.position, message.velocity, message.effort)
         if self._settled:
             self._check(message, vectors)
-        self._claim(writer, message.names, now)
+        self.owners.claim(writer, message.names, now)
         place = self._place(message.names)
         for row, values in zip(self._values, vectors, strict=True):
             row[place] = values if len(values) else np.nan
@@ -90,20 +103,12 @@ class JointParts:
 
     def _check(self, message: JointState, vectors: tuple[np.ndarray, ...]) -> None:
         """Raise `MalformedCdrError` unless the message is of the robot that was settled on."""
-        if not set(message.names) <= set(self.names):
-            raise MalformedCdrError("joints")
+        for name in message.names:
+            if name not in self.names:
+                raise MalformedCdrError("joints", f"joint {name} was not there at the start")
         for signal, values in zip(JOINT_SIGNALS, vectors, strict=True):
             if signal in self.signals and not len(values):
-                raise MalformedCdrError("signals")
-
-    def _claim(self, writer: int, names: tuple[str, ...], now: float) -> None:
-        """Make `writer` the publisher of these joints, or raise `MalformedCdrError`."""
-        for name in names:
-            owner = self._owner.get(name, writer)
-            if owner != writer and now - self._heard[owner] < OWNED:
-                raise MalformedCdrError("second publisher")
-        self._owner.update(dict.fromkeys(names, writer))
-        self._heard[writer] = now
+                raise MalformedCdrError("signals", f"{signal} is missing")
 
     def _place(self, names: tuple[str, ...]) -> np.ndarray:
         """Return the columns of these joints; new ones are appended."""

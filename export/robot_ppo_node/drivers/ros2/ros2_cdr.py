@@ -33,6 +33,11 @@ MAX_STRING = 1 << 16
 class MalformedCdrError(ValueError):
     """Bytes that are not the message that the topic carries; its text is the reason."""
 
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """Give the reason by its code, and in words for the operator where there are any."""
+        super().__init__(reason)
+        self.detail = detail
+
 
 class CdrReader:
     """Takes one value after the other; offsets count from behind the header."""

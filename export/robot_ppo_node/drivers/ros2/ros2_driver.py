@@ -9,10 +9,12 @@ is one array of three rows, whose labels name the rows and the joints (docs/driv
 limits of the joints come from the URDF on /robot_description, where there is one. Tried against
 the encodings of cyclonedds and the simulated robot, not against an installed ROS 2.
 
-States are put together by ros2_states.py. A clock that was set back is a fault while a command is
-out, and else the new time after `NEW_TIME` (stamp_order.py).
+States are put together by ros2_states.py. What two publishers state is refused, or waited for,
+until a command is out; then the first one stays. A clock that was set back is a fault while a
+command is out, and else the new time after `NEW_TIME` (stamp_order.py).
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,6 +32,7 @@ from robot_ppo_node.drivers.dds.reached import found, require_reader
 from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.joint_map import JointMap, StateMap, check_joints
 from robot_ppo_node.drivers.repeater import Repeater
+from robot_ppo_node.drivers.ros2.owners import OWNED, Contest
 from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION, described
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder
 from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
@@ -40,12 +43,16 @@ JOINT_COMMANDS = "rt/joint_commands"
 NEW_TIME = 0.5
 """[s] of older stamps after which they are the new time, where no command is out."""
 SETTLE = 0.5
-"""[s] after joining in which discovery finds who else commands the robot."""
+"""[s] after joining in which discovery finds who else commands the robot, or plays it."""
 STALE_PERIODS = 3
 """Control periods after which an unrefreshed command is not repeated."""
 REPEAT_EVERY = 0.01
 """[s] between two sends of a command."""
+LISTEN = 0.1
+"""[s] in which whoever commands the robot speaks several times."""
 LOOK_EVERY = 0.002
+TELL_EVERY = 5.0
+"""[s] Shortest time between two sentences about messages that were dropped."""
 
 
 class Ros2Driver:
@@ -67,11 +74,15 @@ class Ros2Driver:
         self._states = Ros2States((), clock)
         self._sequence = 0
         self._commanding = False  # whether the newest command is more than damping
+        self._written = -math.inf  # when the newest command was written
+        self._told: set[tuple[str, int]] = set()  # second publishers that were told
+        self._sampled = math.inf  # when the newest state was complete
+        self._dropped_told = -math.inf
 
     @property
     def malformed(self) -> dict[str, int]:
         """Messages that were dropped: reason -> number."""
-        return self._states.malformed
+        return self._states.dropped.counts
 
     def open(
         self,
@@ -82,11 +93,12 @@ class Ros2Driver:
         """Wait for both topics and map by name; `RefusedError` where that fails."""
         c = self.connection
         self.bus = participant.Bus(c.domain, c.interface, c.peers)
-        joined = self.clock.now()
         try:
+            access = None if c.watch_only else self._exclusive_access(self.bus)
             self._meet(self.bus, joints, self._scan_reader(signals))
-            if not c.watch_only:
-                self._take_command(self.bus, joined)
+            if access:
+                self._take_command(self.bus, access)
+            self._sampled = self.clock.now()
         except BaseException:
             self.close()
             raise
@@ -120,16 +132,22 @@ class Ros2Driver:
         self._ordered = StateMap(self.map, (), (), self.signals)
         self._encoder = CommandEncoder(self.joint_names)
 
-    def _take_command(self, bus: participant.Bus, joined: float) -> None:
+    def _exclusive_access(self, bus: participant.Bus) -> ExclusiveAccess:
+        """Return a look at who else commands the robot."""
+        from robot_ppo_node.drivers.ros2.ros2_idl import Float64MultiArray
+
+        silent = self.connection.allow_silent_writers
+        return ExclusiveAccess(
+            bus, JOINT_COMMANDS, Float64MultiArray, self.name, allow_silent=silent
+        )
+
+    def _take_command(self, bus: participant.Bus, access: ExclusiveAccess) -> None:
         """Require exclusive access and a robot that reads commands, and begin to repeat."""
         from robot_ppo_node.drivers.ros2.ros2_idl import Float64MultiArray
 
         c = self.connection
-        silent = c.allow_silent_writers
-        access = ExclusiveAccess(
-            bus, JOINT_COMMANDS, Float64MultiArray, self.name, allow_silent=silent
-        )
-        self.clock.sleep_until(joined + SETTLE)
+        access.forget()  # who spoke while the robot was waited for may have gone since
+        self.clock.sleep_until(self.clock.now() + LISTEN)
         access.wait(self.clock, c.wait, c.say)
         writer = bus.writer(JOINT_COMMANDS, Float64MultiArray)
         require_reader(bus, writer, JOINT_COMMANDS, Float64MultiArray, self.clock, self.name)
@@ -141,15 +159,22 @@ class Ros2Driver:
     def read(self) -> Sample | None:
         """Return the newest state, once both topics have said something new, or None.
 
-        `DriverFault` where somebody else commands the motors, or the robot's clock was set back.
+        `DriverFault` where somebody else commands the motors, two publishers state one thing while
+        no command is out, or the robot's clock was set back.
         """
         if self.repeater and self.repeater.fault:
             raise DriverFault(self.repeater.fault)
+        commands = self.clock.now() - self._written < OWNED
+        self._states.hold(commands)
         self._states.listen()
+        self._judge_publishers(commands)
         self._judge_clocks()
         signals = self._states.take()
         if signals is None:
+            self._tell_dropped()
             return None
+        self._states.dropped.forget()
+        self._sampled = self.clock.now()
         self._sequence += 1
         state = self._ordered.from_robot(RobotState(**signals))
         return Sample(state, self._sequence, self.clock.now())
@@ -170,6 +195,7 @@ class Ros2Driver:
         to_robot = self.map.to_robot
         rows = (to_robot(v) for v in (command.target, command.kp, command.kd))
         self._commanding = True
+        self._written = self.clock.now()
         self.repeater.put(self._encoder.encode(*rows))
 
     def damp(self) -> None:
@@ -206,30 +232,86 @@ class Ros2Driver:
         return self._encoder.encode(zero, zero, self.map.to_robot(kd))
 
     def _wait_for_states(self) -> None:
-        """Wait until every joint and the IMU have been stated."""
+        """Wait until every joint and the IMU have been stated, each by one publisher."""
         states = self._states
-        ends = self.clock.now() + self.connection.wait
+        begin = self.clock.now()
         while True:
             now = self.clock.now()
             states.listen()
-            if states.complete:
+            settled = now - begin >= SETTLE
+            contest = states.contest()
+            if contest and settled:
+                raise RefusedError(f"driver {self.name}: {self._contested(contest)}")
+            if states.complete and settled:
                 return
-            if now >= ends:
-                if states.joint_names:  # said by name, which joints nobody stated
-                    check_joints(states.parts.wanted, states.joint_names, self.name)
+            if not states.complete and now - begin >= self.connection.wait:
+                self._require_joints()
                 raise RefusedError(self._silence())
             self.clock.sleep_until(now + LOOK_EVERY)
+
+    def _require_joints(self) -> None:
+        """Raise `RefusedError` where what was stated are other joints than the policy's."""
+        parts = self._states.parts
+        if parts.complete or not parts.stated:
+            return
+        try:
+            check_joints(parts.wanted, parts.stated, self.name)
+        except RefusedError as different:
+            dropped = self._states.dropped.lately("/joint_states")
+            raise RefusedError(f"{different}; {dropped}" if dropped else str(different)) from None
 
     def _silence(self) -> str:
         """Return the sentence about what was waited for in vain."""
         assert self.bus is not None
         silent = self._states.silent()
+        dropped = self._states.dropped.lately(*silent)
+        if dropped:
+            return (
+                f"driver ros2: nothing that can be read on {' and '.join(silent)} within "
+                f"{self.connection.wait:g} s: {dropped}: docs/drivers.md has what is read"
+            )
         seen = "; ".join(found(self.bus, silent))
         both = f"; {seen}; this reads best effort, volatile" if seen else ""
         return (
             f"driver ros2: nothing on {' and '.join(silent)} within {self.connection.wait:g} s on "
             f"{self.bus.where()}: see --interface, --peer, --domain (ROS_DOMAIN_ID){both}"
         )
+
+    def _contested(self, contest: Contest) -> str:
+        """Return the sentence about two publishers that state the same."""
+        first, second = (
+            self._states.publisher(contest.topic, writer)
+            for writer in (contest.owner, contest.other)
+        )
+        return (
+            f"two publishers state {contest} ({first}; {second}): end or remap one, or give each "
+            "robot its own --domain"
+        )
+
+    def _judge_publishers(self, commands: bool) -> None:
+        """Refuse two publishers of the same until a command is out; then tell of the second."""
+        contest = self._states.contest()
+        if contest is None:
+            return
+        if not commands:
+            raise DriverFault(self._contested(contest))
+        if (contest.topic, contest.other) not in self._told:
+            self._told.add((contest.topic, contest.other))
+            self.connection.say(
+                f"driver ros2: {self._contested(contest)}; until then the first one is heard"
+            )
+
+    def _tell_dropped(self) -> None:
+        """Tell once why messages were dropped, where no state comes any more."""
+        now = self.clock.now()
+        gap = now - self._sampled
+        told = self._dropped_told > self._sampled or now - self._dropped_told < TELL_EVERY
+        if told or gap < STALE_PERIODS * self.connection.control_period:
+            return
+        dropped = self._states.dropped.lately("/joint_states", "/imu")
+        if dropped:
+            self._dropped_told = now
+            self.connection.say(f"driver ros2: no new state for {gap:.2f} s: {dropped}")
 
     def _judge_clocks(self) -> None:
         """Damp where a clock was set back while a command is out; else take the new time."""

@@ -77,9 +77,20 @@ def decode_joint_state(payload: bytes) -> JointState:
     names = cdr.strings()
     vectors = [cdr.doubles(cdr.count(8)) for _ in range(3)]
     cdr.end()
-    if len(set(names)) != len(names) or any(len(v) not in (0, len(names)) for v in vectors):
-        raise MalformedCdrError("joints")
+    _require_fitting(names, vectors)
     return JointState(stamp, names, *vectors)
+
+
+def _require_fitting(names: tuple[str, ...], vectors: list[np.ndarray]) -> None:
+    """Raise `MalformedCdrError` unless each joint is named once and has one value, or none."""
+    if len(set(names)) != len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise MalformedCdrError("joints", f"joint {twice} is named twice")
+    for what, values in zip(("position", "velocity", "effort"), vectors, strict=True):
+        if len(values) not in (0, len(names)):
+            raise MalformedCdrError(
+                "joints", f"{what} has {len(values)} numbers for {len(names)} joints"
+            )
 
 
 def encode_imu(message: Imu) -> bytes:

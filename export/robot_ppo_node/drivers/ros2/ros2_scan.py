@@ -5,7 +5,7 @@
 
 Each map is looked at once, from where the base is when it arrives, as the training's maps are: what
 is between two of them is what the last one said. Points that the map does not know get what level
-ground below a standing robot has.
+ground below a standing robot has. Map and pose come from one publisher each (owners.py).
 
     scan = ScanReader(points, unknown=-0.3, clock=clock)
     scan.connect(bus)
@@ -13,7 +13,7 @@ ground below a standing robot has.
     scan.values                 # (k,) float32 [m], None before the first map and pose
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,19 @@ from robot_ppo_node.clock import Clock
 from robot_ppo_node.drivers.dds.endpoints import Reader
 from robot_ppo_node.drivers.dds.participant import Bus
 from robot_ppo_node.drivers.ros2 import ros2_grid
+from robot_ppo_node.drivers.ros2.dropped import Dropped
+from robot_ppo_node.drivers.ros2.owners import Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_grid import GridMap, Odometry
 
 ELEVATION_MAP = "rt/elevation_map"
 ODOMETRY = "rt/odom"
 LAYER = "elevation"
+DEPTH = 256
+"""Messages on a topic that may wait for a tick: its publishers share the queue, and a foreign one
+of 1 kHz must not push the robot's own out of it."""
+MAPS = 8
+"""The same for maps, which are large and rare."""
 POSE_WITHIN = 0.2
 """[s] Age at which a pose says no longer from where a map is looked at."""
 
@@ -40,8 +47,14 @@ class ScanReader:
         """Look at `points` (k, 2) [m] around the base; what no map knows is `unknown` [m]."""
         self.values: np.ndarray | None = None
         """Heights of the ground over the base (k,) float32 [m]."""
-        self.malformed: dict[str, int] = {}
-        """Messages that were dropped: reason -> number."""
+        self.dropped = Dropped()
+        """Messages that were dropped."""
+        self.readers: dict[str, Reader] = {}
+        """Of each topic, once connected."""
+        self._map_owners = Owners("/elevation_map")
+        self._pose_owners = Owners("/odom")
+        self.owners = (self._map_owners, self._pose_owners)
+        """The publishers of each topic."""
         self._points = points
         self._unknown = np.float32(unknown)
         self._clock = clock
@@ -53,13 +66,14 @@ class ScanReader:
         """Read the topics."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
-        self._maps = bus.reader(ELEVATION_MAP, idl.GridMap)
-        self._poses = bus.reader(ODOMETRY, idl.Odometry)
+        self._maps = bus.reader(ELEVATION_MAP, idl.GridMap, depth=MAPS)
+        self._poses = bus.reader(ODOMETRY, idl.Odometry, depth=DEPTH)
+        self.readers = {"/elevation_map": self._maps, "/odom": self._poses}
 
     def listen(self) -> None:
         """Take in what has arrived: the pose first, from which a map is looked at."""
-        self._newest(self._poses, self._take_pose)
-        self._newest(self._maps, self._take_map)
+        self._newest(self._poses, self._pose_owners, self._take_pose)
+        self._newest(self._maps, self._map_owners, self._take_map)
 
     def silent(self) -> Mapping[str, tuple[str, Any]]:
         """Return the topics that no scan can be made without: name -> DDS name and type."""
@@ -68,15 +82,21 @@ class ScanReader:
         topics = {"/elevation_map": (ELEVATION_MAP, idl.GridMap)} if self.values is None else {}
         return topics | ({"/odom": (ODOMETRY, idl.Odometry)} if self._pose is None else {})
 
-    def _newest(self, reader: Reader, take: Callable[[bytes], None]) -> None:
-        """Take in the newest message of a topic, or count why it was dropped."""
-        payload = reader.newest()
-        if payload is None:
+    def _newest(self, reader: Reader, owners: Owners, take: Callable[[bytes], None]) -> None:
+        """Take in the newest message of a topic's owner, or count why it was dropped."""
+        newest = None
+        for writer, payload in waiting(reader):
+            try:
+                owners.claim(writer, (owners.topic,), self._clock.now())
+                newest = payload
+            except MalformedCdrError as reason:
+                self.dropped.note(owners.topic, reason)
+        if newest is None:
             return
         try:
-            take(payload)
+            take(newest)
         except MalformedCdrError as reason:
-            self.malformed[str(reason)] = self.malformed.get(str(reason), 0) + 1
+            self.dropped.note(owners.topic, reason)
 
     def _take_pose(self, payload: bytes) -> None:
         self._pose = ros2_grid.decode_odometry(payload)
@@ -85,10 +105,17 @@ class ScanReader:
     def _take_map(self, payload: bytes) -> None:
         grid = ros2_grid.decode_grid_map(payload, LAYER)
         if self._pose is None or self._clock.now() - self._posed > POSE_WITHIN:
-            raise MalformedCdrError("no pose")
+            raise MalformedCdrError("no pose", f"no pose on /odom within {POSE_WITHIN:g} s")
         if self._pose.frame != grid.frame:
-            raise MalformedCdrError("frame")
+            raise MalformedCdrError("frame", f"frame {grid.frame}, /odom has {self._pose.frame}")
         self.values = scan(grid, self._pose, self._points, self._unknown)
+
+
+def waiting(reader: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield the messages that wait, oldest first, each with what tells its writer from others."""
+    while samples := reader.take():
+        for sample in samples:
+            yield sample.sample_info.publication_handle, sample.payload
 
 
 def scan(grid: GridMap, pose: Odometry, points: np.ndarray, unknown: np.float32) -> np.ndarray:

@@ -1,8 +1,9 @@
 """What one robot states on `/joint_states` and `/imu`, put together.
 
-Several publishers may share the joints, and others may share the topic (joint_parts.py). A state is
-new when every joint and the IMU were stated anew, so that each one falling silent makes it stale. A
-message whose stamp is not later than the one before is dropped and counted (stamp_order.py).
+Several publishers may share the joints, and others may share the topic (joint_parts.py); what one
+of them states is taken from no other (owners.py). A state is new when every joint and the IMU were
+stated anew, so that each one falling silent makes it stale. A message whose stamp is not later than
+the one before is dropped and counted (stamp_order.py, dropped.py).
 
     states = Ros2States(contract.robot.joint_names, clock)
     states.connect(bus)
@@ -11,28 +12,28 @@ message whose stamp is not later than the one before is dropped and counted (sta
     signals = states.take()          # in the order of `states.joint_names`, or None
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from robot_ppo_node.clock import Clock
+from robot_ppo_node.drivers.dds.dds_watch import Watch
+from robot_ppo_node.drivers.dds.endpoints import Reader
 from robot_ppo_node.drivers.dds.participant import Bus
 from robot_ppo_node.drivers.ros2 import ros2_messages
-from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, OWNED, JointParts
+from robot_ppo_node.drivers.ros2.dropped import Dropped
+from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, JointParts
+from robot_ppo_node.drivers.ros2.owners import Contest, Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu
-from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
+from robot_ppo_node.drivers.ros2.ros2_scan import DEPTH, ScanReader, waiting
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.state_rate import StateRate
 
 JOINT_STATES = "rt/joint_states"
 IMU = "rt/imu"
-DEPTH = 256
-"""Messages on /joint_states that may wait for a tick: a foreign publisher of 1 kHz must not push
-the robot's own out of the queue."""
 
 
 class Ros2States:
@@ -46,13 +47,15 @@ class Ros2States:
         self.parts = JointParts(wanted)
         self.order = StampOrder()
         """The clocks of the messages."""
-        self.malformed: dict[str, int] = {}
-        """Messages that were dropped: reason -> number."""
+        self.dropped = scan.dropped if scan else Dropped()
+        """Messages that were dropped."""
         self.signals: frozenset[str] = frozenset()
         """What is measured; known after `settle`."""
         self._clock = clock
         self._imu: Imu | None = None
-        self._imu_from = (0, -math.inf)  # publisher of the IMU, and when it spoke last
+        self._imu_owners = Owners("/imu")
+        self._readers: dict[str, Reader] = {}
+        self._watch: Watch | None = None
         self._rates: dict[int, StateRate] = defaultdict(StateRate)  # of the joints' publishers
         self._settled = False
 
@@ -72,16 +75,19 @@ class Ros2States:
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
         self._joint_reader = bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
-        self._imu_reader = bus.reader(IMU, idl.Imu)
+        self._imu_reader = bus.reader(IMU, idl.Imu, depth=DEPTH)
+        self._readers = {"/joint_states": self._joint_reader, "/imu": self._imu_reader}
         if self._scan:
             self._scan.connect(bus)
+            self._readers |= self._scan.readers
+        self._watch = bus.watch(JOINT_STATES)
 
     def listen(self) -> None:
         """Take in everything that has arrived."""
-        for writer, payload in _waiting(self._joint_reader):
-            self._count_reason(self._take_joints, writer, payload)
-        for writer, payload in _waiting(self._imu_reader):
-            self._count_reason(self._take_imu, writer, payload)
+        for writer, payload in waiting(self._joint_reader):
+            self._count_reason("/joint_states", self._take_joints, writer, payload)
+        for writer, payload in waiting(self._imu_reader):
+            self._count_reason("/imu", self._take_imu, writer, payload)
         if self._scan:
             self._scan.listen()
 
@@ -95,6 +101,24 @@ class Ros2States:
         if self._imu is None:
             silent["/imu"] = (IMU, idl.Imu)
         return {**silent, **(self._scan.silent() if self._scan else {})}
+
+    def hold(self, held: bool) -> None:
+        """Let no part of the state pass from one publisher to another, however silent it is."""
+        for owners in self._owners():
+            owners.held = held
+
+    def contest(self) -> Contest | None:
+        """Return a part of the state that two publishers state who both live, or None."""
+        now = self._clock.now()
+        found = (owners.contest(now) for owners in self._owners())
+        return next((contest for contest in found if contest), None)
+
+    def publisher(self, topic: str, writer: int) -> str:
+        """Return who publishes on a topic, in words."""
+        reader = self._readers.get(topic)
+        if reader is None or self._watch is None:
+            return f"publisher {writer}"
+        return self._watch.in_words(reader.entity.get_matched_publication_data(writer))
 
     @property
     def complete(self) -> bool:
@@ -123,21 +147,28 @@ class Ros2States:
             stated["height_scan"] = self._scan.values
         return {name: values for name, values in stated.items() if name in self.signals}
 
+    def _owners(self) -> tuple[Owners, ...]:
+        """Return the publishers of every topic."""
+        return (self.parts.owners, self._imu_owners, *(self._scan.owners if self._scan else ()))
+
     def _count_reason(
-        self, take: Callable[[int, bytes], None], writer: int, payload: bytes
+        self, topic: str, take: Callable[[int, bytes], None], writer: int, payload: bytes
     ) -> None:
         """Take in one message, or count why it was dropped."""
         try:
             take(writer, payload)
         except MalformedCdrError as reason:
-            self.malformed[str(reason)] = self.malformed.get(str(reason), 0) + 1
+            self.dropped.note(topic, reason)
 
     def _take_joints(self, writer: int, payload: bytes) -> None:
         """Take in a message of /joint_states; one without the robot's joints is passed over."""
         message = ros2_messages.decode_joint_state(payload)
+        if not message.names:
+            raise MalformedCdrError("joints", "it names no joint")
         if not self.parts.concerns(message):
             return
         now = self._clock.now()
+        self.parts.owners.require(writer, message.names, now)
         self.order.check((writer, message.names), message.stamp, now)
         self.parts.add(writer, message, now)
         self._rates[writer].note(now)
@@ -146,13 +177,12 @@ class Ros2States:
         """Take in a message of /imu."""
         message = ros2_messages.decode_imu(payload)
         now = self._clock.now()
-        owner, heard = self._imu_from
-        if owner != writer and now - heard < OWNED:
-            raise MalformedCdrError("second publisher")
+        self._imu_owners.require(writer, ("/imu",), now)
         self.order.check((writer, "imu"), message.stamp, now)
-        if self._settled and not set(_measured(message)) >= self.signals & _vectors(message).keys():
-            raise MalformedCdrError("signals")
-        self._imu_from = (writer, now)
+        missing = self.signals & _vectors(message).keys() - set(_measured(message))
+        if self._settled and missing:
+            raise MalformedCdrError("signals", f"{min(missing)} is missing")
+        self._imu_owners.claim(writer, ("/imu",), now)
         self._imu = message
 
 
@@ -168,10 +198,3 @@ def _vectors(message: Imu) -> dict[str, np.ndarray | None]:
 def _measured(message: Imu) -> tuple[str, ...]:
     """Return the signals that an IMU's message carries."""
     return tuple(name for name, values in _vectors(message).items() if values is not None)
-
-
-def _waiting(reader: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the messages that wait, oldest first, each with what tells its writer from others."""
-    while samples := reader.take():
-        for sample in samples:
-            yield sample.sample_info.publication_handle, sample.payload
