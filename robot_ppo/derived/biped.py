@@ -1,4 +1,4 @@
-"""What the task `walk` has of its own for robots on two feet.
+"""Rewards and the step in place that the task `walk` adds for robots on two feet.
 
 A robot on two feet is always about to fall: it steps more often for its size, does not swing its
 hips and its trunk about, keeps its soles flat and its feet apart. The factors are those of a

@@ -1,4 +1,4 @@
-"""What a policy file carries against the robot's own file: both make the same evaluation model.
+"""Comparison of the model that a policy file carries with the robot's own, array by array.
 
     carried_check.check(xml, variants.eval_model(robot, xml), variants.eval_model(robot, text))
 

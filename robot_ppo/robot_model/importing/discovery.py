@@ -1,4 +1,4 @@
-"""What can be said of a robot without simulating it: legs, feet, pose, IMU, gains."""
+"""Discovery of a robot's legs, feet, pose, IMU and gains, without a simulation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

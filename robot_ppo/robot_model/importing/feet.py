@@ -16,11 +16,12 @@ _SOLE = 0.6
 """A foot whose underside is wider than this fraction of the height of its last joint is a sole."""
 _LEVEL = 0.01
 """[m] Primitives that reach so near to the lowest point of a sole are its contact points."""
-_AS_FAR = {"sphere": 0.015}
-_ALMOST = 0.005
-"""[m] A ball, and any other primitive, that reaches so near to the end of a leg is its foot."""
+_BALL_NEAR = 0.015
+"""[m] A ball that reaches so near to the end of a leg is its foot."""
+_NEAR = 0.005
+"""[m] The same of any other primitive."""
 _FAR = 0.8
-"""What is as low as the foot, and is no knee: it reaches so much of the leg's last link."""
+"""A primitive as low as the foot that reaches less of the leg's last link is at the knee."""
 _SHIN = 1.5
 """A primitive that is so many times longer along the leg than wide is no foot, but ends in one."""
 _NEARLY = 0.87
@@ -31,7 +32,7 @@ _SMALL = 0.005
 
 @dataclass(frozen=True, eq=False)
 class Foot:
-    """What a leg stands on, in the frame of its last link."""
+    """The contact geometry at the end of a leg, in the frame of its last link."""
 
     leg: Leg
     shapes: tuple[Shape, ...]
@@ -195,7 +196,7 @@ def _reaching(shapes: Sequence[Shape], joint: np.ndarray, up: np.ndarray) -> lis
     for shape in shapes:
         if shape.kind == "mesh":
             continue
-        near = _AS_FAR.get(shape.kind, _ALMOST)
+        near = _BALL_NEAR if shape.kind == "sphere" else _NEAR
         distance = _distance(shape, joint)
         as_low = shape.reach(-up) >= lowest - near and distance >= _FAR * farthest
         if as_low or distance >= farthest - near:

@@ -39,7 +39,7 @@ _DEEP = 0.01
 
 @dataclass(frozen=True)
 class Proofs:
-    """What simulates a robot; the physics is not this package's."""
+    """Trials of a robot in simulation, which the caller supplies: no physics in this package."""
 
     touching: Callable[[RobotSpec, Path], list[tuple[str, str, float]]]
     """Pairs of bodies that touch in the default pose, and how deep [m]."""

@@ -1,4 +1,4 @@
-"""Who else writes to a topic, and which of them are ours.
+"""Discovery of the other writers of a topic, told apart from our own.
 
 A program that is killed cannot announce that it leaves: programs that had found it see its writers
 until its lease ends, which it states when it joins (10 s with cyclonedds by default). A program
@@ -58,7 +58,7 @@ class ForeignWriter:
 
 
 class Watch:
-    """Who writes to one topic, by DDS discovery."""
+    """The writers of one topic, by DDS discovery."""
 
     def __init__(
         self, participant: Any, keep: Callable[[Any], Any], topic: str, token: bytes

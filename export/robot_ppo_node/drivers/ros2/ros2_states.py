@@ -1,4 +1,4 @@
-"""What one robot states on `/joint_states` and `/imu`, put together.
+"""The state of one robot, put together from `/joint_states` and `/imu`.
 
 Several publishers may share the joints, and others may share the topic (joint_parts.py); what one
 of them states is taken from no other (owners.py). A state is new when every joint and the IMU were
