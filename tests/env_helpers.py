@@ -5,14 +5,18 @@ import functools
 import msgspec
 import numpy as np
 
-from robot_ppo import config, project
+from robot_ppo import config, export, project
 from robot_ppo.config import Config, EventTable, Gait, Physics, Task
+from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.randomization import RANDOMIZATIONS, WRITES
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import Constants, World
+from robot_ppo.ppo.networks import Actor
 from robot_ppo.robot_model import variants
 from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.training.checkpoint import Checkpoint
+from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.scan import ScanGrid
 
 TASK = "go2_walk"
@@ -62,6 +66,15 @@ FIELDS = tuple(dict.fromkeys(f for entry in WRITES.values() for f in entry.field
 @functools.cache
 def robot():
     return project.load_robot("go2")
+
+
+def contract_of(settings: Config) -> Contract:
+    """Return the contract of an untrained policy."""
+    assert isinstance(settings.task, Task)
+    size = observations.layout(settings.task, robot()).size
+    actor = Actor(size, JOINTS, settings.networks)
+    checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={})
+    return export.build_contract(settings, checkpoint, actor)
 
 
 @functools.cache

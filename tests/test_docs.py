@@ -160,7 +160,8 @@ def test_every_command_in_a_sentence_has_a_real_name_and_real_options(page, line
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_override_in_a_sentence_is_a_real_key(page):
-    overrides = [x for text in inline(page) for x in re.findall(r"--set (\S+=\S+)", text)]
+    given = [x for text in inline(page) for x in re.findall(r"--set ('[^']+'|\S+=\S+)", text)]
+    overrides = [text.strip("'") for text in given]
     config.load("go2_walk", overrides=overrides)
     assert overrides or page.name != "README.md"
 

@@ -8,14 +8,12 @@ import mujoco.batch
 import numpy as np
 import pytest
 
-from robot_ppo import config, export, project
+from robot_ppo import config, project
 from robot_ppo.config import Condition
-from robot_ppo.envs.robot import observations, trials
+from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.trials import COMMANDS, CONDITIONS, WALKING
 from robot_ppo.evaluation import evaluate
 from robot_ppo.evaluation.card import Scorecard
-from robot_ppo.ppo.networks import Actor
-from robot_ppo.training.checkpoint import Checkpoint
 from robot_ppo_export.contract.command import NO_COMMAND
 from robot_ppo_export.errors import InputError
 
@@ -23,18 +21,10 @@ FIGURES = trials.figures("twist")
 STAND = (0.0, 0.0, 0.0)
 
 
-def contract_of(settings):
-    """The contract of an untrained policy."""
-    size = observations.layout(settings.task, helpers.robot()).size
-    actor = Actor(size, helpers.JOINTS, settings.networks)
-    checkpoint = Checkpoint(steps=0, seconds=0.0, iteration=0, learner={}, rng={})
-    return export.build_contract(settings, checkpoint, actor)
-
-
 @pytest.fixture(scope="module")
 def contract():
     """Without a section on evaluation, as in a policy file of the first edition."""
-    return msgspec.structs.replace(contract_of(helpers.tiny_config()), evaluation=None)
+    return msgspec.structs.replace(helpers.contract_of(helpers.tiny_config()), evaluation=None)
 
 
 @pytest.fixture
@@ -486,7 +476,7 @@ def test_a_policy_without_a_twist_needs_a_section(contract):
 @pytest.mark.parametrize("name", project.task_names())
 def test_every_task_that_ships_says_how_it_is_scored(name):
     """What holds still passes no task: the first figures say so."""
-    contract = contract_of(config.load(name))
+    contract = helpers.contract_of(config.load(name))
     shorter = contract.evaluation | {"unscored": 0.2, "seconds": 0.5}
     contract = helpers.replace(contract, evaluation=shorter)
     card = evaluate.evaluate(contract, zeros, evaluate.plan(contract).conditions[:1], threads=1)

@@ -18,6 +18,7 @@ import numpy as np
 from robot_ppo import project
 from robot_ppo.config import Condition, Evaluation
 from robot_ppo.envs.robot import trials
+from robot_ppo.envs.robot.commands import KINDS, Motion
 from robot_ppo.envs.robot.events import Start
 from robot_ppo.envs.robot.trials import Plan
 from robot_ppo.evaluation.card import Scorecard
@@ -232,19 +233,10 @@ class Run:
 
     def _followed(self) -> dict[str, np.ndarray]:
         """Return how far each robot is from what it is to do, (n,) per figure."""
-        engine = self.engine
-        kind = self.contract.command.kind
-        if kind == "twist":
-            error = self._twist() - self.command
-            return {
-                "velocity_error": np.sqrt(np.square(error[:, :2]).sum(axis=1)),
-                "yaw_error": np.abs(error[:, 2]),
-            }
-        joints = engine.qpos[:, engine.joint_qpos]
-        if kind == "joint_pos":
-            return {"joint_error": np.abs(joints - self.command).mean(axis=1)}
-        pose = np.abs(joints - self.actions.default_pose).mean(axis=1)
-        return {"pose_error": pose, "lying": self._is_down().astype(np.float64)}
+        joints = self.engine.qpos[:, self.engine.joint_qpos]
+        default = self.actions.default_pose
+        motion = Motion(self.command, self._twist(), joints, default, self._is_down())
+        return KINDS[self.contract.command.kind].figures(motion)
 
     def _twist(self) -> np.ndarray:
         """Return vx, vy [m/s] and the yaw rate [rad/s] in the base's frame, (n, 3)."""

@@ -1,6 +1,8 @@
 """Commands of a task: name -> f(robot, *, parameters) -> `Command`.
 
 A task has one command or none. It is kept for a while, `resample` [s], uniform, and drawn anew.
+Everything else that a kind of command means is its entry in `KINDS`: how well it is followed, and
+how it looks in the mirror.
 """
 
 import math
@@ -9,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_ppo.mirror import Mirror
+from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo_export.contract import command
 from robot_ppo_export.contract.command import CommandEntry, CommandSpec
 from robot_ppo_export.contract.frames import Array
@@ -69,6 +73,73 @@ def joint_pos(robot: RobotSpec, *, spread: PerJoint) -> Command:
 
 
 NOTHING = Command(command.NO_COMMAND, np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What n robots were told and what they do, of the scorecard's figures."""
+
+    command: np.ndarray
+    """(n, k)"""
+    twist: np.ndarray
+    """(n, 3) vx, vy [m/s] and yaw rate [rad/s] in the base's frame, without noise"""
+    joint_pos: np.ndarray
+    """(n, joints) [rad]"""
+    default_pose: np.ndarray
+    """(joints,) [rad]"""
+    down: np.ndarray
+    """(n,) bool, does not stand"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of command means beside its numbers."""
+
+    units: dict[str, str]
+    """Figure that says how well it is followed -> its unit, in the scorecard's order."""
+    figures: Callable[[Motion], dict[str, np.ndarray]]
+    """Returns those figures at one moment, (n,) each."""
+    mirrored: Callable[[np.ndarray, np.ndarray, RobotMirror], np.ndarray]
+    """f(commands (n, k), default pose, the robot's mirror) -> commands of the mirror image."""
+
+
+def _twist_errors(motion: Motion) -> dict[str, np.ndarray]:
+    error = motion.twist - motion.command
+    return {
+        "velocity_error": np.sqrt(np.square(error[:, :2]).sum(axis=1)),
+        "yaw_error": np.abs(error[:, 2]),
+    }
+
+
+def _joint_error(motion: Motion) -> dict[str, np.ndarray]:
+    return {"joint_error": np.abs(motion.joint_pos - motion.command).mean(axis=1)}
+
+
+def _standing_error(motion: Motion) -> dict[str, np.ndarray]:
+    pose = np.abs(motion.joint_pos - motion.default_pose).mean(axis=1)
+    return {"pose_error": pose, "lying": motion.down.astype(np.float64)}
+
+
+def _mirrored_twist(twists: np.ndarray, _: np.ndarray, robot: RobotMirror) -> np.ndarray:
+    return Mirror.of([0, 1, 2], [1, -1, -1])(twists)
+
+
+def _mirrored_angles(angles: np.ndarray, default: np.ndarray, robot: RobotMirror) -> np.ndarray:
+    return default + robot.joints(angles - default)
+
+
+def _mirrored_nothing(nothing: np.ndarray, _: np.ndarray, robot: RobotMirror) -> np.ndarray:
+    return nothing
+
+
+KINDS = {
+    "twist": Kind({"velocity_error": "m/s", "yaw_error": "rad/s"}, _twist_errors, _mirrored_twist),
+    "joint_pos": Kind({"joint_error": "rad"}, _joint_error, _mirrored_angles),
+    "none": Kind({"pose_error": "rad", "lying": ""}, _standing_error, _mirrored_nothing),
+}
+"""`CommandSpec.kind` -> its meaning; "none" is judged by the distance to the default pose and by
+how long the robot does not stand. A kind that is not here trains, without a scorecard
+(`evaluation: null`) and without a mirror image (`networks.symmetric: false`)."""
 
 
 def resolve(entries: Entries, robot: RobotSpec) -> tuple[Command, Range]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo.envs.robot import observations
+from robot_ppo.envs.robot.commands import KINDS, Kind
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.envs.robot.world import World
 from robot_ppo.mirror import QUATERNION, TURN, VECTOR, Mirror, Symmetry
@@ -136,18 +137,14 @@ class _Worlds:
                 "leave `networks.symmetric` false for it"
             )
 
-    def _command(self) -> Mirror:
-        spec = self.env.commands.command.spec
-        if spec.kind == "twist":
-            return Mirror.of([0, 1, 2], [1, -1, -1])
-        if spec.size == len(self.env.robot.joints):
-            return self.robot.joints
-        if spec.size == 0:
-            return Mirror.identity(0)
-        raise InputError(
-            f"the mirror image of the command {spec.kind!r} is not known; leave "
-            "`networks.symmetric` false for it"
-        )
+    def _command(self) -> Kind:
+        kind = self.env.commands.command.spec.kind
+        if kind not in KINDS:
+            raise InputError(
+                f"the mirror image of the command {kind!r} is not known; leave "
+                "`networks.symmetric` false for it"
+            )
+        return KINDS[kind]
 
     def _normal(self, *shape: int) -> np.ndarray:
         return self._rng.normal(size=(_SAMPLES, *shape)).astype(np.float32)
@@ -269,9 +266,7 @@ class _Worlds:
         return default + self.robot.joints(values - default)
 
     def _commanded(self, values: np.ndarray) -> np.ndarray:
-        if self.env.commands.command.spec.kind == "joint_pos":
-            return self._angles(values)
-        return self.command(values)
+        return self.command.mirrored(values, self.env.actions.default_pose, self.robot)
 
     def _phase(self, values: np.ndarray) -> np.ndarray:
         return ((values + self.shift) % 1.0).astype(np.float32)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from robot_ppo.config import Condition, Evaluation
+from robot_ppo.envs.robot.commands import KINDS
 from robot_ppo.envs.robot.events import STATES
 from robot_ppo_export.contract import strict, tables
 from robot_ppo_export.contract.command import CommandSpec
@@ -37,13 +38,6 @@ PUSH_EVERY = 3.0
 SHORT = 4.0
 """Seconds of a trial where there are many."""
 
-TASK_FIGURES: dict[str, dict[str, str]] = {
-    "twist": {"velocity_error": "m/s", "yaw_error": "rad/s"},
-    "joint_pos": {"joint_error": "rad"},
-    "none": {"pose_error": "rad", "lying": ""},
-}
-"""Kind of command -> figures that say how well it is followed, with their units; without a command,
-the distance to the default pose and the fraction of time that the robot does not stand."""
 COMMON_FIGURES = {
     "falls": "",
     "cost_of_transport": "",
@@ -80,7 +74,7 @@ def first_edition() -> Plan:
 
 def figures(kind: str) -> dict[str, str]:
     """Return the figures of a kind of command, with their units."""
-    return {**TASK_FIGURES[kind], **COMMON_FIGURES}
+    return {**KINDS[kind].units, **COMMON_FIGURES}
 
 
 def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -> Plan:
@@ -95,8 +89,8 @@ def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -
     Raises:
         SettingError: it contradicts the command or itself, or names what does not exist.
     """
-    if command.kind not in TASK_FIGURES:
-        known = ", ".join(TASK_FIGURES)
+    if command.kind not in KINDS:
+        known = ", ".join(KINDS)
         raise SettingError(
             path, f"commands of the kind {command.kind!r} cannot be scored ({known} can); null it"
         )
