@@ -57,7 +57,7 @@ def task_of(settings) -> Task:
 
 
 def made(settings) -> RobotEnv:
-    env = made(settings)
+    env = envs.make(settings)
     assert isinstance(env, RobotEnv)
     return env
 
