@@ -155,3 +155,9 @@ def test_a_condition_that_loses_packets_shows_the_policy_old_states(contract, co
 def test_a_condition_that_cannot_be_is_refused_in_a_sentence(contract, condition, text):
     with pytest.raises(InputError, match=re.escape(text)):
         evaluate.plan(with_section(contract, conditions={"nominal": {}, "corner": condition}))
+
+
+def test_a_payload_that_leaves_the_base_no_mass_is_refused(contract, commands):
+    commands(STAND)
+    with pytest.raises(InputError, match="condition 'light': a payload of -50 kg leaves the base"):
+        run_of(contract, NOMINAL, Condition("light", payload=-50.0))

@@ -21,6 +21,7 @@ from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.errors import InputError
 
 PUNCH = 0.1
 """A punch lasts so long [s]."""
@@ -104,10 +105,21 @@ class AppliedConditions:
         given = ~np.isnan(wanted)
         feet = FootGeometry(model, robot).geoms
         friction[np.ix_(given, feet, np.array([0]))] = wanted[given, None, None]
-        mass[:, model.body(robot.base.body).id] += self._of("payload")
+        base = model.body(robot.base.body).id
+        mass[:, base] += self._of("payload")
+        self._check_masses(mass[:, base])
         batch.set_const()
         self.weight = mass.sum(axis=1) * abs(float(model.opt.gravity[2]))
         """(n,) [N]"""
+
+    def _check_masses(self, base: np.ndarray) -> None:
+        """Raise `InputError` where a payload leaves nothing of the bases' masses (n,) [kg]."""
+        for condition, mass in zip(self.conditions, base[:: self.count].tolist(), strict=True):
+            if mass <= 0:
+                raise InputError(
+                    f"condition {condition.name!r}: a payload of {condition.payload:g} kg leaves "
+                    f"the base {mass:g} kg; it must be above {condition.payload - mass:g} kg"
+                )
 
     def _delay(self) -> None:
         """Give the motors the delays of their conditions, one for each joint where one says so."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo.config import EventTable
-from robot_ppo.envs.robot.randomization import RANDOMIZATIONS
+from robot_ppo.envs.robot.randomization import RANDOMIZATIONS, WRITES
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
@@ -179,6 +179,17 @@ class Events:
         for name in start.keys() & reset.keys():
             raise SettingError(f"task.events.start.{name}", "is at reset too; choose one")
 
+    def check_payload(self, base_mass: float) -> None:
+        """Raise `SettingError` where the least payload leaves nothing of the base's mass [kg]."""
+        least = self.ranges.get("payload", (0.0, 0.0))[0]
+        if base_mass + least <= 0:
+            moment = "start" if "payload" in self.kept else "reset"
+            raise SettingError(
+                f"task.events.{moment}.payload.range",
+                f"{least:g} kg must be above {-base_mass:g} kg: it is added to the base's "
+                f"{base_mass:g} kg",
+            )
+
     def start(self, engine: RobotEngine, m: int, rng: np.random.Generator) -> Start:
         """Return where `m` episodes start, from the keyframe `home` on."""
         qpos = np.tile(engine.model.key(engine.home).qpos, (m, 1))
@@ -201,6 +212,8 @@ def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[
             hint = strict.did_you_mean(name, known)
             raise SettingError(f"{path}.{name}", f"unknown event {name!r}{hint}")
         terms[name] = found[0].one(path, name, given, robot.joint_names)
+        if name in WRITES:
+            WRITES[name].within.check(f"{path}.{name}.range", terms[name].own["range"])
     return terms
 
 

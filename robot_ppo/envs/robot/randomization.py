@@ -14,6 +14,7 @@ Fields that are not MuJoCo's are what our own sensor arithmetic adds (sim/fields
 """
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo.sim.fields import Ids, Rows
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.tables import NOTHING, PerJoint, Range, Table
 from robot_ppo_export.errors import InputError
 
@@ -32,10 +34,42 @@ RANDOMIZATIONS = Table("randomization", range=Range)
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a randomization's numbers mean, and what they may be."""
+
+    meaning: str
+    """Completes the sentence "it is ..."."""
+    low: float = -math.inf
+    high: float = math.inf
+    beyond: bool = False
+    """Numbers must be above `low`, not only at it."""
+
+    def check(self, key: str, given: Range) -> None:
+        """Raise `SettingError` for a range of draws that leaves the bounds."""
+        low, high = given
+        if low < self.low or (self.beyond and low == self.low):
+            must = f"above {self.low:g}" if self.beyond else f"at least {self.low:g}"
+            raise SettingError(key, f"{low:g} must be {must}: it is {self.meaning}")
+        if high > self.high:
+            raise SettingError(key, f"{high:g} must be at most {self.high:g}: it is {self.meaning}")
+
+
+LIVE_FACTOR = Bounds("a factor, and 1 leaves the model as it is", low=0.0, beyond=True)
+"""Nothing of it would be no robot: a mass, a motor."""
+FACTOR = Bounds("a factor, and 1 leaves the model as it is", low=0.0)
+COEFFICIENT = Bounds("a coefficient of friction", low=0.0)
+PROBABILITY = Bounds("a probability", low=0.0, high=1.0)
+MILLISECONDS = Bounds("a time in milliseconds", low=0.0)
+OFFSET = Bounds("added to what there is")
+
+
+@dataclass(frozen=True)
 class Writes:
     """Declaration of one randomization: fields, numbers, mirror."""
 
     fields: tuple[str, ...]
+    within: Bounds
+    """Bounds of its range."""
     size: Callable[..., int]
     """Numbers drawn per simulation: f(ids, *, parameters)."""
     mirror: Callable[..., Mirror]
@@ -51,11 +85,12 @@ def _same(ids: Ids, robot: RobotMirror) -> Mirror:
 
 def _writes(
     *fields: str,
+    within: Bounds,
     size: Callable[..., int] = lambda _: 1,
     mirror: Callable[..., Mirror] = _same,
 ) -> Callable:
     def register(function: Callable[..., None]) -> Callable:
-        WRITES[function.__name__] = Writes(fields, size, mirror)
+        WRITES[function.__name__] = Writes(fields, within, size, mirror)
         return RANDOMIZATIONS.add()(function)
 
     return register
@@ -86,63 +121,65 @@ def _links(ids: Ids, robot: RobotMirror) -> Mirror:
     return Mirror.of([places[int(robot.bodies[b])] for b in ids.links], [1.0] * len(ids.links))
 
 
-@_writes("geom_friction")
+@_writes("geom_friction", within=COEFFICIENT)
 def friction(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Sliding friction of the feet, which have priority over the floor."""
     rows["geom_friction"][:, ids.feet, 0] = draw
 
 
-@_writes("body_mass")
+@_writes("body_mass", within=OFFSET)
 def payload(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """A point mass [kg] at the centre of mass of the base, so the inertia about it stays."""
     rows["body_mass"][:, ids.base] += draw[:, 0]
 
 
-@_writes("body_ipos", size=lambda _: 3, mirror=_vector)
+@_writes("body_ipos", within=OFFSET, size=lambda _: 3, mirror=_vector)
 def base_com(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Offset of the base's centre of mass [m]."""
     rows["body_ipos"][:, ids.base] += draw
 
 
-@_writes("body_mass", "body_inertia", size=lambda ids: len(ids.links), mirror=_links)
+@_writes(
+    "body_mass", "body_inertia", within=LIVE_FACTOR, size=lambda ids: len(ids.links), mirror=_links
+)
 def link_mass(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on each link's mass and inertia together: another density, always physical."""
     rows["body_mass"][:, ids.links] *= draw
     rows["body_inertia"][:, ids.links] *= draw[:, :, None]
 
 
-@_writes("dof_damping", size=_joints, mirror=_factors)
+@_writes("dof_damping", within=FACTOR, size=_joints, mirror=_factors)
 def joint_damping(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on viscous joint friction."""
     rows["dof_damping"][:, ids.dofs] *= draw
 
 
-@_writes("dof_frictionloss", size=_joints, mirror=_factors)
+@_writes("dof_frictionloss", within=FACTOR, size=_joints, mirror=_factors)
 def friction_loss(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on dry joint friction."""
     rows["dof_frictionloss"][:, ids.dofs] *= draw
 
 
-@_writes("dof_armature")
+@_writes("dof_armature", within=FACTOR)
 def armature(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on the rotors' reflected inertia."""
     rows["dof_armature"][:, ids.dofs] *= draw
 
 
-@_writes("actuator_gainprm", "actuator_biasprm", size=_joints, mirror=_factors)
+@_writes("actuator_gainprm", "actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors)
 def kp(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the position gain."""
     rows["actuator_gainprm"][..., 0] *= draw
     rows["actuator_biasprm"][..., 1] *= draw
 
 
-@_writes("actuator_biasprm", size=_joints, mirror=_factors)
+@_writes("actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors)
 def kd(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the velocity gain."""
     rows["actuator_biasprm"][..., 2] *= draw
 
 
-@_writes("actuator_gainprm", "actuator_biasprm", "actuator_forcerange")
+@_writes("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", within=LIVE_FACTOR)
 def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the torque of all motors, and on its limit."""
     rows["actuator_gainprm"][..., 0] *= draw
@@ -150,27 +187,27 @@ def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     rows["actuator_forcerange"][...] *= draw[..., None]
 
 
-@_writes("actuator_biasprm", "encoder_offset", size=_joints, mirror=_angles)
+@_writes("actuator_biasprm", "encoder_offset", within=OFFSET, size=_joints, mirror=_angles)
 def encoder_offset(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Error of the encoders' zero [rad]: the policy reads it, and the motor servoes to it."""
     rows["encoder_offset"][...] = draw
     rows["actuator_biasprm"][..., 0] += rows["actuator_biasprm"][..., 1] * draw
 
 
-@_writes("gyro_bias", size=lambda _: 3, mirror=_turn)
+@_writes("gyro_bias", within=OFFSET, size=lambda _: 3, mirror=_turn)
 def imu_bias(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Constant error of the gyroscope [rad/s]."""
     rows["gyro_bias"][...] = draw
 
 
-@_writes("site_quat", size=lambda _: 3, mirror=_turn)
+@_writes("site_quat", within=OFFSET, size=lambda _: 3, mirror=_turn)
 def imu_mounting(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """The IMU is screwed on askew: a small rotation vector [rad]."""
     nominal = rows["site_quat"][:, ids.imu]
     rows["site_quat"][:, ids.imu] = frames.multiply(nominal, frames.from_rotation_vector(draw))
 
 
-@_writes("actuator_delay")
+@_writes("actuator_delay", within=MILLISECONDS)
 def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Time from a target to its effect [ms], the same for all motors."""
     rows["actuator_delay"][...] = _reachable(draw * 1e-3, ids.timestep)
@@ -198,7 +235,7 @@ def _groups(_: Ids, robot: RobotMirror, *, groups: np.ndarray) -> Mirror:
     return Mirror.of([int(found[0]) for found in partners], [1.0] * count)
 
 
-@_writes("actuator_delay", size=_group_count, mirror=_groups)
+@_writes("actuator_delay", within=MILLISECONDS, size=_group_count, mirror=_groups)
 def group_delay(rows: Rows, draw: np.ndarray, ids: Ids, *, groups: PerJoint) -> None:
     """Extra time from a target to its effect [ms], one for each group of joints.
 
@@ -209,19 +246,19 @@ def group_delay(rows: Rows, draw: np.ndarray, ids: Ids, *, groups: PerJoint) -> 
     rows["actuator_delay"][...] = _reachable(rows["actuator_delay"] + extra, ids.timestep)
 
 
-@_writes("packet_loss")
+@_writes("packet_loss", within=PROBABILITY)
 def packet_loss(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Probability that a state packet, one every control period, never arrives."""
     rows["packet_loss"][...] = draw
 
 
-@_writes("packet_delay")
+@_writes("packet_delay", within=MILLISECONDS)
 def packet_delay(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """State packets arrive up to so late [ms], each by a time of its own."""
     rows["packet_delay"][...] = draw * 1e-3
 
 
-@_writes("sensor_delay", "freshness")
+@_writes("sensor_delay", "freshness", within=MILLISECONDS)
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Age of what is measured [ms], the same for all sensors.
 

@@ -95,6 +95,7 @@ class RobotEnv(BatchEnv):
         self.engine = self._build_engine(threads)
         ids = Ids.of(self.engine.model, robot)
         events = self.events
+        events.check_payload(float(self.engine.model.body_mass[ids.base]))
         self.randomizer = Randomizer(events.ranges, ids, events.kept, events.parameters)
         self.engine.vary(self.randomizer.fields)
         self.packets = self._packets()
