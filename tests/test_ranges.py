@@ -3,7 +3,10 @@
 import env_helpers as helpers
 import pytest
 
-from robot_ppo.envs.robot.events import Events
+from robot_ppo import config
+from robot_ppo.envs.robot.commands import COMMANDS
+from robot_ppo.envs.robot.events import INTERVALS, STATES, Events
+from robot_ppo.envs.robot.grounds import GROUNDS
 from robot_ppo.envs.robot.randomization import WRITES
 from robot_ppo_export.contract.strict import SettingError
 
@@ -66,3 +69,47 @@ def test_a_payload_leaves_the_base_a_mass(moment):
         with pytest.raises(SettingError, match=f"events.{moment}.payload.range`: .* above -") as e:
             helpers.environment(task, n=1)
         assert f"it is added to the base's {base:g} kg" in str(e.value)
+
+
+# -- ranges and bounds of the schema --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("task.map.delay=[0.1, 0.0]", "`task.map.delay`: [0.1, 0.0] is not [low, high]"),
+        ("task.map.delay=[-0.04, 0.1]", "`task.map.delay[0]`: -0.04 must be at least 0"),
+        ("task.map.freeze=[2.0, 0.5]", "`task.map.freeze`: [2.0, 0.5] is not [low, high]"),
+        ("task.map.freeze=[0.0, 0.0]", "`task.map.freeze[0]`: 0.0 must be above 0"),
+        ("networks.log_std_range=[1, -2]", "`networks.log_std_range`: [1.0, -2.0] is not [low, hi"),
+        ("ppo.kl_target_end=0", "`ppo.kl_target_end`: 0 must be above 0"),
+        ("ppo.kl_target_end=-0.01", "`ppo.kl_target_end`: -0.01 must be above 0"),
+        ("save_every=-1", "`save_every`: -1 must be at least 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(override, text):
+    with pytest.raises(SettingError) as error:
+        config.load("go2_rough_scan", overrides=[override])
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "given", "text"),
+    [
+        (INTERVALS, "push", {"interval": [-1, 2], "speed": [0, 1]}, "-1 must be at least 0"),
+        (COMMANDS, "joint_pos", {"resample": [-1, 2], "spread": 0.1}, "-1 must be at least 0"),
+        (COMMANDS, "joint_pos", {"resample": [2, 1], "spread": 0.1}, "is not [low, high]"),
+        (
+            STATES,
+            "fallen_pose",
+            {"fraction": 1, "clearance": [-0.1, 0], "tilt": [0, 3], "joints": 1},
+            "-0.1 must be at least 0",
+        ),
+        (GROUNDS, "blocks", {"share": 1, "width": [0, 1]}, "0 must be above 0"),
+        (GROUNDS, "stepping_stones", {"share": 1, "gap": [-0.5, 1]}, "-0.5 must be at least 0"),
+    ],
+)
+def test_times_and_lengths_of_terms_are_not_negative(table, name, given, text):
+    with pytest.raises(SettingError) as error:
+        table.one("task", name, given, helpers.robot().joint_names)
+    assert text in str(error.value)

@@ -5,13 +5,14 @@ import math
 import msgspec
 
 from robot_ppo.config.schema import Config, GymTask, Task
-from robot_ppo_export.contract import strict
+from robot_ppo_export.contract import strict, tables
 from robot_ppo_export.contract.strict import SettingError
 
 
 def check(config: Config) -> None:
     """Raise `SettingError` for values that contradict each other."""
     strict.check_finite(msgspec.to_builtins(config))
+    _check_order(config)
     batch = config.num_envs * config.rollout
     _require(
         config.ppo.minibatches <= batch,
@@ -24,6 +25,17 @@ def check(config: Config) -> None:
         _check_groups(config)
     if isinstance(config.task, Task):
         _check_task(config.task)
+
+
+def _check_order(struct: msgspec.Struct, path: str = "") -> None:
+    """Raise `SettingError` for a range, here or deeper, whose ends are the wrong way round."""
+    for field in msgspec.structs.fields(type(struct)):
+        value = getattr(struct, field.name)
+        here = f"{path}{field.encode_name}"
+        if isinstance(value, msgspec.Struct):
+            _check_order(value, f"{here}.")
+        else:
+            tables.check_order(field.type, value, here)
 
 
 def _check_task(task: Task) -> None:

@@ -9,7 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from robot_ppo_export.contract.action import ActionSpec
-from robot_ppo_export.contract.tables import Fraction, NonNegative, Positive, Range
+from robot_ppo_export.contract.tables import (
+    Fraction,
+    NonNegative,
+    NonNegativeRange,
+    Positive,
+    PositiveRange,
+    Range,
+)
 from robot_ppo_export.errors import InputError
 
 Count = Annotated[int, Meta(ge=1)]
@@ -86,7 +93,7 @@ class MapErrors(_Struct, frozen=True):
     """Half-width of the speed at which the map slides along each axis [m/s], for an episode."""
     period: NonNegative = 0.0
     """Time between two scans, in which the last one stays [s]; 0: one in each control period."""
-    delay: Range = (0.0, 0.0)
+    delay: NonNegativeRange = (0.0, 0.0)
     """Age of what is scanned [s], uniform, for an episode."""
     missing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Part of the points, on average, that the map does not know."""
@@ -94,7 +101,7 @@ class MapErrors(_Struct, frozen=True):
     """Side of the patches in which they lie [m]."""
     frozen: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Part of the time, on average, in which the scan stays as it is."""
-    freeze: Range = (0.5, 2.0)
+    freeze: PositiveRange = (0.5, 2.0)
     """How long it then stays [s], uniform."""
 
 
@@ -275,7 +282,7 @@ class Ppo(_Struct, frozen=True):
     """linear: actor's and critic's fall to 0 over the run; kl: the actor's follows kl_target."""
     kl_target: Positive | None = 0.01
     """The actor's learning rate follows the KL to this; null: it stays."""
-    kl_target_end: float | None = None
+    kl_target_end: Positive | None = None
     """The KL target moves to this, linearly, over the run; null: it stays."""
     reduction: Literal["float32", "int8"] = "float32"
     """How a gradient travels between the processes of one run (ppo/reduction.py)."""
@@ -351,8 +358,8 @@ class Config(_Struct, frozen=True):
     device: str = "cpu"
     """Where networks, rollout and update are: cpu, or cuda or cuda:N (ppo/on_device.py)."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
-    save_every: float = 30.0
-    """Time between checkpoints [s]."""
+    save_every: NonNegative = 30.0
+    """Time between checkpoints [s]; 0: one in every iteration."""
     keep: Annotated[int, Meta(ge=0)] = 5
     """Newest checkpoints that stay; 0: all."""
     ppo: Ppo = Ppo()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo.config import NonNegative, Positive, Range
+from robot_ppo.config import NonNegative, NonNegativeRange, Positive, PositiveRange, Range
 from robot_ppo_export.contract.strict import SettingError
 
 FADE = 0.4
@@ -155,7 +155,7 @@ def blocks(
     rng: np.random.Generator,
     *,
     height: Range = (0.02, 0.20),
-    width: Range = (0.4, 1.2),
+    width: PositiveRange = (0.4, 1.2),
     density: Positive = 0.8,
 ) -> np.ndarray:
     """Blocks and holes, `density` a square metre, `width` [m] long and wide.
@@ -195,7 +195,7 @@ def stepping_stones(
     level: float,
     rng: np.random.Generator,
     *,
-    gap: Range = (0.1, 0.3),
+    gap: NonNegativeRange = (0.1, 0.3),
     depth: Range = (0.03, 0.15),
     stone: Positive = 0.5,
     height: NonNegative = 0.02,

@@ -33,6 +33,8 @@ Range = tuple[float, float]
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+NonNegativeRange = tuple[NonNegative, NonNegative]
+PositiveRange = tuple[Positive, Positive]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Entries = Mapping[str, Mapping[str, Any]]
@@ -167,11 +169,17 @@ def _value(kind: Any, value: Any, path: str, joints: tuple[str, ...]) -> Any:
     """Return one parameter as the type that the function declares."""
     converted = strict.convert(kind, value, path=path)
     strict.check_finite(value, path=path)
-    if kind == Range and converted[0] > converted[1]:
-        raise SettingError(path, f"[{converted[0]}, {converted[1]}] is not [low, high]")
+    check_order(kind, converted, path)
     if kind == PerJoint:
         return per_joint(converted, path, joints)
     return converted
+
+
+def check_order(kind: Any, value: Any, path: str) -> None:
+    """Raise `SettingError` where the type is a range, if there is one, and it is not in order."""
+    ranges = (Range, NonNegativeRange, PositiveRange)
+    if any(kind in (one, one | None) for one in ranges) and value and value[0] > value[1]:
+        raise SettingError(path, f"[{value[0]}, {value[1]}] is not [low, high]")
 
 
 def per_joint(

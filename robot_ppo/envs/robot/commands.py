@@ -18,9 +18,16 @@ from robot_ppo_export.contract.command import CommandEntry, CommandSpec
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
-from robot_ppo_export.contract.tables import Entries, Fraction, PerJoint, Range, Table
+from robot_ppo_export.contract.tables import (
+    Entries,
+    Fraction,
+    NonNegativeRange,
+    PerJoint,
+    Range,
+    Table,
+)
 
-COMMANDS = Table("command", resample=Range)
+COMMANDS = Table("command", resample=NonNegativeRange)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,18 @@ from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
-from robot_ppo_export.contract.tables import Fraction, NonNegative, Positive, Range, Table, Term
+from robot_ppo_export.contract.tables import (
+    Fraction,
+    NonNegative,
+    NonNegativeRange,
+    Positive,
+    Range,
+    Table,
+    Term,
+)
 
 STATES = Table("initial state")
-INTERVALS = Table("event at an interval", interval=Range)
+INTERVALS = Table("event at an interval", interval=NonNegativeRange)
 MOMENTS = {
     "start": (RANDOMIZATIONS,),
     "reset": (STATES, RANDOMIZATIONS),
@@ -93,7 +101,7 @@ def fallen_pose(
     rng: np.random.Generator,
     *,
     fraction: Fraction,
-    clearance: Range,
+    clearance: NonNegativeRange,
     tilt: Range,
     joints: Fraction,
 ) -> None:
