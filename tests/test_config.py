@@ -393,9 +393,10 @@ def test_a_minibatch_of_one_has_no_deviation(minibatches, fits):
     load(words[1], num_envs=3, rollout=8)
 
 
-def test_a_last_minibatch_of_one_is_refused_too():
-    words = ("ppo.normalize_advantages=minibatch", "ppo.minibatches=3")
-    refused(*words, num_envs=1, rollout=7, text="7 samples in 3 minibatches")  # 3, 3 and 1
+def test_one_minibatch_of_one_is_refused_too():
+    words = ("ppo.normalize_advantages=minibatch", "ppo.minibatches=4")
+    refused(*words, num_envs=1, rollout=7, text="7 samples in 4 minibatches")  # 1, 2, 2 and 2
+    load("ppo.normalize_advantages=minibatch", "ppo.minibatches=3", num_envs=1, rollout=7)
 
 
 def test_the_range_of_the_deviation_holds_its_start():

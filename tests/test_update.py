@@ -20,6 +20,7 @@ from ppo_helpers import (
 )
 
 from robot_ppo.ppo import actor_loss, advantages, gaussian, schedules, update
+from robot_ppo.ppo.rollout import CriticSamples
 
 # -- one gradient step, against a plain one -----------------------------------------------------
 
@@ -119,6 +120,24 @@ def test_every_sample_is_used_once_per_epoch(monkeypatch):
     used = torch.from_numpy(np.concatenate(seen)).round().int()
     assert torch.equal(used.bincount(), torch.full((STEPS * N,), 2))
     assert not torch.equal(used[: STEPS * N], used[STEPS * N :])  # shuffled anew
+
+
+@pytest.mark.parametrize(
+    ("samples", "count", "sizes"),
+    [
+        (12, 4, [3, 3, 3, 3]),
+        (10, 8, [1, 1, 1, 2, 1, 1, 1, 2]),  # pieces of two were five minibatches, not eight
+        (10, 3, [3, 3, 4]),  # not 4, 4 and a stub of 2
+        (3, 5, [1, 1, 1]),
+    ],
+)
+def test_there_are_as_many_minibatches_as_configured_of_nearly_one_size(samples, count, sizes):
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(3)).numpy()
+    rows = np.arange(samples, dtype=np.float32)
+    generator = torch.Generator().manual_seed(3)
+    found = list(CriticSamples(rows, rows, rows).minibatches(count, 1, generator))
+    assert [len(minibatch) for minibatch in found] == sizes
+    assert np.concatenate([minibatch.inputs for minibatch in found]).tolist() == order.tolist()
 
 
 # -- the normalizer between updates -------------------------------------------------------------

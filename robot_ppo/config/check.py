@@ -81,9 +81,8 @@ def _check_learner(config: Config) -> None:
         "needs ppo.epochs of at least 2; the first epoch has fresh ones anyway",
     )
     batch = config.num_envs * config.rollout
-    piece = math.ceil(batch / ppo.minibatches)
     _require(
-        ppo.normalize_advantages != "minibatch" or (batch % piece or piece) > 1,
+        ppo.normalize_advantages != "minibatch" or batch // ppo.minibatches > 1,
         "ppo.normalize_advantages",
         f"minibatch: {batch} samples in {ppo.minibatches} minibatches leave one with a single "
         "sample, which has no deviation; use fewer minibatches",

@@ -1,6 +1,5 @@
 """One iteration's experience, (T, n, ...), float32, allocated once; and samples to learn from."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -94,10 +93,16 @@ class _Samples:
             yield type(self)(*(x[start : start + size] for x in arrays))
 
     def minibatches(self, count: int, epochs: int, generator: torch.Generator) -> Iterator[Self]:
-        """Yield the `count` minibatches of every epoch, shuffled anew each time."""
+        """Yield the `count` minibatches of every epoch, shuffled anew each time.
+
+        Their sizes differ by one sample at most; of fewer samples than `count`, each is one.
+        """
+        count = max(1, min(count, len(self)))
+        ends = [len(self) * (i + 1) // count for i in range(count)]
         for _ in range(epochs):
-            mixed = self.take(torch.randperm(len(self), generator=generator).numpy())
-            yield from mixed.pieces(math.ceil(len(self) / count))
+            arrays = self.take(torch.randperm(len(self), generator=generator).numpy()).arrays()
+            for start, end in zip([0, *ends], ends, strict=False):
+                yield type(self)(*(x[start:end] for x in arrays))
 
     def steps(self) -> Self:
         """Return the steps of sequences, one sequence after the other; a step stays what it is."""
