@@ -214,13 +214,17 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
 
 
 def _endless(task: Task) -> Task:
-    """Return the task without an end within a trace: no falls, and tiles too large to leave."""
+    """Return the task without an end in a trace: no falls, no time limit, tiles too large to leave.
+
+    A policy cannot know of an end, at which the environment forgets what its histories hold.
+    """
     terrain = task.terrain
+    length = max(task.episode_length, 2 * GOLDEN_TICKS * task.control_period)
     if terrain is not None:
         reach = 2 * FASTEST * GOLDEN_TICKS * task.control_period
         size = terrain.size * math.ceil(reach / terrain.size)
         terrain = msgspec.structs.replace(terrain, size=size)
-    return msgspec.structs.replace(task, terminations={}, terrain=terrain)
+    return msgspec.structs.replace(task, terminations={}, terrain=terrain, episode_length=length)
 
 
 def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.GoldenTraces:
