@@ -161,3 +161,17 @@ def test_a_payload_that_leaves_the_base_no_mass_is_refused(contract, commands):
     commands(STAND)
     with pytest.raises(InputError, match="condition 'light': a payload of -50 kg leaves the base"):
         run_of(contract, NOMINAL, Condition("light", payload=-50.0))
+
+
+def test_the_shortest_time_between_punches_that_is_taken_lets_go(contract, commands):
+    """One control period of six is without a force."""
+    commands(STAND)
+    section = {"push_every": 0.12, "conditions": {"hit": {"punch": 50.0}}}
+    planned = evaluate.plan(with_section(contract, **section))
+    run = run_of(contract, *planned.conditions)
+    every = trials.ticks(planned.push_every, contract.control_period)
+    felt = []
+    for ticks in range(every, 3 * every):
+        run.applied.disturb(ticks, every, np.random.default_rng(0))
+        felt.append(bool(np.any(run.engine._forces)))
+    assert felt == 2 * ([True] * (every - 1) + [False])

@@ -195,6 +195,7 @@ MISTAKES = {
         "`task.evaluation.limits.velocity_eror`: unknown figure 'velocity_eror'; did you mean"
     ),
     "evaluation: {commands: {vz: [0.1]}}": "`task.evaluation.commands.vz`: unknown entry 'vz'",
+    "evaluation: {push_every: 0.001}": "`task.evaluation.push_every`: 0.001 s is less than a contr",
     "evaluation: {unscored: 8.0}": "`task.evaluation.unscored`: 8 s leave nothing of the trial's 8",
     "evaluation: {start: {falen_pose: {}}}": "`task.evaluation.start.falen_pose`: unknown initial",
     "rewards: {slp: {weight: 1}}": "`task.rewards.slp`: unknown reward 'slp'; did you mean 'slip'",

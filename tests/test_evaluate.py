@@ -458,6 +458,14 @@ def test_what_starts_lying_has_fallen_only_if_it_lies_when_it_is_scored(contract
             {"unscored": 9.0},
             "`evaluation.unscored`: 9 s leave nothing of the trial's 8 s to be scored",
         ),
+        (
+            {"push_every": 0.009},
+            "`evaluation.push_every`: 0.009 s is less than a control period, 0.0",
+        ),
+        (
+            {"push_every": 0.1, "conditions": {"nominal": {}, "hit": {"punch": 50.0}}},
+            "push_every`: 0.1 s must be above 0.1 s, which a punch lasts: that of the cond",
+        ),
         ({"start": {"falen_pose": {}}}, "unknown initial state 'falen_pose'; did you mean"),
         ({"second": 3.0}, "unknown key `evaluation.second`"),
     ],

@@ -68,7 +68,9 @@ def test_it_is_scored_by_its_own_figures(monkeypatch):
     contract = helpers.contract_of(settings)
     section = task_of(settings).evaluation
     assert section is not None
-    planned = trials.plan(section, contract.command, contract.robot, "evaluation")
+    planned = trials.plan(
+        section, contract.command, contract.robot, contract.control_period, "evaluation"
+    )
     assert list(planned.units)[:2] == ["hip_error", "falls"]
     run = evaluate.Run(contract, list(planned.conditions[:1]), threads=1, seed=0, planned=planned)
     for tick in range(100):

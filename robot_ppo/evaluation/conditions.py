@@ -23,9 +23,6 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError
 
-PUNCH = 0.1
-"""A punch lasts so long [s]."""
-
 
 class AppliedConditions:
     """The conditions of n simulations, and what they do while these run."""
@@ -78,7 +75,7 @@ class AppliedConditions:
             self.engine.push(everyone, self.push_speed[:, None] * direction)
             if self.punch_force.any():
                 self.engine.pull(everyone, self.punch_force[:, None] * direction)
-        elif since == max(1, round(PUNCH / self.contract.control_period)):
+        elif since == trials.ticks(trials.PUNCH, self.contract.control_period):
             self.engine.pull(everyone, np.zeros(2))
 
     def arrived(self, state: RobotState, rng: np.random.Generator) -> RobotState:

@@ -48,11 +48,12 @@ def plan(contract: Contract, section: Evaluation | None = None) -> Plan:
             none for a policy without a twist.
     """
     command = contract.command
+    period = contract.control_period
     if section is not None:
-        return trials.plan(section, command, contract.robot, "task.evaluation")
+        return trials.plan(section, command, contract.robot, period, "task.evaluation")
     if contract.evaluation is not None:
         given = strict.convert(Evaluation, contract.evaluation, path="evaluation")
-        return trials.plan(given, command, contract.robot, "evaluation")
+        return trials.plan(given, command, contract.robot, period, "evaluation")
     if command.kind != "twist":
         raise InputError(
             f"the task {contract.task!r} has no `evaluation:`, which says how a policy without "
@@ -195,7 +196,7 @@ class Run:
         return self.motors.power_sum / substeps, self.motors.saturation_sum / substeps
 
     def _push(self) -> None:
-        every = round(self.plan.push_every / self.contract.control_period)
+        every = trials.ticks(self.plan.push_every, self.contract.control_period)
         self.applied.disturb(self.ticks, every, self.rng)
 
     def _judge(self) -> None:

@@ -313,7 +313,7 @@ class RobotEnv(BatchEnv):
             task.curriculum, robot, self.rewards, self.commands, has, self.placement
         )
         if task.evaluation is not None:  # told now, not when the policy is to be scored
-            trials.plan(task.evaluation, self.layout.command, robot, "task.evaluation")
+            trials.plan(task.evaluation, self.layout.command, robot, dt, "task.evaluation")
         metrics = METRICS.resolve("task.metrics", task.metrics, robot.joint_names, has)
         levels = self.curriculum.figures
         self.metrics = RobotMetrics(self.num_envs, self.rewards.names, dt, metrics, levels)

@@ -1,6 +1,6 @@
 """Trials of a policy and limits on its figures: a task's section `evaluation:`, resolved.
 
-    planned = plan(task.evaluation, command, robot, "task.evaluation")
+    planned = plan(task.evaluation, command, robot, task.control_period, "task.evaluation")
 
 An environment resolves it too, so that a mistake in it is told before a training and not after.
 """
@@ -35,6 +35,8 @@ CONDITIONS = (
     Condition("strength 0.85", strength=0.85),
 )
 PUSH_EVERY = 3.0
+PUNCH = 0.1
+"""A punch lasts so long [s], and one control period at least."""
 SHORT = 4.0
 """Seconds of a trial where there are many."""
 
@@ -77,13 +79,16 @@ def figures(kind: str) -> dict[str, str]:
     return {**KINDS[kind].units, **COMMON_FIGURES}
 
 
-def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -> Plan:
+def plan(
+    given: Evaluation, command: CommandSpec, robot: RobotSpec, control_period: float, path: str
+) -> Plan:
     """Return what a section stands for.
 
     Args:
         given: the section.
         command: what the policy is told.
         robot: names the joints that parameters speak of.
+        control_period: [s]
         path: of the section, for errors.
 
     Raises:
@@ -104,6 +109,7 @@ def plan(given: Evaluation, command: CommandSpec, robot: RobotSpec, path: str) -
             f"{path}.unscored",
             f"{given.unscored:g} s leave nothing of the trial's {given.seconds:g} s to be scored",
         )
+    _check_pushes(given, control_period, f"{path}.push_every")
     for name, condition in given.conditions.items():
         delays(condition, robot.joint_names, f"{path}.conditions.{name}.delay")
     states = STATES.resolve(f"{path}.start", given.start, robot.joint_names)
@@ -130,6 +136,27 @@ def many(planned: Plan, command: CommandSpec, n: int, seconds: float | None = No
     drawn = np.random.default_rng(0).uniform(low, high, (n, command.size)).astype(np.float32)
     unscored = min(planned.unscored, 0.5 * length)
     return replace(planned, seconds=length, unscored=unscored, commands=drawn)
+
+
+def ticks(seconds: float, control_period: float) -> int:
+    """Return how many control periods a time takes, at least one."""
+    return max(1, round(seconds / control_period))
+
+
+def _check_pushes(given: Evaluation, control_period: float, path: str) -> None:
+    """Raise `SettingError` where a push, or the end of a punch, has no control period."""
+    if given.push_every < control_period:
+        raise SettingError(
+            path, f"{given.push_every:g} s is less than a control period, {control_period:g} s"
+        )
+    lasts = ticks(PUNCH, control_period)
+    punched = [name for name, condition in given.conditions.items() if condition.punch]
+    if punched and ticks(given.push_every, control_period) <= lasts:
+        raise SettingError(
+            path,
+            f"{given.push_every:g} s must be above {lasts * control_period:g} s, which a punch "
+            f"lasts: that of the condition {punched[0]!r} would not end",
+        )
 
 
 def delays(condition: Condition, joints: tuple[str, ...], path: str = "delay") -> np.ndarray:
