@@ -1,5 +1,7 @@
 """Tasks without a gait and without a velocity command: YAML alone, in the same environment."""
 
+import re
+
 import env_helpers as helpers
 import mujoco
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from robot_ppo import config
 from robot_ppo.envs.robot import observations
 from robot_ppo.robot_model import geometry
+from robot_ppo_export.contract.tables import NOTHING
 from robot_ppo_export.errors import InputError
 
 TASKS = ("go2_joint_hold", "go2_stand_up")
@@ -97,15 +100,16 @@ def test_the_log_has_the_metrics_of_the_task(name):
 # -- a task that gets harder ----------------------------------------------------------------------
 
 
-def widening(above, **changes):
+def widening(above, task=NOTHING, **changes):
     how = {"reward": "lin_vel_tracking", "above": above, "step": 0.5, "narrowest": 0.2}
-    task = helpers.quiet(
+    harder = helpers.quiet(
         episode_length=0.1,
         terminations={},
         commands=helpers.commands(vx=(-1.0, 1.0), standing_fraction=0.0),
         curriculum={"command_range": how | changes},
+        **task,
     )
-    return helpers.environment(task, n=256, seed=0)
+    return helpers.environment(harder, n=256, seed=0)
 
 
 def furthest(env):
@@ -129,6 +133,22 @@ def test_commands_stay_narrow_where_episodes_do_not():
         env.step(action)
     assert env.metrics.behaviour()["curriculum_command_range"] == 0.0
     assert furthest(env) <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("reward", "text"),
+    [
+        ("action_rate", "`task.curriculum.command_range.reward`: 'action_rate' has weight 0, by"),
+        ("termination", "give `task.rewards.termination` a weight, or watch another reward"),
+        ("slp", "unknown 'slp'; did you mean 'slip'?"),
+    ],
+)
+def test_a_reward_that_says_nothing_cannot_be_watched(reward, text):
+    """0 / 0 is no number, and above nothing: the level would never rise."""
+    rewards = helpers.shipped().task.rewards | {"action_rate": {"weight": 0.0}}
+    rewards.pop("termination", None)
+    with pytest.raises(InputError, match=re.escape(text)):
+        widening(above=-1.0, reward=reward, task={"rewards": rewards})
 
 
 def test_a_level_is_part_of_the_state_and_is_applied_again():

@@ -34,6 +34,18 @@ class Progress:
     placement: Placement | None
     """None on level ground."""
 
+    def check_watched(self, name: str, key: str) -> None:
+        """Raise `SettingError` at a key that names a reward of which nothing can be known."""
+        if name not in self.rewards.terms:
+            hint = strict.did_you_mean(name, self.rewards.terms)
+            raise SettingError(key, f"unknown {name!r}{hint}")
+        if self.rewards.terms[name].own["weight"] == 0:
+            raise SettingError(
+                key,
+                f"{name!r} has weight 0, by which it cannot be told what was earned; give "
+                f"`task.rewards.{name}` a weight, or watch another reward",
+            )
+
     def mean_reward(self, name: str) -> float:
         """Return the mean of a reward's value, unweighted, over the steps of those episodes."""
         assert self.episode is not None
@@ -50,9 +62,7 @@ def command_range(
     Whenever the episodes that end earn more than `above` of `reward` (unweighted, its mean over
     their steps), the level rises by `step` per simulation that ended, over all simulations.
     """
-    if reward not in progress.rewards.terms:
-        hint = strict.did_you_mean(reward, progress.rewards.terms)
-        raise SettingError("task.curriculum.command_range.reward", f"unknown {reward!r}{hint}")
+    progress.check_watched(reward, "task.curriculum.command_range.reward")
     level = progress.level
     if progress.episode is not None and progress.mean_reward(reward) > above:
         share = len(progress.episode["length"]) / len(progress.commands.values)
