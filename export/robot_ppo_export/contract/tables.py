@@ -80,16 +80,28 @@ class Table(Generic[F]):
     def add(self, *needs: str) -> Callable[[F], F]:
         """Return a decorator that adds a function; `needs` are keys of a task it cannot do without.
 
-        A key is dotted, as "gait" or "commands.twist".
+        A key is dotted, as "gait" or "commands.twist". A second function of one name is a
+        `ValueError`, except where a module is loaded again: its function replaces the first.
         """
 
         def register(function: F) -> F:
             name = function.__name__
+            if name in self.functions:
+                self._check_same(name, self.functions[name], function)
             self.functions[name] = function
             self.needs[name] = needs
             return function
 
         return register
+
+    def _check_same(self, name: str, before: Any, now: Any) -> None:
+        """Raise `ValueError` unless both are the function of one place in one module."""
+        if (before.__module__, before.__qualname__) == (now.__module__, now.__qualname__):
+            return
+        raise ValueError(
+            f"two functions are the {self.kind} {name!r}: one of {before.__module__}, one of "
+            f"{now.__module__}; give yours another name"
+        )
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """Return the keyword parameters of a term."""

@@ -97,8 +97,9 @@ def _term(
     parts: Parts = (),
 ) -> Callable:
     def register(function: Callable[..., Array]) -> Callable[..., Array]:
+        added = TERMS.add(*needs)(function)
         NUMBERS[function.__name__] = Numbers(unit, frame, size, reads, parts)
-        return TERMS.add(*needs)(function)
+        return added
 
     return register
 

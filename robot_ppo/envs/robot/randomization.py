@@ -90,8 +90,9 @@ def _writes(
     mirror: Callable[..., Mirror] = _same,
 ) -> Callable:
     def register(function: Callable[..., None]) -> Callable:
+        added = RANDOMIZATIONS.add()(function)
         WRITES[function.__name__] = Writes(fields, within, size, mirror)
-        return RANDOMIZATIONS.add()(function)
+        return added
 
     return register
 
