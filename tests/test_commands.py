@@ -44,6 +44,27 @@ def test_the_straight_fraction_is_told_not_to_turn(fraction):
     assert (values[:, :2] != 0).all()
 
 
+def test_the_draws_of_a_twist_are_these_in_this_order():
+    """So a run goes on from its checkpoint as it would have."""
+    twists = drawn(standing_fraction=0.2, straight_fraction=0.3)
+    rng = np.random.default_rng(0)
+    expected = rng.uniform(*twists.command.spec.bounds().T, (N, 3))
+    expected[rng.random(N) < 0.3, 2] = 0.0
+    expected[rng.random(N) < 0.2] = 0.0
+    assert np.array_equal(twists.values, expected.astype(np.float32))
+
+
+def test_a_kind_without_an_adjustment_keeps_its_draws():
+    """That of a twist is its own; of other kinds nothing is written over, and nothing drawn."""
+    held = {"joint_pos": {"spread": 0.1, "resample": [1.0, 2.0]}}
+    commands = CommandSource(held, helpers.robot(), N, 0.02)
+    commands.resample(np.arange(N), np.random.default_rng(0))
+    low, high = commands.command.spec.bounds().T
+    expected = np.random.default_rng(0).uniform(low, high, (N, len(low)))
+    assert np.array_equal(commands.values, expected.astype(np.float32))
+    assert not hasattr(commands.command, "straight_fraction")
+
+
 def test_a_command_is_kept_for_a_time_within_the_range():
     ticks = drawn(resample=(1.0, 2.0)).ticks_left
     assert ticks.min() == 50 and ticks.max() == 100

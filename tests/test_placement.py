@@ -24,8 +24,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-def placement(rising=True, n=N):
-    return Placement(grounds.tiles(SECTION, helpers.robot()), SECTION.start, n, 0.02, rising)
+def placement(rising=True, twists=True):
+    tiles = grounds.tiles(SECTION, helpers.robot())
+    return Placement(tiles, SECTION.start, N, 0.02, rising, twists)
 
 
 @pytest.fixture
@@ -121,6 +122,19 @@ def test_who_is_told_to_stand_fails_nothing(begun):
     begun.advance(world)
     ended(begun, [0])
     assert begun.row[0] == 2 and begun.asked[0] == 0
+
+
+def test_three_joint_angles_are_no_way_to_go(rng):
+    """A command of a robot of three joints has as many numbers as a twist."""
+    made = placement(twists=False)
+    made.begin(EVERYONE, rng, anew=True)
+    made.row[:] = 2
+    world = helpers.world(N)
+    world.command[:] = (0.5, 0.5, 0.5)
+    for _ in range(50):
+        made.advance(world)
+    ended(made, [0])
+    assert made.row[0] == 2 and not made.asked.any()
 
 
 def test_without_a_curriculum_every_episode_has_any_level(rng):

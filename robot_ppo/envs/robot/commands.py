@@ -5,6 +5,7 @@ Everything else that a kind of command means is its entry in `KINDS`: how well i
 how it looks in the mirror.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +43,8 @@ class Command:
     """Probability that a draw is the neutral command."""
     moving: Callable[[Array], Array] | None = None
     """Returns whether commands (..., k) ask for motion, (...,) bool; None: all do."""
-    straight_fraction: float = 0.0
-    """Probability that a twist does not turn."""
+    adjust: Callable[[np.ndarray, np.random.Generator], None] | None = None
+    """Changes draws (m, k) in place, before some become the neutral command; None: nothing."""
 
 
 @COMMANDS.add()
@@ -62,7 +63,13 @@ def twist(
     """
     spec = command.twist(vx, vy, yaw_rate)
     neutral = np.zeros(3, np.float32)
-    return Command(spec, neutral, standing_fraction, command.is_moving, straight_fraction)
+    adjust = functools.partial(_straighten, straight_fraction) if straight_fraction > 0 else None
+    return Command(spec, neutral, standing_fraction, command.is_moving, adjust)
+
+
+def _straighten(fraction: float, twists: np.ndarray, rng: np.random.Generator) -> None:
+    """Take the yaw rate from part of the twists (m, 3), by `fraction`, in place."""
+    twists[rng.random(len(twists)) < fraction, 2] = 0.0
 
 
 @COMMANDS.add()
@@ -201,9 +208,8 @@ class CommandSource:
         drawn = rng.uniform(self._low, self._high, (len(ids), len(neutral)))
         if self.width < 1.0:
             drawn = neutral + self.width * (drawn - neutral)
-        straight = self.command.straight_fraction
-        if straight > 0:
-            drawn[rng.random(len(ids)) < straight, 2] = 0.0
+        if self.command.adjust is not None:
+            self.command.adjust(drawn, rng)
         if standing > 0:
             drawn[rng.random(len(ids)) < standing] = neutral
         self.values[ids] = drawn

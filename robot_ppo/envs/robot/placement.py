@@ -1,6 +1,6 @@
 """On which tile each simulation is, and how far its episode got there.
 
-    placement = Placement(tiles, start=0.3, n=1024, control_period=0.02, rising=True)
+    placement = Placement(tiles, start=0.3, n=1024, control_period=0.02, rising=True, twists=True)
     xy = placement.begin(ids, rng)
     placement.advance(world)                    # every control step
     placement.left(xy)                          # (n,) who is beyond the border of its tile
@@ -24,7 +24,13 @@ class Placement:
     """The tiles of n simulations."""
 
     def __init__(
-        self, tiles: Tiles, start: float, n: int, control_period: float, rising: bool
+        self,
+        tiles: Tiles,
+        start: float,
+        n: int,
+        control_period: float,
+        rising: bool,
+        twists: bool,
     ) -> None:
         """Place nobody yet; `begin` does.
 
@@ -34,9 +40,11 @@ class Placement:
             n: simulations.
             control_period: [s]
             rising: a curriculum changes the levels.
+            twists: commands ask for ways; those of other kinds do not.
         """
         self.tiles = tiles
         self.rising = rising
+        self._twists = twists
         self._control_period = control_period
         self._lowest_rows = 1 + int(start * (len(tiles.levels) - 1) + 1e-9)
         self._number = np.bincount(tiles.kinds, minlength=len(tiles.names))
@@ -86,7 +94,7 @@ class Placement:
 
     def advance(self, world: World) -> None:
         """Add a control step of a twist to the ways; other commands ask for none."""
-        if world.command.shape[1:] != (3,):
+        if not self._twists:
             return
         wanted = world.command[:, :2]
         speed = np.hypot(wanted[:, 0], wanted[:, 1])

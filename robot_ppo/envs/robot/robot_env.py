@@ -340,8 +340,10 @@ class RobotEnv(BatchEnv):
         if task.terrain is None:
             return None
         rising = "terrain_level" in task.curriculum
+        twists = self.commands.command.spec.kind == "twist"
         made = tiles(task.terrain, self.robot)
-        return Placement(made, task.terrain.start, self.num_envs, task.control_period, rising)
+        start = task.terrain.start
+        return Placement(made, start, self.num_envs, task.control_period, rising, twists)
 
     def _build_engine(self, threads: int) -> RobotEngine:
         task = self.task
