@@ -217,6 +217,31 @@ def test_a_saved_state_goes_on_bit_for_bit(env):
     assert np.array_equal(rows, env.placement.row)
 
 
+def test_a_seed_repeats_an_episode_after_the_levels_moved():
+    """Without a curriculum put back, the second run began on the rows that the first had reached.
+
+    Commands are narrow at first, too, and no episode of one run may be known to the other.
+    """
+    widening = {"reward": "lin_vel_tracking", "above": -1.0, "step": 1.0, "narrowest": 0.2}
+    both = {"terrain_level": {}, "command_range": widening}
+    env = helpers.environment(task(episode_length=0.1, curriculum=both), N)
+    actions = helpers.random_actions(12, N, size=2.0)
+
+    def played(seed):
+        env.reset(seed=seed)
+        begun = env.placement.row.copy(), env.commands.width, env.curriculum.levels.copy()
+        return begun, [env.step(action)[0] for action in actions]
+
+    (rows, width, levels), one = played(4)
+    assert env.commands.width == 1.0 and (env.placement.row != rows).any()
+    (rows_again, width_again, levels_again), other = played(4)
+    assert width == width_again == 0.2
+    assert np.array_equal(rows, rows_again) and np.array_equal(levels, levels_again)
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    env.reset()  # without a seed training goes on
+    assert env.commands.width == 1.0
+
+
 def test_levels_need_ground_and_ground_room():
     with pytest.raises(SettingError, match=r"terrain_level`: needs `task.terrain`"):
         helpers.environment(helpers.quiet(curriculum={"terrain_level": {}}), 1)

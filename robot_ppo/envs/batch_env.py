@@ -56,8 +56,9 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         """Start every episode anew.
 
         Args:
-            seed: an int; None: the generator goes on. A list must be the n consecutive numbers
-                that Gymnasium makes of an int.
+            seed: an int: what follows is the same after the same seed, so a curriculum begins
+                again, too; None: generator and curriculum go on. A list must be the n consecutive
+                numbers that Gymnasium makes of an int.
             options: `spread_episodes`: at different ages, because simulations that start together
                 must not end together.
 
@@ -72,6 +73,7 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         first = _first_seed(seed, self.num_envs)
         if first is not None:
             self._rng = np.random.default_rng(first)
+            self._forget()
         everyone = np.arange(self.num_envs)
         self._begin(everyone, anew=True)
         self.metrics.clear(everyone)
@@ -115,6 +117,12 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         """Nothing to close: threads end with the object."""
 
     # -- what a task says ---------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Put what a reset leaves as training made it back to its beginning; a seed was given.
+
+        Nothing, unless a task says otherwise.
+        """
 
     def _begin(self, ids: np.ndarray, anew: bool = False) -> None:
         """Start the episodes of `ids`; with `anew`, what is drawn once is drawn, too."""

@@ -100,6 +100,13 @@ class Curriculum:
         self.commands = commands
         self.placement = placement
         self.levels = np.zeros(len(self.terms))
+        self.restart()
+
+    def restart(self) -> None:
+        """Put every level to 0 and everyone on no tile, and apply that."""
+        if self.placement is not None:
+            self.placement.restart()
+        self.levels[:] = 0.0
         self.advance()
 
     def arrays(self) -> dict[str, np.ndarray]:

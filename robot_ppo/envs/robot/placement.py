@@ -20,6 +20,11 @@ _ANY = -1
 """In place of a row: drawn when the next episode begins."""
 
 
+def _nobody() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return no ids of episodes that ended, and which of these crossed and failed."""
+    return np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool)
+
+
 class Placement:
     """The tiles of n simulations."""
 
@@ -57,7 +62,7 @@ class Placement:
         """(n,) length of the way that the commands of the episode ask for [m]"""
         self.covered = np.zeros(n)
         """(n,) how much of it the robots went, along their commands [m]"""
-        self._ended = (np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool))
+        self._ended = _nobody()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays (n,) that the next steps depend on, not copies."""
@@ -82,6 +87,12 @@ class Placement:
         self.asked[ids] = 0.0
         self.covered[ids] = 0.0
         return self.centres(ids)
+
+    def restart(self) -> None:
+        """Place nobody, as at first; `begin` with `anew` does."""
+        for values in self.arrays().values():
+            values[:] = 0
+        self._ended = _nobody()
 
     def centres(self, ids: np.ndarray) -> np.ndarray:
         """Return the middles (m, 2) [m] of the tiles of `ids`."""

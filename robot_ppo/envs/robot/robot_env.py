@@ -243,6 +243,10 @@ class RobotEnv(BatchEnv):
         if self.packets is not None:
             self.packets.reset(ids)
 
+    def _forget(self) -> None:
+        """Put the curriculum back to its beginning."""
+        self.curriculum.restart()
+
     def _placed(self, qpos: np.ndarray, ids: np.ndarray, anew: bool) -> np.ndarray:
         """Return positions (m, nq) in which the robots `ids` are on their next tiles."""
         assert self.placement is not None
