@@ -318,3 +318,13 @@ def test_a_derived_run_trains_resumes_and_is_not_mixed_up(tmp_path, capsys):
     assert config.robot_task(config.load_run(tmp_path / "run"), "this").robot == "go1"
     assert cli.main([*resume, "--robot", "go2"]) == 2
     assert "is a run of the robot go1, not go2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mass, least", [(6.921, 1.0), (0.3, 0.2)])
+def test_a_payload_leaves_a_light_base_a_third_of_its_mass(mass, least):
+    """A small link between a torso and legs weighs less than 1/15 of the robot."""
+    robot = project.load_robot("go2")
+    body = bodies.measure(robot, source.read(GO2 / robot.model).model)
+    body.model.body(body.robot.base.body).mass = mass
+    low = disturbances.reset(body, styles.of(body))["payload"]["range"].value[0]
+    assert low == pytest.approx(-least, abs=0.02)

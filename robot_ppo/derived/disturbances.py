@@ -8,6 +8,7 @@ from robot_ppo.robot_model.body import Body
 
 MOST_PAYLOAD = 0.2
 LEAST_PAYLOAD = 0.05
+LIGHTER = 0.0667
 """Of the mass of the robot."""
 CARRYING = 0.9
 """Part of a torque limit that carrying the payload may need."""
@@ -40,14 +41,25 @@ def reset(body: Body, style: Style) -> Tree:
         "actuator_delay": [0.0, 12.0],
         "sensor_delay": [0.0, 15.0],
     }
-    carried = f"-1/15 to {payload(body):.2g} of the mass: 0.2, less where legs are weak"
+    light = lightening(body) < LIGHTER * body.mass
+    least = "-2/3 of the base's mass" if light else "-1/15"
+    carried = f"{least} to {payload(body):.2g} of the mass: 0.2, less where legs are weak"
     return {
         "home_pose": home,
         "friction": {"range": [0.4, 1.2]},
-        "payload": {"range": number([-0.0667 * body.mass, payload(body) * body.mass], carried)},
+        "payload": {"range": number([-lightening(body), payload(body) * body.mass], carried)},
         "base_com": {"range": number([-0.1 * length, 0.1 * length], "0.1 leg")},
         **{name: {"range": given} for name, given in factors.items()},
     }
+
+
+def lightening(body: Body) -> float:
+    """Return what is missing of the base at most [kg]: 1/15 of the robot, or 2/3 of a light base.
+
+    A base without a mass of its own, between a torso and legs, is no mass that could be taken away.
+    """
+    base = float(body.model.body(body.robot.base.body).mass[0])
+    return min(LIGHTER * body.mass, 2 / 3 * base)
 
 
 def payload(body: Body) -> float:
