@@ -57,7 +57,7 @@ NODE_LAYERS = (
     ("app",),
 )
 TRAINING_LAYERS = (
-    ("project", "arguments", "lock", "mirror"),
+    ("project", "arguments", "lock", "mirror", "installed_terms"),
     ("config",),
     ("robot_model", "rendering"),
     ("derived", "sim"),

@@ -32,12 +32,14 @@ def add_list(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(_: argparse.Namespace) -> None:
-    from robot_ppo import project
+    from robot_ppo import installed_terms, project
 
     for kind in ("robot", "task", "preset"):
         print(f"{kind}s:")
         for line in project.listing(kind):
             print(f"  {line}")
+    for line in installed_terms.listing():
+        print(f"terms of your own: {line}")
     print("derived tasks: walk, of any robot: robot-ppo train walk --robot ROBOT")
     print(f"tasks of Gymnasium: {', '.join(project.GYM_TASKS)}, gym:ID (any other of Box spaces)")
 

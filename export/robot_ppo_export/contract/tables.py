@@ -28,6 +28,7 @@ from msgspec import Meta
 
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.errors import InputError
 
 Range = tuple[float, float]
 Positive = Annotated[float, Meta(gt=0)]
@@ -80,28 +81,29 @@ class Table(Generic[F]):
     def add(self, *needs: str) -> Callable[[F], F]:
         """Return a decorator that adds a function; `needs` are keys of a task it cannot do without.
 
-        A key is dotted, as "gait" or "commands.twist". A second function of one name is a
-        `ValueError`, except where a module is loaded again: its function replaces the first.
+        A key is dotted, as "gait" or "commands.twist".
+
+        Raises:
+            InputError: another module has added a function of that name.
         """
 
         def register(function: F) -> F:
             name = function.__name__
-            if name in self.functions:
-                self._check_same(name, self.functions[name], function)
+            self._require_free(name, function)
             self.functions[name] = function
             self.needs[name] = needs
             return function
 
         return register
 
-    def _check_same(self, name: str, before: Any, now: Any) -> None:
-        """Raise `ValueError` unless both are the function of one place in one module."""
-        if (before.__module__, before.__qualname__) == (now.__module__, now.__qualname__):
-            return
-        raise ValueError(
-            f"two functions are the {self.kind} {name!r}: one of {before.__module__}, one of "
-            f"{now.__module__}; give yours another name"
-        )
+    def _require_free(self, name: str, function: F) -> None:
+        """Raise `InputError` where `name` is a term of another file."""
+        there = self.functions.get(name)
+        if there is not None and _file(there) != _file(function):
+            raise InputError(
+                f"the {self.kind} {name!r} is there already, from {there.__module__}; give that of "
+                f"{function.__module__} another name"
+            )
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """Return the keyword parameters of a term."""
@@ -175,6 +177,12 @@ class Table(Generic[F]):
         """Return the type of each key that a term takes, the kind's own ones first."""
         hints = get_type_hints(self.functions[name], include_extras=True)
         return self.own | {key: hints[key] for key in self.parameters(name)}
+
+
+def _file(function: Callable[..., Any]) -> str:
+    """Return the file that a function is from; a module may be imported under two names."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return function.__module__ if code is None else code.co_filename
 
 
 def _value(kind: Any, value: Any, path: str, joints: tuple[str, ...]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from robot_ppo import installed_terms
 from robot_ppo.config import Task
 from robot_ppo.envs.environment import EXPORTED
 from robot_ppo.envs.robot import commands
@@ -120,6 +121,7 @@ def signals(groups: Groups) -> frozenset[str]:
 
 def layout(task: Task, robot: RobotSpec) -> Layout:
     """Return the layout of what a policy of this task reads."""
+    installed_terms.load()
     command, _ = commands.resolve(task.commands, robot)
     try:
         places = moved(robot.joint_names, task.action.held)

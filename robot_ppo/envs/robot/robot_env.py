@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_ppo import config, project
+from robot_ppo import config, installed_terms, project
 from robot_ppo.envs import serialization
 from robot_ppo.envs.batch_env import BatchEnv, merged
 from robot_ppo.envs.environment import EXPORTED, Observations
@@ -86,6 +86,7 @@ class RobotEnv(BatchEnv):
     ) -> None:
         """Resolve every name that the task uses, and compile the training model."""
         super().__init__(num_envs, seed)
+        installed_terms.load()
         self.task = task
         self.robot = robot
         dt = task.control_period

@@ -12,6 +12,7 @@ from itertools import product
 import msgspec
 import numpy as np
 
+from robot_ppo import installed_terms
 from robot_ppo.config import Condition, Evaluation
 from robot_ppo.envs.robot.commands import KINDS
 from robot_ppo.envs.robot.events import STATES
@@ -94,6 +95,7 @@ def plan(
     Raises:
         SettingError: it contradicts the command or itself, or names what does not exist.
     """
+    installed_terms.load()
     if command.kind not in KINDS:
         known = ", ".join(KINDS)
         raise SettingError(
