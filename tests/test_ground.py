@@ -137,6 +137,8 @@ ALL = [(kind, name) for kind, table in TABLES.items() for name in table.function
 PARAMETERS = {"joints": np.arange(12, dtype=np.float32)}
 """Values of parameters that are no positive number; every other one gets 0.5."""
 N = 6
+EVERYTHING = frozenset(f for t in TABLES.values() for fields in t.reads.values() for f in fields)
+"""The fields of a world that are read for terms that say so."""
 
 
 def world_on(field):
@@ -146,8 +148,7 @@ def world_on(field):
         env.engine = env.reader.engine = engine_on(field, N)
     env.reader._grids = (ScanGrid(0.5, 0.5, 0.5, 0.5),)
     engine = env.engine
-    env.reader._soles = True
-    engine.watch_soles()
+    env.reader.watch(EVERYTHING)
     rng = np.random.default_rng(1)
     qpos = np.tile(engine.model.key("home").qpos, (N, 1))
     qpos[:, engine.joint_qpos] += rng.uniform(-0.2, 0.2, (N, 12))

@@ -77,11 +77,14 @@ class Table(Generic[F]):
         self.own = {**own, **optional}
         self.functions: dict[str, F] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
+        self.reads: dict[str, tuple[str, ...]] = {}
 
-    def add(self, *needs: str) -> Callable[[F], F]:
-        """Return a decorator that adds a function; `needs` are keys of a task it cannot do without.
+    def add(self, *needs: str, reads: tuple[str, ...] = ()) -> Callable[[F], F]:
+        """Return a decorator that adds a function.
 
-        A key is dotted, as "gait" or "commands.twist".
+        Args:
+            needs: keys of a task that it cannot do without, dotted, as "gait" or "commands.twist".
+            reads: what of its input is there only for terms that say so, by name.
 
         Raises:
             InputError: another module has added a function of that name.
@@ -92,6 +95,7 @@ class Table(Generic[F]):
             self._require_free(name, function)
             self.functions[name] = function
             self.needs[name] = needs
+            self.reads[name] = reads
             return function
 
         return register

@@ -1,5 +1,9 @@
-"""Reads n simulations after a control step: the truth (`World`), and what sensors say of it."""
+"""Reads n simulations after a control step: the truth (`World`), and what sensors say of it.
 
+Fields of the world that cost time are read where a term of the task declares that it reads them.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +11,10 @@ import numpy as np
 from robot_ppo.config import Task
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.gait import GaitClock
-from robot_ppo.envs.robot.rewards import READ_SOLES
+from robot_ppo.envs.robot.metrics import METRICS
+from robot_ppo.envs.robot.observations import OBSERVATIONS
+from robot_ppo.envs.robot.rewards import REWARDS
+from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -16,6 +23,20 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
+from robot_ppo_export.errors import InputError
+
+
+def declared(task: Task) -> frozenset[str]:
+    """Return the fields of a world that the task's terms of every kind say they read."""
+    kinds = [
+        (REWARDS, task.rewards),
+        (TERMINATIONS, task.terminations),
+        (METRICS, task.metrics),
+        *((OBSERVATIONS, terms) for terms in task.observations.values()),
+    ]
+    return frozenset(
+        field for table, terms in kinds for name in terms for field in table.reads.get(name, ())
+    )
 
 
 class WorldReader:
@@ -35,10 +56,15 @@ class WorldReader:
         """Read of `engine`, and what the task adds to it: commands, gait, constants, scans.
 
         `map` is what robots are told of the ground; `grids` are those of the true scans.
+
+        Raises:
+            InputError: a term reads a field that is not among those which are read on demand.
         """
-        self._soles = bool(READ_SOLES & task.rewards.keys())
-        if self._soles:
-            engine.watch_soles()
+        self._on_demand: dict[str, Callable[[World, Any], np.ndarray]] = {
+            "sole_level": self._sole_level,
+            "foot_gap": self._foot_gap,
+        }
+        self._read_too: tuple[str, ...] = ()
         self.engine = engine
         self.commands = commands
         self.clock = clock
@@ -49,6 +75,20 @@ class WorldReader:
         """(n, joints) [rad/s] a control step ago; an acceleration is the change since."""
         self._control_period = np.float32(task.control_period)
         self._feet = len(robot.feet)
+        self.watch(declared(task))
+
+    def watch(self, fields: frozenset[str]) -> None:
+        """Read these fields of the world too, from now on; `InputError` for one that is unknown."""
+        for name in fields:
+            if name not in self._on_demand:
+                known = ", ".join(self._on_demand)
+                raise InputError(
+                    f"a term of the task says reads={name!r}; what is read on demand is {known}: "
+                    "leave out the others, which every world has"
+                )
+        if fields & {"sole_level", "foot_gap"}:
+            self.engine.watch_soles()
+        self._read_too = tuple(sorted(fields))
 
     def read(
         self, ids: Any, action: np.ndarray, last_action: np.ndarray, randomized: np.ndarray
@@ -98,10 +138,15 @@ class WorldReader:
         )
         if self.map is not None:
             state.height_scan = self.map.values[ids].copy()  # to which noise is added in place
-        if self._soles:
-            world.sole_level = engine.sole_levels(ids)
-            world.foot_gap = engine.foot_gaps(quat, ids)
+        for name in self._read_too:
+            setattr(world, name, self._on_demand[name](world, ids))
         return world, state
+
+    def _sole_level(self, _: World, ids: Any) -> np.ndarray:
+        return self.engine.sole_levels(ids)
+
+    def _foot_gap(self, world: World, ids: Any) -> np.ndarray:
+        return self.engine.foot_gaps(world.base_quat, ids)
 
     def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:
         """Return the feet's progress through their swing (m, feet); 0 without a gait."""

@@ -15,8 +15,6 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.tables import Entries, PerJoint, Positive, Table
 
 REWARDS = Table("reward", weight=float)
-READ_SOLES = frozenset({"sole_flat", "feet_apart"})
-"""Terms for whose sake a world holds `sole_level` and `foot_gap`."""
 TERMINATION = "termination"
 """The one reward whose weight is not per second."""
 
@@ -194,7 +192,7 @@ def slip(world: World) -> Array:
     return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
 
 
-@REWARDS.add()
+@REWARDS.add(reads=("sole_level",))
 def sole_flat(world: World) -> Array:
     """Mean over feet of sin^2 of the sole's tilt against the ground that the robot stands on."""
     level = world.sole_level
@@ -202,7 +200,7 @@ def sole_flat(world: World) -> Array:
     return 1.0 - array_namespace(level).mean(level * level, axis=-1)
 
 
-@REWARDS.add()
+@REWARDS.add(reads=("foot_gap",))
 def feet_apart(world: World, *, least: Positive) -> Array:
     """Mean over pairs of a left and a right foot of what lacks to `least` [m] sideways, squared."""
     gap = world.foot_gap

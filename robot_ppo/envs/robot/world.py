@@ -5,6 +5,10 @@ because reductions over a few joints or feet are several times faster so.
 
 Base and joint quantities are current; what MuJoCo derives (foot positions, velocities and forces,
 torques) is one physics step old, as after `mj_step`.
+
+Some fields cost time and are None unless a term of the task says that it reads them:
+
+    @REWARDS.add(reads=("sole_level",))
 """
 
 from collections.abc import Mapping
@@ -95,7 +99,7 @@ class World:
     scans: Mapping[ScanGrid, Array] = field(default_factory=dict)
     """Grid -> (n, points) [m] of the ground over the base, for the terms that read such a scan"""
     sole_level: Array | None = None
-    """(n, feet) cosine of each sole's tilt; None where no term of the task reads it"""
+    """(n, feet) cosine of each sole's tilt; None where no term of the task says `reads`"""
     foot_gap: Array | None = None
     """(n, pairs) [m] how far a left foot is to the left of a right one, in the base's frame; for
     every pair of them, likewise"""
