@@ -211,6 +211,9 @@ def world(n: int = 3, seed: int = 0, **fields) -> World:
     values["scans"] = {grid: rng.normal(0, 1, (n, 4)).astype(np.float32)}
     values["sole_level"] = rng.uniform(-1, 1, (n, FEET)).astype(np.float32)
     values["foot_gap"] = rng.normal(0, 1, (n, FEET)).astype(np.float32)
+    flight = rng.uniform(0, 1, (n, FEET)).astype(np.float32)
+    values["air_time"] = np.where(rng.random((n, FEET)) < 0.3, np.float32(0), flight)
+    values["base_clearance"] = rng.normal(0, 1, n).astype(np.float32)
     values |= fields
     schedule = Schedule(GAIT, robot())
     values.setdefault("constants", Constants.of(robot(), schedule))

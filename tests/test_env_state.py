@@ -21,7 +21,9 @@ def task(**changes):
     """Everything that can be random is, episodes end often, and observations remember."""
     seen = helpers.shipped().task.observations["actor"]
     seen = seen | {"joint_vel": {"scale": 0.05, "history": 3}}
-    return loud(**({"episode_length": 0.4, "observation": seen} | changes))
+    rewards = helpers.shipped().task.rewards | {"feet_air_time": {"weight": 1.0, "threshold": 0.1}}
+    default = {"episode_length": 0.4, "observation": seen, "rewards": rewards}
+    return loud(**(default | changes))
 
 
 def stepped(env, actions):

@@ -144,6 +144,18 @@ CLOSED_FORMS = {
             / 4
         ),
     ),
+    "power": ({}, lambda w, i: sum(abs(w.torque[i] * w.joint_vel[i])) / 12),
+    "feet_air_time": (
+        {"threshold": 0.3},
+        lambda w, i: (
+            w.moving[i]
+            * sum(
+                t - 0.3 if c and t > 0 else 0.0
+                for c, t in zip(w.foot_contact[i], w.air_time[i], strict=True)
+            )
+            / 4
+        ),
+    ),
     "sole_flat": ({}, lambda w, i: 1 - mean2(w.sole_level[i])),
     "feet_apart": ({"least": 0.5}, lambda w, i: mean2(max(0.0, 0.5 - g) for g in w.foot_gap[i])),
     "stand_still": (
@@ -209,6 +221,7 @@ def test_perfect_tracking_is_worth_one_and_a_perfect_robot_pays_nothing(context)
         foot_contact=np.tile([False, True, True, False], (N, 1)),
         sole_level=np.ones((N, 4), np.float32),
         foot_gap=np.full((N, 4), 0.6, np.float32),
+        air_time=np.tile(np.float32([0.2, 0, 0, 0.2]), (N, 1)),
     )
     w.joint_vel = nothing
     w.failed = np.zeros(N, bool)

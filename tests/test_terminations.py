@@ -7,7 +7,12 @@ from env_helpers import world
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo_export.contract import frames
 
-LIMITS = {"tilt": {"limit": 0.8}, "base_height": {"limit": 0.15}, "sunk": {"fraction": 0.5}}
+LIMITS = {
+    "tilt": {"limit": 0.8},
+    "base_height": {"limit": 0.15},
+    "sunk": {"fraction": 0.5},
+    "base_contact": {},
+}
 
 
 def fire(name, w):
@@ -37,7 +42,7 @@ def test_base_height_fires_below_its_height():
     assert fired.tolist() == [False, False, True, True, True]
 
 
-def test_every_termination_is_one_bool_per_simulation_and_has_a_limit():
+def test_every_termination_is_one_bool_per_simulation():
     for name in TERMINATIONS.functions:
         fired = fire(name, world(3))
         assert fired.shape == (3,) and fired.dtype == bool
@@ -49,3 +54,8 @@ def test_sunk_is_below_its_part_of_the_home_height():
         False,
         True,
     ]
+
+
+def test_base_contact_is_at_the_ground_and_below_it():
+    clearance = np.float32([0.01, 0.0, -0.01])
+    assert fire("base_contact", world(3, base_clearance=clearance)).tolist() == [False, True, True]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_ppo import project
 from robot_ppo.config import Task
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.gait import GaitClock
@@ -16,6 +17,8 @@ from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.rewards import REWARDS
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
+from robot_ppo.robot_model import source
+from robot_ppo.robot_model.base_geometry import BaseGeometry
 from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.scan import HeightMap, poses, scan
@@ -40,7 +43,7 @@ def declared(task: Task) -> frozenset[str]:
 
 
 class WorldReader:
-    """Reads one engine's simulations; it remembers the joint velocities that it read last."""
+    """Reads one engine's simulations; it remembers joint velocities and how long feet are up."""
 
     def __init__(
         self,
@@ -63,6 +66,8 @@ class WorldReader:
         self._on_demand: dict[str, Callable[[World, Any], np.ndarray]] = {
             "sole_level": self._sole_level,
             "foot_gap": self._foot_gap,
+            "air_time": self._air_time,
+            "base_clearance": self._base_clearance,
         }
         self._read_too: tuple[str, ...] = ()
         self.engine = engine
@@ -73,6 +78,11 @@ class WorldReader:
         self._grids = grids
         self.joint_vel = np.zeros((engine.n, len(robot.joints)), np.float32, order="F")
         """(n, joints) [rad/s] a control step ago; an acceleration is the change since."""
+        self._aloft = np.zeros((engine.n, len(robot.feet)), np.int64, order="F")
+        """(n, feet) control steps in a row in which a foot was read off the ground."""
+        self._base: BaseGeometry | None = None
+        self._task_robot = task.robot
+        self._robot = robot
         self._control_period = np.float32(task.control_period)
         self._feet = len(robot.feet)
         self.watch(declared(task))
@@ -88,7 +98,21 @@ class WorldReader:
                 )
         if fields & {"sole_level", "foot_gap"}:
             self.engine.watch_soles()
+        if "base_clearance" in fields:
+            file = project.robot_folder(self._task_robot) / self._robot.model
+            self._base = BaseGeometry(source.read(file).model, self._robot)
         self._read_too = tuple(sorted(fields))
+
+    def begin(self, ids: np.ndarray, joint_vel: np.ndarray) -> None:
+        """Let episodes of `ids` begin with joint velocities (m, joints) [rad/s], feet down."""
+        self.joint_vel[ids] = joint_vel
+        self._aloft[ids] = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays (n, ...) that the next worlds depend on, not copies."""
+        if "air_time" not in self._read_too:
+            return {"joint_vel": self.joint_vel}
+        return {"joint_vel": self.joint_vel, "aloft": self._aloft}
 
     def read(
         self, ids: Any, action: np.ndarray, last_action: np.ndarray, randomized: np.ndarray
@@ -147,6 +171,18 @@ class WorldReader:
 
     def _foot_gap(self, world: World, ids: Any) -> np.ndarray:
         return self.engine.foot_gaps(world.base_quat, ids)
+
+    def _air_time(self, world: World, ids: Any) -> np.ndarray:
+        down = np.asarray(world.foot_contact)
+        before = self._aloft[ids]
+        steps = np.where(down, before, before + 1)
+        self._aloft[ids] = np.where(down, 0, steps)
+        return steps.astype(np.float32, order="F") * self._control_period
+
+    def _base_clearance(self, world: World, ids: Any) -> np.ndarray:
+        assert self._base is not None
+        pos = self.engine.qpos[ids][:, self.engine.base_pos]
+        return self._base.clearance(pos, np.asarray(world.base_quat), self.engine.ground.height)
 
     def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:
         """Return the feet's progress through their swing (m, feet); 0 without a gait."""

@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from robot_ppo.envs.robot.world import World
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
-from robot_ppo_export.contract.tables import Entries, PerJoint, Positive, Table
+from robot_ppo_export.contract.tables import Entries, NonNegative, PerJoint, Positive, Table
 
 REWARDS = Table("reward", weight=float)
 TERMINATION = "termination"
@@ -125,6 +125,13 @@ def torque(world: World) -> Array:
 
 
 @REWARDS.add()
+def power(world: World) -> Array:
+    """Mean over joints of |torque times velocity| [W]: braking costs what driving costs."""
+    xp = array_namespace(world.torque)
+    return xp.mean(xp.abs(world.torque * world.joint_vel), axis=-1)
+
+
+@REWARDS.add()
 def action_rate(world: World) -> Array:
     """Mean squared change of the raw action."""
     return _mean2(world.action - world.last_action)
@@ -190,6 +197,22 @@ def slip(world: World) -> Array:
     xp = array_namespace(world.phase)
     speed2 = _sum2(world.foot_vel_w[:, :, :2])
     return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
+
+
+@REWARDS.add("commands.twist", reads=("air_time",))
+def feet_air_time(world: World, *, threshold: NonNegative) -> Array:
+    """While told to move: mean over feet of the flight less `threshold` [s], of those that land.
+
+    The formula of legged_gym's term of that name, as a mean over feet: a landing that ends a flight
+    of more than `threshold` earns, one of less costs, and no other step does either.
+    """
+    flight = world.air_time
+    assert flight is not None
+    xp = array_namespace(flight)
+    nothing = xp.zeros_like(flight)
+    earned = xp.where(world.foot_contact & (flight > 0), flight - threshold, nothing)
+    mean = xp.mean(earned, axis=-1)
+    return xp.where(world.moving, mean, xp.zeros_like(mean))
 
 
 @REWARDS.add(reads=("sole_level",))

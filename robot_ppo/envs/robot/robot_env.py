@@ -230,7 +230,7 @@ class RobotEnv(BatchEnv):
         self._randomized[ids] = begin.draws
         qpos = begin.qpos if self.placement is None else self._placed(begin.qpos, ids, anew)
         self.engine.reset(ids, qpos, begin.qvel, begin.rows)
-        self.reader.joint_vel[ids] = begin.qvel[:, self.engine.joint_qvel]
+        self.reader.begin(ids, begin.qvel[:, self.engine.joint_qvel])
         if self.map:
             self.map.begin(ids, scan.poses(self.engine, ids), rng)
         self.ticks[ids] = 0
@@ -267,7 +267,7 @@ class RobotEnv(BatchEnv):
             "gait_ticks": self.gait_clock.ticks,
             "clocks": self.clocks.ticks_left,
             "action": self._action,
-            "joint_vel": self.reader.joint_vel,
+            **self.reader.arrays(),
             "randomized": self._randomized,
             "commands": self.commands.arrays(),
             "observer": self.observer.arrays(),

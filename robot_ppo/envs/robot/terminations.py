@@ -27,3 +27,10 @@ def base_height(world: World, *, limit: float) -> Array:
 def sunk(world: World, *, fraction: Positive) -> Array:
     """The base is lower than `fraction` of its height in the default pose."""
     return world.base_height < fraction * world.constants.home_height
+
+
+@TERMINATIONS.add(reads=("base_clearance",))
+def base_contact(world: World) -> Array:
+    """A collision geom of the base is on the ground, whether or not `physics` lets it collide."""
+    assert world.base_clearance is not None
+    return world.base_clearance <= 0

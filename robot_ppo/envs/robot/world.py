@@ -103,5 +103,10 @@ class World:
     foot_gap: Array | None = None
     """(n, pairs) [m] how far a left foot is to the left of a right one, in the base's frame; for
     every pair of them, likewise"""
+    air_time: Array | None = None
+    """(n, feet) [s] since a foot left the ground; of one that lands, the length of that flight, and
+    0 while it stays down; likewise"""
+    base_clearance: Array | None = None
+    """(n,) [m] of the base's lowest point above the ground below it; likewise"""
     inputs: Inputs | None = None
     """Measurements of the robot, for groups that mix both; set once they are drawn."""
