@@ -1,5 +1,7 @@
 """Left and right: the mirror map of a robot and of a task, and networks that obey it."""
 
+import dataclasses
+
 import msgspec
 import mujoco
 import numpy as np
@@ -12,6 +14,7 @@ from robot_ppo import config, envs, project
 from robot_ppo.config import Networks, Ppo
 from robot_ppo.envs.robot import mirrored
 from robot_ppo.envs.robot.observations import OBSERVATIONS
+from robot_ppo.envs.robot.world import World
 from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.networks import Actor, Critic, Normalizer
@@ -260,6 +263,59 @@ def test_a_term_that_somebody_adds_is_mirrored_without_a_word(walk, monkeypatch)
     mirror = mirrored.symmetry(other).groups["critic"]
     assert mirror.index[-2:].tolist() == [len(mirror.index) - 1, len(mirror.index) - 2]
     assert mirror.sign[-2:].tolist() == [1, 1]
+
+
+ON_DEMAND = {"sole_level": 4, "foot_gap": 4, "air_time": 4, "base_clearance": 1}
+"""Fields of Go2's world that are read for a term alone -> their numbers."""
+
+
+def read_on_demand(walk, monkeypatch):
+    """An environment whose critic ends with these fields, in this order."""
+    env, _ = walk
+    for name in ON_DEMAND:
+        monkeypatch.setitem(OBSERVATIONS.reads, f"own_{name}", (name,))
+        add_term(
+            monkeypatch,
+            f"own_{name}",
+            lambda world, name=name: getattr(world, name).reshape(len(world.phase), -1),
+        )
+    critic = {**env.task.observations["critic"], **{f"own_{name}": {} for name in ON_DEMAND}}
+    task = replace(env.task, observations={**env.task.observations, "critic": critic})
+    return envs.make_task(task, 2)
+
+
+def test_fields_that_are_read_on_demand_are_mirrored_as_they_are_measured(walk, monkeypatch):
+    """A pose and its mirror image, both in the engine: gaps change between pairs of feet."""
+    env = read_on_demand(walk, monkeypatch)
+    count = sum(ON_DEMAND.values())
+    mirror = mirrored.symmetry(env).groups["critic"]
+    start = len(mirror.index) - count
+    last = Mirror(mirror.index[start:] - start, mirror.sign[start:])
+    joints = symmetry.find(env.robot, env.engine.model).joints
+    default = env.robot.vector("default")
+    qpos = np.tile(env.engine.model.key("home").qpos, (2, 1))
+    pose = default + np.random.default_rng(0).uniform(-0.3, 0.3, 12)
+    qpos[:, env.engine.joint_qpos] = [pose, default + joints(pose - default)]
+    qpos[:, 2] += 0.05
+    env.engine.reset(np.arange(2), qpos, np.zeros((2, env.engine.model.nv)), {})
+    world, _ = env._read()
+    seen, image = np.concatenate(
+        [getattr(world, name).reshape(2, -1) for name in ON_DEMAND], axis=1
+    )
+    assert np.allclose(last(seen), image, atol=1e-3)
+    assert not np.allclose(seen, image, atol=1e-2)
+
+
+def test_a_field_whose_mirror_image_nobody_says_is_refused(walk, monkeypatch):
+    env, _ = walk
+    kinds = mirrored._Worlds._kinds
+    known = kinds(mirrored._Worlds(env, symmetry.find(env.robot, env.engine.model)))
+    assert known.keys() == {field.name for field in dataclasses.fields(World)}
+    for name in known:
+        without = {k: v for k, v in known.items() if k != name}
+        monkeypatch.setattr(mirrored._Worlds, "_kinds", lambda _, without=without: without)
+        with pytest.raises(InputError, match=f"mirror image of the world's field '{name}' is not"):
+            mirrored.symmetry(env)
 
 
 def test_a_term_without_mirror_image_is_named(walk, monkeypatch):

@@ -28,7 +28,7 @@ class Soles:
         places = [float(data.geom_xpos[ids].mean(axis=0) @ sideways) for ids in self._geoms]
         order = np.argsort(places)[::-1]
         half = len(order) // 2
-        self._pairs = [(left, right) for left in order[:half] for right in order[-half:]]
+        self.pairs = [(int(left), int(right)) for left in order[:half] for right in order[-half:]]
         """Feet of the left half of the robot, each with every one of the right half."""
 
     def level(self, xmat: np.ndarray) -> np.ndarray:
@@ -48,5 +48,5 @@ class Soles:
             quat: orientation of the base (n, 4) wxyz.
         """
         centres = [geom_xpos[:, ids].mean(axis=1) for ids in self._geoms]
-        between = [frames.to_body(quat, centres[i] - centres[j])[:, 1] for i, j in self._pairs]
+        between = [frames.to_body(quat, centres[i] - centres[j])[:, 1] for i, j in self.pairs]
         return np.stack(between, axis=1).astype(np.float32)

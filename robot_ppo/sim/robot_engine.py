@@ -94,6 +94,8 @@ class RobotEngine(BatchEngine):
         }
         self._fields: dict[str, np.ndarray] = {}
         self._needs_constants = False
+        self.foot_pairs: list[tuple[int, int]] = []
+        """Left and right foot of each of `foot_gaps`, once soles are watched."""
 
     def _find_base(self, robot: RobotSpec) -> None:
         """Find the floating base's columns, wherever its joint stands in the model."""
@@ -262,6 +264,7 @@ class RobotEngine(BatchEngine):
     def watch_soles(self) -> None:
         """Have rotations of bodies copied after every step, for `sole_levels` and `foot_gaps`."""
         self._soles = Soles(self.model, self._robot)
+        self.foot_pairs = self._soles.pairs
         self._xmat = self.batch.bind("xmat")
 
     def sole_levels(self, ids: Any = ...) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Mirror images of a task's observations, found by evaluating its terms.
 
-A `World` is mirrored field by field: what is a vector, an angle or a foot is said once, here. A
-term is a function of the world, so its mirror is found by evaluating it on random worlds and on
-their mirror images: every entry of the one must be, to the sign, an entry of the other. That covers
-terms that somebody adds, and a term that has no mirror is named.
+A `World` is mirrored field by field: what is a vector, an angle or a foot is said once, in
+`_Worlds._kinds`, and a field that is not said there is refused. A term is a function of the world,
+so its mirror is found by evaluating it on random worlds and on their mirror images: every entry of
+the one must be, to the sign, an entry of the other. That covers terms that somebody adds, and a
+term that has no mirror is named.
 
     symmetry = mirrored.symmetry(env)
     symmetry.groups["actor"](observation)
@@ -13,7 +14,9 @@ A gait has a mirror if the schedules of left and right feet differ by the same f
 which a trot, a bound and a walk on two legs do.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,6 +87,30 @@ def _scanned(grid: ScanGrid, values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, grid.rows, grid.columns)[:, :, ::-1].reshape(len(values), -1)
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What the symmetry needs to know of a field of `World`."""
+
+    draw: Callable[[], Any]
+    """Returns the field of `_SAMPLES` random worlds."""
+    mirror: Callable[[Any], Any]
+    """Returns the field with left and right exchanged."""
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _require_all(kinds: Mapping[str, _Field]) -> None:
+    """Raise `InputError` for a field of a world whose mirror image nobody says."""
+    for field in dataclasses.fields(World):
+        if field.name not in kinds:
+            raise InputError(
+                f"the mirror image of the world's field {field.name!r} is not known; leave "
+                "`networks.symmetric` false, or say it in envs/robot/mirrored.py"
+            )
+
+
 class _Worlds:
     """Random worlds of a task, and their mirror images."""
 
@@ -96,6 +123,9 @@ class _Worlds:
         self.command = self._command()
         self._rng = np.random.default_rng(0)
         self._grids = observations.scan_grids(env.task.observations, "height_scan_true")
+        self.commands = self._normal(env.commands.command.spec.size)
+        self.kinds = self._kinds()
+        _require_all(self.kinds)
         self.seen = self._draw()
         self.mirrored = self._mirror(self.seen)
 
@@ -149,38 +179,73 @@ class _Worlds:
     def _normal(self, *shape: int) -> np.ndarray:
         return self._rng.normal(size=(_SAMPLES, *shape)).astype(np.float32)
 
-    def _draw(self) -> World:
-        """Return worlds of independent random numbers; what depends on what does not matter."""
+    def _kinds(self) -> dict[str, "_Field"]:
+        """Return how each field of a world is drawn and mirrored.
+
+        The draws are independent random numbers: what depends on what does not matter.
+        """
         env = self.env
         joints = len(env.robot.joints)
         feet = len(env.robot.feet)
-        k = env.commands.command.spec.size
-        command = self._normal(k)
-        return World(
-            base_height=self._normal(),
-            base_quat=self._normal(4),
-            base_lin_vel=self._normal(3),
-            base_ang_vel=self._normal(3),
-            projected_gravity=self._normal(3),
-            joint_pos=self._normal(joints),
-            joint_vel=self._normal(joints),
-            joint_acc=self._normal(joints),
-            torque=self._normal(joints),
-            foot_height=self._normal(feet),
-            foot_vel_w=self._normal(feet, 3),
-            foot_contact=self._normal(feet) > 0,
-            command=command,
-            moving=env.commands.moving(command),
-            phase=self._rng.uniform(size=_SAMPLES).astype(np.float32),
-            swing=self._normal(feet),
-            action=self._normal(len(self.actions.index)),
-            last_action=self._normal(len(self.actions.index)),
-            randomized=self._normal(env.randomizer.size),
-            failed=np.zeros(_SAMPLES, bool),
-            constants=env.constants,
-            scans={grid: self._normal(len(grid.points())) for grid in self._grids},
-            inputs=self._inputs(command),
-        )
+        actions = len(self.actions.index)
+        of_feet = self.robot.feet
+        return {
+            "base_height": self._numbers(),
+            "base_quat": self._numbers(4, mirror=QUATERNION),
+            "base_lin_vel": self._numbers(3, mirror=VECTOR),
+            "base_ang_vel": self._numbers(3, mirror=TURN),
+            "projected_gravity": self._numbers(3, mirror=VECTOR),
+            "joint_pos": self._numbers(joints, mirror=self._angles),
+            "joint_vel": self._numbers(joints, mirror=self.robot.joints),
+            "joint_acc": self._numbers(joints, mirror=self.robot.joints),
+            "torque": self._numbers(joints, mirror=self.robot.joints),
+            "foot_height": self._numbers(feet, mirror=of_feet),
+            "foot_vel_w": self._numbers(feet, 3, mirror=lambda v: VECTOR(v[:, of_feet.index])),
+            "foot_contact": _Field(
+                lambda: self._normal(feet) > 0, lambda values: values[:, of_feet.index]
+            ),
+            "command": _Field(lambda: self.commands, self._commanded),
+            "moving": _Field(lambda: env.commands.moving(self.commands), _same),
+            "phase": _Field(self._draw_phase, self._phase),
+            "swing": self._numbers(feet, mirror=of_feet),
+            "action": self._numbers(actions, mirror=self.actions),
+            "last_action": self._numbers(actions, mirror=self.actions),
+            "randomized": self._numbers(
+                env.randomizer.size, mirror=env.randomizer.mirror(self.robot)
+            ),
+            "failed": _Field(lambda: np.zeros(_SAMPLES, bool), _same),
+            "constants": _Field(lambda: env.constants, _same),
+            "scans": _Field(self._draw_scans, self._mirror_scans),
+            "inputs": _Field(lambda: self._inputs(self.commands), self._mirror_inputs),
+            **self._kinds_on_demand(feet),
+        }
+
+    def _kinds_on_demand(self, feet: int) -> dict[str, "_Field"]:
+        """Return the same of the fields that are None unless a term of the task reads them."""
+        pairs = self.env.engine.foot_pairs
+        known = {
+            "sole_level": self._numbers(feet, mirror=self.robot.feet),
+            "foot_gap": self._numbers(len(pairs), mirror=self._gaps),
+            "air_time": self._numbers(feet, mirror=self.robot.feet),
+            "base_clearance": self._numbers(),
+        }
+        nothing = _Field(lambda: None, _same)
+        there = self.env.reader.fields
+        return {name: kind if name in there else nothing for name, kind in known.items()}
+
+    def _numbers(
+        self, *shape: int, mirror: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    ) -> "_Field":
+        return _Field(lambda: self._normal(*shape), mirror)
+
+    def _draw(self) -> World:
+        return World(**{name: kind.draw() for name, kind in self.kinds.items()})
+
+    def _draw_phase(self) -> np.ndarray:
+        return self._rng.uniform(size=_SAMPLES).astype(np.float32)
+
+    def _draw_scans(self) -> dict[ScanGrid, np.ndarray]:
+        return {grid: self._normal(len(grid.points())) for grid in self._grids}
 
     def _inputs(self, command: np.ndarray) -> Inputs:
         env = self.env
@@ -190,41 +255,25 @@ class _Worlds:
         widths = {n: width(n, sizes["joints"], sizes["feet"], stated) for n in sorted(names)}
         state = RobotState(**{name: self._normal(size) for name, size in widths.items()})
         last_action = self._normal(len(self.actions.index))
-        phase = self._rng.uniform(size=_SAMPLES).astype(np.float32)
-        return Inputs(state, command, last_action, phase, env.actions.default_pose)
+        return Inputs(state, command, last_action, self._draw_phase(), env.actions.default_pose)
 
     # -- mirror images ----------------------------------------------------------------------
 
     def _mirror(self, world: World) -> World:
         """Return the worlds with left and right exchanged."""
-        joints = self.robot.joints
-        feet = self.robot.feet
-        assert world.inputs is not None
         return World(
-            base_height=world.base_height,
-            base_quat=QUATERNION(world.base_quat),
-            base_lin_vel=VECTOR(world.base_lin_vel),
-            base_ang_vel=TURN(world.base_ang_vel),
-            projected_gravity=VECTOR(world.projected_gravity),
-            joint_pos=self._angles(world.joint_pos),
-            joint_vel=joints(world.joint_vel),
-            joint_acc=joints(world.joint_acc),
-            torque=joints(world.torque),
-            foot_height=feet(world.foot_height),
-            foot_vel_w=VECTOR(world.foot_vel_w[:, feet.index]),
-            foot_contact=world.foot_contact[:, feet.index],
-            command=self._commanded(world.command),
-            moving=world.moving,
-            phase=self._phase(world.phase),
-            swing=feet(world.swing),
-            action=self.actions(world.action),
-            last_action=self.actions(world.last_action),
-            randomized=self.env.randomizer.mirror(self.robot)(world.randomized),
-            failed=world.failed,
-            constants=world.constants,
-            scans={grid: _scanned(grid, values) for grid, values in world.scans.items()},
-            inputs=self._mirror_inputs(world.inputs),
+            **{name: kind.mirror(getattr(world, name)) for name, kind in self.kinds.items()}
         )
+
+    def _mirror_scans(self, scans: dict[ScanGrid, np.ndarray]) -> dict[ScanGrid, np.ndarray]:
+        return {grid: _scanned(grid, values) for grid, values in scans.items()}
+
+    def _gaps(self, values: np.ndarray) -> np.ndarray:
+        """Return the gaps (m, pairs) of the mirrored feet: left and right feet change roles."""
+        pairs = self.env.engine.foot_pairs
+        other = self.robot.feet.index
+        places = [pairs.index((int(other[right]), int(other[left]))) for left, right in pairs]
+        return values[:, places]
 
     def _mirror_inputs(self, inputs: Inputs) -> Inputs:
         state = {name: self._signal(name, values) for name, values in inputs.state.items()}

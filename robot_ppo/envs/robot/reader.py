@@ -69,7 +69,8 @@ class WorldReader:
             "air_time": self._air_time,
             "base_clearance": self._base_clearance,
         }
-        self._read_too: tuple[str, ...] = ()
+        self.fields: tuple[str, ...] = ()
+        """Fields of the world that are read because a term says so."""
         self.engine = engine
         self.commands = commands
         self.clock = clock
@@ -101,7 +102,7 @@ class WorldReader:
         if "base_clearance" in fields:
             file = project.robot_folder(self._task_robot) / self._robot.model
             self._base = BaseGeometry(source.read(file).model, self._robot)
-        self._read_too = tuple(sorted(fields))
+        self.fields = tuple(sorted(fields))
 
     def begin(self, ids: np.ndarray, joint_vel: np.ndarray) -> None:
         """Let episodes of `ids` begin with joint velocities (m, joints) [rad/s], feet down."""
@@ -110,7 +111,7 @@ class WorldReader:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays (n, ...) that the next worlds depend on, not copies."""
-        if "air_time" not in self._read_too:
+        if "air_time" not in self.fields:
             return {"joint_vel": self.joint_vel}
         return {"joint_vel": self.joint_vel, "aloft": self._aloft}
 
@@ -162,7 +163,7 @@ class WorldReader:
         )
         if self.map is not None:
             state.height_scan = self.map.values[ids].copy()  # to which noise is added in place
-        for name in self._read_too:
+        for name in self.fields:
             setattr(world, name, self._on_demand[name](world, ids))
         return world, state
 
