@@ -98,7 +98,7 @@ def build(
     robot = robot_task(config, "a policy file").robot
     xml = project.robot_folder(robot) / contract.robot.model
     if judge is not None:
-        scores = judge(contract, act_of(actor), xml)
+        scores = judge(contract, Acting(actor), xml)
         contract = msgspec.structs.replace(contract, scores=scores)
     traces = _golden(config, actor, contract.input_names())
     packed = carried.pack(contract.robot, xml)
@@ -110,11 +110,6 @@ def robot_of(run: Path) -> str:
     checkpoints = Checkpoints(run)
     settings = checkpoints.settings(checkpoints.newest())
     return robot_task(settings, "a policy file").robot
-
-
-def act_of(actor: Actor) -> Acting:
-    """Return an actor as a function of arrays, at the beginning of an episode."""
-    return Acting(actor)
 
 
 def build_contract(
@@ -204,7 +199,7 @@ def _distribution(config: Config, actor: Actor) -> contracts.Distribution:
     robot = project.load_robot(task.robot)
     env = RobotEnv(task, robot, ROLLOUT_ROBOTS, threads=config.threads, seed=config.seed)
     observation, _ = env.reset(seed=config.seed)
-    act = act_of(actor)
+    act = Acting(actor)
     seen = np.empty((ROLLOUT_TICKS, *observation.shape), np.float32)
     for t in range(ROLLOUT_TICKS):
         seen[t] = observation
@@ -244,12 +239,12 @@ def _golden(config: Config, actor: Actor, names: tuple[str, ...]) -> golden.Gold
     inputs = []
     observations = []
     actions = []
-    act = act_of(actor)
+    act = Acting(actor)
     starts = np.zeros(GOLDEN_TICKS, np.float32) if actor.state_size else None
     for t in range(GOLDEN_TICKS):
         if starts is not None and t == GOLDEN_TICKS // 2:
             observation, _ = env.reset()
-            act = act_of(actor)
+            act = Acting(actor)
             starts[t] = 1.0
         assert env.last_inputs is not None
         inputs.append(copy.deepcopy(env.last_inputs))  # a reset writes into its arrays

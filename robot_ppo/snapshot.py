@@ -18,7 +18,7 @@ from robot_ppo import export
 from robot_ppo.config import GymTask
 from robot_ppo.evaluation import evaluate, gym_evaluation, scorecard
 from robot_ppo.playback import clip, gym_play
-from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
 from robot_ppo.training.companion import Snapshot
 from robot_ppo.training.threads import single_threaded
 from robot_ppo_export.errors import InputError, RefusedError
@@ -45,7 +45,7 @@ def _figures(run: Path, checkpoint: Checkpoint) -> dict[str, float]:
     """Return the figures of the condition that decides, or the mean return of a few episodes."""
     config = msgspec.structs.replace(Checkpoints(run).settings(checkpoint), threads=1)
     if isinstance(config.task, GymTask):
-        actor = export.load_actor(config, checkpoint)
+        actor = load_actor(config, checkpoint)
         return {"return": gym_evaluation.evaluate(config, actor, gym_evaluation.QUICK).mean}
     contract, act = scorecard.from_checkpoint(config, checkpoint)
     decides = evaluate.plan(contract).conditions[:1]

@@ -11,6 +11,7 @@ import torch
 
 from robot_ppo import export
 from robot_ppo.config import MemorySpec, Networks
+from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract.contract import Contract
@@ -45,7 +46,7 @@ def traces(one: Actor, c: Contract) -> golden.GoldenTraces:
     half = len(recorded) // 2
     parts = []
     for part in (slice(0, half), slice(half, None)):
-        act = export.act_of(one)
+        act = Acting(one)
         parts += [act(observation[None])[0] for observation in _observed(recorded, c, part)]
     action = np.stack(parts)
     observation = np.concatenate(

@@ -9,7 +9,7 @@ import yaml
 
 from robot_ppo import config, envs, project
 from robot_ppo.config.check import check
-from robot_ppo.envs.robot.robot_env import RobotEnv, make
+from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.training import run_folder
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -236,9 +236,8 @@ def test_what_no_environment_can_be_made_of_is_told_with_its_file_before_anythin
 
 def test_who_makes_an_environment_is_told_the_file_too(shipped):
     shipped("tasks", f"extends: {TASK}\nrewards: {{slp: {{weight: 1}}}}")
-    for making in (make, envs.make_named):
-        with pytest.raises(InputError, match=r"mine\.yaml: `task\.rewards\.slp`: unknown reward"):
-            making("mine")
+    with pytest.raises(InputError, match=r"mine\.yaml: `task\.rewards\.slp`: unknown reward"):
+        envs.make_named("mine")
 
 
 def test_what_is_wrong_with_a_flag_is_told_with_the_flag(tmp_path):

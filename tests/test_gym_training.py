@@ -10,12 +10,12 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from robot_ppo import cli, config, envs, export
+from robot_ppo import cli, config, envs
 from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 from robot_ppo.envs.gymnasium.mujoco_env import MujocoVectorEnv
 from robot_ppo.evaluation import gym_evaluation
 from robot_ppo.ppo.networks import Actor
-from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 
 NATIVE = "InvertedPendulum-v5"
@@ -200,7 +200,7 @@ def test_a_quick_score_has_fewer_episodes(run):
 
 def test_the_actor_of_a_checkpoint_has_its_sizes(run):
     out, task = run
-    actor = export.load_actor(config.load_run(out), Checkpoints(out).newest())
+    actor = load_actor(config.load_run(out), Checkpoints(out).newest())
     assert actor.mlp[0].in_features == {NATIVE: 4, FOREIGN: 3}[task]
 
 

@@ -23,13 +23,15 @@ from ppo_helpers import (
 
 from robot_ppo import cli
 from robot_ppo.mirror import Mirror
-from robot_ppo.ppo import on_device, symmetric
+from robot_ppo.ppo import learners, on_device, symmetric
 from robot_ppo.ppo.actor_loss import ActorLoss
+from robot_ppo.ppo.distill import Distiller
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.on_device import DeviceLearner, DeviceParameters
 from robot_ppo.ppo.parameters import FlatParameters
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
+from robot_ppo.ppo.update import Learner
 from robot_ppo_export.errors import InputError
 
 SETTINGS = [
@@ -145,6 +147,17 @@ def test_a_device_that_is_not_there_is_one_sentence(device, sentence, monkeypatc
     config = replace(learner().config, device=device)
     with pytest.raises(InputError, match=re.escape(sentence)):
         on_device.check(config, Ranks())
+
+
+def test_the_configuration_says_which_learner_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    one = learner()
+    networks = (one.actor, one.critic, Ranks())
+    assert type(learners.make(one.config, *networks)) is Learner
+    imitation = replace(one.config, algorithm="distill")
+    assert type(learners.make(imitation, *networks)) is Distiller
+    with pytest.raises(InputError, match="torch finds no GPU"):
+        learners.make(replace(one.config, device="cuda"), *networks)
 
 
 def test_what_learns_on_the_cpu_alone_says_so(monkeypatch):

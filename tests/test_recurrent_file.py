@@ -15,6 +15,7 @@ from robot_ppo import cli, export
 from robot_ppo.evaluation import scorecard
 from robot_ppo.playback.script import Segment
 from robot_ppo.playback.session import Session
+from robot_ppo.ppo.acting import Acting
 from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.errors import InputError, RefusedError
@@ -50,7 +51,7 @@ def test_over_a_thousand_ticks_with_resets_the_file_says_what_torch_says(cell):
     session = onnxruntime.InferenceSession(
         to_onnx.network(export.blocks(one)).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    act = export.act_of(one)
+    act = Acting(one)
     names = [i.name for i in session.get_inputs()][1:]
     states = {name: np.zeros((3, UNITS), np.float32) for name in names}
     random = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from test_train import result
 
 from robot_ppo import cli, config, export, project
 from robot_ppo.training import joints
-from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("short_rollouts")
@@ -63,7 +63,7 @@ def test_every_command_refuses_joints_in_another_order(command, run, changed, ca
 
 
 def contract(checkpoint):
-    actor = export.load_actor(checkpoint.settings, checkpoint)
+    actor = load_actor(checkpoint.settings, checkpoint)
     return export.build_contract(checkpoint.settings, checkpoint, actor)
 
 

@@ -7,7 +7,7 @@ import pytest
 from node_helpers import ROOT
 
 from benchmarks.speed import command, engine_ratio, walking
-from robot_ppo.envs.robot import robot_env
+from robot_ppo import envs
 from robot_ppo_export.errors import InputError
 
 
@@ -67,7 +67,7 @@ def test_a_malformed_command_line_has_exit_code_2(words, capsys):
 
 
 def test_the_yardstick_makes_the_same_steps_from_the_same_states():
-    env = robot_env.make("go2_walk", 4, seed=1)
+    env = envs.make_named("go2_walk", 4, seed=1)
     raw = engine_ratio.Raw(env)
     env.reset(seed=1)
     action = np.full((4, 12), 0.1, np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_ppo.envs.robot import robot_env
+from robot_ppo import envs
 from robot_ppo.sim import warp_engine
 from robot_ppo.sim.batch_engine import BatchEngine
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -42,7 +42,7 @@ def pair(env, iterations):
 @pytest.fixture(scope="module")
 def env():
     """Go2 as the task randomizes it, after half a second: standing, leaning, stumbling."""
-    made = robot_env.make("go2_walk", N, threads=1, seed=3)
+    made = envs.make_named("go2_walk", N, threads=1, seed=3)
     made.reset(seed=3)
     for _ in range(25):
         made.step(np.zeros((N, 12), np.float32))

@@ -12,8 +12,8 @@ import numpy as np
 from mujoco.batch import Batch
 
 from benchmarks.common import shipped_policy
-from robot_ppo import config
-from robot_ppo.envs.robot import robot_env
+from robot_ppo import config, envs
+from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.training.threads import single_threaded
 from robot_ppo.training.train import Trainer
 from robot_ppo_export.policy import Policy
@@ -34,7 +34,7 @@ class Raw:
     from its solution (3 % on Go2).
     """
 
-    def __init__(self, env: robot_env.RobotEnv) -> None:
+    def __init__(self, env: RobotEnv) -> None:
         """Make a batch of the environment's model, with as many simulations and threads."""
         self.env = env
         self.batch = Batch(env.engine.model, env.num_envs, env.engine.batch.nthread)
@@ -52,7 +52,8 @@ class Raw:
 def walking_times(steps: int, simulations: int = SIMULATIONS, warm_up: int = WARM_UP) -> np.ndarray:
     """Return the times [s] of our step and of the raw one, (steps, 2), of robots that walk."""
     act = Policy(shipped_policy()).for_many()
-    env = robot_env.make(TASK, simulations, seed=1)
+    env = envs.make_named(TASK, simulations, seed=1)
+    assert isinstance(env, RobotEnv)
     raw = Raw(env)
     rng = np.random.default_rng(0)
     observation, _ = env.reset(seed=1, options={"spread_episodes": True})
@@ -104,7 +105,7 @@ def bench_train(iterations: int = 60) -> dict[str, Any]:
     batch = settings.num_envs * settings.rollout
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config.load(TASK, steps=iterations * batch), Path(folder))
-        assert isinstance(trainer.env, robot_env.RobotEnv)
+        assert isinstance(trainer.env, RobotEnv)
         watch = _Watch(Raw(trainer.env))
         trainer.run(watch)
     ours, theirs = np.array(watch.times[5:]).T

@@ -164,7 +164,7 @@ def natural_step(problem: OneAction, bound: float) -> dict:
     """
     at = problem.old.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(problem.surrogate(at), at)
-    product = trpo.fisher_product([problem.kl(at)], [at])
+    product = trpo.fisher_product(problem.kl(at), [at])
     vector = at.data
     tried = []
 

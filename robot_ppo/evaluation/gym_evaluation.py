@@ -1,6 +1,6 @@
 """`robot-ppo eval` for a task of Gymnasium: the return of whole episodes, without exploration.
 
-score = evaluate(config, export.load_actor(config, checkpoint))
+score = evaluate(config, load_actor(config, checkpoint))
 print(score.mean, score.std)
 """
 
@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 
 from robot_ppo import config as configs
-from robot_ppo import envs, export
+from robot_ppo import envs
 from robot_ppo.config import Config, GymTask
 from robot_ppo.envs.environment import join
 from robot_ppo.envs.gymnasium.generic_env import ForeignVectorEnv
 from robot_ppo.evaluation import recorded
+from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor
-from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
 
@@ -89,7 +90,7 @@ def evaluate(
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
     running = np.ones(episodes, bool)
-    act = export.act_of(actor)
+    act = Acting(actor)
     while running.any():
         inputs = join(info["observations"], config.networks.actor_groups)
         _, reward, failed, cut, info = env.step(act(inputs.astype(np.float32)))
@@ -119,7 +120,7 @@ def run(
     checkpoint = checkpoints.newest()
     config = msgspec.structs.replace(checkpoints.settings(checkpoint), threads=threads)
     episodes = QUICK if quick else EPISODES
-    score = evaluate(config, export.load_actor(config, checkpoint), episodes, seed)
+    score = evaluate(config, load_actor(config, checkpoint), episodes, seed)
     print(
         f"{config.task.name}: return {score.mean:.1f}, std {score.std:.1f}, over "
         f"{len(score.returns)} episodes of {score.lengths.mean():.0f} steps on average"

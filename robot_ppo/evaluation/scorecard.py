@@ -18,9 +18,10 @@ from robot_ppo.evaluation import dead_zones, evaluate, other_model, recorded
 from robot_ppo.evaluation.card import Scorecard, Zone
 from robot_ppo.evaluation.plot import write_plot
 from robot_ppo.export import Act
+from robot_ppo.ppo.acting import Acting
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
-from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
 from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.files import write_atomically
@@ -127,12 +128,12 @@ def mjcf_of(source: Path, contract: Contract) -> Mjcf:
 
 
 def from_checkpoint(
-    settings: configs.Config, checkpoint: export.Checkpoint, trained_with: str | None = None
+    settings: configs.Config, checkpoint: Checkpoint, trained_with: str | None = None
 ) -> tuple[Contract, Act]:
     """Return contract and deterministic action of one checkpoint; see `export.build`."""
-    actor = export.load_actor(settings, checkpoint)
+    actor = load_actor(settings, checkpoint)
     contract = export.build_contract(settings, checkpoint, actor, trained_with)
-    return contract, export.act_of(actor)
+    return contract, Acting(actor)
 
 
 def judge(contract: Contract, act: Act, xml: Mjcf) -> Scores | None:

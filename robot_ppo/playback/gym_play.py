@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from robot_ppo import config as configs
-from robot_ppo import envs, export
+from robot_ppo import envs
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import join
 from robot_ppo.envs.view import Rendered, has_display
 from robot_ppo.playback.video import Video
 from robot_ppo.ppo.acting import Acting
-from robot_ppo.training.checkpoint import Checkpoints
+from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 
 SECONDS = 12.0
@@ -83,7 +83,7 @@ def play(
     checkpoints = Checkpoints(run)
     checkpoint = checkpoints.newest()
     config = checkpoints.settings(checkpoint)
-    act = export.act_of(export.load_actor(config, checkpoint))
+    act = Acting(load_actor(config, checkpoint))
     env = _rendering(config, "rgb_array" if video else "human")
     try:
         episodes = _play(env, config, act, video, seconds or SECONDS)

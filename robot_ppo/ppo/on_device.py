@@ -8,6 +8,7 @@ stay where they are: a rollout is copied to the device step by step, actions com
 It was not run on a GPU: the tests run it on the CPU, and on a device that computes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +26,6 @@ from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
 from robot_ppo.ppo.update import Learner
 from robot_ppo_export.errors import InputError
-
-
-def make(config: Config, actor: Policy, critic: Value, ranks: Ranks) -> Learner:
-    """Return the learner of `config.device`."""
-    if config.device == "cpu":
-        return Learner(config, actor, critic, ranks)
-    check(config, ranks)
-    return DeviceLearner(config, actor, critic, ranks)
 
 
 def check(config: Config, ranks: Ranks) -> None:
@@ -140,7 +133,8 @@ class DeviceLearner(Learner):
     def _create_passes(self) -> None:
         self.actor_parameters = DeviceParameters(self.actor)
         self.critic_parameters = DeviceParameters(self.critic)
-        self.actor_pass = _Outputs(self.actor)  # pyright: ignore[reportAttributeAccessIssue]
+        outputs: Any = _Outputs(self.actor)  # a `Pass` of tensors, without what is never called
+        self.actor_pass = outputs
         self.critic_passes = []
 
     # -- losses -----------------------------------------------------------------------------
@@ -175,7 +169,7 @@ class DeviceLearner(Learner):
             "kl": both.kl.mean(),
             "surrogate": value,
             "entropy": gaussian.entropy(both.log_std).mean(),
-            "clip_fraction": ((ratio - 1).abs() > self.loss.at.clip).float().mean(),
+            "clip_fraction": objectives.clip_fraction(ratio, self.loss.at.clip),
             "ratio_max": ratio.max(),
         }
         if both.log_std.ndim > 1:
@@ -190,8 +184,8 @@ class DeviceLearner(Learner):
         if self._explained_variance is None:
             self._explained_variance = objectives.explained_variance(values, returns).item()
         self.critic.update_returns(returns)
-        normalized = (self.critic.normalize(x) for x in (values, returns))
-        own = _CriticTensors(samples.inputs, *normalized)  # pyright: ignore[reportArgumentType]
+        normalized: list[Any] = [self.critic.normalize(x) for x in (values, returns)]
+        own = _CriticTensors(samples.inputs, *normalized)
         for minibatch in own.minibatches(ppo.minibatches, epochs, self.generators[1]):
             loss = self.critic_backward(minibatch).item()
             self.critic_parameters.symmetrize_gradient()
@@ -232,7 +226,7 @@ class DeviceLearner(Learner):
         values, next_values = self._next_values(rollout)
         estimated, returns = advantages.estimate(ppo, rollout, values, next_values)
         flat = (rollout.critic_inputs, values, returns)
-        for_critic = _CriticTensors(*(x.flatten(0, 1) for x in flat))  # pyright: ignore
+        for_critic = _CriticTensors(*_rows(flat))
         return self._normal(self._of_actor(rollout, estimated)), for_critic
 
     def _of_actor(self, rollout: Rollout, estimated: Tensor) -> ActorSamples:
@@ -242,16 +236,16 @@ class DeviceLearner(Learner):
         log_probs = gaussian.log_prob(rollout.actions, rollout.means, old)
         parts = (rollout.observations, rollout.actions, rollout.means, log_probs, estimated)
         every = (*parts, rollout.log_stds) if rollout.log_stds is not None else parts
-        return _ActorTensors(*(x.flatten(0, 1) for x in every))  # pyright: ignore
+        return _ActorTensors(*_rows(every))
 
     def _normal(self, samples: ActorSamples) -> ActorSamples:
         if self.config.ppo.normalize_advantages == "batch":
             samples.advantages = self._normalized(samples.advantages)
         return samples
 
-    def _normalized(self, raw: np.ndarray) -> np.ndarray:
+    def _normalized(self, raw: Any) -> Any:
         """Return advantages, which are tensors here, with mean 0 and deviation 1."""
-        return advantages.normalize(raw)  # pyright: ignore
+        return advantages.normalize(raw)
 
     def _next_values(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Return V(s_t) and V(s_t+1), (T, n)."""
@@ -265,6 +259,11 @@ class DeviceLearner(Learner):
     def state_dict(self) -> dict:
         """Return all that learning needs to go on, on the CPU."""
         return _on_cpu(super().state_dict())
+
+
+def _rows(parts: Sequence[Tensor]) -> list[Any]:
+    """Return tensors (T, n, ...) as (T n, ...), for samples whose fields are declared as arrays."""
+    return [part.flatten(0, 1) for part in parts]
 
 
 def _read(metrics: dict[str, Tensor]) -> Metrics:

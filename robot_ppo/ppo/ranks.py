@@ -193,9 +193,8 @@ class ProcessGroup(Ranks):
         self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         start = datetime.timedelta(seconds=max(120.0, patience))  # imports take their time
         try:
-            self._store, self.rank, self.size = next(
-                iter(dist.rendezvous("env://", timeout=start))  # pyright: ignore
-            )
+            meet = dist.rendezvous  # pyright: ignore[reportPrivateImportUsage]  # no public name
+            self._store, self.rank, self.size = next(iter(meet("env://", timeout=start)))
             dist.init_process_group(
                 "gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=start
             )

@@ -27,27 +27,23 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([t.flatten() for t in tensors])
 
 
-def fisher_product(kls: Sequence[Tensor], parameters: Sequence[Tensor]) -> Callable:
+def fisher_product(kl: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
     """Return the function v -> F v, (p,) -> (p,).
 
-    F is the Hessian of sum(kls) in the parameters, which is Fisher's matrix where the two
-    policies of the KL are one.
+    F is the Hessian of `kl` in the parameters, which is Fisher's matrix where the two policies of
+    the KL are one.
 
     Args:
-        kls: terms of KL(old || new), scalars with a graph to `parameters`; old is a constant.
+        kl: KL(old || new), a scalar with a graph to `parameters`; old is a constant.
         parameters: of the policy; p numbers in all.
     """
-    gradients = [flat(torch.autograd.grad(kl, parameters, create_graph=True)) for kl in kls]
+    gradient = flat(torch.autograd.grad(kl, parameters, create_graph=True))
 
     def product(v: Tensor) -> Tensor:
-        total = torch.zeros_like(v)
-        for gradient in gradients:
-            total += flat(
-                torch.autograd.grad(
-                    gradient @ v, parameters, retain_graph=True, materialize_grads=True
-                )
-            )
-        return total
+        along = gradient @ v
+        return flat(
+            torch.autograd.grad(along, parameters, retain_graph=True, materialize_grads=True)
+        )
 
     return product
 

@@ -236,7 +236,7 @@ class Learner:
 
         policy = self.actor.distribution(torch.from_numpy(samples.observations))
         kl = actor_loss.compare(*policy, samples, self.loss.old_log_std).kl.mean()
-        product = trpo.fisher_product([kl], list(self.actor.parameters()))
+        product = trpo.fisher_product(kl, list(self.actor.parameters()))
         step = trpo.ascend(vector, gradient, product, evaluate, self.config.ppo.kl_bound)
         evaluate()  # at the vector that it settled for
         metrics = self._evaluate(samples) | step

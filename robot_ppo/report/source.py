@@ -26,7 +26,7 @@ from robot_ppo.playback import clip, gym_play
 from robot_ppo.playback.record import Summary, Track
 from robot_ppo.robot_model import carried
 from robot_ppo.training import provenance
-from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
+from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
 from robot_ppo.training.provenance import Origin
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
@@ -148,7 +148,7 @@ def _add_policy(shown: Shown, full: bool, threads: int) -> None:
 def _add_episodes(shown: Shown, checkpoint: Checkpoint, threads: int) -> None:
     """Add the returns of a task of Gymnasium, and a film where it can be shown."""
     config = msgspec.structs.replace(shown.config, threads=threads)
-    actor = export.load_actor(config, checkpoint)
+    actor = load_actor(config, checkpoint)
     shown.returns = gym_evaluation.evaluate(config, actor, EPISODES)
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"

@@ -6,7 +6,7 @@ protocol. `batch_engine.BatchEngine` implements it on `mujoco.batch` (CPU), and
 `single_engine.SingleEngine` implements it on one `MjData`, which a renderer can look at.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -55,10 +55,6 @@ class Engine(Protocol):
 
     def restart(self, ids: np.ndarray, keyframe: int = -1) -> None:
         """Put simulations `ids` back to a keyframe, or to the model's default state (-1)."""
-        ...
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the arrays that the next steps depend on, not copies."""
         ...
 
     def ray(

@@ -7,7 +7,6 @@ renderer.update_scene(engine.data)
 """
 
 import time
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -48,13 +47,6 @@ class SingleEngine:
         else:
             mujoco.mj_resetDataKeyframe(self.model, self.data, keyframe)
         mujoco.mj_forward(self.model, self.data)
-
-    def arrays(self) -> dict[str, Any]:
-        """Return a copy of MuJoCo's integration state, (1, size)."""
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        state = np.zeros((1, mujoco.mj_stateSize(self.model, kind)))
-        mujoco.mj_getState(self.model, self.data, state[0], kind)
-        return {"simulations": state}
 
     def ray(
         self,

@@ -18,8 +18,8 @@ from robot_ppo import envs
 from robot_ppo.config import Config
 from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.mirror import Mirror
-from robot_ppo.ppo import on_device, symmetric
-from robot_ppo.ppo.distill import Distiller, imitates, student_share
+from robot_ppo.ppo import learners, symmetric
+from robot_ppo.ppo.distill import imitates, student_share
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
@@ -68,8 +68,7 @@ class Trainer:
         self.joints = joints.of(config)
         self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
         actor, critic = self._networks()
-        make = Distiller if self.teacher else on_device.make
-        self.learner = make(config, actor, critic, self.ranks)
+        self.learner = learners.make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
         self.rollout = Rollout.empty(
             config.rollout,

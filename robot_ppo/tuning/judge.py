@@ -10,10 +10,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from robot_ppo import export, project
+from robot_ppo import project
 from robot_ppo.config import Config, Task
 from robot_ppo.evaluation import evaluate, gym_evaluation, scorecard
-from robot_ppo.training.checkpoint import Checkpoint
+from robot_ppo.training.checkpoint import Checkpoint, load_actor
 from robot_ppo_export.errors import InputError
 
 OBJECTIVES = ("scorecard", "seconds", "return")
@@ -49,7 +49,7 @@ def check(objective: str, config: Config) -> None:
 def judge(config: Config, checkpoint: Checkpoint) -> Verdict:
     """Return what the policy of a checkpoint does."""
     if not isinstance(config.task, Task):
-        actor = export.load_actor(config, checkpoint)
+        actor = load_actor(config, checkpoint)
         score = gym_evaluation.evaluate(config, actor, gym_evaluation.QUICK)
         return Verdict(score.mean, False, {"return": score.mean, "return_std": score.std})
     contract, act = scorecard.from_checkpoint(config, checkpoint)

@@ -56,14 +56,6 @@ from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.terms import Inputs
 
 
-def make(task: str, num_envs: int = 1, threads: int = 0, seed: int | None = None) -> "RobotEnv":
-    """Return the environment of a shipped task."""
-    settings = config.robot_task(config.load(task), "this environment")
-    robot = project.load_robot(settings.robot)
-    with config.layers_of(task).naming():
-        return RobotEnv(settings, robot, num_envs, threads, seed)
-
-
 class RobotEnv(BatchEnv):
     """n robots at one task. Observations are float32 (n, size): what a robot can measure.
 
