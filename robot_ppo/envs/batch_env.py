@@ -175,7 +175,7 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         self._count_diverged(ids)
         self._begin(ids)
 
-    def _endless(self, reward: np.ndarray, diverged: np.ndarray) -> np.ndarray:
+    def _with_nonfinite(self, reward: np.ndarray, diverged: np.ndarray) -> np.ndarray:
         """Return `diverged` and the ids of rewards (n,) that are not finite, which it counts."""
         ids = np.flatnonzero(~np.isfinite(reward))
         if not ids.size:

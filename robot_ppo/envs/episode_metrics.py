@@ -29,7 +29,7 @@ class EpisodeMetrics:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next figures depend on, not copies.
 
-        Finished episodes are not among them: whoever saves has drained them.
+        Finished episodes are not among them: they are drained before a state is saved.
         """
         return {"sums": self.sums, "counts": self.counts}
 

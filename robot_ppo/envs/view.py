@@ -37,7 +37,7 @@ NO_DISPLAY = (
 
 
 class Rendered(gymnasium.vector.VectorWrapper):
-    """An environment on `mujoco.batch` that can be looked at."""
+    """An environment on `mujoco.batch` that renders images or a window."""
 
     def __init__(
         self, env: "Environment", render_mode: str, width: int = SIZE, height: int = SIZE
@@ -63,7 +63,7 @@ class Rendered(gymnasium.vector.VectorWrapper):
 
     @property
     def render_mode(self) -> str:
-        """The mode that it was made with."""
+        """Render mode, given at construction."""
         return self._mode
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
@@ -172,7 +172,7 @@ def _period(env: Any) -> float:
 
 
 def env_metadata(env: Any) -> dict[str, Any]:
-    """Return the metadata of an environment that can be looked at."""
+    """Return the metadata of an environment that renders."""
     return {**env.metadata, "render_modes": list(MODES)}
 
 

@@ -38,7 +38,7 @@ class ActorLoss:
     """The loss of one update."""
 
     objective: Objective
-    """What the actor maximizes."""
+    """Objective that the actor maximizes."""
     at: Coefficients
     """Coefficients of the objective."""
     old_log_std: np.ndarray

@@ -1,4 +1,4 @@
-"""Forward and backward passes of a network, and those that autograd makes of any module.
+"""Forward and backward passes of a network; autograd supplies them for any module.
 
 A pass hides how a network is differentiated from what it is trained for: outputs come out as
 arrays, and the derivative of the loss at these outputs goes in.
@@ -19,7 +19,7 @@ class Pass(Protocol):
     """The passes of one network, for one thread at a time."""
 
     most_rows: int | None
-    """Rows that should go through at once; None: any number."""
+    """Most rows of one pass; None: any number."""
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return what `forward` takes for observations (m, size), until the normalizer changes."""
@@ -42,7 +42,7 @@ class Pass(Protocol):
 
 
 class Autograd:
-    """The passes of any module; what one with a memory takes are samples of sequences.py."""
+    """The passes of any module; one with a memory takes the samples of sequences.py."""
 
     most_rows: int | None = None
 

@@ -220,14 +220,14 @@ class Cell(nn.Module):
 
 
 class Gru(Cell):
-    """Gates: reset, update, new; it remembers what it says."""
+    """Gates: reset, update, new; its memory is its output."""
 
     gates = 3
     sequence = _GruSequence
 
 
 class Lstm(Cell):
-    """Gates: input, forget, cell, output; it remembers what it says and a cell beside it."""
+    """Gates: input, forget, cell, output; its memory is its output and a cell."""
 
     gates = 4
     states = 2

@@ -2,10 +2,10 @@
 
     loss = mean over samples and actions of (mean action of the student - that of the teacher)^2 / 2
 
-A rollout has the teacher's actions, its labels, in all states that were visited, whoever acted
-there; the student acts more and more (DAgger: Ross et al. 2011, arXiv:1011.0686), so that it learns
-to get out of what it got itself into. The critic learns the rewards all along: where PPO takes
-over, its values are those of the student.
+A rollout has the teacher's actions, its labels, in all visited states, whether teacher or student
+acted there. The student's share of the actions grows (DAgger: Ross et al. 2011, arXiv:1011.0686),
+so that it learns to recover from its own mistakes. The critic learns the rewards from the
+beginning: where PPO takes over, its values are those of the student.
 """
 
 from dataclasses import dataclass

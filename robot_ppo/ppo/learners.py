@@ -1,4 +1,4 @@
-"""Which learner a configuration asks for: imitation, PPO on the CPU, or PPO on a GPU."""
+"""Makes the learner that a configuration asks for: imitation, PPO on the CPU, or PPO on a GPU."""
 
 from robot_ppo.config import Config
 from robot_ppo.ppo import on_device

@@ -24,7 +24,7 @@ from robot_ppo.ppo.networks import Actor, Critic, Policy, Value
 from robot_ppo.ppo.parameters import FlatParameters
 
 MOST_ROWS = 512
-"""The activations of so many rows stay in the cache, which is faster than all rows at once."""
+"""Number of rows whose activations stay in the cache; all rows at once are slower."""
 
 
 class Activation(NamedTuple):

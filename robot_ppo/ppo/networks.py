@@ -21,17 +21,17 @@ from robot_ppo.ppo import cells
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 MIN_STD = 1e-2
-"""What a normalizer divides by at least."""
+"""Smallest divisor of a normalizer."""
 
 
 class Policy(nn.Module):
-    """What a learner asks of an actor; any module that gives a distribution can learn."""
+    """Protocol of an actor; any module that gives a distribution can learn."""
 
     mirrors: Sequence[Mirror] | None = None
     """How each parameter, flattened, looks in the mirror, where it stays its own mirror image;
     ppo/symmetric.py sets it. None: every parameter is free."""
     state_size = 0
-    """Numbers that it remembers from step to step, S; with 0 `distribution` is all that it has."""
+    """Size S of its memory from step to step; with 0 it needs `distribution` alone."""
 
     def distribution(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean (m, actions) and log of the deviation, (actions,) or (m, actions)."""
@@ -61,12 +61,12 @@ class Policy(nn.Module):
 
 
 class Value(nn.Module):
-    """What a learner asks of a critic; any module that returns values can learn."""
+    """Protocol of a critic; any module that returns values can learn."""
 
     mirrors: Sequence[Mirror] | None = None
-    """As a `Policy` has them."""
+    """See `Policy`."""
     state_size = 0
-    """As a `Policy` has it; with 0 `forward` is all that it has."""
+    """See `Policy`; a critic of state size 0 needs `forward` alone."""
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return values (m,), in the unit of rewards, of observations (m, size)."""
@@ -109,7 +109,7 @@ class Normalizer(nn.Module):
     var: Tensor
     count: Tensor
     mirror: Mirror | None = None
-    """Observations count as often as their mirror images, where this says what those are."""
+    """Mirror image of an observation, which is counted beside it; None: it is counted alone."""
     pool: Callable[[np.ndarray], np.ndarray] | None = None
     """Adds up sums over all ranks; None: there is one rank."""
 

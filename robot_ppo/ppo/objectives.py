@@ -66,7 +66,7 @@ class Coefficients(NamedTuple):
     clip: float
     """Bound on |ratio - 1|, `ppo.clip`."""
     beta: float
-    """Price of KL; `ppo.beta`, or what a rule in penalty.py makes of it."""
+    """Price of KL: `ppo.beta`, or its value by a rule of penalty.py."""
 
 
 class Slopes(NamedTuple):
@@ -81,7 +81,7 @@ class Slopes(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """What the actor maximizes."""
+    """Objective that the actor maximizes."""
 
     value: Callable[[Comparison, Coefficients], Tensor]
     """A scalar, differentiable in `log_probs`, `mean` and `log_std`."""

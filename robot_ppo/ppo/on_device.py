@@ -101,7 +101,7 @@ class DeviceParameters(FlatParameters):
 
 
 class _Outputs:
-    """Stands in the place of an actor's passes, for what asks for its outputs alone."""
+    """Replaces an actor's passes where only its outputs are needed."""
 
     most_rows: int | None = None
 

@@ -1,7 +1,7 @@
 """All parameters of a network as one vector, which the optimizer steps over.
 
 The network's tensors become views of the vector, and their gradients views of its gradient, so
-that whoever holds the network (checkpoints, the export, autograd) sees every step.
+that all users of the network (checkpoints, the export, autograd) see every step.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class FlatParameters:
             parameter.data = value
             parameter.grad = gradient
         self.mirror = None if network.mirrors is None else self._joined(network.mirrors)
-        """Of a vector (p,), where the network is symmetric."""
+        """Mirror image of a vector (p,); None where the network is not symmetric."""
 
     def blocks(self, vector: Tensor) -> list[Tensor]:
         """Return the part of a vector (p,) that belongs to each [W | b], (out, in + 1)."""

@@ -13,7 +13,7 @@ from robot_ppo.config import Ppo
 
 MIN_BETA = 1e-6
 MAX_BETA = 1e6
-"""Bounds, so that a rule that goes one way for a thousand updates finds the way back."""
+"""Bounds, so that a rule that moves one way for a thousand updates can still return."""
 
 
 def kl_fixed(beta: float, kl: float, target: float, rate: float) -> float:

@@ -1,9 +1,9 @@
-"""Processes that train one policy together: what each must know of all the others.
+"""Processes that train one policy together, and the collective calls between them.
 
-`torchrun` starts them and says who is who in the environment. Each rank simulates its part of the
-robots; gradients, normalizers and advantages are those over the samples of all ranks, so that every
-rank holds the same weights, bit for bit. A process that was started alone is `Ranks()`, whose
-methods return what they are given.
+`torchrun` starts them and gives each its rank in environment variables. Each rank simulates its
+part of the robots; gradients, normalizers and advantages are those over the samples of all ranks,
+so that every rank holds the same weights, bit for bit. A process that was started alone is
+`Ranks()`, whose methods return their arguments.
 
 Each collective call must be made by all ranks in the same order. Actor and critic learn side by
 side, so each has a `channel` of its own.
@@ -30,9 +30,9 @@ ACTOR = 0
 CRITIC = 1
 """Channels."""
 PATIENCE = 30.0
-"""Seconds that a rank waits for the others; changed by the variable ROBOT_PPO_RANK_TIMEOUT."""
+"""Time [s] that a rank waits for the others; ROBOT_PPO_RANK_TIMEOUT sets another."""
 _AFTERMATH = 2.0
-"""Seconds that a rank waits for the last words of one that is gone."""
+"""Time [s] that a rank waits for the message of one that has ended."""
 
 
 class RankLostError(InputError):
@@ -51,7 +51,7 @@ class Stopwatch:
         self._since = 0.0
 
     def change(self, jobs: int = 0, waiting: int = 0) -> None:
-        """Say that so many jobs more run side by side, or that so many more of them wait."""
+        """Change the number of jobs that run side by side, or of those that wait."""
         with self._lock:
             now = time.perf_counter()
             if 0 < self._jobs == self._waiting:
@@ -87,7 +87,7 @@ class Ranks:
 
     @property
     def waited(self) -> float:
-        """Seconds so far in which nothing was computed here, because the others were waited for.
+        """Time so far [s] in which this rank waited for the others and computed nothing.
 
         While the actor waits and the critic learns, or the other way round, a rank is at work.
         """
@@ -110,13 +110,13 @@ class Ranks:
         return row[None]
 
     def tell(self, progress: str) -> None:
-        """Say how far this rank is, for the others to know if it is heard of no more."""
+        """Publish the progress of this rank, which the others name if it stops answering."""
 
     def leave(self, reason: str) -> None:
-        """Say why this rank ends, for the others to repeat."""
+        """Publish why this rank ends; the others repeat it."""
 
     def close(self) -> None:
-        """Take leave of the others after the last call."""
+        """Tell the other ranks that this one ends, after the last call."""
 
     # -- in terms of these ------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class ProcessGroup(Ranks):
         limit = datetime.timedelta(seconds=patience)
         self._patience = patience
         self._sent = [0.0, 0.0]
-        """Bytes, by channel: each has a thread of its own."""
+        """Bytes of each channel, each written by one thread."""
         self._attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         start = datetime.timedelta(seconds=max(120.0, patience))  # imports take their time
         try:
@@ -238,18 +238,18 @@ class ProcessGroup(Ranks):
         return [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
 
     def tell(self, progress: str) -> None:
-        """Say how far this rank is, for the others to know if it is heard of no more."""
+        """Publish the progress of this rank, which the others name if it stops answering."""
         self._call(self._store.set, self._key("at", self.rank), progress)
 
     def leave(self, reason: str) -> None:
-        """Say why this rank ends, for the others to repeat."""
+        """Publish why this rank ends; the others repeat it."""
         try:
             self._store.set(self._key("ended", self.rank), reason)
         except RuntimeError:
-            return  # whoever keeps the store is gone before us
+            return  # the rank that keeps the store has ended first
 
     def close(self) -> None:
-        """Take leave of the others after the last call."""
+        """Tell the other ranks that this one ends, after the last call."""
         dist.destroy_process_group()
 
     def _key(self, what: str, rank: int) -> str:
@@ -280,7 +280,7 @@ class ProcessGroup(Ranks):
             names = ", ".join(f"rank {rank} (after {at[rank]})" for rank in behind or others)
             return f"no answer for {self._patience:.0f} s from {names}; it hangs, or is too slow"
         names = " or ".join(f"rank {rank}" for rank in behind or others)
-        return f"lost {names}, which died without a word ({error[:120]})"
+        return f"lost {names}, which exited without a message ({error[:120]})"
 
     def _said(self, what: str, rank: int) -> str | None:
         key = self._key(what, rank)

@@ -28,7 +28,7 @@ class Reduction:
     def __init__(
         self, parameters: FlatParameters, ranks: Ranks, channel: int, form: str = "float32"
     ) -> None:
-        """Choose what travels; `form` is that of `ppo.reduction`."""
+        """Choose what is sent; `form` is that of `ppo.reduction`."""
         self._parameters = parameters
         self._ranks = ranks
         self._channel = channel
@@ -38,7 +38,7 @@ class Reduction:
         self._bytes = _Bytes(size, ranks, channel) if form == "int8" else None
 
     def begin(self) -> None:
-        """Forget what rounding left: an update depends on nothing that no checkpoint holds."""
+        """Clear the rounding errors: an update may depend only on what a checkpoint holds."""
         if self._bytes is not None:
             self._bytes.begin()
 
@@ -64,7 +64,7 @@ class Reduction:
 
 
 class _Half:
-    """The entries of a symmetric vector that say what all of it is."""
+    """The entries of a symmetric vector that determine the others."""
 
     def __init__(self, mirror: Mirror) -> None:
         here = np.arange(len(mirror.index))
@@ -80,7 +80,7 @@ class _Half:
 
 
 class _Bytes:
-    """Means of vectors that travel as a byte an entry."""
+    """Means of vectors that are sent with one byte for each entry."""
 
     def __init__(self, size: int, ranks: Ranks, channel: int) -> None:
         self._size = size
@@ -92,7 +92,7 @@ class _Bytes:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what rounding left."""
+        """Clear the rounding errors."""
         self._own[:] = 0
         self._sum[:] = 0
 

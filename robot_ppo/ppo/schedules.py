@@ -1,9 +1,9 @@
-"""What changes over a run: pure functions."""
+"""Settings that change over a run, as pure functions."""
 
 MIN_LEARNING_RATE = 1e-5
 MAX_LEARNING_RATE = 1e-2
 UNMOVED = 1e-9
-"""Up to this KL a policy is the one that acted, but for rounding: every update starts with it."""
+"""KL below which two policies differ by rounding alone; every update starts there."""
 
 
 def linear(start: float, end: float | None, progress: float) -> float:

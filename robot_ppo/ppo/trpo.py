@@ -16,10 +16,10 @@ from torch import Tensor
 
 CG_STEPS = 10
 DAMPING = 0.1
-"""Added to F's diagonal: directions that change no action at all would be infinitely long."""
+"""Added to F's diagonal; without it a step that changes no action could be infinitely long."""
 BACKTRACK = 0.5
 TRIES = 10
-"""A step that breaks the bound or gains nothing is halved, so many times at most."""
+"""Most halvings of a step that breaks the bound or gains nothing."""
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -71,7 +71,7 @@ class Learner:
         self.critic_learning_rate = ppo.critic_learning_rate
         self.entropy_weight = ppo.entropy
         self.has_critic = ppo.estimator != "group_relative"
-        """Whether a critic learns and estimates; else it stays as it is."""
+        """True where a critic learns and estimates values; else it stays unchanged."""
         seed = self.config.seed * 2 + (self.ranks.rank << 40)
         self.generators = [torch.Generator().manual_seed(seed + i) for i in (0, 1)]
         self.values = Values(self.critic, self.critic_passes, self._side_by_side)
@@ -83,7 +83,7 @@ class Learner:
             self._join_ranks()
 
     def _join_ranks(self) -> None:
-        """Let normalizers see the observations of all ranks."""
+        """Let normalizers count the observations of all ranks."""
         ppo = self.config.ppo
         if ppo.objective == "trpo" or ppo.estimator == "group_relative":
             name = "objective: trpo" if ppo.objective == "trpo" else "estimator: group_relative"
@@ -108,7 +108,7 @@ class Learner:
         self.critic_passes: Sequence[Pass] = [
             of_critic(self.critic, self.critic_parameters) for _ in range(2)
         ]
-        """One for each thread."""
+        """Passes of the critic, one for each thread."""
 
     # -- the algorithm ----------------------------------------------------------------------
 
@@ -365,7 +365,7 @@ class Learner:
     # -- saving -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict:
-        """Return all that learning needs to go on."""
+        """Return the state from which learning resumes."""
         return {
             "actor": self.actor.state_dict(),
             "critic": self.critic.state_dict(),

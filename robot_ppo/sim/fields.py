@@ -29,7 +29,7 @@ FACTORS = {
     "dof_frictionloss": "friction_loss",
     "dof_armature": "armature",
 }
-"""Fields that a randomization multiplies, and its name: of 0 it makes 0."""
+"""Fields that a randomization multiplies, and its name; a field that is 0 would stay 0."""
 
 
 def check_factors(model: mujoco.MjModel, robot: RobotSpec, fields: tuple[str, ...]) -> None:

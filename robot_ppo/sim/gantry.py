@@ -41,7 +41,7 @@ LARGEST_TURN = 0.3
 
 
 class Gantry:
-    """A rope at the base of one robot, and who works it."""
+    """A rope at the base of one robot, and the operator of its winch."""
 
     def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
         """Find the base; nothing is held before `hold`."""
@@ -62,7 +62,7 @@ class Gantry:
         """The rope hangs loose, whatever the robot does."""
         self._lowered = False
         self._idle_since: float | None = None
-        """Since when no position gain is commanded [s]."""
+        """Time [s] since which no position gain is commanded."""
         self._posed_since: float | None = None
         """Time at which the motors first held the default pose [s], since a gain was commanded."""
 

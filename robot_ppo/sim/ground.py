@@ -17,13 +17,13 @@ from robot_ppo.sim.engine import Engine
 from robot_ppo_export.errors import InputError
 
 _HIGHEST = 100.0
-"""[m] A ray starts that high: nothing that a legged robot walks on is higher."""
+"""Height [m] at which a ray starts, above any ground that a legged robot walks on."""
 _BLOCK = 16384
 """Points that are interpolated at once: their arrays stay in a cache."""
 
 
 class Ground(Protocol):
-    """What a robot stands on."""
+    """Ground that a robot stands on."""
 
     def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the heights (...,) float32 [m] of the ground at places (...,) [m]."""
@@ -79,7 +79,7 @@ class Field:
         self.corner = np.array([floor.pos[0] - half_x, floor.pos[1] - half_y])
         """x and y of the first height [m]."""
         self.spacing = 2 * half_x / (columns - 1)
-        """Of heights, along x and along y [m]."""
+        """Distances of heights along x and along y [m]."""
         self._columns = columns - 1
         self._last = (columns - 2, rows - 2)
         self._cells = _cells(heights)

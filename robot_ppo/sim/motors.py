@@ -36,7 +36,7 @@ class PdMotors:
         self._rows = np.arange(n)
         self._now = 0
         self.summing = True
-        """Whether power and saturation are summed up, which is half the time of one robot."""
+        """True: sum up power and saturation, which takes half the time of one robot."""
         self.steps = 0
         """Physics steps since `clear_sums`."""
         self.power_sum = np.zeros(n)

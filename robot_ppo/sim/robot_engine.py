@@ -76,7 +76,7 @@ class RobotEngine(BatchEngine):
         self._geom_xpos = self.batch.bind("geom_xpos")
         self._history = self.batch.bind("history")
         self.ground = ground.of(self)
-        """What the robots stand on, and heights are measured from."""
+        """Ground that the robots stand on; heights are measured from it."""
         self._feet = FootGeometry(model, robot)
         self._geom_xmat = self.batch.bind("geom_xmat") if self._feet.needs_rotation else None
         self._imu = model.site(robot.imu.site).id

@@ -30,9 +30,9 @@ from robot_ppo_node.robot_side.base import SILENT_AFTER, RobotSide
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
 
 PERIOD = 0.002
-"""[s] Between two states, as of the real robot's low-level interface."""
+"""Time [s] between two states, as on the real robot's low-level interface."""
 SLIP = 0.1
-"""[s] So far behind real time, the process lets the lost time go and says so."""
+"""Lag [s] beyond which the simulator stops catching up and warns."""
 STARTS = {
     "lying": "lying on the ground",
     "sitting": "sitting on the ground",
@@ -61,9 +61,9 @@ class Place:
 
 
 def hello_of(spec: RobotSpec, optional: Mapping[str, int] = NO_WIDTHS) -> Hello:
-    """Return what the robot says of itself over UDP: robot.yaml, and its own rates and delay.
+    """Return the robot's HELLO over UDP: robot.yaml, and its own rates and delay.
 
-    `optional` are signals that it measures for those who ask, and their widths.
+    `optional` are signals that it measures on request, and their widths.
     """
     rates = (1 / SILENT_AFTER, 1 / PERIOD)
     delay = (PERIOD, 2 * PERIOD)  # a command waits for the next step, its effect for one more
@@ -131,17 +131,17 @@ def serve(
     stop: threading.Event | None = None,
     watch: Watch | None = None,
 ) -> None:
-    """Be a robot in real time, until Ctrl-C, SIGTERM or `stop`.
+    """Simulate the robot in real time and serve its protocol, until Ctrl-C, SIGTERM or `stop`.
 
     Args:
         robot_name: a folder in robots/.
         place: where it can be reached, by default at the UDP port of the protocol.
-        seconds: real time after which it ends by itself.
+        seconds: real time [s] after which the simulation ends.
         noise: of the sensors, by default `FLICKER`.
         terrain: kind of ground and its level, such as "stairs_up:0.6"; None: level ground.
         scan_grid: points of the height scan that it measures, over UDP, or for which it publishes
             a map, over ROS 2; None: it does neither.
-        say: takes what there is to tell, a line at a time.
+        say: called with each line of text.
         stop: ends it from another thread.
         watch: lets somebody see the robot.
     """

@@ -84,7 +84,7 @@ class SimulatedRobot:
         self.model = eval_model(robot, xml, looks, field)
         self.engine = SingleEngine(self.model)
         self.ground = ground.of(self.engine)
-        """What it stands on."""
+        """Ground that it stands on."""
         self.data = self.engine.data
         self.motors = PdMotors(robot, 1, EVAL_TIMESTEP, motor_delay)
         self.motors.summing = False
@@ -92,7 +92,7 @@ class SimulatedRobot:
         self.scan_grid = scan_grid
         optional = {"height_scan": scan_grid}
         self.signals = frozenset((*BASIC, *(name for name, has in optional.items() if has)))
-        """What it measures."""
+        """Signals that it measures."""
         check_noise(self.noise, self.signals)
         self._sensors = SensorMap(self.model, robot)
         joints = [self.model.joint(name) for name in robot.joint_names]
@@ -141,7 +141,7 @@ class SimulatedRobot:
             self._gantry.command(self.target, self.motors.kp[0], self.time)
 
     def damp(self) -> None:
-        """Only brake, with the damping of robot.yaml: what motors do whom nobody commands."""
+        """Only brake, with the damping of robot.yaml, as motors do without a command."""
         self.motors.kp[0] = 0.0
         self.motors.kd[0] = self.spec.damping_gains()
         if self._gantry:

@@ -24,7 +24,7 @@ SUNK = 0.6
 _FLAT = 0.35
 """[rad] A robot that rests is tilted by no more."""
 _STILL_AFTER = 2.0
-"""[s] By then a limp robot has come to rest, and one that got up as well."""
+"""Time [s] in which a limp robot comes to rest, and one that gets up stands still."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class _Trial:
 
     @property
     def height(self) -> float:
-        """Of the base [m]."""
+        """Height of the base [m]."""
         return float(self.data.xpos[self._base, 2])
 
     @property
     def tilt(self) -> float:
-        """Of the base [rad]."""
+        """Tilt of the base [rad]."""
         return float(np.arccos(np.clip(self.data.xmat[self._base, 8], -1, 1)))
 
     def put_down(self, pose: np.ndarray) -> None:

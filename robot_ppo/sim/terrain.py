@@ -19,7 +19,7 @@ from robot_ppo.config import NonNegative, NonNegativeRange, Positive, PositiveRa
 from robot_ppo_export.contract.strict import SettingError
 
 FADE = 0.4
-"""Over the last so much [m] a tile comes down to height 0."""
+"""Width [m] of the border in which a tile falls to height 0."""
 
 Kind = Callable[["Tile", float, np.random.Generator], np.ndarray]
 KINDS: dict[str, Callable[..., np.ndarray]] = {}

@@ -26,7 +26,7 @@ BORDER = 2.0
 _BYTES = 64
 """Memory for a grid point, in all that is made of it: heights, MuJoCo's own, look-up tables."""
 _SHARE = 0.25
-"""A field may take so much of a computer's memory."""
+"""Largest share of a computer's memory that a field may take."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Tiles:
     names: tuple[str, ...]
     """The kinds."""
     kinds: np.ndarray
-    """(columns,) which kind each column is."""
+    """(columns,) index of each column's kind."""
     levels: np.ndarray
     """(rows,) from above 0 to 1"""
     size: float

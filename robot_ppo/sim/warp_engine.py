@@ -25,7 +25,7 @@ from robot_ppo.sim.engine import FASTEST
 from robot_ppo_export.errors import InputError
 
 STATE = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl")
-"""What the next steps depend on, beside the model."""
+"""Fields of the state that the next steps depend on, beside the model."""
 MISSING = "physics on `mujoco_warp` needs it and warp: pip install 'robot-ppo[train,gpu]'"
 
 

@@ -45,7 +45,7 @@ class Checkpoint:
     episodes: dict[str, Any] | None = None
     """The running episodes: nested dicts of arrays, numbers and text; None: they are not known."""
     settings: Config | None = None
-    """Settings of the last training; None: written before checkpoints said so."""
+    """Settings of the last training; None in an old checkpoint, which does not hold them."""
     ranks: int = 1
     """Processes that trained it; each has episodes of its own."""
     joints: list[str] | None = None
@@ -111,7 +111,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint:
         """Return the newest checkpoint that is whole, with its episodes if they are whole too.
 
-        What is damaged is named and passed over.
+        A damaged file is named in a warning and skipped.
         """
         paths = self.paths()
         for path in reversed(paths):
@@ -124,9 +124,9 @@ class Checkpoints:
         raise InputError(f"{self.folder}: no checkpoint here; `robot-ppo train` writes them")
 
     def settings(self, checkpoint: Checkpoint) -> Config:
-        """Return what a checkpoint of this run was trained with.
+        """Return the settings that a checkpoint of this run was trained with.
 
-        Of one from before checkpoints said so, that is what the run's config.yaml says.
+        An old checkpoint does not hold its settings; then the run's config.yaml does.
         """
         return checkpoint.settings or configs.load_run(self.run)
 

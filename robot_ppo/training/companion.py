@@ -23,21 +23,21 @@ import msgspec
 log = logging.getLogger(__name__)
 
 MODULE = "robot_ppo.snapshot"
-"""What the process runs. It stands above this package, which therefore only knows its name."""
+"""Module that the process runs; a name, because this package may not import a later layer."""
 PATIENCE = 120.0
 """Time that the last checkpoint may take once the training is over [s]."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How often a run is looked at [min]; None: never."""
+    """Periods [min] of scores and of films; None: never."""
 
     score_every: float | None = None
     film_every: float | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was found of one checkpoint; the process prints it as JSON."""
+    """Scores and film of one checkpoint; the process prints them as JSON."""
 
     steps: int
     figures: dict[str, float] = {}
@@ -77,11 +77,11 @@ class Companion:
 
     @property
     def looked(self) -> bool:
-        """Whether any checkpoint was looked at."""
+        """True once a checkpoint was scored or filmed."""
         return bool(self._seen)
 
     def finish(self) -> list[Snapshot]:
-        """Wait for the process that runs; look at the last checkpoint if others were looked at."""
+        """Wait for the running process; score and film the last checkpoint if others were."""
         found = [self._waited()]
         if self.looked and self._every and self._newest() != self._seen:
             self._start(list(self._every))

@@ -1,4 +1,4 @@
-"""What a policy saw and did in the last step of a rollout, by name; for histograms."""
+"""Observations and actions of the last step of a rollout, by name, for histograms."""
 
 from typing import TYPE_CHECKING
 

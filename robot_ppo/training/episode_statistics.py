@@ -1,4 +1,4 @@
-"""Statistics of the latest finished episodes, which the log takes its means over."""
+"""Statistics of the latest finished episodes; the log's means are over these."""
 
 from collections import deque
 

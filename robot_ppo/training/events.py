@@ -1,4 +1,4 @@
-"""What can be looked at while a run trains, beside its log: TensorBoard, and wandb if asked for.
+"""Live views of a run beside its log: TensorBoard, and wandb if asked for.
 
 Curves of every column, histograms of what the policy sees and does, the settings as a page of text,
 and what a companion finds: scorecard figures and films of checkpoints.
@@ -26,14 +26,14 @@ HISTOGRAMS_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of a training beside its curves."""
+    """Histograms, scores and films that are shown beside the curves of a training."""
 
     plan: Plan = field(default_factory=Plan)
     wandb: bool = False
 
 
 class Writer(Protocol):
-    """Receiver of events. A failure is its own: it warns, and takes nothing from then on."""
+    """Receiver of events. If it fails, it warns and ignores all further events."""
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each of several curves: tag -> value."""
@@ -102,11 +102,11 @@ class Events:
 
     @property
     def looked(self) -> bool:
-        """Whether any checkpoint was scored or filmed."""
+        """True once a checkpoint was scored or filmed."""
         return self._companion.looked
 
     def finish(self) -> None:
-        """Write what is found of the last checkpoint, if others were looked at."""
+        """Write scores and film of the last checkpoint, if others were scored or filmed."""
         for found in self._companion.finish():
             self._add(found)
 

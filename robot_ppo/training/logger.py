@@ -1,4 +1,4 @@
-"""Log a run while it trains: a live table or plain lines, a CSV file and events to look at."""
+"""Log a run while it trains: a live table or plain lines, a CSV file and events for TensorBoard."""
 
 import contextlib
 import csv
@@ -109,7 +109,7 @@ class Logger:
             self.console.print(_line(row, trainer), soft_wrap=True, highlight=False)
 
     def finish(self) -> None:
-        """Record what is found of the last checkpoint, if others were looked at."""
+        """Record scores and film of the last checkpoint, if others were scored or filmed."""
         if self._events.looked:
             self._live.stop()
             self.console.print("looking at the last checkpoint", highlight=False)

@@ -166,7 +166,7 @@ def _tell_of_an_edited_robot(out: Path, settings: Config) -> None:
 
 
 def _record_the_robot(out: Path, settings: Config) -> None:
-    """Let the folder say with which model the run goes on."""
+    """Record in the folder the model with which the run resumes."""
     from robot_ppo.robot_model import fingerprint
 
     if isinstance(settings.task, config.Task):
@@ -180,7 +180,7 @@ def _resumed(
     overrides: Sequence[str],
     **flags: Any,
 ) -> Config:
-    """Return what the run in `out` goes on with."""
+    """Return the configuration with which the run in `out` resumes."""
     if not (out / "config.yaml").is_file():
         raise InputError(f"{out}: no run here; `robot-ppo train` without --resume starts one")
     if preset is not None:

@@ -16,7 +16,7 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 BINS = 40
-"""Of a histogram."""
+"""Number of bins of a histogram."""
 
 
 class TensorBoardWriter:

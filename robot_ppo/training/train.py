@@ -83,7 +83,7 @@ class Trainer:
         if self.teacher:
             self.rollout.labels = torch.zeros_like(self.rollout.means)
         self.state = torch.zeros(self.num_envs, actor.state_size)
-        """What the actor remembers of each simulation's episode, (n, S)."""
+        """Memory of the actor in each simulation's episode, (n, S)."""
         self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
         self.steps = 0
         self.seconds = 0.0

@@ -128,7 +128,7 @@ class ForeignVectorEnv:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raise `InputError`: whoever resumes starts new episodes."""
+        """Raise `InputError`: a resumed run starts new episodes."""
         raise InputError("Gymnasium's environments cannot be saved")
 
     def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""One simulation of an environment of somebody else's: what it returns is copied and checked.
+"""One simulation of a foreign environment; every returned value is copied and checked.
 
 Many environments return the very array that their next step writes, or raise long after training
 has begun. `Guarded` stands between such an environment and Gymnasium's vector environment, which

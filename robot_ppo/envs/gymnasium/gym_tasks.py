@@ -37,7 +37,7 @@ class MujocoTask:
     frame_skip = 5
     """Physics substeps per action."""
     max_steps = 1000
-    """An episode is cut off after so many actions."""
+    """Number of actions after which an episode is cut off."""
     derived: tuple[str, ...] = ()
     """Fields of MjData that the task reads."""
     islands = False

@@ -79,7 +79,7 @@ class MujocoVectorEnv(BatchEnv):
         failed = task.failed(state)
         reward, terms = task.reward(state, (self._position - before) / task.dt, action, failed)
         parts = np.array([terms[name] for name in task.terms])
-        diverged = self._endless(reward, diverged)
+        diverged = self._with_nonfinite(reward, diverged)
         if diverged.size:
             failed[diverged] = True
             reward[diverged] = 0.0

@@ -59,7 +59,7 @@ def twist(
 ) -> Command:
     """Velocities in the body frame: vx, vy [m/s], yaw rate [rad/s]; some are told to stand.
 
-    Others, by `straight_fraction`, are told not to turn: who turns all the time gets nowhere.
+    Others, by `straight_fraction`, are told not to turn: a robot that always turns never walks far.
     """
     spec = command.twist(vx, vy, yaw_rate)
     neutral = np.zeros(3, np.float32)

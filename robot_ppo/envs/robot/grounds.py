@@ -1,4 +1,4 @@
-"""The kinds of ground that a task may name, and the tiles that it asks for."""
+"""Kinds of ground that a task may name, and the tiles of its section `terrain:`."""
 
 from robot_ppo.config import Terrain
 from robot_ppo.sim import terrain

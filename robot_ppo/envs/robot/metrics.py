@@ -59,7 +59,7 @@ def upright(world: World, *, within: Positive, height: Positive) -> Array:
 
 
 class RobotMetrics(EpisodeMetrics):
-    """Those of a robot: durations in seconds, and the task's metrics."""
+    """Metrics of a robot's episodes: durations in seconds, and the task's metrics."""
 
     def __init__(
         self,

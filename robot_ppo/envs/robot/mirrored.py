@@ -89,7 +89,7 @@ def _scanned(grid: ScanGrid, values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Field:
-    """What the symmetry needs to know of a field of `World`."""
+    """Draw and mirror image of a field of `World`."""
 
     draw: Callable[[], Any]
     """Returns the field of `_SAMPLES` random worlds."""

@@ -77,7 +77,7 @@ def standing_pose_tracking(world: World, *, sigma2: Positive) -> Array:
 
 @REWARDS.add()
 def standing_joint_vel(world: World) -> Array:
-    """`joint_vel` times the square of `raised`: who gets up moves, who stands does not."""
+    """`joint_vel` times the square of `raised`: little while a robot gets up and must move."""
     return raised(world) ** 2 * joint_vel(world)
 
 

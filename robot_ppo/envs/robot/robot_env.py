@@ -6,7 +6,7 @@ One control step, in this order and no other:
 2. the target reaches the motors after the actuator delay; `substeps` physics steps
 3. events at an interval that are due
 4. sensors and truth are read (sensors one physics step old, plus the sensor delay)
-5. terminations, the time limit, and who left its tile of rough ground
+5. terminations, the time limit, and robots that left their tile of rough ground
 6. reward, summed over weighted terms
 7. metrics, and figures of episodes that end
 8. commands that are due are redrawn
@@ -136,7 +136,7 @@ class RobotEnv(BatchEnv):
         failed = self._failed(world, diverged)
         crossed = self._crossed(world)
         reward, terms = self.rewards.compute(world)
-        diverged = self._endless(reward, diverged)
+        diverged = self._with_nonfinite(reward, diverged)
         failed[diverged] = True
         truncated = ((self.ticks >= self.max_ticks) | crossed) & ~failed
         if diverged.size:  # what else a reset robot would earn is not its episode's
