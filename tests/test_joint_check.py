@@ -11,12 +11,13 @@ from node_helpers import policy, rig, robot
 
 from robot_ppo import project
 from robot_ppo.sim.simulated_robot import LockstepClock, LockstepDriver, SimulatedRobot
+from robot_ppo_export.contract.contract import DELAY_RANDOMIZATIONS
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.node import Node
 from robot_ppo_node.startup import delay_fit
 from robot_ppo_node.startup.delay_fit import DELAYS, INERTIAS, DelayFit, step_response
-from robot_ppo_node.startup.joint_check import FIT, REST, STEP, trained_delay
+from robot_ppo_node.startup.joint_check import FIT, REST, STEP
 
 pytestmark = pytest.mark.real_time
 
@@ -84,6 +85,20 @@ def test_a_delay_that_training_never_saw_is_a_fault():
         p.contract = before
     assert node.fault.startswith("delay: 4")
     assert "trained with 0 to 10 ms" in node.fault
+    assert all(name in node.fault for name in DELAY_RANDOMIZATIONS)
+
+
+def test_a_delay_that_training_saw_as_that_of_buses_and_packets_passes():
+    contract = policy().contract
+    ranges = {"sensor_delay": [0.0, 5.0], "group_delay": [0.0, 20.0], "packet_delay": [0.0, 20.0]}
+    training = msgspec.structs.replace(contract.training, randomization=ranges)
+    p = policy()
+    p.contract, before = msgspec.structs.replace(contract, training=training), contract
+    try:
+        node = checked(hung_up(0.02, 0.02), p)
+    finally:
+        p.contract = before
+    assert node.state is State.STAND, node.fault
 
 
 def test_a_robot_on_the_ground_is_told_to_be_hung_up():
@@ -224,11 +239,17 @@ def test_no_tick_of_a_joint_check_tries_more_than_one_step_of_a_fit(monkeypatch)
     assert sum(in_tick) == len(robot().joints) * len(INERTIAS) * len(DELAYS) * 2 * FIT
 
 
-def test_the_trained_delay_is_that_of_actuator_and_sensor_together():
-    contract = policy().contract
-    training = msgspec.structs.replace(
-        contract.training,
-        randomization={"actuator_delay": [2.0, 12.0], "sensor_delay": [0.0, 15.0]},
-    )
-    delays = trained_delay(msgspec.structs.replace(contract, training=training))
-    assert delays == pytest.approx((0.002, 0.027))
+@pytest.mark.parametrize(
+    ("ranges", "delay"),
+    [
+        ({}, (0.0, 0.0)),
+        ({"actuator_delay": [2.0, 12.0], "sensor_delay": [0.0, 15.0]}, (0.002, 0.027)),
+        ({"actuator_delay": [2.0, 12.0], "group_delay": [1.0, 5.0]}, (0.003, 0.017)),
+        ({"sensor_delay": [3.0, 4.0], "packet_delay": [10.0, 15.0]}, (0.003, 0.019)),
+        ({name: [1.0, 10.0] for name in DELAY_RANDOMIZATIONS}, (0.003, 0.04)),
+    ],
+)
+def test_the_trained_delay_is_that_of_everything_on_the_way(ranges, delay):
+    """A packet's delay is drawn from 0 to the simulation's own: it adds to the largest alone."""
+    training = msgspec.structs.replace(policy().contract.training, randomization=ranges)
+    assert training.delay() == pytest.approx(delay)

@@ -74,6 +74,10 @@ class Network(_Struct, frozen=True):
     activation: str
 
 
+DELAY_RANDOMIZATIONS = ("actuator_delay", "group_delay", "sensor_delay", "packet_delay")
+"""Randomizations that add up to the time from a command to its measured effect [ms]."""
+
+
 class Training(_Struct, frozen=True):
     """Origin of the policy, and the world that it was trained in."""
 
@@ -88,6 +92,17 @@ class Training(_Struct, frozen=True):
     seed: int
     versions: dict[str, str]
     git_commit: str
+
+    def delay(self) -> tuple[float, float]:
+        """Return the smallest and largest time from a command to its measured effect [s].
+
+        A joint has the delay of all motors and that of its group, and its measurement is as old as
+        all are. A state packet may also come at once: its range adds to the largest alone.
+        """
+        ranges = {name: self.randomization.get(name, (0.0, 0.0)) for name in DELAY_RANDOMIZATIONS}
+        low = sum(float(ranges[name][0]) for name in DELAY_RANDOMIZATIONS if name != "packet_delay")
+        high = sum(float(ranges[name][1]) for name in DELAY_RANDOMIZATIONS)
+        return low * 1e-3, high * 1e-3
 
 
 class Scores(_Struct, frozen=True):

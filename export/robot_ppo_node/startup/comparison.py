@@ -15,7 +15,7 @@ from robot_ppo_export.contract.contract import Contract
 from robot_ppo_node.drivers.base import Driver
 from robot_ppo_node.drivers.measured import needed_signals
 from robot_ppo_node.startup.joint_check import TOLERANCE as DELAY_TOLERANCE
-from robot_ppo_node.startup.joint_check import trained_delay
+from robot_ppo_node.startup.joint_check import TRAIN_WITH_IT
 
 ROUNDING = 1e-3
 """Share by which figures may differ: they are published with three or four digits."""
@@ -170,7 +170,7 @@ _SOFTER = "train with smaller gains, `stand:` and `damping:` of robot.yaml too"
 
 def delay(sides: Sides) -> Row:
     """The time from a command to its effect is one that the policy was trained with."""
-    low, high = trained_delay(sides.contract)
+    low, high = sides.contract.training.delay()
     stated = sides.driver.capabilities.delay
     fits = stated is None or (
         low - DELAY_TOLERANCE <= stated[0] and stated[1] <= high + DELAY_TOLERANCE
@@ -180,7 +180,7 @@ def delay(sides: Sides) -> Row:
         f"{1e3 * low:g} to {1e3 * high:g}",
         None if stated is None else f"{1e3 * stated[0]:g} to {1e3 * stated[1]:g}",
         fits,
-        "train with this delay (the task's actuator_delay, sensor_delay)",
+        TRAIN_WITH_IT,
     )
 
 

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.contract import DELAY_RANDOMIZATIONS, Contract
 from robot_ppo_node.safety.measurement import Measurement
 from robot_ppo_node.startup.delay_fit import DelayFit
 from robot_ppo_node.startup.preflight import Check
@@ -31,6 +31,8 @@ FIT = 8
 """Ticks after a step that the delay is fitted to."""
 TOLERANCE = 0.005
 """[s] The fit knows the delay no better."""
+TRAIN_WITH_IT = f"train with this delay (the task's {', '.join(DELAY_RANDOMIZATIONS)})"
+"""The remedy where training did not know a robot's delay."""
 
 
 class JointCheck:
@@ -118,14 +120,13 @@ class JointCheck:
     def _delay(self) -> Check:
         """The time from a command to its effect is one that the policy was trained with."""
         delay = float(np.median(self._delays))
-        low, high = trained_delay(self.contract)
+        low, high = self.contract.training.delay()
         return Check(
             "delay",
             low - TOLERANCE <= delay <= high + TOLERANCE,
             f"{delay * 1e3:.0f} ms from command to effect, trained with {low * 1e3:.0f} to "
             f"{high * 1e3:.0f} ms",
-            "find what holds packets back, or train with this delay (the task's actuator_delay, "
-            "sensor_delay)",
+            f"find what holds packets back, or {TRAIN_WITH_IT}",
         )
 
     def _go_on(self, done: int) -> None:
@@ -157,13 +158,3 @@ class JointCheck:
 def _half(elapsed: float) -> int:
     """Return the half turn at a time; a sum of periods may be a bit short of the whole."""
     return int(elapsed / REST + 1e-6)
-
-
-def trained_delay(contract: Contract) -> tuple[float, float]:
-    """Return the smallest and largest delay from command to effect of the training [s]."""
-    ranges = [
-        contract.training.randomization.get(name, (0.0, 0.0))
-        for name in ("actuator_delay", "sensor_delay")
-    ]
-    low, high = (sum(float(r[i]) for r in ranges) * 1e-3 for i in (0, 1))
-    return low, high
