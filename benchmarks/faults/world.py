@@ -23,6 +23,7 @@ from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Pacer
+from robot_ppo_node.commands.base import CommandSource
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Driver, MotorCommand, Sample
 from robot_ppo_node.node import Node
@@ -145,7 +146,7 @@ class BreakablePolicy(Policy):
         return self.broken(action) if self.broken else action
 
 
-class AgingCommand:
+class AgingCommand(CommandSource):
     """The operator; a command is as old as it is since `refreshed` ended."""
 
     name = "bench"

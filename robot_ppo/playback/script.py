@@ -16,7 +16,7 @@ import numpy as np
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.command import TWIST, CommandSpec
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.commands.base import parse
+from robot_ppo_node.commands.base import CommandSource, parse
 
 SECONDS = 12.0
 """Time that the policy runs by default [s]."""
@@ -42,7 +42,7 @@ DEFAULT_SCRIPT = (
 """12 s: stand, forward, faster, left, a turn, back, stop."""
 
 
-class ScriptedCommands:
+class ScriptedCommands(CommandSource):
     """A command source that plays a script after `begin` and then holds the last command."""
 
     name = "script"

@@ -18,6 +18,7 @@ from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.contract.state import NO_WIDTHS, SIGNALS
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_export.policy import Policy
+from robot_ppo_node.commands.base import CommandSource
 from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Health, MotorCommand, Sample
@@ -119,7 +120,7 @@ class _Tape:
         return ("as recorded",) * int(self.rows["others"][self.at])
 
 
-class _TapedCommands:
+class _TapedCommands(CommandSource):
     """The log as command source."""
 
     name = ""

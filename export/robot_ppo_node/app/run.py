@@ -73,36 +73,20 @@ class Operator:
         self.keyboard: Keyboard | None = None
         self.recorder = None if options.no_record else for_policy(self.policy, MEMORY_SECONDS)
         self.log: LogWriter | None = None
-        safety = self.policy.contract.robot.safety
         self.connection = _connection(options, self.policy.contract, self.console.say)
         self.driver = drivers.create(options.driver, self.clock, self.connection)
         self.source = self._source()
-        # Damping lasts until somebody ends it, where somebody is there and the run has no end.
-        endless = options.seconds is None
-        self.node = Node(
-            self.policy,
-            self.driver,
-            self.clock,
-            self.source,
-            self.recorder,
-            stand=options.stand,
-            arm=options.arm,
-            joint_check=options.joint_check,
-            limits=limits.load(options.limits, safety) if options.limits else safety,
-            fail_after=options.fail_after,
-            silent_after=options.wait,
-            damp_after_stop=math.inf if self.interactive and endless else DAMP_SECONDS,
-            damp_after_fault=math.inf if endless else DAMP_SECONDS,
-            publish_rate=options.publish_hz,
-            watchdog=self._watchdog if options.watchdog else None,
-            on_event=self._event,
-        )
+        try:
+            self.node = self._node()
+            self.signals = Signals(self.node)
+            if self.recorder:
+                seconds = options.seconds and options.seconds + RING_MARGIN
+                self.log = open_log(self.recorder, options.record, seconds, self.console.say)
+        except BaseException:
+            self.source.close()
+            raise
         self.started = self.clock.now()
         self._status_at = 0.0
-        self.signals = Signals(self.node)
-        if self.recorder:
-            seconds = options.seconds and options.seconds + RING_MARGIN
-            self.log = open_log(self.recorder, options.record, seconds, self.console.say)
 
     def run(self) -> int:
         """Run to the end of damping; return the exit code."""
@@ -124,6 +108,7 @@ class Operator:
         """Let go of everything at the end, whatever happens: Ctrl-C waits, errors wait too."""
         with contextlib.ExitStack() as stack:  # the last one first
             stack.callback(self._finish)
+            stack.callback(self.source.close)
             stack.callback(self.driver.close)
             stack.callback(self.node.close_watchdog)
             try:
@@ -155,6 +140,31 @@ class Operator:
             )
         return choose(
             self.options, self.command, operator, self.driver, self.connection, self.keyboard
+        )
+
+    def _node(self) -> Node:
+        """Return the node, which has opened nothing yet."""
+        options = self.options
+        safety = self.policy.contract.robot.safety
+        # Damping lasts until somebody ends it, where somebody is there and the run has no end.
+        endless = options.seconds is None
+        return Node(
+            self.policy,
+            self.driver,
+            self.clock,
+            self.source,
+            self.recorder,
+            stand=options.stand,
+            arm=options.arm,
+            joint_check=options.joint_check,
+            limits=limits.load(options.limits, safety) if options.limits else safety,
+            fail_after=options.fail_after,
+            silent_after=options.wait,
+            damp_after_stop=math.inf if self.interactive and endless else DAMP_SECONDS,
+            damp_after_fault=math.inf if endless else DAMP_SECONDS,
+            publish_rate=options.publish_hz,
+            watchdog=self._watchdog if options.watchdog else None,
+            on_event=self._event,
         )
 
     def _watchdog(self, handover: Handover) -> Watchdog:
@@ -275,18 +285,17 @@ def look_on(options: argparse.Namespace) -> int:
     operator = OperatorActions(damp=lambda why: None, approve=lambda: None, say=print)
     source = choose(options, policy.contract.command, operator, driver, connection, None)
     shadow = Shadow(policy, driver, clock, source)
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: signal.signal(n, lambda *_: shadow.stop()) for n in numbers}
-    try:
+    with contextlib.ExitStack() as stack:  # the last one first
+        stack.callback(source.close)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, lambda *_: shadow.stop())
+        stack.callback(driver.close)
         shadow.prepare()
         print(f"{policy.path.name} looks on; nothing is sent", flush=True)
         print(compatibility.summary(shadow.compared), flush=True)
         shadow.run(options.seconds)
         print(shadow.report())
-    finally:
-        driver.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return 0
 
 

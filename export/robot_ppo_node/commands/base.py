@@ -28,7 +28,7 @@ DEAD_ZONE = 0.08
 
 
 class CommandSource(Protocol):
-    """A source of commands."""
+    """A source of commands. One that holds nothing derives from this, and has its `close`."""
 
     name: str
     """For the log, at most 12 letters."""
@@ -36,6 +36,9 @@ class CommandSource(Protocol):
     def read(self, now: float) -> tuple[np.ndarray, float]:
         """Return the newest command (k,) and its age [s] at the time `now` [s]."""
         ...
+
+    def close(self) -> None:
+        """Give back what the source holds: a socket, a device, a DDS domain; nothing here."""
 
 
 class OperatorActions(TypedDict):
@@ -65,7 +68,7 @@ def bounded(wanted: np.ndarray, age: float, bounds: list[list[float]]) -> np.nda
     return np.array([min(max(value, low), high) for value, (low, high) in pairs], np.float32)
 
 
-class FixedCommand:
+class FixedCommand(CommandSource):
     """One command for the whole run."""
 
     name = "fixed"
@@ -78,7 +81,7 @@ class FixedCommand:
         return self.command, 0.0
 
 
-class Chosen:
+class Chosen(CommandSource):
     """The command of one source; others are listened to as well, for their buttons alone."""
 
     def __init__(self, source: CommandSource, *others: CommandSource) -> None:
@@ -92,6 +95,12 @@ class Chosen:
             with contextlib.suppress(Exception):  # a broken keyboard must not stop the gamepad
                 other.read(now)
         return self.source.read(now)
+
+    def close(self) -> None:
+        """Close every source, also where one cannot be closed."""
+        with contextlib.ExitStack() as stack:
+            for source in (*self.others, self.source):
+                stack.callback(source.close)
 
 
 def from_sticks(sticks: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.commands.base import OperatorActions, from_sticks
+from robot_ppo_node.commands.base import CommandSource, OperatorActions, from_sticks
 
 FORWARD = "ABS_Y"
 SIDEWAYS = "ABS_X"
@@ -25,7 +25,7 @@ GAMEPAD = "BTN_SOUTH"
 """Every gamepad has it, says the kernel's documentation; a mouse and a keyboard have not."""
 
 
-class Gamepad:
+class Gamepad(CommandSource):
     """One gamepad."""
 
     name = "gamepad"
@@ -63,6 +63,11 @@ class Gamepad:
                 self.operator["say"]("the gamepad is gone: command zero, B no longer stops")
             self.gone = True
         return from_sticks(self._sticks, self.bounds), np.inf if self.gone else 0.0
+
+    def close(self) -> None:
+        """Close the device; one that was unplugged may be gone already."""
+        with contextlib.suppress(OSError):
+            self.device.close()
 
     def _handle(self, event: Any) -> None:
         codes = self._codes

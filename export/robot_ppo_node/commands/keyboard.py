@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from robot_ppo_node.commands.base import DEAD_MAN
+from robot_ppo_node.commands.base import DEAD_MAN, CommandSource
 
 
-class Keyboard:
+class Keyboard(CommandSource):
     """Keys of a terminal: w/s forward, a/d left, q/e turn, space zero; and what `keys` says.
 
     A key moves the command by a tenth of the trained range, and the command stays for `dead_man`

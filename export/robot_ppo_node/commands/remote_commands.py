@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from robot_ppo_node.commands.base import from_sticks
+from robot_ppo_node.commands.base import CommandSource, from_sticks
 from robot_ppo_node.drivers.unitree.unitree_remote import Remote
 
 
@@ -16,7 +16,7 @@ class ReceivesRemote(Protocol):
     remote_heard: float
 
 
-class RemoteCommands:
+class RemoteCommands(CommandSource):
     """The sticks as a `CommandSource`: left forward and sideways, right to turn."""
 
     name = "remote"

@@ -18,7 +18,7 @@ import numpy as np
 
 from robot_ppo_export.errors import InputError, RefusedError
 from robot_ppo_node.commands import command_frames as frames
-from robot_ppo_node.commands.base import OperatorActions
+from robot_ppo_node.commands.base import CommandSource, OperatorActions
 from robot_ppo_node.commands.command_frames import DEFAULT_PORT, DroppedError, Order
 from robot_ppo_node.host.closing import Closing
 
@@ -29,7 +29,7 @@ STOP_EVERY = 0.05
 """[s] How long and how often a stop is sent until the node answers."""
 
 
-class UdpCommands:
+class UdpCommands(CommandSource):
     """Takes commands from one sender, or from several of which the newest counts."""
 
     name = "udp"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.commands.base import COMMAND_TIMEOUT
+from robot_ppo_node.commands.base import COMMAND_TIMEOUT, CommandSource
 
 SAME = ("robot", "layout", "action", "control_period", "gait_frequency", "command")
 """Parts of the contract that two policies must have in common to follow one another."""
@@ -29,7 +29,7 @@ class Switchable:
         return all(getattr(ours, key) == getattr(others, key) for key in SAME)
 
 
-class PageCommands:
+class PageCommands(CommandSource):
     """The command of the page: zero once the page has been silent for a while."""
 
     name = "web"
