@@ -15,12 +15,12 @@ from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.drivers.base import Connection, MotorCommand
 from robot_ppo_node.drivers.fake import FakeDriver
 from robot_ppo_node.drivers.joint_map import JointMap, check_joints
-from robot_ppo_node.drivers.measured import Measured, held_signals, needed_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.drivers.state_rate import LONG, MeasuresStateRate, explanation
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
 from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
+from robot_ppo_node.safety.measured import Measured, held_signals, needed_signals
 from robot_ppo_node.startup.compatibility import check_compatibility
 
 pytestmark = pytest.mark.real_time

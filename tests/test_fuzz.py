@@ -20,7 +20,6 @@ from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import DriverFault
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
@@ -32,6 +31,7 @@ from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_messages import MalformedMessageError, Message
 from robot_ppo_node.node import Node
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 pytestmark = pytest.mark.real_time
 

@@ -20,12 +20,12 @@ from robot_ppo_node.commands.udp_commands import UdpCommands
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
 from robot_ppo_node.drivers.fake import FakeDriver
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu, JointState, Stamp
 from robot_ppo_node.drivers.ros2.ros2_states import Ros2States
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.node import Node
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 pytestmark = pytest.mark.real_time
 

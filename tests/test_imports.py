@@ -338,6 +338,35 @@ def test_a_driver_knows_nothing_of_envelope_or_policy():
     assert drivers_that_know_too_much(with_import(udp, f"{EXPORT}.policy.Policy")) == {udp}
 
 
+PROTOCOLS = {
+    "safety": {"base", "handover"},
+    "startup": {"base", "joint_map"},
+    "control": {"base", "sends"},
+    "log": {"base"},
+}
+"""Room of the node -> what it may know of the drivers: what every robot has in common."""
+
+
+def rooms_that_know_drivers(imports: Imports = IMPORTS) -> set[str]:
+    """Modules that judge, decide or record, and know more of drivers than the protocols."""
+    ours = part(NODE, imports)
+    return {
+        module
+        for module, found in graph(ours).items()
+        for room, allowed in PROTOCOLS.items()
+        if inside(module, f"{NODE}.{room}")
+        for name in found
+        if inside(name, DRIVERS) and not inside(name, *(f"{DRIVERS}.{m}" for m in allowed))
+    }
+
+
+def test_what_judges_and_decides_knows_of_drivers_the_protocols_alone():
+    assert not rooms_that_know_drivers()
+    for name in ("joint_map", "udp.udp_driver.UdpDriver", "sends.Unsent"):
+        broken = with_import(f"{NODE}.safety.bounds", f"{DRIVERS}.{name}")
+        assert rooms_that_know_drivers(broken) == {f"{NODE}.safety.bounds"}
+
+
 def foreign(module: str, imports: Imports = IMPORTS) -> set[str]:
     """Libraries that a module under export/ imports and must not."""
     allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "yaml", "msgspec", EXPORT, NODE}

@@ -19,7 +19,8 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError
-from robot_ppo_node.drivers.measured import Measured, mounting_of
+from robot_ppo_node.drivers.base import mounting_of
+from robot_ppo_node.safety.measured import Measured
 
 SITE = '<site name="imu"/>'
 ODD = (0.7, 0.1, -0.5, math.sqrt(1 - 0.49 - 0.01 - 0.25))

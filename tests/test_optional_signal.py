@@ -20,7 +20,6 @@ from robot_ppo_node.app.replay import replay
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.drivers.udp import udp_frame, udp_payloads
 from robot_ppo_node.drivers.udp.udp_driver import UdpDriver
@@ -29,6 +28,7 @@ from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.log import recorder
 from robot_ppo_node.node import Node
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
+from robot_ppo_node.safety.measured import held_signals
 
 pytestmark = pytest.mark.real_time
 

@@ -7,8 +7,8 @@ from node_helpers import PERIOD, policy, rest_pose, rig, robot
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_node.control.states import State
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.safety.draft import Draft
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.startup.preflight import CHECKS, SECONDS, Watch
 
 TICKS = round(SECONDS / PERIOD)

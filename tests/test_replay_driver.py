@@ -10,9 +10,9 @@ from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.replay_driver import ReplayDriver
 from robot_ppo_node.node import Node
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 NAMES = robot().joint_names
 FEET = robot().feet

@@ -18,7 +18,6 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import MonotonicClock, SteppedClock
 from robot_ppo_node.control.inputs import Repeats
 from robot_ppo_node.drivers.base import Connection
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.ros2 import ros2_grid
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
@@ -35,6 +34,7 @@ from robot_ppo_node.drivers.ros2.ros2_scan import (
 from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
+from robot_ppo_node.safety.measured import Measured, held_signals
 from robot_ppo_node.safety.state_guards import SCAN_TICKS
 
 rosbags = pytest.importorskip("rosbags.typesys", reason="rosbags: an independent codec")

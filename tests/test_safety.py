@@ -11,12 +11,12 @@ from node_helpers import contract, robot
 
 from robot_ppo_export.contract import frames
 from robot_ppo_node.drivers.base import Health
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.safety import state_guards, target_guards
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guards import GUARDS
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.safety.verdict import Outcome
 
 J = 12

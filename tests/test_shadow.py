@@ -15,7 +15,7 @@ from robot_ppo_node.commands.base import FixedCommand
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import MotorCommand, Sample
 from robot_ppo_node.drivers.fake import FakeDriver
-from robot_ppo_node.drivers.measured import Measured, held_signals
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 pytestmark = pytest.mark.real_time
 

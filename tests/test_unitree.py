@@ -23,7 +23,6 @@ from robot_ppo_node.clock import MonotonicClock
 from robot_ppo_node.drivers import create
 from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand
 from robot_ppo_node.drivers.dds import participant
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.drivers.unitree import unitree_motion
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1, QUADRUPED, body_of
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
@@ -35,6 +34,7 @@ from robot_ppo_node.robot_side.unitree_robot import TEMPERATURE, VOLTAGE, Unitre
 from robot_ppo_node.safety import state_guards
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.draft import Draft
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.safety.verdict import Outcome
 
 pytestmark = pytest.mark.real_time

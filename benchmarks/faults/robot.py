@@ -18,9 +18,9 @@ from robot_ppo_node.commands.base import COMMAND_TIMEOUT
 from robot_ppo_node.control.inputs import SAG
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Sample
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.safety import self_test
 from robot_ppo_node.safety.draft import Draft
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 ROUNDING = 1e-4
 """[N m] of float32 in kp (target - q) - kd dq."""

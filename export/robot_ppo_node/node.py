@@ -33,11 +33,11 @@ from robot_ppo_node.control.settings import DAMP_SECONDS, Settings
 from robot_ppo_node.control.state_machine import StateMachine
 from robot_ppo_node.control.states import RUNNING, State
 from robot_ppo_node.drivers.base import Driver, Polls
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.host.realtime import quiet_gc
 from robot_ppo_node.log.recorder import Recorder
 from robot_ppo_node.log.tick_log import append_tick
 from robot_ppo_node.safety import self_test
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.safety.measurement import Decision, Measurement
 from robot_ppo_node.safety.reason import Reason
 from robot_ppo_node.safety.watchdog import Handover, Watchdog

@@ -23,11 +23,11 @@ from robot_ppo_node.control.setpoints import FADE
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Health, MotorCommand, Sample
 from robot_ppo_node.drivers.capabilities import NOTHING
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.drivers.sends import Unsent
 from robot_ppo_node.log import recorder as record
 from robot_ppo_node.log.recorder import Recorder, for_policy
 from robot_ppo_node.node import Node
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 STAGES = (
     *("command", "observation", "action", "target", "kp", "kd"),

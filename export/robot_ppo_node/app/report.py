@@ -8,8 +8,8 @@ import numpy as np
 from robot_ppo_export.contract.contract import LEVELS, Contract
 from robot_ppo_export.contract.spec import Gain
 from robot_ppo_export.policy import TOLERANCE, Difference, Policy
-from robot_ppo_node.drivers.measured import needed_signals
 from robot_ppo_node.host.text_table import table
+from robot_ppo_node.safety.measured import needed_signals
 from robot_ppo_node.safety.self_test import Result
 
 

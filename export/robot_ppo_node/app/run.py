@@ -27,7 +27,6 @@ from robot_ppo_node.control.events import NodeEvent
 from robot_ppo_node.control.settings import DAMP_SECONDS
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Connection, HandsOver
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.drivers.state_rate import explanation
 from robot_ppo_node.host import realtime
 from robot_ppo_node.host.console import ERR, PATIENCE, Console, say_error, unblock
@@ -37,6 +36,7 @@ from robot_ppo_node.log.log_writer import LogWriter
 from robot_ppo_node.log.recorder import for_policy
 from robot_ppo_node.node import Node
 from robot_ppo_node.safety import limits
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.safety.watchdog import Handover, Watchdog
 from robot_ppo_node.startup import compatibility
 

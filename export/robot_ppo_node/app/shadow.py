@@ -22,10 +22,10 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, MotorCommand, Sample
+from robot_ppo_node.drivers.base import Driver, MotorCommand, Sample, mounting_of
 from robot_ppo_node.drivers.capabilities import Capabilities
-from robot_ppo_node.drivers.measured import Measured, held_signals, mounting_of
 from robot_ppo_node.host.text_table import table
+from robot_ppo_node.safety.measured import Measured, held_signals
 from robot_ppo_node.safety.monitor import Monitor
 from robot_ppo_node.startup.compatibility import check_compatibility
 

@@ -14,8 +14,15 @@ import numpy as np
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, DriverFault, Health, Sample, SeesWriters
-from robot_ppo_node.drivers.measured import Measured, mounting_of
+from robot_ppo_node.drivers.base import (
+    Driver,
+    DriverFault,
+    Health,
+    Sample,
+    SeesWriters,
+    mounting_of,
+)
+from robot_ppo_node.safety.measured import Measured
 from robot_ppo_node.safety.measurement import IMU, JOINTS, SCAN, Measurement
 from robot_ppo_node.safety.reason import Reason
 

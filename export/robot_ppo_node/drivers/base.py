@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import Gain, RobotSpec
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
@@ -231,3 +232,12 @@ class HandsOver(Protocol):
     def reclaim(self, takeovers: int) -> None:
         """Be the one whom the robot listens to again, after so many takeovers since `open`."""
         ...
+
+
+def mounting_of(robot: RobotSpec, driver: Driver) -> Mounting | None:
+    """Return how to turn what the IMU of a driver's robot measures into the base's frame.
+
+    None where nothing turns it, and where the driver plays back what was turned when it was
+    recorded (`in_base_frame`).
+    """
+    return None if getattr(driver, "in_base_frame", False) else Mounting.of(robot)

@@ -22,10 +22,10 @@ from robot_ppo_export.files import write_atomically
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.control.states import State
 from robot_ppo_node.drivers.base import Health
-from robot_ppo_node.drivers.measured import Measured, held_signals
 from robot_ppo_node.log import log_file
 from robot_ppo_node.log.log_file import COLUMNS, EVENT
 from robot_ppo_node.safety.guards import GUARDS
+from robot_ppo_node.safety.measured import Measured, held_signals
 
 ARM = 1
 STOP = 2

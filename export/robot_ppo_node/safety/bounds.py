@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from robot_ppo_export.contract.spec import Limits, RobotSpec
-from robot_ppo_node.drivers.measured import Measured
+from robot_ppo_node.safety.measured import Measured
 from robot_ppo_node.safety.measurement import IMU, SCAN
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_node.drivers.base import Health, MotorCommand
-from robot_ppo_node.drivers.measured import Measured
+from robot_ppo_node.safety.measured import Measured
 from robot_ppo_node.safety.measurement import Decision, Measurement
 
 

@@ -17,12 +17,12 @@ from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.spec import Limits
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
-from robot_ppo_node.drivers.measured import held_signals
 from robot_ppo_node.safety.bounds import Bounds
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
 from robot_ppo_node.safety.guard import Guard
 from robot_ppo_node.safety.guards import GUARDS
+from robot_ppo_node.safety.measured import held_signals
 from robot_ppo_node.safety.state_guards import QUATERNION_TOLERANCE, STATE_GUARDS
 from robot_ppo_node.safety.verdict import Outcome
 

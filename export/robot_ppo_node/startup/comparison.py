@@ -13,7 +13,7 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_node.drivers.base import Driver
-from robot_ppo_node.drivers.measured import needed_signals
+from robot_ppo_node.safety.measured import needed_signals
 from robot_ppo_node.startup.joint_check import TOLERANCE as DELAY_TOLERANCE
 from robot_ppo_node.startup.joint_check import TRAIN_WITH_IT
 

@@ -13,9 +13,7 @@ import numpy as np
 
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.mounting import Mounting
-from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState, blank
-from robot_ppo_node.drivers.base import Driver
 
 ENVELOPE_SIGNALS = ("joint_pos", "joint_vel", "base_quat", "base_ang_vel")
 """Signals that the safety envelope needs, whatever the policy reads."""
@@ -74,15 +72,6 @@ class Measured:
         for i, name in self._updated:
             parts[i] = getattr(state, name)
         np.concatenate(parts, out=self.flat)
-
-
-def mounting_of(robot: RobotSpec, driver: Driver) -> Mounting | None:
-    """Return how to turn what the IMU of a driver's robot measures into the base's frame.
-
-    None where nothing turns it, and where the driver plays back what was turned when it was
-    recorded (`in_base_frame`).
-    """
-    return None if getattr(driver, "in_base_frame", False) else Mounting.of(robot)
 
 
 def needed_signals(contract: Contract) -> tuple[str, ...]:
