@@ -385,14 +385,15 @@ def test_a_node_that_hangs_is_damping_after_three_periods(make):
 @pytest.mark.parametrize("stamp", [None, STAMP])
 def test_cmd_vel_is_heard_as_twist_and_as_twist_stamped(idl, stamp):
     from robot_ppo_node.drivers.dds import participant
-    from robot_ppo_node.drivers.ros2.ros2_twist import CMD_VEL, TwistCommands
+    from robot_ppo_node.drivers.ros2.ros2_topics import CMD_VEL, dds_name
+    from robot_ppo_node.drivers.ros2.ros2_twist import TwistCommands
 
     domain = free_domain()
     commands = TwistCommands(Connection(domain=domain))
     try:
         with participant.Bus(domain) as bus:
             assert commands.read(1.0)[1] == np.inf  # nobody has spoken: infinitely old
-            writer = bus.writer(CMD_VEL, idl.Twist if stamp is None else idl.TwistStamped)
+            writer = bus.writer(dds_name(CMD_VEL), idl.Twist if stamp is None else idl.TwistStamped)
             assert within(2, lambda: writer.readers)
             command = np.array([0.5, 0.25, -1.0], "f4")
             writer.write(messages.encode_twist(command, stamp))

@@ -23,14 +23,8 @@ from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_driver import Ros2Driver
 from robot_ppo_node.drivers.ros2.ros2_grid import GridMap, Odometry
 from robot_ppo_node.drivers.ros2.ros2_messages import Stamp
-from robot_ppo_node.drivers.ros2.ros2_scan import (
-    ELEVATION_MAP,
-    LAYER,
-    ODOMETRY,
-    POSE_WITHIN,
-    ScanReader,
-    scan,
-)
+from robot_ppo_node.drivers.ros2.ros2_scan import LAYER, POSE_WITHIN, ScanReader, scan
+from robot_ppo_node.drivers.ros2.ros2_topics import ELEVATION_MAP, ODOMETRY, dds_name
 from robot_ppo_node.robot_side.ros2_robot import Ros2Robot
 from robot_ppo_node.safety.draft import Draft
 from robot_ppo_node.safety.envelope import Envelope
@@ -339,8 +333,8 @@ def connected():
     pytest.importorskip("cyclonedds")
     domain = free_domain()
     legs = Publisher(domain)
-    maps = legs.bus.writer(ELEVATION_MAP, legs.idl.GridMap)
-    poses = legs.bus.writer(ODOMETRY, legs.idl.Odometry)
+    maps = legs.bus.writer(dds_name(ELEVATION_MAP), legs.idl.GridMap)
+    poses = legs.bus.writer(dds_name(ODOMETRY), legs.idl.Odometry)
     place = Connection(robot=robot(), domain=domain, wait=3.0, scan=GRID, watch_only=True)
     driver = Ros2Driver(MonotonicClock(), place)
     yield driver, legs, maps, poses

@@ -20,7 +20,7 @@ from robot_ppo_node.drivers import create
 from robot_ppo_node.drivers.base import Connection, MotorCommand
 from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.dds.dds_watch import WATCHDOG
-from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
+from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_COMMANDS, dds_name
 from robot_ppo_node.drivers.unitree.unitree_bodies import QUADRUPED
 from robot_ppo_node.drivers.unitree.unitree_driver import COMMANDS
 from robot_ppo_node.drivers.unitree.unitree_idl import idl_type
@@ -32,7 +32,7 @@ from robot_ppo_node.safety.watchdog import FROZEN_AFTER, Watchdog
 pytestmark = pytest.mark.real_time
 
 GO2 = robot()
-TOPICS = {"unitree": COMMANDS, "ros2": JOINT_COMMANDS}
+TOPICS = {"unitree": COMMANDS, "ros2": dds_name(JOINT_COMMANDS)}
 
 
 class DdsRobot(Alive):

@@ -39,9 +39,9 @@ class _TwoPublishers:
 
     def __init__(self, bus: Any) -> None:
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
-        from robot_ppo_node.drivers.ros2.ros2_states import JOINT_STATES
+        from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_STATES, dds_name
 
-        self._writers = [bus.writer(JOINT_STATES, idl.JointState) for _ in range(2)]
+        self._writers = [bus.writer(dds_name(JOINT_STATES), idl.JointState) for _ in range(2)]
 
     def write(self, payload: bytes) -> None:
         """Send each half of a message by its publisher."""
@@ -182,14 +182,14 @@ def _second_commander(live: LiveRobot, domain: int) -> float:
     """Command as a second controller does; return when its first command was sent [s]."""
     from robot_ppo_node.drivers.dds import participant
     from robot_ppo_node.drivers.ros2 import ros2_idl as idl
-    from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
     from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder
+    from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_COMMANDS, dds_name
 
     zeros = np.zeros(1, np.float32)
     payload = CommandEncoder(("nobodys_joint",)).encode(zeros, zeros, zeros)
     heard_at = math.inf
     with participant.Bus(domain) as bus:
-        writer = bus.writer(JOINT_COMMANDS, idl.Float64MultiArray)
+        writer = bus.writer(dds_name(JOINT_COMMANDS), idl.Float64MultiArray)
         ends = time.monotonic() + SPEAKS
         while time.monotonic() < ends:
             writer.write(payload)
@@ -206,13 +206,13 @@ def _gripper(path: Path) -> Seen:
     from robot_ppo_node.drivers.dds import participant
     from robot_ppo_node.drivers.ros2 import ros2_idl as idl
     from robot_ppo_node.drivers.ros2 import ros2_messages as messages
-    from robot_ppo_node.drivers.ros2.ros2_states import JOINT_STATES
+    from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_STATES, dds_name
 
     sent = 0
     with _pair(path) as (live, node, domain):
         walk(node)
         with participant.Bus(domain) as bus:
-            writer = bus.writer(JOINT_STATES, idl.JointState)
+            writer = bus.writer(dds_name(JOINT_STATES), idl.JointState)
             ends = time.monotonic() + 2 * SPEAKS
             while time.monotonic() < ends:
                 sent += 1
@@ -221,7 +221,7 @@ def _gripper(path: Path) -> Seen:
                 writer.write(messages.encode_joint_state(finger))
                 time.sleep(0.001)
         walks_on = "DAMP" not in node.said and not live.heard[-1].damping
-    text = f"{sent} messages of a gripper on /joint_states"
+    text = f"{sent} messages of a gripper on {JOINT_STATES}"
     return Seen(
         REFUSED if walks_on else NOTHING, f"{text}; the robot walks on" if walks_on else text
     )
@@ -230,7 +230,7 @@ def _gripper(path: Path) -> Seen:
 def _late_reader(path: Path) -> Any:
     """Let the robot ask for commands that were sent before it came."""
     from robot_ppo_node.drivers.ros2 import ros2_idl as idl
-    from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
+    from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_COMMANDS, dds_name
 
     @contextmanager
     def start() -> Iterator[tuple[LiveRobot, NodeProcess, int]]:
@@ -239,7 +239,7 @@ def _late_reader(path: Path) -> Any:
         bus = _end(live).bus
         _end(live)._commands.entity.__del__()
         _end(live)._commands = bus.reader(
-            JOINT_COMMANDS, idl.Float64MultiArray, reliable=True, latched=True
+            dds_name(JOINT_COMMANDS), idl.Float64MultiArray, reliable=True, latched=True
         )
         with running(path, *_options(domain), robot=live) as (robot, node):
             yield robot, node, domain

@@ -15,7 +15,8 @@ from robot_ppo_node.drivers.ros2 import ros2_grid
 from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2.ros2_grid import GridMap, Odometry
 from robot_ppo_node.drivers.ros2.ros2_messages import Stamp
-from robot_ppo_node.drivers.ros2.ros2_scan import ELEVATION_MAP, LAYER, ODOMETRY
+from robot_ppo_node.drivers.ros2.ros2_scan import LAYER
+from robot_ppo_node.drivers.ros2.ros2_topics import ELEVATION_MAP, ODOMETRY, dds_name
 
 SIDE = 4.0
 """Of the map, with the base in the middle [m]."""
@@ -45,8 +46,8 @@ class Ros2Mapping:
     def __init__(self, bus: Bus, place: Place) -> None:
         """Announce the topics."""
         self._place = place
-        self._maps = bus.writer(ELEVATION_MAP, idl.GridMap)
-        self._poses = bus.writer(ODOMETRY, idl.Odometry)
+        self._maps = bus.writer(dds_name(ELEVATION_MAP), idl.GridMap)
+        self._poses = bus.writer(dds_name(ODOMETRY), idl.Odometry)
         self._map_due = -np.inf
         self._pose_due = -np.inf
 

@@ -9,9 +9,13 @@ from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
-from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION
-from robot_ppo_node.drivers.ros2.ros2_driver import JOINT_COMMANDS
-from robot_ppo_node.drivers.ros2.ros2_states import IMU, JOINT_STATES
+from robot_ppo_node.drivers.ros2.ros2_topics import (
+    DESCRIPTION,
+    IMU,
+    JOINT_COMMANDS,
+    JOINT_STATES,
+    dds_name,
+)
 from robot_ppo_node.robot_side.base import SILENT_AFTER
 from robot_ppo_node.robot_side.ros2_mapping import Place, Ros2Mapping
 
@@ -43,11 +47,11 @@ class Ros2Robot:
         self.counters = Counters()
         self._commanded = -np.inf
         self.bus = participant.Bus(domain, interface)
-        self._joint_writer = self.bus.writer(JOINT_STATES, idl.JointState)
-        self._imu_writer = self.bus.writer(IMU, idl.Imu)
-        self._commands = self.bus.reader(JOINT_COMMANDS, idl.Float64MultiArray)
+        self._joint_writer = self.bus.writer(dds_name(JOINT_STATES), idl.JointState)
+        self._imu_writer = self.bus.writer(dds_name(IMU), idl.Imu)
+        self._commands = self.bus.reader(dds_name(JOINT_COMMANDS), idl.Float64MultiArray)
         if description:
-            writer = self.bus.writer(DESCRIPTION, idl.String, latched=True)
+            writer = self.bus.writer(dds_name(DESCRIPTION), idl.String, latched=True)
             writer.write(messages.encode_string(description))
         self._mapping = Ros2Mapping(self.bus, place) if place else None
 

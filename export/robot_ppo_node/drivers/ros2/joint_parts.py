@@ -15,11 +15,10 @@ import numpy as np
 from robot_ppo_node.drivers.ros2.owners import Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import JointState
+from robot_ppo_node.drivers.ros2.ros2_topics import JOINT_STATES
 
 JOINT_SIGNALS = ("joint_pos", "joint_vel", "joint_torque")
 """Signals in the order of a message's vectors."""
-JOINT_STATES = "/joint_states"
-"""Topic, as an operator knows it."""
 PASSED_OVER = 64
 """Foreign joints that are remembered by name."""
 

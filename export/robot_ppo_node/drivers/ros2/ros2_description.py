@@ -7,8 +7,8 @@ from robot_ppo_node.drivers.capabilities import NOTHING, Capabilities
 from robot_ppo_node.drivers.dds.endpoints import Reader
 from robot_ppo_node.drivers.ros2 import ros2_messages, ros2_urdf
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
+from robot_ppo_node.drivers.ros2.ros2_topics import DESCRIPTION
 
-DESCRIPTION = "rt/robot_description"
 PUBLISHER_WITHIN = 1.0
 """[s] in which discovery finds a publisher, if there is one."""
 DESCRIBED_WITHIN = 5.0
@@ -22,7 +22,7 @@ def described(
     """Return what the URDF states of `joints`; nothing where there is none.
 
     Args:
-        reader: of `DESCRIPTION`.
+        reader: of the topic `DESCRIPTION`.
         joints: the robot's.
         clock: to wait by.
         say: told where a publisher was waited for in vain.
@@ -34,7 +34,7 @@ def described(
             return NOTHING
         if waited >= DESCRIBED_WITHIN:
             say(
-                f"/robot_description: its publisher said nothing within {DESCRIBED_WITHIN:g} s: "
+                f"{DESCRIPTION}: its publisher said nothing within {DESCRIBED_WITHIN:g} s: "
                 "ranges and limits are not compared"
             )
             return NOTHING
@@ -42,6 +42,6 @@ def described(
     try:
         text = ros2_messages.decode_string(payload, ros2_urdf.LONGEST)
     except MalformedCdrError:
-        say("/robot_description is not a string: limits are not compared")
+        say(f"{DESCRIPTION} is not a string: limits are not compared")
         return NOTHING
     return ros2_urdf.capabilities_of(text, joints)

@@ -33,13 +33,19 @@ from robot_ppo_node.drivers.handover import Handover
 from robot_ppo_node.drivers.joint_map import JointMap, StateMap, check_joints
 from robot_ppo_node.drivers.repeater import Repeater
 from robot_ppo_node.drivers.ros2.owners import OWNED, Contest
-from robot_ppo_node.drivers.ros2.ros2_description import DESCRIPTION, described
+from robot_ppo_node.drivers.ros2.ros2_description import described
 from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder
 from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
 from robot_ppo_node.drivers.ros2.ros2_states import Ros2States
+from robot_ppo_node.drivers.ros2.ros2_topics import (
+    DESCRIPTION,
+    IMU,
+    JOINT_COMMANDS,
+    JOINT_STATES,
+    dds_name,
+)
 from robot_ppo_node.drivers.sends import Sends, Unsent
 
-JOINT_COMMANDS = "rt/joint_commands"
 NEW_TIME = 0.5
 """[s] of older stamps after which they are the new time, where no command is out."""
 SETTLE = 0.5
@@ -116,7 +122,7 @@ class Ros2Driver:
 
         self._states = Ros2States(joints, self.clock, scan)
         self._states.connect(bus)
-        descriptions = bus.reader(DESCRIPTION, String, reliable=True, latched=True)
+        descriptions = bus.reader(dds_name(DESCRIPTION), String, reliable=True, latched=True)
         self._wait_for_states()
         self._settle()
         self.capabilities = described(
@@ -138,7 +144,7 @@ class Ros2Driver:
 
         silent = self.connection.allow_silent_writers
         return ExclusiveAccess(
-            bus, JOINT_COMMANDS, Float64MultiArray, self.name, allow_silent=silent
+            bus, dds_name(JOINT_COMMANDS), Float64MultiArray, self.name, allow_silent=silent
         )
 
     def _take_command(self, bus: participant.Bus, access: ExclusiveAccess) -> None:
@@ -149,8 +155,9 @@ class Ros2Driver:
         access.forget()  # who spoke while the robot was waited for may have gone since
         self.clock.sleep_until(self.clock.now() + LISTEN)
         access.wait(self.clock, c.wait, c.say)
-        writer = bus.writer(JOINT_COMMANDS, Float64MultiArray)
-        require_reader(bus, writer, JOINT_COMMANDS, Float64MultiArray, self.clock, self.name)
+        topic = dds_name(JOINT_COMMANDS)
+        writer = bus.writer(topic, Float64MultiArray)
+        require_reader(bus, writer, topic, Float64MultiArray, self.clock, self.name)
         damping = self._damping(per_joint(c.damping, self._states.parts.wanted).astype(np.float32))
         stale = STALE_PERIODS * c.control_period
         self._sends = writer.sends
@@ -212,7 +219,7 @@ class Ros2Driver:
     def damping_sender(self, kd: np.ndarray) -> Handover:
         """Return a sender of damping that joins the robot's domain by itself."""
         assert self.bus is not None, "open() comes first"
-        return dds_damping.handover(self.bus, JOINT_COMMANDS, "ros2", self._damping(kd))
+        return dds_damping.handover(self.bus, dds_name(JOINT_COMMANDS), "ros2", self._damping(kd))
 
     def reclaim(self, takeovers: int) -> None:
         """Do nothing: the robot listens to everybody, and the watchdog is silent again."""
@@ -257,7 +264,7 @@ class Ros2Driver:
         try:
             check_joints(parts.wanted, parts.stated, self.name)
         except RefusedError as different:
-            dropped = self._states.dropped.lately("/joint_states")
+            dropped = self._states.dropped.lately(JOINT_STATES)
             raise RefusedError(f"{different}; {dropped}" if dropped else str(different)) from None
 
     def _silence(self) -> str:
@@ -308,7 +315,7 @@ class Ros2Driver:
         told = self._dropped_told > self._sampled or now - self._dropped_told < TELL_EVERY
         if told or gap < STALE_PERIODS * self.connection.control_period:
             return
-        dropped = self._states.dropped.lately("/joint_states", "/imu")
+        dropped = self._states.dropped.lately(JOINT_STATES, IMU)
         if dropped:
             self._dropped_told = now
             self.connection.say(f"driver ros2: no new state for {gap:.2f} s: {dropped}")

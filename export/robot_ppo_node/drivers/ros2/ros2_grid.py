@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, MalformedCdrError
-from robot_ppo_node.drivers.ros2.ros2_messages import Stamp, headed
+from robot_ppo_node.drivers.ros2.ros2_messages import Stamp, decode_header, headed
 
 MOST_CELLS = 1 << 20
 """Cells of a map that is read."""
@@ -69,7 +69,7 @@ class Odometry:
 def decode_grid_map(payload: bytes, layer: str) -> GridMap:
     """Return one layer of a grid_map_msgs/GridMap, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
-    stamp, frame = _header(cdr)
+    stamp, frame = decode_header(cdr)
     resolution, length_x, length_y, x, y, *_ = cdr.doubles(10).tolist()
     layers = cdr.strings()
     cdr.strings()  # the basic layers
@@ -113,7 +113,7 @@ def encode_odometry(pose: Odometry) -> bytes:
 def decode_odometry(payload: bytes) -> Odometry:
     """Return a nav_msgs/Odometry's pose, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
-    stamp, frame = _header(cdr)
+    stamp, frame = decode_header(cdr)
     cdr.string()  # the frame of the base
     pose = cdr.doubles(7)
     cdr.doubles(36 + 6 + 36)  # covariance, velocities, covariance
@@ -147,9 +147,3 @@ def _fits(resolution: float, length: float, cells: int) -> bool:
     if not (np.isfinite(length) and np.isfinite(resolution) and resolution > 0):
         return False
     return abs(length - cells * resolution) < resolution / 2
-
-
-def _header(cdr: CdrReader) -> tuple[Stamp, str]:
-    """Return stamp and frame of a std_msgs/Header."""
-    seconds, nanoseconds = cdr.take("iI")
-    return Stamp(seconds, nanoseconds), cdr.string()

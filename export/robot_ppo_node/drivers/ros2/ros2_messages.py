@@ -73,7 +73,7 @@ def encode_joint_state(message: JointState) -> bytes:
 def decode_joint_state(payload: bytes) -> JointState:
     """Return sensor_msgs/JointState, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
-    stamp = _header(cdr)
+    stamp, _ = decode_header(cdr)
     names = cdr.strings()
     vectors = [cdr.doubles(cdr.count(8)) for _ in range(3)]
     cdr.end()
@@ -114,7 +114,7 @@ def encode_imu(message: Imu) -> bytes:
 def decode_imu(payload: bytes) -> Imu:
     """Return sensor_msgs/Imu, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
-    stamp = _header(cdr)
+    stamp, _ = decode_header(cdr)
     parts: list[np.ndarray | None] = []
     for size in (4, 3, 3):
         values = cdr.doubles(size)
@@ -136,7 +136,7 @@ def decode_twist(payload: bytes, stamped: bool) -> np.ndarray:
     """Return the command (3,) of a Twist or TwistStamped, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
     if stamped:
-        _header(cdr)
+        decode_header(cdr)
     values = float32(cdr.doubles(6))
     cdr.end()
     return values[[0, 1, 5]]
@@ -204,11 +204,10 @@ def float32(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
 
 
-def _header(cdr: CdrReader) -> Stamp:
-    """Return the stamp of std_msgs/Header; the frame is not looked at."""
+def decode_header(cdr: CdrReader) -> tuple[Stamp, str]:
+    """Return stamp and frame of a std_msgs/Header."""
     seconds, nanoseconds = cdr.take("iI")
-    cdr.string()
-    return Stamp(seconds, nanoseconds)
+    return Stamp(seconds, nanoseconds), cdr.string()
 
 
 def headed(stamp: Stamp, frame: str = "base_link") -> CdrWriter:

@@ -13,7 +13,7 @@ ground below a standing robot has. Map and pose come from one publisher each (ow
     scan.values                 # (k,) float32 [m], None before the first map and pose
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,17 @@ from robot_ppo_node.drivers.ros2.dropped import Dropped
 from robot_ppo_node.drivers.ros2.owners import Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_grid import GridMap, Odometry
+from robot_ppo_node.drivers.ros2.ros2_topics import (
+    DEPTH,
+    ELEVATION_MAP,
+    ODOMETRY,
+    dds_name,
+    waiting,
+)
 
-ELEVATION_MAP = "rt/elevation_map"
-ODOMETRY = "rt/odom"
 LAYER = "elevation"
-DEPTH = 256
-"""Messages on a topic that may wait for a tick: its publishers share the queue, and a foreign one
-of 1 kHz must not push the robot's own out of it."""
 MAPS = 8
-"""The same for maps, which are large and rare."""
+"""Maps that may wait for a tick: they are large and rare."""
 POSE_WITHIN = 0.2
 """[s] Age at which a pose says no longer from where a map is looked at."""
 
@@ -51,8 +53,8 @@ class ScanReader:
         """Messages that were dropped."""
         self.readers: dict[str, Reader] = {}
         """Of each topic, once connected."""
-        self._map_owners = Owners("/elevation_map")
-        self._pose_owners = Owners("/odom")
+        self._map_owners = Owners(ELEVATION_MAP)
+        self._pose_owners = Owners(ODOMETRY)
         self.owners = (self._map_owners, self._pose_owners)
         """The publishers of each topic."""
         self._points = points
@@ -66,9 +68,9 @@ class ScanReader:
         """Read the topics."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
-        self._maps = bus.reader(ELEVATION_MAP, idl.GridMap, depth=MAPS)
-        self._poses = bus.reader(ODOMETRY, idl.Odometry, depth=DEPTH)
-        self.readers = {"/elevation_map": self._maps, "/odom": self._poses}
+        self._maps = bus.reader(dds_name(ELEVATION_MAP), idl.GridMap, depth=MAPS)
+        self._poses = bus.reader(dds_name(ODOMETRY), idl.Odometry, depth=DEPTH)
+        self.readers = {ELEVATION_MAP: self._maps, ODOMETRY: self._poses}
 
     def listen(self) -> None:
         """Take in what has arrived: the pose first, from which a map is looked at."""
@@ -79,8 +81,12 @@ class ScanReader:
         """Return the topics that no scan can be made without: name -> DDS name and type."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
-        topics = {"/elevation_map": (ELEVATION_MAP, idl.GridMap)} if self.values is None else {}
-        return topics | ({"/odom": (ODOMETRY, idl.Odometry)} if self._pose is None else {})
+        silent: dict[str, tuple[str, Any]] = {}
+        if self.values is None:
+            silent[ELEVATION_MAP] = (dds_name(ELEVATION_MAP), idl.GridMap)
+        if self._pose is None:
+            silent[ODOMETRY] = (dds_name(ODOMETRY), idl.Odometry)
+        return silent
 
     def _newest(self, reader: Reader, owners: Owners, take: Callable[[bytes], None]) -> None:
         """Take in the newest message of a topic's owner, or count why it was dropped."""
@@ -105,17 +111,12 @@ class ScanReader:
     def _take_map(self, payload: bytes) -> None:
         grid = ros2_grid.decode_grid_map(payload, LAYER)
         if self._pose is None or self._clock.now() - self._posed > POSE_WITHIN:
-            raise MalformedCdrError("no pose", f"no pose on /odom within {POSE_WITHIN:g} s")
+            raise MalformedCdrError("no pose", f"no pose on {ODOMETRY} within {POSE_WITHIN:g} s")
         if self._pose.frame != grid.frame:
-            raise MalformedCdrError("frame", f"frame {grid.frame}, /odom has {self._pose.frame}")
+            raise MalformedCdrError(
+                "frame", f"frame {grid.frame}, {ODOMETRY} has {self._pose.frame}"
+            )
         self.values = scan(grid, self._pose, self._points, self._unknown)
-
-
-def waiting(reader: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the messages that wait, oldest first, each with what tells its writer from others."""
-    while samples := reader.take():
-        for sample in samples:
-            yield sample.sample_info.publication_handle, sample.payload
 
 
 def scan(grid: GridMap, pose: Odometry, points: np.ndarray, unknown: np.float32) -> np.ndarray:

@@ -28,12 +28,10 @@ from robot_ppo_node.drivers.ros2.joint_parts import JOINT_SIGNALS, JointParts
 from robot_ppo_node.drivers.ros2.owners import Contest, Owners
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
 from robot_ppo_node.drivers.ros2.ros2_messages import Imu
-from robot_ppo_node.drivers.ros2.ros2_scan import DEPTH, ScanReader, waiting
+from robot_ppo_node.drivers.ros2.ros2_scan import ScanReader
+from robot_ppo_node.drivers.ros2.ros2_topics import DEPTH, IMU, JOINT_STATES, dds_name, waiting
 from robot_ppo_node.drivers.ros2.stamp_order import StampOrder
 from robot_ppo_node.drivers.state_rate import StateRate
-
-JOINT_STATES = "rt/joint_states"
-IMU = "rt/imu"
 
 
 class Ros2States:
@@ -53,7 +51,7 @@ class Ros2States:
         """What is measured; known after `settle`."""
         self._clock = clock
         self._imu: Imu | None = None
-        self._imu_owners = Owners("/imu")
+        self._imu_owners = Owners(IMU)
         self._readers: dict[str, Reader] = {}
         self._watch: Watch | None = None
         self._rates: dict[int, StateRate] = defaultdict(StateRate)  # of the joints' publishers
@@ -74,20 +72,20 @@ class Ros2States:
         """Read the topics."""
         from robot_ppo_node.drivers.ros2 import ros2_idl as idl
 
-        self._joint_reader = bus.reader(JOINT_STATES, idl.JointState, depth=DEPTH)
-        self._imu_reader = bus.reader(IMU, idl.Imu, depth=DEPTH)
-        self._readers = {"/joint_states": self._joint_reader, "/imu": self._imu_reader}
+        self._joint_reader = bus.reader(dds_name(JOINT_STATES), idl.JointState, depth=DEPTH)
+        self._imu_reader = bus.reader(dds_name(IMU), idl.Imu, depth=DEPTH)
+        self._readers = {JOINT_STATES: self._joint_reader, IMU: self._imu_reader}
         if self._scan:
             self._scan.connect(bus)
             self._readers |= self._scan.readers
-        self._watch = bus.watch(JOINT_STATES)
+        self._watch = bus.watch(dds_name(JOINT_STATES))
 
     def listen(self) -> None:
         """Take in everything that has arrived."""
         for writer, payload in waiting(self._joint_reader):
-            self._count_reason("/joint_states", self._take_joints, writer, payload)
+            self._count_reason(JOINT_STATES, self._take_joints, writer, payload)
         for writer, payload in waiting(self._imu_reader):
-            self._count_reason("/imu", self._take_imu, writer, payload)
+            self._count_reason(IMU, self._take_imu, writer, payload)
         if self._scan:
             self._scan.listen()
 
@@ -97,9 +95,9 @@ class Ros2States:
 
         silent: dict[str, tuple[str, Any]] = {}
         if not self.parts.names:
-            silent["/joint_states"] = (JOINT_STATES, idl.JointState)
+            silent[JOINT_STATES] = (dds_name(JOINT_STATES), idl.JointState)
         if self._imu is None:
-            silent["/imu"] = (IMU, idl.Imu)
+            silent[IMU] = (dds_name(IMU), idl.Imu)
         return {**silent, **(self._scan.silent() if self._scan else {})}
 
     def hold(self, held: bool) -> None:
@@ -177,12 +175,12 @@ class Ros2States:
         """Take in a message of /imu."""
         message = ros2_messages.decode_imu(payload)
         now = self._clock.now()
-        self._imu_owners.require(writer, ("/imu",), now)
+        self._imu_owners.require(writer, (IMU,), now)
         self.order.check((writer, "imu"), message.stamp, now)
         missing = self.signals & _vectors(message).keys() - set(_measured(message))
         if self._settled and missing:
             raise MalformedCdrError("signals", f"{min(missing)} is missing")
-        self._imu_owners.claim(writer, ("/imu",), now)
+        self._imu_owners.claim(writer, (IMU,), now)
         self._imu = message
 
 

@@ -13,8 +13,7 @@ from robot_ppo_node.drivers.dds import participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
 from robot_ppo_node.drivers.ros2 import ros2_messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import MalformedCdrError
-
-CMD_VEL = "rt/cmd_vel"
+from robot_ppo_node.drivers.ros2.ros2_topics import CMD_VEL, dds_name
 
 
 class TwistCommands:
@@ -29,8 +28,8 @@ class TwistCommands:
 
         self.bus = participant.Bus(connection.domain, connection.interface, connection.peers)
         self._readers = (
-            (self.bus.reader(CMD_VEL, idl.Twist), False),
-            (self.bus.reader(CMD_VEL, idl.TwistStamped), True),
+            (self.bus.reader(dds_name(CMD_VEL), idl.Twist), False),
+            (self.bus.reader(dds_name(CMD_VEL), idl.TwistStamped), True),
         )
         self.command = np.zeros(3, np.float32)
         self.arrived = -math.inf
