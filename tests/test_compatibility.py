@@ -20,7 +20,7 @@ from robot_ppo_node.drivers.udp.udp_payloads import Hello
 from robot_ppo_node.drivers.unitree.unitree_bodies import BODIES, G1, H1
 from robot_ppo_node.robot_side.udp_robot import UdpRobot
 from robot_ppo_node.startup import comparison
-from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Verdict
+from robot_ppo_node.startup.comparison import DELAY_TOLERANCE, ROUNDING, Fit
 from robot_ppo_node.startup.compatibility import check_compatibility, compare, summary
 
 pytestmark = pytest.mark.real_time
@@ -70,7 +70,7 @@ def refused(d, c=None, rate=None) -> str:
 
 def test_a_robot_that_has_just_what_is_needed_fits_in_every_row():
     rows = check_compatibility(contract(), driver())
-    assert {row.verdict for row in rows} == {Verdict.FITS}
+    assert {row.fit for row in rows} == {Fit.FITS}
     assert len(rows) == len(comparison.ROWS) - 1  # the feet are not read
 
 
@@ -173,7 +173,7 @@ def test_all_differences_come_at_once():
 @pytest.mark.parametrize("field", Capabilities.__struct_fields__)
 def test_what_is_not_stated_is_said_and_is_no_difference(field):
     rows = check_compatibility(contract(), driver(but(**{field: None})))
-    assert [row.verdict for row in rows].count(Verdict.UNSTATED) == 1
+    assert [row.fit for row in rows].count(Fit.UNSTATED) == 1
 
 
 def test_the_line_at_the_start_names_what_is_not_stated():

@@ -62,16 +62,16 @@ def test_memory_that_is_taken_shows_as_private_memory():
 
 def test_only_settled_ticks_of_the_policy_are_measured():
     robot = rig()
-    measurement = bench_process.Measurement(robot.node, 1000)
+    result = bench_process.BenchResult(robot.node, 1000)
     settle = round(bench_process.SETTLE / PERIOD)
     noted = []
     for tick in range(500):
         robot.ticks(1)
         robot.node.durations._ring[(robot.node.ticks - 1) % KEPT] = tick
-        measurement.note()
+        result.note()
         if robot.node.state is State.POLICY:
             noted.append(tick)
-    measured = measurement.durations[: measurement.ticks].tolist()
+    measured = result.durations[: result.ticks].tolist()
     begin = noted.index(measured[0])
     assert begin >= settle and measured == noted[begin : begin + len(measured)]
     assert len(noted) - 2 * bench_process.LOOK_EVERY < settle + len(measured) < len(noted)
@@ -80,22 +80,22 @@ def test_only_settled_ticks_of_the_policy_are_measured():
 def test_deadlines_that_are_missed_before_the_measurement_do_not_count():
     robot = rig().until(State.POLICY)
     node = robot.node
-    measurement = bench_process.Measurement(node, 1000)
+    result = bench_process.BenchResult(node, 1000)
     node._inputs.missed = 5
     for _ in range(round(bench_process.SETTLE / PERIOD) + bench_process.LOOK_EVERY):
         robot.ticks(1)
-        measurement.note()
+        result.note()
     node._inputs.missed += 2
     for _ in range(bench_process.LOOK_EVERY):
         robot.ticks(1)
-        measurement.note()
-    assert measurement.figures()["missed_deadlines"] == 2
+        result.note()
+    assert result.figures()["missed_deadlines"] == 2
 
 
 def test_a_run_without_the_policy_says_so():
     robot = rig(arm=False).ticks(200)
-    measurement = bench_process.Measurement(robot.node, 1000)
-    assert measurement.figures()["fault"] == "the policy did not run for long enough"
+    result = bench_process.BenchResult(robot.node, 1000)
+    assert result.figures()["fault"] == "the policy did not run for long enough"
 
 
 def test_the_fast_forward_ticks_as_often_as_the_time_has_periods():

@@ -72,7 +72,7 @@ def slope_per_hour(seconds: list[float], megabytes: list[float]) -> float | None
     return 3600 * float(np.polyfit(np.array(seconds) - seconds[0], megabytes, 1)[0])
 
 
-class Measurement:
+class BenchResult:
     """Costs of a running node while the policy runs.
 
     Looks at it once in `LOOK_EVERY` ticks, because a look costs as well and counts.
@@ -138,22 +138,22 @@ class Measurement:
 class _Measured(Operator):
     """The operator of `run`, who also measures."""
 
-    measurement: Measurement | None = None
+    result: BenchResult | None = None
 
     def _on_tick(self) -> None:
         super()._on_tick()
-        if self.measurement is None:
+        if self.result is None:
             ticks = round((self.options.seconds or 60.0) / self.node.period)
-            self.measurement = Measurement(self.node, ticks)
-        self.measurement.note()
+            self.result = BenchResult(self.node, ticks)
+        self.result.note()
 
 
 def run(*arguments: str) -> dict[str, Any]:
     """Return what `robot-ppo-node run` with these arguments costs."""
     operator = _Measured(cli.parser().parse_args(["run", *arguments]))
     operator.run()
-    assert operator.measurement is not None, "the run had a tick"
-    return operator.measurement.figures()
+    assert operator.result is not None, "the run had a tick"
+    return operator.result.figures()
 
 
 def hours(file: str, length: str) -> dict[str, Any]:

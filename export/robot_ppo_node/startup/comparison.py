@@ -23,7 +23,7 @@ ANGLE_ROUNDING = 1e-3
 """[rad] The same for angles."""
 
 
-class Verdict(enum.Enum):
+class Fit(enum.Enum):
     """The result of one row."""
 
     FITS = "fits"
@@ -38,7 +38,7 @@ class Row:
     what: str
     policy: str
     robot: str
-    verdict: Verdict
+    fit: Fit
     fix: str = ""
     """The remedy where it differs."""
 
@@ -64,7 +64,7 @@ class Sides:
 def joints(sides: Sides) -> Row:
     """The same joints, by name; `compare` has refused all others."""
     count = str(len(sides.contract.robot.joints))
-    return Row("joints", count, count, Verdict.FITS)
+    return Row("joints", count, count, Fit.FITS)
 
 
 def signals(sides: Sides) -> Row:
@@ -76,7 +76,7 @@ def signals(sides: Sides) -> Row:
         "signals",
         ", ".join(needed),
         ", ".join(sorted(offered)) or "none",
-        _verdict(not missing),
+        _fit(not missing),
         f"the robot does not measure {', '.join(missing)}: train without, or add it to the driver",
     )
 
@@ -91,7 +91,7 @@ def feet(sides: Sides) -> Row | None:
         "feet",
         ", ".join(wanted),
         ", ".join(offered) or "none",
-        _verdict(set(wanted) == set(offered)),
+        _fit(set(wanted) == set(offered)),
         "name the robot's feet as robot.yaml does",
     )
 
@@ -228,9 +228,9 @@ def _span(values: np.ndarray) -> str:
 
 
 def _row(what: str, policy: str, robot: str | None, fits: bool, fix: str) -> Row:
-    verdict = Verdict.UNSTATED if robot is None else _verdict(fits)
-    return Row(what, policy, robot or "-", verdict, fix)
+    fit = Fit.UNSTATED if robot is None else _fit(fits)
+    return Row(what, policy, robot or "-", fit, fix)
 
 
-def _verdict(fits: bool) -> Verdict:
-    return Verdict.FITS if fits else Verdict.DIFFERS
+def _fit(fits: bool) -> Fit:
+    return Fit.FITS if fits else Fit.DIFFERS

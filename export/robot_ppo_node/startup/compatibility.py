@@ -11,7 +11,7 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.drivers.base import Driver
 from robot_ppo_node.drivers.joint_map import check_joints
 from robot_ppo_node.host.text_table import table
-from robot_ppo_node.startup.comparison import ROWS, Row, Sides, Verdict
+from robot_ppo_node.startup.comparison import ROWS, Fit, Row, Sides
 
 
 def check_compatibility(
@@ -35,7 +35,7 @@ def compare(contract: Contract, driver: Driver, command_rate: float | None = Non
 
 def require(rows: list[Row], driver: str) -> None:
     """Raise `RefusedError` with the rows that differ, if there are any."""
-    differing = [row for row in rows if row.verdict is Verdict.DIFFERS]
+    differing = [row for row in rows if row.fit is Fit.DIFFERS]
     if differing:
         fixes = (f"- {row.what}: {row.fix}" for row in differing)
         raise RefusedError(
@@ -46,13 +46,13 @@ def require(rows: list[Row], driver: str) -> None:
 
 def summary(rows: list[Row]) -> str:
     """Return what is worth a look at every start of a robot that fits: what it does not state."""
-    unstated = [row.what.partition(" [")[0] for row in rows if row.verdict is Verdict.UNSTATED]
-    fitting = sum(row.verdict is Verdict.FITS for row in rows)
+    unstated = [row.what.partition(" [")[0] for row in rows if row.fit is Fit.UNSTATED]
+    fitting = sum(row.fit is Fit.FITS for row in rows)
     text = f"policy and robot compared: {fitting} of {len(rows)} fit"
     return f"{text}; not stated: {', '.join(unstated)}" if unstated else text
 
 
 def whole_page(rows: list[Row]) -> str:
     """Return all rows as a table."""
-    cells = [(row.what, row.policy, row.robot, row.verdict.value) for row in rows]
+    cells = [(row.what, row.policy, row.robot, row.fit.value) for row in rows]
     return table(("", "policy", "robot", ""), cells)
