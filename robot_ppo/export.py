@@ -24,6 +24,7 @@ from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract, Scores
 from robot_ppo_export.errors import InputError
+from robot_ppo_export.files import write_atomically
 from robot_ppo_export.policy import Difference, Policy
 
 GOLDEN_TICKS = 96
@@ -69,7 +70,7 @@ def export(
         fingerprint.warn_if_edited(trained_with, robot_task(settings, "a policy file").robot, run)
     data = build(settings, checkpoint, trained_with, judge)
     temporary = out.with_name(f".{out.name}.unproven")
-    to_onnx.write_atomically(temporary, data)
+    write_atomically(temporary, data)
     try:
         worst = Policy(temporary).check_golden()
         temporary.replace(out)

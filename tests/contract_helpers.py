@@ -104,6 +104,18 @@ def random_inputs(random, lead=(), joints=JOINTS) -> Inputs:
     )
 
 
+def rows_of(inputs: Inputs, index) -> Inputs:
+    """The robots that `index` selects along the leading axis."""
+    state = inputs.state
+    return Inputs(
+        RobotState(**{name: state[name][index] for name in state}),
+        inputs.command[index],
+        inputs.last_action[index],
+        inputs.phase[index],
+        inputs.default_pose,
+    )
+
+
 def random_actor(sizes, seed=0, activation="elu") -> PlainMlp:
     """Random weights, and a normalizer far from the identity."""
     random = np.random.default_rng(seed)

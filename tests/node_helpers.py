@@ -148,7 +148,7 @@ def write_policy(c: Contract) -> Path:
     """A policy file with this contract and random weights."""
     network = actor(c.resolve().size, c.action_map().size)
     path = Path(tempfile.mkdtemp(prefix="robot-ppo-test-")) / "policy.onnx"
-    to_onnx.write(path, network.blocks(), c, traces(c, network))
+    path.write_bytes(to_onnx.build(network.blocks(), c, traces(c, network)))
     return path
 
 

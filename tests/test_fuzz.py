@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fuzz_helpers import check_command, check_robot, mutate
 from node_helpers import policy, rest_pose, robot
+from ros2_helpers import encode_twist
 
 from robot_ppo.sim.simulated_robot import SimulatedRobot
 from robot_ppo_export.contract.state import BASIC, zeros
@@ -308,7 +309,7 @@ def test_mutated_ros_messages(count):
         (ros2_messages.decode_imu,
          ros2_messages.encode_imu(ros2_messages.Imu(stamp, *(np.ones(k) for k in (4, 3, 3))))),
         (lambda data: ros2_messages.decode_twist(data, True),
-         ros2_messages.encode_twist(np.ones(3), stamp)),
+         encode_twist(np.ones(3), stamp)),
         (ros2_messages.decode_command, ros2_messages.CommandEncoder(NAMES).encode(*vectors)),
     )  # fmt: skip
     reasons: dict[str, int] = {}

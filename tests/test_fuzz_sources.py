@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fuzz_helpers import check_command, mutate
 from node_helpers import policy, robot
+from ros2_helpers import encode_twist
 
 from robot_ppo_node.clock import SteppedClock
 from robot_ppo_node.commands import command_frames
@@ -198,7 +199,7 @@ def test_mutated_twists(count):
     bounds = policy().contract.command.bounds()
     node = walking(driver, clock, source)
     twist = np.array([0.4, 0.1, -0.2])
-    good = messages.encode_twist(twist), messages.encode_twist(twist, Stamp(1, 2))
+    good = encode_twist(twist), encode_twist(twist, Stamp(1, 2))
     for i in range(count):
         tapes[i % 2].payloads = [mutate(good[i % 2], rng)]
         stepped(node, clock)

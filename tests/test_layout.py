@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from contract_helpers import JOINTS, TERMS, random_inputs, same_bits
+from contract_helpers import JOINTS, TERMS, random_inputs, rows_of, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,7 +197,7 @@ def test_one_robot_and_n_simulations_give_equal_bits(n, random):
     ticks = [random_inputs(random, (n,)) for _ in range(4)]
     many = observe_ticks(layout, ticks, (n,))
     for i in range(0, n, max(1, n // 64)):
-        one = observe_ticks(layout, [inputs.rows(i) for inputs in ticks])
+        one = observe_ticks(layout, [rows_of(inputs, i) for inputs in ticks])
         assert all(same_bits(a, b[i]) for a, b in zip(one, many, strict=True))
 
 
@@ -209,7 +209,7 @@ def test_all_of_4096_first_observations_equal_those_of_one_robot(random):
     alone = Observer(layout, ())
     for i in range(4096):
         alone.reset()
-        assert same_bits(alone.observe(inputs.rows(i)), many[i])
+        assert same_bits(alone.observe(rows_of(inputs, i)), many[i])
 
 
 def test_a_subset_is_observed_as_if_all_had_been(random):
@@ -223,7 +223,7 @@ def test_a_subset_is_observed_as_if_all_had_been(random):
         observer.observe(first)
         observer.reset(np.array([3]))
     expected = whole.observe(second)
-    assert same_bits(part.observe(second.rows(chosen), chosen), expected[chosen])
+    assert same_bits(part.observe(rows_of(second, chosen), chosen), expected[chosen])
     # The histories of those that were left out did not move.
     others = np.setdiff1d(np.arange(n), chosen)
     skipped = Observer(layout, (n,))

@@ -104,7 +104,8 @@ def quick_to_stand(path, seconds):
     robot = msgspec.structs.replace(contract.robot, stand=stand)
     network = helpers.actor(contract.resolve().size, len(robot.joints))
     changed = msgspec.structs.replace(contract, robot=robot)
-    to_onnx.write(path, network.blocks(), changed, helpers.traces(changed, network))
+    data = to_onnx.build(network.blocks(), changed, helpers.traces(changed, network))
+    path.write_bytes(data)
     return path
 
 

@@ -8,6 +8,7 @@ from dds_helpers import Alive, free_domain, within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_helpers import contract, robot
+from ros2_helpers import encode_twist
 
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.errors import RefusedError
@@ -99,9 +100,9 @@ def test_a_covariance_of_minus_one_says_that_nothing_is_measured():
 def test_twists_are_encoded_as_by_cyclonedds(idl):
     command = np.array([0.5, -0.25, 1.0], "f4")
     twist = idl.Twist(idl.Vector3(0.5, -0.25, 0.0), idl.Vector3(0.0, 0.0, 1.0))
-    assert messages.encode_twist(command) == cyclone(twist)
+    assert encode_twist(command) == cyclone(twist)
     stamped = cyclone(idl.TwistStamped(header(idl), twist))
-    assert messages.encode_twist(command, STAMP) == stamped
+    assert encode_twist(command, STAMP) == stamped
     assert np.array_equal(messages.decode_twist(stamped, stamped=True), command)
     assert np.array_equal(messages.decode_twist(cyclone(twist), stamped=False), command)
 
@@ -153,7 +154,7 @@ DECODERS = {
         messages.encode_joint_state(JointState(STAMP, NAMES, *VECTORS)),
     ),
     "imu": (messages.decode_imu, messages.encode_imu(IMU)),
-    "twist": (lambda p: messages.decode_twist(p, True), messages.encode_twist(np.ones(3), STAMP)),
+    "twist": (lambda p: messages.decode_twist(p, True), encode_twist(np.ones(3), STAMP)),
     "command": (messages.decode_command, CommandEncoder(NAMES).encode(*np.abs(VECTORS))),
 }
 
@@ -396,11 +397,11 @@ def test_cmd_vel_is_heard_as_twist_and_as_twist_stamped(idl, stamp):
             writer = bus.writer(dds_name(CMD_VEL), idl.Twist if stamp is None else idl.TwistStamped)
             assert within(2, lambda: writer.readers)
             command = np.array([0.5, 0.25, -1.0], "f4")
-            writer.write(messages.encode_twist(command, stamp))
+            writer.write(encode_twist(command, stamp))
             assert within(2, lambda: commands.read(5.0)[1] == 0)
             got, age = commands.read(7.5)
             assert np.array_equal(got, command) and age == 2.5
-            writer.write(messages.encode_twist(command, stamp) + bytes(16))
+            writer.write(encode_twist(command, stamp) + bytes(16))
             assert within(2, lambda: commands.read(8.0) and commands.malformed)
             assert commands.read(8.0)[1] == 3.0
     finally:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ros2_helpers import encode_twist
 
 from robot_ppo_node.drivers.ros2 import ros2_messages as messages
 from robot_ppo_node.drivers.ros2.ros2_cdr import CdrReader, CdrWriter, MalformedCdrError
@@ -203,8 +204,8 @@ def test_any_imu_is_written(values, stamp, missing):
 @given(st.lists(number, min_size=3, max_size=3), stamps)
 def test_any_twist_is_written_with_and_without_a_stamp(values, stamp):
     expected = [values[0], values[1], 0.0, 0.0, 0.0, values[2]]
-    plain = read("geometry_msgs/msg/Twist", messages.encode_twist(np.array(values)))
-    stamped = read("geometry_msgs/msg/TwistStamped", messages.encode_twist(np.array(values), stamp))
+    plain = read("geometry_msgs/msg/Twist", encode_twist(np.array(values)))
+    stamped = read("geometry_msgs/msg/TwistStamped", encode_twist(np.array(values), stamp))
     assert (stamped.header.stamp.sec, stamped.header.stamp.nanosec) == stamp
     for twist in (plain, stamped.twist):
         assert [*parts(twist.linear), *parts(twist.angular)] == expected

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from array_api_compat import array_namespace
-from contract_helpers import add_term
+from contract_helpers import add_term, rows_of
 
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.metrics import METRICS
@@ -170,7 +170,7 @@ def observations(observer, on):
         if t == 4:
             observer.reset(some)
         if t == 6:
-            seen.append(observer.observe(now.rows(some), some))
+            seen.append(observer.observe(rows_of(now, some), some))
             continue
         seen.append(observer.observe(now))
     return seen
@@ -194,8 +194,8 @@ def test_one_robot_is_observed_the_same_on_tensors():
     other = Observer(layout, (), array_namespace(torch.zeros(1)))
     for t in range(TICKS):
         # (2, ...) keeps numbers arrays; a scalar has no array namespace in numpy 2.0.
-        row = tick_inputs(t, lambda value: value).rows((2, ...))
-        same(one.observe(row), other.observe(tick_inputs(t, tensors).rows((2, ...))))
+        row = rows_of(tick_inputs(t, lambda value: value), (2, ...))
+        same(one.observe(row), other.observe(rows_of(tick_inputs(t, tensors), (2, ...))))
 
 
 def test_a_parameter_per_joint_is_a_tensor_for_an_observer_of_tensors(monkeypatch):

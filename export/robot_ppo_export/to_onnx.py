@@ -6,7 +6,6 @@ gives the same bytes. This module alone imports `onnx` (extra `train`); reading 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from robot_ppo_export import checksum, golden
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import RefusedError
-from robot_ppo_export.files import write_atomically
 
 OPSET = 17
 IR_VERSION = 8
@@ -86,13 +84,6 @@ class Lstm:
 
 Block = Normalizer | Linear | Activation | Gru | Lstm
 """A piece of a network. A network is a list of them, from the observation to the action."""
-
-
-def write(
-    path: Path, blocks: Sequence[Block], contract: Contract, traces: golden.GoldenTraces
-) -> None:
-    """Write the policy file atomically; it is read back and verified by the caller."""
-    write_atomically(path, build(blocks, contract, traces))
 
 
 def build(

@@ -107,10 +107,6 @@ class RobotState(Mapping[str, Array]):
         """Return the number of signals that are held."""
         return len(self.__dict__)
 
-    def rows(self, index: Array) -> "RobotState":
-        """Return the robots that `index` selects along the leading axis."""
-        return RobotState(**{name: values[index] for name, values in self.__dict__.items()})
-
 
 def width(name: str, joints: int, feet: int, stated: Mapping[str, int] = NO_WIDTHS) -> int:
     """Return the last axis of the signal `name` on a robot with so many joints and feet.

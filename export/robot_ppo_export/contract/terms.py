@@ -51,16 +51,6 @@ class Inputs:
     default_pose: Array
     """(joints,) [rad]"""
 
-    def rows(self, index: Array) -> "Inputs":
-        """Return the robots that `index` selects along the leading axis."""
-        return Inputs(
-            self.state.rows(index),
-            self.command[index],
-            self.last_action[index],
-            self.phase[index],
-            self.default_pose,
-        )
-
 
 @dataclass(frozen=True)
 class Numbers:

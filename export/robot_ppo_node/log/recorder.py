@@ -38,9 +38,6 @@ TAKEN_OVER = 128
 """Bits of the column `flags`: what happened to the node in this tick."""
 EVENTS = 512
 """Events that are kept: the newest."""
-UNCOMPARED = ("outside", "late", "duration")
-"""Columns that replay leaves alone: what the monitor says depends on all of the past, and the
-others measure the computer, not the run."""
 
 
 class Recorder:

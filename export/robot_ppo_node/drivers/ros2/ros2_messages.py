@@ -125,13 +125,6 @@ def decode_imu(payload: bytes) -> Imu:
     return Imu(stamp, None if xyzw is None else np.roll(xyzw, 1), parts[1], parts[2])
 
 
-def encode_twist(command: np.ndarray, stamp: Stamp | None = None) -> bytes:
-    """Return geometry_msgs/Twist of (3,): vx, vy, yaw rate; TwistStamped where there is a stamp."""
-    vx, vy, yaw_rate = command
-    cdr = CdrWriter() if stamp is None else headed(stamp)
-    return cdr.doubles(np.array([vx, vy, 0, 0, 0, yaw_rate]), counted=False).payload()
-
-
 def decode_twist(payload: bytes, stamped: bool) -> np.ndarray:
     """Return the command (3,) of a Twist or TwistStamped, or raise `MalformedCdrError`."""
     cdr = CdrReader(payload)
