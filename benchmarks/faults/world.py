@@ -3,7 +3,7 @@
     with World(policy_file) as world:
         world.walk()                     # until the policy has run for a second
         world.driver.change = ...        # a fault
-        seen = world.damped(allowed=0.1)
+        seen = world.damped(since=world.clock.now(), allowed=0.1)
 
 Nothing depends on the computer's speed. The robot keeps the times of the commands that it hears.
 """
@@ -147,7 +147,7 @@ class BreakablePolicy(Policy):
 
 
 class AgingCommand(CommandSource):
-    """The operator; a command is as old as it is since `refreshed` ended."""
+    """The operator; once it is lost, its command ages."""
 
     name = "bench"
 

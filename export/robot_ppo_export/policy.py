@@ -107,7 +107,7 @@ class Policy:
         return self._phases[i, ...]
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Return the raw action (actions,) of one observation (size,), and remember it."""
+        """Return the raw action (actions,) of one observation (size,); a memory advances."""
         self._input[0] = observation
         self.session.run_with_iobinding(self._binding)
         for name, state in self._states.items():

@@ -119,7 +119,7 @@ class RobotEngine(BatchEngine):
         return Outline(self.model)
 
     def vary(self, fields: tuple[str, ...]) -> None:
-        """Give model fields a value per simulation; those of `Measurement` have one already.
+        """Give model fields a value per simulation; `MEASUREMENT_FIELDS` have one already.
 
         Raises:
             InputError: a field that is multiplied is 0 (`fields.check_factors`).

@@ -4,10 +4,10 @@ The physics are the eval variant's: 2 ms, every collision geom, torque motors wh
 the physics rate. In lockstep the node's clock *is* the simulation, so nothing can be late and a
 run is the same, bit for bit, every time:
 
-    robot = SimulatedRobot(assets.load_robot("go2"))
+    robot = SimulatedRobot(project.load_robot("go2"))
     node = Node(policy, LockstepDriver(robot), LockstepClock(robot), ...)
 
-As a process of its own it is `robot-ppo sim go2` (robot_server.py).
+As a process of its own it is `robot-ppo sim go2` (server.py).
 
 `state()` describes the state before the last physics step, as MuJoCo's sensors do; the truth
 (`velocity_b` and so on) is the present one. A robot that diverges is not put on its feet, as

@@ -1,4 +1,4 @@
-"""The processes that node/bench.py measures: each works alone and prints its figures as JSON.
+"""The processes that node_bench.py measures: each works alone and prints its figures as JSON.
 
     python -m robot_ppo_node.app.bench_process run FILE --driver fake --seconds 60 --arm
     python -m robot_ppo_node.app.bench_process hours FILE 1.0

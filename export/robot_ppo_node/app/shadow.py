@@ -116,7 +116,11 @@ class Shadow:
         self.stopped = False
 
     def prepare(self) -> None:
-        """Recompute the golden traces, open the driver, check_compatibility; or `RefusedError`."""
+        """Check the golden traces, open the driver and compare it with the contract.
+
+        Raises:
+            RefusedError: one of them does not fit.
+        """
         self.policy.check_golden()
         robot = self.policy.contract.robot
         self.driver.open(robot.joint_names, robot.feet, self.measured.widths)

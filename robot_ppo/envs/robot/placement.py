@@ -4,7 +4,7 @@
     xy = placement.begin(ids, rng)
     placement.advance(world)                    # every control step
     placement.left(xy)                          # (n,) who is beyond the border of its tile
-    placement.end(ids, xy, failed)              # episodes that are over
+    placement.end(ids, crossed, failed)         # episodes that are over
     placement.change_levels(fraction=0.5)       # what the curriculum makes of them
 
 A simulation keeps its kind of ground. Its level is a row of tiles; where nothing changes the levels
