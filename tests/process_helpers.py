@@ -145,7 +145,7 @@ def run_arguments(r: Robot, *more, watchdog=False):
     more = (*more, *(() if watchdog else ("--no-watchdog",)))
     return (
         *("run", policy_file(standing_up=QUICK), "--driver", "udp", "--port", r.wire.port),
-        *("--rate-from-contract", *more),
+        *more,
     )
 
 

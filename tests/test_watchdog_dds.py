@@ -58,7 +58,7 @@ class DdsRobot(Alive):
         super().__init__(end, GO2.joint_names, GO2.feet, rest_pose())
 
     def node(self, *more):
-        where = ("--driver", self.name, "--domain", self.domain, "--rate-from-contract")
+        where = ("--driver", self.name, "--domain", self.domain)
         return start("run", policy_file(standing_up=QUICK), *where, *more)
 
     def walking(self, *more):

@@ -47,11 +47,6 @@ def add_place(sub: argparse.ArgumentParser, required: bool) -> None:
 def add_run(sub: argparse.ArgumentParser) -> None:
     """Add what `run` does there."""
     add = sub.add_argument
-    add(
-        "--rate-from-contract",
-        action="store_true",
-        help="the rate always comes from the policy file",
-    )
     add("--stand", action="store_true", help="stand up as soon as the robot passes its checks")
     add("--arm", action="store_true", help="--stand, and run the policy as soon as it stands")
     add("--joint-check", action="store_true", help="try each joint before standing up; legs free")
