@@ -191,7 +191,9 @@ def test_a_second_publisher_is_waited_out_before_a_command_and_told_after():
         sample = r.read(command=True)
         assert (sample.state.joint_pos == 1.0).all()
         assert sample.state.base_quat.tolist() == list(LEVEL)
-    assert len(r.said) == 1 and "until then the first one is heard" in r.said[0]
+    (warning,) = r.driver.warnings()
+    assert warning.code == "two_publishers" and "until then the first one is heard" in warning.text
+    assert not r.driver.warnings() and not r.said  # each is told once
 
 
 def test_the_clock_of_a_second_publisher_is_nobodys_matter():
@@ -206,7 +208,7 @@ def test_the_clock_of_a_second_publisher_is_nobodys_matter():
 
 
 def test_a_flood_of_another_imu_costs_no_state_of_the_robot(live):
-    make, publisher, said = live
+    make, publisher, _ = live
     legs = publisher()
     camera = publisher()
     with Sending(lambda: legs.send(NAMES, np.zeros(12))):
@@ -222,7 +224,8 @@ def test_a_flood_of_another_imu_costs_no_state_of_the_robot(live):
         driver.write(command)
         sample = within(1, driver.read)
         assert sample.state.base_quat.tolist() == list(LEVEL)
-    assert any("state /imu" in text and "process" in text for text in said)
+    told = [warning.text for warning in driver.warnings()]
+    assert any("state /imu" in text and "process" in text for text in told)
 
 
 def test_a_second_imu_on_the_domain_is_named(live):
@@ -324,9 +327,9 @@ def test_why_no_state_comes_any_more_is_told_once(kind):
     r.talk = talk
     for _ in range(500):
         r.read(command=True)
-    (told,) = r.said
-    assert "no new state for 0.0" in told and f"the newest: {STALE[kind]}" in told
-    assert "messages on /joint_states dropped" in told
+    (told,) = r.driver.warnings()
+    assert told.code == "messages_dropped" and "messages on /joint_states dropped" in told.text
+    assert "no new state for 0.0" in told.text and f"the newest: {STALE[kind]}" in told.text
 
 
 # --- clocks

@@ -207,6 +207,8 @@ class Node(OperatedNode):
         self.decision = self._decide(now, measurement, asked, command)
         if self.decision.sends:
             writer.write(self.decision.motors)
+        for warning in self._inputs.warnings():
+            machine.warn(now, warning)
         if warning := writer.pending_warning():
             machine.warn(now, warning)
         machine.finish(now)

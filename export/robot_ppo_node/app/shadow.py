@@ -22,7 +22,14 @@ from robot_ppo_export.errors import RefusedError
 from robot_ppo_export.policy import Policy
 from robot_ppo_node.clock import Clock, Pacer
 from robot_ppo_node.commands.base import CommandSource, bounded
-from robot_ppo_node.drivers.base import Driver, MotorCommand, Sample, mounting_of
+from robot_ppo_node.drivers.base import (
+    Driver,
+    DriverWarning,
+    MotorCommand,
+    Sample,
+    Warns,
+    mounting_of,
+)
 from robot_ppo_node.drivers.capabilities import Capabilities
 from robot_ppo_node.host.text_table import table
 from robot_ppo_node.safety.measured import Measured, held_signals
@@ -81,6 +88,10 @@ class ReadOnly:
     def read(self) -> Sample | None:
         """Return the newest sample, or None."""
         return self._driver.read()
+
+    def warnings(self) -> tuple[DriverWarning, ...]:
+        """Return what the driver warns of since the last call."""
+        return self._driver.warnings() if isinstance(self._driver, Warns) else ()
 
     def write(self, command: MotorCommand) -> None:
         """Raise: nothing is sent in shadow mode."""
@@ -147,11 +158,12 @@ class Shadow:
             sample = self.driver.read()
         except Exception as error:
             raise RefusedError(f"driver {self.driver.name} cannot read: {error}") from None
+        told = [f"driver {self.driver.name}: {w.text}" for w in self.driver.warnings()]
         if sample is not None:
             self.fresh += 1
             self.measured.update(sample.state)
         if not self.fresh:
-            return []  # nothing has arrived yet
+            return told  # nothing has arrived yet
         now = self.clock.now()
         command = np.zeros(len(self._bounds), np.float32)
         age = math.inf
@@ -162,7 +174,7 @@ class Shadow:
         command = bounded(command, age, self._bounds)
         self._targets[i] = self.policy.tick(self.measured.state, command)
         self.ticks += 1
-        return self.monitor.watch(self.policy.observation)
+        return told + self.monitor.watch(self.policy.observation)
 
     def report(self) -> str:
         """Return the scores of every joint, and what they and the monitor say."""

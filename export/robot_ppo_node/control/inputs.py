@@ -6,6 +6,7 @@ command = inputs.read_command(now)
 """
 
 import collections
+import contextlib
 import math
 from collections.abc import Mapping
 
@@ -17,9 +18,11 @@ from robot_ppo_node.commands.base import CommandSource, bounded
 from robot_ppo_node.drivers.base import (
     Driver,
     DriverFault,
+    DriverWarning,
     Health,
     Sample,
     SeesWriters,
+    Warns,
     mounting_of,
 )
 from robot_ppo_node.safety.measured import Measured
@@ -65,6 +68,7 @@ class NodeInputs:
         self.missed = 0
         """Deadlines missed since the start."""
         self._writers = driver if isinstance(driver, SeesWriters) else None
+        self._warns = driver if isinstance(driver, Warns) else None
         self._bounds = contract.command.bounds().tolist()
         self._last: float | None = None
         """Time of the tick before [s]."""
@@ -114,6 +118,15 @@ class NodeInputs:
             trouble,
         )
         return self.newest
+
+    def warnings(self) -> tuple[Reason, ...]:
+        """Return what the driver warns of since the last call."""
+        if self._warns is None:
+            return ()
+        warnings: tuple[DriverWarning, ...] = ()
+        with contextlib.suppress(Exception):  # a warning that cannot be had is no fault
+            warnings = self._warns.warnings()
+        return tuple(Reason(w.code, f"driver {self.driver.name}: {w.text}") for w in warnings)
 
     def read_command(self, now: float) -> np.ndarray:
         """Return the command (k,): too old or not a number is zero, the rest is clipped."""

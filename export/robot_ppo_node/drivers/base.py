@@ -206,6 +206,24 @@ class SeesWriters(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DriverWarning:
+    """Something that changes nothing, and that the operator should look at."""
+
+    code: str
+    """What programs compare; it stays, and the values are in the sentence."""
+    text: str
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A driver that warns of what it sees while the node runs."""
+
+    def warnings(self) -> tuple[DriverWarning, ...]:
+        """Return what came up since the last call, oldest first; cheap, asked at every tick."""
+        ...
+
+
 @runtime_checkable
 class Polls(Protocol):
     """A driver that can do beforehand what a tick would wait for."""

@@ -23,7 +23,13 @@ from robot_ppo_export.contract.spec import per_joint
 from robot_ppo_export.contract.state import NO_WIDTHS, RobotState
 from robot_ppo_export.errors import RefusedError
 from robot_ppo_node.clock import Clock
-from robot_ppo_node.drivers.base import Connection, DriverFault, MotorCommand, Sample
+from robot_ppo_node.drivers.base import (
+    Connection,
+    DriverFault,
+    DriverWarning,
+    MotorCommand,
+    Sample,
+)
 from robot_ppo_node.drivers.capabilities import NOTHING
 from robot_ppo_node.drivers.dds import dds_damping, participant
 from robot_ppo_node.drivers.dds.dds_config import require_cyclonedds
@@ -58,7 +64,11 @@ LISTEN = 0.1
 """[s] in which whoever commands the robot speaks several times."""
 LOOK_EVERY = 0.002
 TELL_EVERY = 5.0
-"""[s] Shortest time between two sentences about messages that were dropped."""
+"""[s] Shortest time between two warnings about messages that were dropped."""
+CONTESTED = "two_publishers"
+DROPPED = "messages_dropped"
+SET_BACK = "clock_set_back"
+"""Codes of the warnings."""
 
 
 class Ros2Driver:
@@ -84,6 +94,7 @@ class Ros2Driver:
         self._told: set[tuple[str, int]] = set()  # second publishers that were told
         self._sampled = math.inf  # when the newest state was complete
         self._dropped_told = -math.inf
+        self._warnings: list[DriverWarning] = []  # that `warnings` has not returned yet
 
     @property
     def malformed(self) -> dict[str, int]:
@@ -196,6 +207,14 @@ class Ros2Driver:
         fault = self.repeater.fault if self.repeater else None
         return (fault,) if fault else ()
 
+    def warnings(self) -> tuple[DriverWarning, ...]:
+        """Return second publishers, dropped messages and clocks that were set back."""
+        if not self._warnings:
+            return ()
+        warnings = tuple(self._warnings)
+        self._warnings.clear()
+        return warnings
+
     def write(self, command: MotorCommand) -> None:
         """Send one command, and let it be repeated."""
         assert self.repeater is not None, "open() comes first"
@@ -304,9 +323,8 @@ class Ros2Driver:
             raise DriverFault(self._contested(contest))
         if (contest.topic, contest.other) not in self._told:
             self._told.add((contest.topic, contest.other))
-            self.connection.say(
-                f"driver ros2: {self._contested(contest)}; until then the first one is heard"
-            )
+            text = f"{self._contested(contest)}; until then the first one is heard"
+            self._warnings.append(DriverWarning(CONTESTED, text))
 
     def _tell_dropped(self) -> None:
         """Tell once why messages were dropped, where no state comes any more."""
@@ -318,7 +336,8 @@ class Ros2Driver:
         dropped = self._states.dropped.lately(JOINT_STATES, IMU)
         if dropped:
             self._dropped_told = now
-            self.connection.say(f"driver ros2: no new state for {gap:.2f} s: {dropped}")
+            text = f"no new state for {gap:.2f} s: {dropped}"
+            self._warnings.append(DriverWarning(DROPPED, text))
 
     def _judge_clocks(self) -> None:
         """Damp where a clock was set back while a command is out; else take the new time."""
@@ -331,4 +350,4 @@ class Ros2Driver:
             raise DriverFault(f"{what}: set it while nothing moves")
         if self.clock.now() - step.since >= NEW_TIME:
             self._states.order.accept()
-            self.connection.say(f"driver ros2: {what}; the new time is taken")
+            self._warnings.append(DriverWarning(SET_BACK, f"{what}; the new time is taken"))
