@@ -249,7 +249,7 @@ def _session(data: bytes, source: str) -> onnxruntime.InferenceSession:
 
 
 def _metadata(session: onnxruntime.InferenceSession, source: str) -> dict[str, str]:
-    """Return key -> text, or raise `RefusedError` for texts that are none."""
+    """Return key -> text, or raise `RefusedError` where a text is no UTF-8."""
     try:
         return session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError as error:
@@ -271,7 +271,7 @@ class ManyRobots:
         self._states: dict[str, np.ndarray] = {}
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Return the raw actions (n, actions) of n observations (n, size), and remember them."""
+        """Return the raw actions (n, actions) of n observations (n, size); memories advance."""
         if not self._states:
             n = len(observations)
             self._states = {name: np.zeros((n, w), np.float32) for name, w in self._widths.items()}

@@ -199,7 +199,7 @@ def _recurrent(
     states: list[str],
     **options: int,
 ) -> str:
-    """Add one step of ONNX's operator over a sequence; return the name of what the cell says.
+    """Add one step of ONNX's operator over a sequence; return the name of its output.
 
     Args:
         builder: takes the nodes.
@@ -207,7 +207,7 @@ def _recurrent(
         source: name of its input (N, in).
         operator: of ONNX.
         order: torch's gates in the operator's order.
-        states: names of the states (N, units), what the cell says first.
+        states: names of the states (N, units), the cell's output first.
         options: attributes of the operator.
     """
     gates = _gates(block, order)

@@ -230,7 +230,7 @@ class Node(OperatedNode):
             )
 
     def close_watchdog(self) -> None:
-        """End the watchdog; where the loop broke over a robot that it commands, leave it to it.
+        """End the watchdog, or leave it a robot that a broken loop still commands.
 
         The loop ends in order when nothing more is to be sent.
         """

@@ -67,7 +67,7 @@ class OperatedNode:
 
     @property
     def over(self) -> bool:
-        """Nothing more is to be sent."""
+        """Whether nothing more is to be sent."""
         return self._machine.over
 
     @property

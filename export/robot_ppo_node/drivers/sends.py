@@ -27,18 +27,18 @@ class Sends:
             self._since = time.monotonic()
 
     def failing(self) -> float:
-        """Return for how long every send has failed [s]; 0 after one that went."""
+        """Return for how long every send has failed [s]; 0 after one that succeeded."""
         since = self._since  # another thread may send
         return 0.0 if since is None else time.monotonic() - since
 
 
 class Unsent(NamedTuple):
-    """Commands that did not get out as they should."""
+    """Commands that were not sent, or were late."""
 
     lost: int = 0
     """Could not be sent, since `open`."""
     failing: float = 0.0
-    """[s] For so long none could."""
+    """How long none could [s]."""
     stale: int = 0
     """Times that the driver began to send damping because no fresh command came."""
 
@@ -52,5 +52,5 @@ class CountsSends(Protocol):
     """A driver that does not raise what it cannot send, but counts it."""
 
     def unsent(self) -> Unsent:
-        """Return what did not get out; cheap, asked at every tick, and without `open`."""
+        """Return the unsent commands; cheap, asked at every tick, and without `open`."""
         ...

@@ -126,7 +126,7 @@ class LogWriter:
 
     @property
     def lost(self) -> int:
-        """Ticks that the disk was too slow for."""
+        """Ticks that are missing because the disk was too slow."""
         return self._slots.lost
 
     def __str__(self) -> str:

@@ -201,7 +201,7 @@ class _Watch:
                 return
 
     def look(self, wait: float) -> None:
-        """Wait so long [s], or until the node is gone or says look; give a sign of life."""
+        """Give a sign of life; wait `wait` [s], or until the node is gone or asks for a look."""
         self.page[WATCHING] = time.monotonic_ns()
         if self.gone:
             time.sleep(wait)

@@ -84,12 +84,15 @@ class ExclusiveAccess:
         return None
 
     def wait(self, clock: Clock, longest: float, say: Callable[[str], None]) -> None:
-        """Return once nobody else is there; `RefusedError` for who lives or outlasts the lease.
+        """Return once no other writer is left.
 
         Args:
             clock: to wait by.
             longest: wait no longer than this, whatever the lease is [s].
-            say: takes whom we are waiting for.
+            say: takes the sentence about who is waited for.
+
+        Raises:
+            RefusedError: another program runs, or its writer is still there after its lease.
         """
         begin = clock.now()
         told = False

@@ -87,7 +87,7 @@ class CdrReader:
         return tuple(self.string() for _ in range(self.count(4)))
 
     def doubles(self, count: int) -> np.ndarray:
-        """Return numbers of 8 bytes (count,) float64; none of them takes no room at all."""
+        """Return numbers of 8 bytes (count,) float64; for a count of 0 nothing is read."""
         if not count:
             return np.zeros(0)
         self._align(self.widest)

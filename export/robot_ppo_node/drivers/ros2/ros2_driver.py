@@ -315,7 +315,7 @@ class Ros2Driver:
         )
 
     def _judge_publishers(self, commands: bool) -> None:
-        """Refuse two publishers of the same until a command is out; then tell of the second."""
+        """Refuse two publishers of one thing until a command is out; then warn of the second."""
         contest = self._states.contest()
         if contest is None:
             return
@@ -327,7 +327,7 @@ class Ros2Driver:
             self._warnings.append(DriverWarning(CONTESTED, text))
 
     def _tell_dropped(self) -> None:
-        """Tell once why messages were dropped, where no state comes any more."""
+        """Warn once of why messages were dropped, where no state comes any more."""
         now = self.clock.now()
         gap = now - self._sampled
         told = self._dropped_told > self._sampled or now - self._dropped_told < TELL_EVERY

@@ -18,7 +18,7 @@ ENDLESS = 1e6
 
 
 def capabilities_of(text: str, joints: tuple[str, ...]) -> Capabilities:
-    """Return what the URDF `text` states of these joints; nothing where it is none of theirs."""
+    """Return what the URDF `text` states of these joints; nothing where it lacks one."""
     if "<!DOCTYPE" in text:  # entities of its own could grow beyond all memory
         return NOTHING
     try:

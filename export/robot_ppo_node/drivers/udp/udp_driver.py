@@ -202,7 +202,7 @@ class UdpDriver:
         return endpoint.hello
 
     def _unanswered(self, endpoint: NodeEndpoint) -> str:
-        """Return that there is no robot, and why, in a sentence."""
+        """Return the sentence that says why no robot was found."""
         where = f"driver udp: no robot answered at {self.host}:{self.port} within {self.wait:g} s"
         dropped = ", ".join(f"{n} x {why}" for why, n in endpoint.counters.malformed.items())
         if dropped:

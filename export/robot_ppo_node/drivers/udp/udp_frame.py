@@ -36,7 +36,7 @@ class MalformedError(ValueError):
     """A datagram that is not a frame of this protocol; its text is the reason that is counted."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        """Have a `reason` of a few words; `detail` is for a person and may quote the datagram."""
+        """Give the `reason` in a few words; `detail` is for a person and may quote the datagram."""
         super().__init__(reason)
         self.detail = detail
 
