@@ -120,26 +120,3 @@ def test_a_wrong_entry_is_said_with_its_path(entries, text):
 def test_one_number_is_each_joints():
     number = resolve(["garden"], dog={"name": "Rex", "joints": 2})["dog"].function("ours")
     assert number.tolist() == [2.0] * helpers.JOINTS
-
-
-def test_a_name_is_one_functions():
-    """Before, a term of one's own called `cat` took the place of the one that was there."""
-    table = Table("pet")
-
-    def add(module, qualname="cat"):
-        def cat():
-            pass
-
-        cat.__module__ = module
-        cat.__qualname__ = qualname
-        return table.add()(cat)
-
-    add("ours")
-    reloaded = add("ours")  # importlib.reload makes the functions of a module anew
-    assert table.functions == {"cat": reloaded}
-    text = "two functions are the pet 'cat': one of ours, one of mine; give yours another name"
-    with pytest.raises(ValueError, match=text):
-        add("mine")
-    with pytest.raises(ValueError, match="one of ours, one of ours"):
-        add("ours", "Zoo.cat")
-    assert table.functions == {"cat": reloaded}
