@@ -119,3 +119,19 @@ def test_trials_head_everywhere_and_start_on_their_own_tiles(near):
     assert len(np.unique(y.round(3))) == 2 and len(np.unique(x.round(3))) == 4
     above = made.engine.base_heights(made.engine.qpos)
     assert above == pytest.approx(contract.robot.base.height, abs=1e-3)
+
+
+def test_without_a_terminal_a_line_says_which_level_is_tried(monkeypatch, capsys):
+    """It takes half an hour, of which a file that takes the output heard nothing."""
+
+    def crossed(*_, progress, **__):
+        for done in (0.1, 0.2, 0.5, 1.0, 1.0):
+            progress(done)
+        return GroundCard(("waves",), [crossing(0.2, 20)])
+
+    monkeypatch.setattr(ground, "crossed", crossed)
+    monkeypatch.setattr(scorecard, "load", lambda _: (None, None))
+    monkeypatch.setattr(scorecard, "mjcf_of", lambda *_: None)
+    ground_table.run(Path("file.onnx"), None, None, quick=True)
+    told = [line for line in capsys.readouterr().out.splitlines() if "is tried" in line]
+    assert told[0] == "level 0.2 is tried, 20% of all" and len(told) == 4

@@ -32,6 +32,14 @@ def run(
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(f"scoring {source}", total=1.0)
+        tried: list[float] = []
+
+        def tell(done: float) -> None:
+            bar.update(task, completed=done)
+            if not console.is_terminal and done * len(ground.LEVELS) >= len(tried) + 1:
+                tried.append(ground.LEVELS[len(tried)])
+                console.print(f"level {tried[-1]:g} is tried, {done:.0%} of all", highlight=False)
+
         card = ground.crossed(
             contract,
             lambda: scorecard.load(source)[1],
@@ -39,7 +47,7 @@ def run(
             conditions=CONDITIONS[: 1 if quick else None],
             threads=threads,
             seed=seed,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=tell,
             xml=xml,
         )
     show(card, console)
