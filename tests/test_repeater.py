@@ -170,3 +170,11 @@ def test_closing_sends_damping_last_leaves_no_thread_and_may_be_done_twice():
     count = len(line.sent)
     r.close()
     assert len(line.sent) == count
+
+
+@pytest.mark.parametrize("period", [0.002, 0.01, 0.02, 0.1])
+def test_others_are_looked_for_every_20_ms_whatever_the_period_of_sends(period):
+    """Before, at every tenth send: 0.1 s over ROS 2, five ticks."""
+    one = Repeater(lambda _: None, b"", 1.0, period=period)
+    one.close()
+    assert one.check_every * period == pytest.approx(max(0.02, period))

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.faults.fault import NOT_RUN, NOTHING, REFUSED, Fault, Seen
+from benchmarks.faults.over_dds import HEARERS
 from benchmarks.faults.processes import WATCH, LiveRobot, NodeProcess, period_of, running, walk
 from benchmarks.faults.world import damped
 from robot_ppo import project
@@ -179,7 +180,7 @@ def _garble(live: LiveRobot, domain: int) -> None:
 
 
 def _second_commander(live: LiveRobot, domain: int) -> float:
-    """Command as a second controller does; return when its first command was sent [s]."""
+    """Command as a second controller does; return when robot and node could first hear it [s]."""
     from robot_ppo_node.drivers.dds import participant
     from robot_ppo_node.drivers.ros2 import ros2_idl as idl
     from robot_ppo_node.drivers.ros2.ros2_messages import CommandEncoder
@@ -194,7 +195,7 @@ def _second_commander(live: LiveRobot, domain: int) -> float:
         while time.monotonic() < ends:
             writer.write(payload)
             time.sleep(PERIOD)
-            if _end(live).counters.malformed:
+            if _end(live).counters.malformed and writer.readers >= HEARERS:
                 heard_at = min(heard_at, time.monotonic())
     return heard_at
 

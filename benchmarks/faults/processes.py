@@ -217,10 +217,13 @@ def signalled(number: signal.Signals, begin: Walking = _over_udp) -> Callable[[P
 
 
 def _watchdog_killed(path: Path) -> Seen:
-    """Kill the watchdog: the robot must sit down, and damping is the end of that."""
+    """Kill the watchdog: the robot must sit down, and damping is the end of that.
+
+    Halting and sitting down each end with the first tick after their time, one tick late at most.
+    """
     policy = Policy(path)
     sitting = HALT_SECONDS + policy.contract.robot.stand.duration + FADE
-    allowed = DEAF_AFTER + sitting / policy.contract.control_period
+    allowed = DEAF_AFTER + sitting / policy.contract.control_period + 2
     with running(path, "--seconds", "60") as (live, node):
         walk(node)
         since = time.monotonic()

@@ -19,8 +19,8 @@ from robot_ppo_node.clock import MonotonicClock
 
 PERIOD = 0.002
 """[s] between two sends: 500 Hz, as the vendor's own examples do."""
-CHECK_EVERY = 10
-"""Sends between two looks at what `check` says: 20 ms."""
+CHECK_PERIOD = 0.02
+"""[s] between two looks at what `check` says, whatever the period of the sends."""
 CLOSING_SENDS = 5
 """Times that `close` sends damping, one period apart: one datagram may be lost."""
 
@@ -61,6 +61,8 @@ class Repeater:
         self.fault: str | None = None
         """What `check` said, or an error of the thread; from then on only damping is sent."""
         self._period = period
+        self.check_every = max(1, round(CHECK_PERIOD / period))
+        """Sends between two looks at what `check` says."""
         self._clock = MonotonicClock()
         self._repeated = -math.inf
         """When the thread sent last [s]."""
@@ -99,7 +101,7 @@ class Repeater:
             self._clock.sleep_until(self._next(self._clock.now()))
             ticks += 1
             try:
-                if ticks % CHECK_EVERY == 0 and self.fault is None:
+                if ticks % self.check_every == 0 and self.fault is None:
                     self.fault = self._check()
                 self._repeat()
             except Exception as error:  # the thread must go on to damp
