@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import import_helpers
 import node_helpers as helpers
 import pytest
 from dds_helpers import free_domain
@@ -398,6 +399,7 @@ def run_page(page, folder):
 @pytest.mark.slow
 def test_the_readme_from_training_to_the_running_node(tmp_path):
     needs_opengl()
+    (tmp_path / "my_robot.urdf").write_text(import_helpers.URDF)
     run_page(ROOT / "README.md", tmp_path)
     for made in ("runs/go2/scorecard.json", "runs/go2/scorecard.png", "go2_walk.onnx",
                  "go2_walk.mp4", "go2_walk.png"):  # fmt: skip
