@@ -54,7 +54,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the numbers of one term are."""
+    """Unit, frame, size, signals and names of one term's numbers."""
 
     unit: str
     frame: str

@@ -41,7 +41,7 @@ class Health:
 
     @property
     def voltage(self) -> float:
-        """Of the battery [V]."""
+        """Return the voltage of the battery [V]."""
         return float(self._voltage[0])
 
     @voltage.setter
@@ -80,7 +80,7 @@ Log = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Connection:
-    """Where a robot is and how to talk to it; a driver takes from this what concerns it."""
+    """Address and settings of a robot; a driver reads the fields that concern it."""
 
     robot: RobotSpec | None = None
     """The robot of the policy file: names, damping, the vendor's facts."""
@@ -136,7 +136,7 @@ class Sample:
 
 @dataclass(slots=True)
 class MotorCommand:
-    """What every motor does until the next command: torque = kp (target - q) - kd dq.
+    """Command of every motor until the next one: torque = kp (target - q) - kd dq.
 
     All are (joints,) float32 in the contract's joint order. The arrays belong to the node and
     change at the next tick: a driver that keeps them copies them.

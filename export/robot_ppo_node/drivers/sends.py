@@ -1,4 +1,4 @@
-"""What became of what was sent: a driver does not raise what it cannot send, but counts it.
+"""Counts of sent and lost messages: a driver counts what it cannot send, and raises nothing.
 
 sends = Sends()                 # beside a socket or a writer
 sends.note(went=False)

@@ -17,7 +17,7 @@ from robot_ppo_node.drivers.ros2.ros2_topics import CMD_VEL, dds_name
 
 
 class TwistCommands:
-    """What somebody on ROS 2 wants; a `CommandSource`."""
+    """Command source that reads twists from a ROS 2 topic."""
 
     name = "cmd_vel"
 

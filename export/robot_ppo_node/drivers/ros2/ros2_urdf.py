@@ -1,4 +1,4 @@
-"""What a robot's URDF states of its joints: `/robot_description`, as ROS 2 robots publish it.
+"""Joint limits that a robot's URDF states, read from `/robot_description` as ROS 2 publishes it.
 
     capabilities_of("<robot>...<limit lower='-1' upper='1' effort='23' velocity='30'/>...", joints)
 

@@ -75,7 +75,7 @@ class UdpDriver:
 
     @property
     def counters(self) -> Counters:
-        """What became of the datagrams."""
+        """Return the counts of accepted and rejected datagrams."""
         return self.endpoint.counters if self.endpoint else Counters()
 
     def open(
