@@ -189,5 +189,5 @@ def test_a_robot_that_has_collision_geoms_alone_is_drawn_with_them(walker):
     show_robot(SimulatedRobot(walker("standing")[0]).model, option)
     assert option.geomgroup[3]
     option = mujoco.MjvOption()
-    show_robot(SimulatedRobot(project.load_robot("go2"), looks=True).model, option)
+    show_robot(SimulatedRobot(project.load_robot("go2"), with_visuals=True).model, option)
     assert not option.geomgroup[3]  # negative control: it has a body of its own to look at

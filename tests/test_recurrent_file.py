@@ -342,7 +342,7 @@ def test_the_scorecard_runs_file_and_run_alike(exported):
 
 def test_a_recurrent_policy_is_played_back(exported):
     _, p = exported
-    session = Session(p, (Segment(1.0, (0.3, 0.0, 0.0)),), 1.0, looks=False)
+    session = Session(p, (Segment(1.0, (0.3, 0.0, 0.0)),), 1.0, with_visuals=False)
     session.run(lambda: True)
     assert len(session.track.time) > 10
     assert max(np.abs(state).max() for state in p._states.values()) > 1e-3

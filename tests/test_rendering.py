@@ -17,7 +17,7 @@ SIZE = (320, 180)
 
 @pytest.fixture(scope="module")
 def robot():
-    return SimulatedRobot(project.load_robot("go2"), looks=True)
+    return SimulatedRobot(project.load_robot("go2"), with_visuals=True)
 
 
 @pytest.fixture(scope="module")

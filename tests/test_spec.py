@@ -329,7 +329,7 @@ def test_train_is_fast_and_moved_by_position_actuators_with_the_robots_gains(tra
 
 
 def test_both_variants_are_the_same_bodies_and_joints(train, evaluation, source):
-    shown = variants.eval_model(robot(), XML, looks=True)
+    shown = variants.eval_model(robot(), XML, with_visuals=True)
     for m in (train, evaluation, shown):
         assert names(m, mujoco.mjtObj.mjOBJ_BODY, m.nbody) == names(
             source, mujoco.mjtObj.mjOBJ_BODY, source.nbody

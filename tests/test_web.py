@@ -405,7 +405,7 @@ def test_a_command_of_another_size_or_of_no_number_is_none():
 
 
 def test_a_watched_robot_is_shown_pushed_and_changed_but_not_commanded():
-    robot = SimulatedRobot(project.load_robot("go2"), looks=True)
+    robot = SimulatedRobot(project.load_robot("go2"), with_visuals=True)
     ours, theirs = link.pair()
     page = Link(theirs)
     watch = Watch(robot, Link(ours))

@@ -147,7 +147,7 @@ def _robot_view(env: "RobotEnv") -> _View:
     robot = env.robot
     xml = project.robot_folder(env.task.robot) / robot.model
     field = env.placement.tiles.field if env.placement else None
-    model = eval_model(robot, xml, looks=True, ground=field)
+    model = eval_model(robot, xml, with_visuals=True, ground=field)
     qpos = model.qpos0.copy()
     qpos[env.engine.joint_qpos] = robot.vector("default")
     height = env.engine.ground.height

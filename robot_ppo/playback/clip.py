@@ -49,7 +49,7 @@ def play(policy: Policy, robot: str | None, seconds: float | None = None) -> Cli
     """
     command = policy.contract.command
     segments, length = script.choose(_command(policy.contract), None, seconds, command)
-    session = Session(policy, segments, length, looks=True, robot=robot)
+    session = Session(policy, segments, length, with_visuals=True, robot=robot)
     filming = Filming(session)
 
     def show() -> bool:

@@ -61,9 +61,9 @@ def play(
     _check_outputs(video, plot)
     policy = Policy(path)
     segments, seconds = choose(command, script, seconds, policy.contract.command)
-    looks = plot is None or video is not None
+    with_visuals = plot is None or video is not None
     ground = tiles.course(*tiles.parse(terrain)) if terrain else None
-    session = Session(policy, segments, seconds, looks, robot, ground)
+    session = Session(policy, segments, seconds, with_visuals, robot, ground)
     began = time.perf_counter()
     film = Filming(session) if video else None
     if film:

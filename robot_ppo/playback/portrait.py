@@ -43,7 +43,7 @@ def write(path: Path, robot: RobotSpec, xml: Path, terrain: str | None = None) -
 
 def render(robot: RobotSpec, xml: Path) -> np.ndarray:
     """Return the picture (HEIGHT, WIDTH, 3) uint8, from beside, in front and above."""
-    model = variants.eval_model(robot, xml, looks=True)
+    model = variants.eval_model(robot, xml, with_visuals=True)
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     mujoco.mj_forward(model, data)
@@ -60,7 +60,7 @@ def render(robot: RobotSpec, xml: Path) -> np.ndarray:
 def on_ground(robot: RobotSpec, xml: Path, terrain: str) -> np.ndarray:
     """Return the picture (HEIGHT, WIDTH, 3) uint8 of a robot in the middle of rough ground."""
     field = tiles.course(*tiles.parse(terrain))
-    model = variants.eval_model(robot, xml, looks=True, ground=field)
+    model = variants.eval_model(robot, xml, with_visuals=True, ground=field)
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, model.key("home").id)
     base = model.joint(int(model.body(robot.base.body).jntadr[0])).qposadr[0]

@@ -1,6 +1,6 @@
 """One playback: the node, its robot in lockstep, and the record of both.
 
-session = Session(policy, segments, seconds, looks=True)
+session = Session(policy, segments, seconds, with_visuals=True)
 filming = Filming(session)
 session.run(filming.record)
 filming.write(Path("walk.mp4"))
@@ -48,7 +48,7 @@ class Session:
         policy: Policy,
         script: tuple[Segment, ...],
         seconds: float,
-        looks: bool,
+        with_visuals: bool,
         robot: str | None = None,
         ground: HeightField | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class Session:
             policy: to run.
             script: commands from the moment on at which the policy runs.
             seconds: how long the policy runs [s].
-            looks: keep what only eyes need.
+            with_visuals: keep what only eyes need.
             robot: name or folder of the robot, by default the policy's; where there is no such
                 robot, the model in the policy file.
             ground: heights that it walks on; None: level ground.
@@ -70,7 +70,7 @@ class Session:
         noise = contract.training.noise
         grid = contract.resolve().scan_grid
         self.robot = SimulatedRobot(
-            spec, xml=xml, looks=looks, field=ground, scan_grid=grid, noise=noise
+            spec, xml=xml, with_visuals=with_visuals, field=ground, scan_grid=grid, noise=noise
         )
         self.commands = ScriptedCommands(script)
         clock = LockstepClock(self.robot)

@@ -109,7 +109,7 @@ class Ranks:
         """Return the rows (bytes,) of all ranks, (ranks, bytes); all are of one length."""
         return row[None]
 
-    def tell(self, progress: str) -> None:
+    def publish(self, progress: str) -> None:
         """Publish the progress of this rank, which the others name if it stops answering."""
 
     def leave(self, reason: str) -> None:
@@ -237,7 +237,7 @@ class ProcessGroup(Ranks):
         rows = self.gather_rows(own)
         return [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
 
-    def tell(self, progress: str) -> None:
+    def publish(self, progress: str) -> None:
         """Publish the progress of this rank, which the others name if it stops answering."""
         self._call(self._store.set, self._key("at", self.rank), progress)
 

@@ -87,20 +87,20 @@ def train_model(
 
 
 def eval_model(
-    robot: RobotSpec, xml: Mjcf, looks: bool = False, ground: HeightField | None = None
+    robot: RobotSpec, xml: Mjcf, with_visuals: bool = False, ground: HeightField | None = None
 ) -> mujoco.MjModel:
     """Return the evaluation model of `robot`: fine physics, torque motors.
 
     Args:
         robot: the figures that the MJCF must agree with.
         xml: the robot's MJCF.
-        looks: keep what only eyes need (visual geoms, lights, sky); for videos and windows.
+        with_visuals: keep what only eyes need (visual geoms, lights, sky); for videos and windows.
         ground: its heights; None: a plane at height 0.
     """
     file = _checked(robot, xml)
     spec = file.spec
     geoms = _prepare(file, robot, _feet(file, robot), EVAL_TIMESTEP, ground)
-    if looks:
+    if with_visuals:
         visuals.add(spec, robot.base.body)
     else:
         colliding = set(_colliding(file).tolist())

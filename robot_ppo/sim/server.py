@@ -154,8 +154,10 @@ def serve(
         raise InputError("over unitree the simulated robot gives no height scan: use udp or ros2")
     field = tiles.course(*tiles.parse(terrain)) if terrain else None
     noise = FLICKER if noise is None else noise
-    looks = watch is not None
-    robot = SimulatedRobot(spec, field=field, scan_grid=scan_grid, noise=noise, looks=looks)
+    with_visuals = watch is not None
+    robot = SimulatedRobot(
+        spec, field=field, scan_grid=scan_grid, noise=noise, with_visuals=with_visuals
+    )
     stop = stop or threading.Event()
     end, where, options = TRANSPORTS[place.transport](robot, place)
     try:

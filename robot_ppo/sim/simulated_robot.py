@@ -58,7 +58,7 @@ class SimulatedRobot:
         robot: RobotSpec,
         *,
         xml: Mjcf | None = None,
-        looks: bool = False,
+        with_visuals: bool = False,
         field: HeightField | None = None,
         scan_grid: ScanGrid | None = None,
         noise: Mapping[str, float] | None = None,
@@ -71,7 +71,7 @@ class SimulatedRobot:
         Args:
             robot: names, gains and limits.
             xml: its MJCF; by default that in the folder of its name.
-            looks: keep what only eyes need.
+            with_visuals: keep what only eyes need.
             field: heights of the ground, on which it starts at x = y = 0; None: level ground.
             scan_grid: points of the height scan that it measures; None: it measures none.
             noise: signal -> half-width of its uniform noise, in its unit (base_quat: [rad]).
@@ -81,7 +81,7 @@ class SimulatedRobot:
         """
         self.spec = robot
         xml = xml or project.robot_folder(robot.name) / robot.model
-        self.model = eval_model(robot, xml, looks, field)
+        self.model = eval_model(robot, xml, with_visuals, field)
         self.engine = SingleEngine(self.model)
         self.ground = ground.of(self.engine)
         """Ground that it stands on."""

@@ -127,7 +127,7 @@ class Trainer:
         with stop_on_signal() as stopped:
             while self.progress < 1 and not self._agree_to_stop(stopped()):
                 times = {"physics": -self.env.physics_seconds}
-                self.ranks.tell(f"iteration {self.iteration}")
+                self.ranks.publish(f"iteration {self.iteration}")
                 self._collect(times)
                 self._gather_metrics()
                 metrics = self._learn(times)

@@ -220,9 +220,18 @@ def _resolve(moment: str, entries: Mapping[str, Any], robot: RobotSpec) -> dict[
             hint = strict.did_you_mean(name, known)
             raise SettingError(f"{path}.{name}", f"unknown event {name!r}{hint}")
         terms[name] = found[0].one(path, name, given, robot.joint_names)
-        if name in WRITES:
-            WRITES[name].within.check(f"{path}.{name}.range", terms[name].own["range"])
+        if found[0] is RANDOMIZATIONS:
+            _check_randomization(f"{path}.{name}", name, terms[name])
     return terms
+
+
+def _check_randomization(path: str, name: str, term: Term) -> None:
+    """Raise `SettingError` for one that does not say what it writes, or a range out of bounds."""
+    if name not in WRITES:
+        raise SettingError(
+            path, "does not say which fields it writes: add it by `@randomization(...)`"
+        )
+    WRITES[name].within.check(f"{path}.range", term.own["range"])
 
 
 class Clocks:

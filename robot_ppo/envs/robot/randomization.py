@@ -19,18 +19,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import mujoco
 import numpy as np
 
 from robot_ppo.mirror import TURN, VECTOR, Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
-from robot_ppo.sim.fields import Ids, Rows
+from robot_ppo.sim.fields import MEASUREMENT_FIELDS, PACKET_FIELDS, Ids, Rows
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.tables import NOTHING, PerJoint, Range, Table
 from robot_ppo_export.errors import InputError
 
 RANDOMIZATIONS = Table("randomization", range=Range)
-"""f(rows, draw, ids) changes its rows by draws that are uniform in `range`."""
+"""f(rows, draw, ids) changes its rows by draws uniform in `range`; `randomization` adds one."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,41 @@ class Writes:
     """Mirror of the draws, with left and right exchanged: f(ids, robot, *, parameters)."""
 
 
+OWN_FIELDS = (*MEASUREMENT_FIELDS, *PACKET_FIELDS)
+"""Fields that are not MuJoCo's (sim/fields.py)."""
 WRITES: dict[str, Writes] = {}
+"""Randomization -> its declaration."""
 
 
 def _same(ids: Ids, robot: RobotMirror) -> Mirror:
     return Mirror.identity(1)
 
 
-def _writes(
+def randomization(
     *fields: str,
     within: Bounds,
     size: Callable[..., int] = lambda _: 1,
     mirror: Callable[..., Mirror] = _same,
 ) -> Callable:
+    """Return a decorator that adds a randomization and says what it writes.
+
+    Args:
+        fields: of MuJoCo's model, or of `MEASUREMENT_FIELDS` and `PACKET_FIELDS`; the function's
+            `rows` are those of its task, each (m, ...), nominal before the first.
+        within: see `Writes`, as the others.
+        size: 1 without it.
+        mirror: without it the draws are the same in the mirror.
+
+    Raises:
+        InputError: there is no such field.
+    """
+    for field in fields:
+        if not hasattr(mujoco.MjModel, field) and field not in OWN_FIELDS:
+            raise InputError(
+                f"a randomization says that it writes {field!r}, and neither MuJoCo's model nor "
+                f"ours has such a field: give the name of one of MjModel's, or {list(OWN_FIELDS)}"
+            )
+
     def register(function: Callable[..., None]) -> Callable:
         added = RANDOMIZATIONS.add()(function)
         WRITES[function.__name__] = Writes(fields, within, size, mirror)
@@ -122,25 +145,25 @@ def _links(ids: Ids, robot: RobotMirror) -> Mirror:
     return Mirror.of([places[int(robot.bodies[b])] for b in ids.links], [1.0] * len(ids.links))
 
 
-@_writes("geom_friction", within=COEFFICIENT)
+@randomization("geom_friction", within=COEFFICIENT)
 def friction(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Sliding friction of the feet, which have priority over the floor."""
     rows["geom_friction"][:, ids.feet, 0] = draw
 
 
-@_writes("body_mass", within=OFFSET)
+@randomization("body_mass", within=OFFSET)
 def payload(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """A point mass [kg] at the centre of mass of the base, so the inertia about it stays."""
     rows["body_mass"][:, ids.base] += draw[:, 0]
 
 
-@_writes("body_ipos", within=OFFSET, size=lambda _: 3, mirror=_vector)
+@randomization("body_ipos", within=OFFSET, size=lambda _: 3, mirror=_vector)
 def base_com(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Offset of the base's centre of mass [m]."""
     rows["body_ipos"][:, ids.base] += draw
 
 
-@_writes(
+@randomization(
     "body_mass", "body_inertia", within=LIVE_FACTOR, size=lambda ids: len(ids.links), mirror=_links
 )
 def link_mass(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
@@ -149,38 +172,40 @@ def link_mass(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     rows["body_inertia"][:, ids.links] *= draw[:, :, None]
 
 
-@_writes("dof_damping", within=FACTOR, size=_joints, mirror=_factors)
+@randomization("dof_damping", within=FACTOR, size=_joints, mirror=_factors)
 def joint_damping(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on viscous joint friction."""
     rows["dof_damping"][:, ids.dofs] *= draw
 
 
-@_writes("dof_frictionloss", within=FACTOR, size=_joints, mirror=_factors)
+@randomization("dof_frictionloss", within=FACTOR, size=_joints, mirror=_factors)
 def friction_loss(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on dry joint friction."""
     rows["dof_frictionloss"][:, ids.dofs] *= draw
 
 
-@_writes("dof_armature", within=FACTOR)
+@randomization("dof_armature", within=FACTOR)
 def armature(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Factor on the rotors' reflected inertia."""
     rows["dof_armature"][:, ids.dofs] *= draw
 
 
-@_writes("actuator_gainprm", "actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors)
+@randomization(
+    "actuator_gainprm", "actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors
+)
 def kp(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the position gain."""
     rows["actuator_gainprm"][..., 0] *= draw
     rows["actuator_biasprm"][..., 1] *= draw
 
 
-@_writes("actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors)
+@randomization("actuator_biasprm", within=LIVE_FACTOR, size=_joints, mirror=_factors)
 def kd(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the velocity gain."""
     rows["actuator_biasprm"][..., 2] *= draw
 
 
-@_writes("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", within=LIVE_FACTOR)
+@randomization("actuator_gainprm", "actuator_biasprm", "actuator_forcerange", within=LIVE_FACTOR)
 def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Factor on the torque of all motors, and on its limit."""
     rows["actuator_gainprm"][..., 0] *= draw
@@ -188,27 +213,27 @@ def motor_strength(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     rows["actuator_forcerange"][...] *= draw[..., None]
 
 
-@_writes("actuator_biasprm", "encoder_offset", within=OFFSET, size=_joints, mirror=_angles)
+@randomization("actuator_biasprm", "encoder_offset", within=OFFSET, size=_joints, mirror=_angles)
 def encoder_offset(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Error of the encoders' zero [rad]: the policy reads it, and the motor servoes to it."""
     rows["encoder_offset"][...] = draw
     rows["actuator_biasprm"][..., 0] += rows["actuator_biasprm"][..., 1] * draw
 
 
-@_writes("gyro_bias", within=OFFSET, size=lambda _: 3, mirror=_turn)
+@randomization("gyro_bias", within=OFFSET, size=lambda _: 3, mirror=_turn)
 def imu_bias(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Constant error of the gyroscope [rad/s]."""
     rows["gyro_bias"][...] = draw
 
 
-@_writes("site_quat", within=OFFSET, size=lambda _: 3, mirror=_turn)
+@randomization("site_quat", within=OFFSET, size=lambda _: 3, mirror=_turn)
 def imu_mounting(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """The IMU is screwed on askew: a small rotation vector [rad]."""
     nominal = rows["site_quat"][:, ids.imu]
     rows["site_quat"][:, ids.imu] = frames.multiply(nominal, frames.from_rotation_vector(draw))
 
 
-@_writes("actuator_delay", within=MILLISECONDS)
+@randomization("actuator_delay", within=MILLISECONDS)
 def actuator_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Time from a target to its effect [ms], the same for all motors."""
     rows["actuator_delay"][...] = _reachable(draw * 1e-3, ids.timestep)
@@ -236,7 +261,7 @@ def _groups(_: Ids, robot: RobotMirror, *, groups: np.ndarray) -> Mirror:
     return Mirror.of([int(found[0]) for found in partners], [1.0] * count)
 
 
-@_writes("actuator_delay", within=MILLISECONDS, size=_group_count, mirror=_groups)
+@randomization("actuator_delay", within=MILLISECONDS, size=_group_count, mirror=_groups)
 def group_delay(rows: Rows, draw: np.ndarray, ids: Ids, *, groups: PerJoint) -> None:
     """Extra time from a target to its effect [ms], one for each group of joints.
 
@@ -247,19 +272,19 @@ def group_delay(rows: Rows, draw: np.ndarray, ids: Ids, *, groups: PerJoint) -> 
     rows["actuator_delay"][...] = _reachable(rows["actuator_delay"] + extra, ids.timestep)
 
 
-@_writes("packet_loss", within=PROBABILITY)
+@randomization("packet_loss", within=PROBABILITY)
 def packet_loss(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """Probability that a state packet, one every control period, never arrives."""
     rows["packet_loss"][...] = draw
 
 
-@_writes("packet_delay", within=MILLISECONDS)
+@randomization("packet_delay", within=MILLISECONDS)
 def packet_delay(rows: Rows, draw: np.ndarray, _: Ids) -> None:
     """State packets arrive up to so late [ms], each by a time of its own."""
     rows["packet_delay"][...] = draw * 1e-3
 
 
-@_writes("sensor_delay", "freshness", within=MILLISECONDS)
+@randomization("sensor_delay", "freshness", within=MILLISECONDS)
 def sensor_delay(rows: Rows, draw: np.ndarray, ids: Ids) -> None:
     """Age of what is measured [ms], the same for all sensors.
 

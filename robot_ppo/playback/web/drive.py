@@ -249,7 +249,7 @@ def _simulated(policy: Policy, name: str | None, ground: Ground) -> SimulatedRob
     return SimulatedRobot(
         spec,
         xml=xml,
-        looks=True,
+        with_visuals=True,
         field=ground.field,
         scan_grid=policy.layout.scan_grid,
         noise=contract.training.noise,
