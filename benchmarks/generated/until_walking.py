@@ -17,7 +17,10 @@ from robot_ppo.training.checkpoint import Checkpoints, load
 from robot_ppo_export.errors import InputError
 
 PAUSE = 30.0
-"""[s] Between two scorings, and before the first."""
+"""[s] Between two scorings at the least, and before the first."""
+REST = 3.0
+"""A pause is at least so many times as long as the scoring before: that takes processor time of the
+training's."""
 POLL = 0.5
 """[s] Between two looks at the training."""
 
@@ -84,8 +87,10 @@ def _newest(process: subprocess.Popen, checkpoints: Checkpoints) -> Iterator[Pat
         paths = checkpoints.paths()
         if paths and paths[-1] != seen and (ended or time.monotonic() > wait_until):
             seen = paths[-1]
+            began = time.monotonic()
             yield seen
-            wait_until = time.monotonic() + PAUSE
+            now = time.monotonic()
+            wait_until = now + max(PAUSE, REST * (now - began))
         time.sleep(POLL)
 
 
