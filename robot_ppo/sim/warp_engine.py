@@ -24,8 +24,19 @@ from torch import Tensor
 from robot_ppo.sim.engine import FASTEST
 from robot_ppo_export.errors import InputError
 
-STATE = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl")
+STATE = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "xfrc_applied")
 """Fields of the state that the next steps depend on, beside the model."""
+CONSTANTS = (
+    "body_subtreemass",
+    "body_invweight0",
+    "dof_invweight0",
+    "tendon_length0",
+    "tendon_invweight0",
+    "actuator_acc0",
+)
+"""Fields that MuJoCo derives from others; those that differ between simulations with them."""
+LEAST_ROOM = 64
+"""Contacts, and rows of constraints, that every simulation may have."""
 MISSING = "physics on `mujoco_warp` needs it and warp: pip install 'robot-ppo[train,gpu]'"
 
 
@@ -65,13 +76,15 @@ class WarpEngine:
             self._device = self._warp.get_device(device)
         except (RuntimeError, ValueError) as error:
             raise InputError(f"no device {device!r} for mujoco_warp: {error}") from None
+        derived = set(fields) & set(mujoco.MjModel._setconst_inputs)
+        constants = CONSTANTS if derived else ()
         with self._warp.ScopedDevice(self._device):
             try:
-                self._m = self._mjw.put_model(self.model, dict.fromkeys(fields, n))
+                self._m = self._mjw.put_model(self.model, dict.fromkeys((*fields, *constants), n))
             except (NotImplementedError, ValueError) as error:
                 raise InputError(f"mujoco_warp cannot run this model: {error}") from None
             self._m.opt.warn_overflow = 0  # no line for each step that is cut short
-            self._d = self._mjw.make_data(self.model, nworld=n)
+            self._d = self._mjw.make_data(self.model, nworld=n, **_room(self.model))
         self.restart(np.arange(n))
         to_torch = self._warp.to_torch
         self._state = {name: to_torch(getattr(self._d, name)) for name in STATE}
@@ -85,6 +98,8 @@ class WarpEngine:
         """(n, nsensordata), of the state before the last physics step"""
         self.fields: dict[str, Tensor] = {f: to_torch(getattr(self._m, f)) for f in fields}
         """Field -> (n, ...); `derive` after a write."""
+        self.constants: dict[str, Tensor] = {c: to_torch(getattr(self._m, c)) for c in constants}
+        """What MuJoCo derives from them -> (n, ...)."""
         self.seconds = 0.0
         """Wall-clock time spent in physics steps [s]."""
 
@@ -118,9 +133,13 @@ class WarpEngine:
         with self._warp.ScopedDevice(self._device):
             self._mjw.set_const(self._m, self._d)
 
+    def cut_short(self) -> int:
+        """Return of how many simulations a step left out contacts, since they were reset."""
+        return int((self._warp.to_torch(self._d.overflow) != 0).sum())
+
     def arrays(self) -> dict[str, Any]:
         """Return the tensors that the next steps depend on, not copies."""
-        return {"simulations": self._state, "fields": self.fields}
+        return {"simulations": self._state, "fields": self.fields, "constants": self.constants}
 
     def ray(
         self,
@@ -174,3 +193,21 @@ class WarpEngine:
         args = (points, directions, vec6(*met), True, nobody, distance, geom, normal)
         self._mjw.rays(self._m, self._d, *args)
         return self._warp.to_torch(distance)
+
+
+def _room(model: mujoco.MjModel) -> dict[str, int]:
+    """Return how many contacts and rows of constraints a simulation may have at least.
+
+    mujoco_warp leaves out what is beyond them, and its own guess is some fifty contacts and rows of
+    any robot. Every geom that moves and can touch something may touch the ground.
+    """
+    kinds = mujoco.mjtGeom
+    few = {kinds.mjGEOM_SPHERE: 1, kinds.mjGEOM_CAPSULE: 2}
+    touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    moving = model.body_weldid[model.geom_bodyid] > 0
+    geoms = np.flatnonzero(touching & moving)
+    contacts = sum(few.get(kinds(int(model.geom_type[geom])), 4) for geom in geoms)
+    most = int(model.geom_condim[geoms].max(initial=1))
+    rows = contacts * max(1, 2 * (most - 1))
+    rows += int((model.dof_frictionloss > 0).sum()) + int((model.jnt_limited != 0).sum())
+    return {"nconmax": max(LEAST_ROOM, contacts), "njmax": max(LEAST_ROOM, rows)}
