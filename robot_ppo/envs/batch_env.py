@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
+from array_api_compat import array_namespace, device
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
@@ -22,6 +23,7 @@ from robot_ppo.envs import serialization
 from robot_ppo.envs.environment import EXPORTED, Observations
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.sim.batch_engine import BatchEngine
+from robot_ppo_export.contract.frames import Array
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class BatchEnv(gymnasium.vector.VectorEnv):
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Array, dict[str, Any]]:
         """Start every episode anew.
 
         Args:
@@ -148,9 +150,7 @@ class BatchEnv(gymnasium.vector.VectorEnv):
 
     # -- the parts of a step that are everyone's ------------------------------------------------
 
-    def _taken(
-        self, actions: np.ndarray, order: Literal["C", "F"] = "C"
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _taken(self, actions: Array, order: Literal["C", "F"] = "C") -> tuple[Array, np.ndarray]:
         """Return a copy of actions (n, k), float32, and the ids of those that are not finite.
 
         Theirs are zero in it, and they count as diverged.
@@ -160,15 +160,19 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         """
         with np.errstate(over="ignore"):
             taken = np.array(actions, np.float32, order=order)
-        shape = (self.num_envs, *self.single_action_space.shape)
-        if taken.shape != shape:
-            raise ValueError(
-                f"the actions have shape {taken.shape}, and {shape} is needed: one row for each "
-                "simulation"
-            )
+        self._check_shape(taken.shape)
         wild = np.flatnonzero(~np.isfinite(taken).all(axis=1))
         taken[wild] = 0.0
         return taken, wild
+
+    def _check_shape(self, given: tuple[int, ...]) -> None:
+        """Raise `ValueError` unless there is one row of k numbers for each simulation."""
+        shape = (self.num_envs, *self.single_action_space.shape)
+        if tuple(given) != shape:
+            raise ValueError(
+                f"the actions have shape {tuple(given)}, and {shape} is needed: one row for each "
+                "simulation"
+            )
 
     def _quarantine(self, ids: np.ndarray) -> None:
         """Take diverged simulations out of the arithmetic; they count as failures."""
@@ -256,8 +260,9 @@ def _first_seed(seed: int | list[int | None] | None, n: int) -> int | None:
     return first
 
 
-def _only(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _only(ids: np.ndarray, rows: Array) -> Array:
     """Return rows (n, k) of which all but `ids` are zero: few are copied where few ended."""
-    some = np.zeros(rows.shape, rows.dtype)
+    xp = array_namespace(rows)
+    some = xp.zeros(rows.shape, dtype=rows.dtype, device=device(rows))
     some[ids] = rows[ids]
     return some

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from array_api_compat import array_namespace
 from gymnasium.spaces import Box
 
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.serialization import State
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
-Observations = dict[str, np.ndarray]
+Observations = dict[str, Array]
 """Group -> (n, size of the group)."""
 EXPORTED = "actor"
 """The group that `reset` and `step` return, and that leaves the lab: what a robot can measure."""
@@ -65,13 +67,11 @@ class Environment(Protocol):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Array, dict[str, Any]]:
         """Start every episode anew; `options["spread_episodes"]`: at different ages, if it can."""
         ...
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Array) -> tuple[Array, Array, np.ndarray, np.ndarray, dict[str, Any]]:
         """Return observation, reward, terminated, truncated and info after actions (n, k)."""
         ...
 
@@ -111,8 +111,9 @@ def group_size(env: Environment, groups: Sequence[str], key: str) -> int:
     return sum(known[name] for name in groups)
 
 
-def join(observations: Mapping[str, np.ndarray], groups: Sequence[str]) -> np.ndarray:
+def join(observations: Mapping[str, Array], groups: Sequence[str]) -> Array:
     """Return several groups side by side, (n, their size); a single group is not copied."""
     if len(groups) == 1:
         return observations[groups[0]]
-    return np.concatenate([observations[name] for name in groups], axis=-1)
+    parts = [observations[name] for name in groups]
+    return array_namespace(parts[0]).concat(parts, axis=-1)

@@ -5,35 +5,42 @@ from typing import Any
 
 import numpy as np
 
+from robot_ppo.sim.device import CPU, Device
+from robot_ppo_export.contract.frames import Array
+
 
 class EpisodeMetrics:
     """Accumulates over running episodes; finished ones wait until the log drains them."""
 
-    def __init__(self, n: int, rewards: tuple[str, ...], duration: tuple[str, float]) -> None:
+    def __init__(
+        self, n: int, rewards: tuple[str, ...], duration: tuple[str, float], on: Device = CPU
+    ) -> None:
         """Start with empty sums.
 
         Args:
             n: simulations.
             rewards: names of the parts of the reward.
             duration: column of an episode's duration, and its unit per control step.
+            on: where the rewards are; figures of finished episodes are numpy's.
         """
+        self.device = on
         self._summed = ("return", *(f"reward_{name}" for name in rewards))
         self._duration, self._period = duration
         self.columns = (*self._summed, self._duration, "failed")
         """Names of an episode's figures; rewards are sums."""
-        self.sums = np.zeros((len(self._summed), n), np.float64)
+        self.sums = on.zeros(len(self._summed), n, dtype="float64")
         self.counts = np.zeros(n, np.int64)
         # Bounded, because an environment that is used without our log is never drained.
         self._finished: deque[dict[str, np.ndarray]] = deque(maxlen=1024)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """Return the arrays that the next figures depend on, not copies.
 
         Finished episodes are not among them: they are drained before a state is saved.
         """
         return {"sums": self.sums, "counts": self.counts}
 
-    def add(self, reward: np.ndarray, terms: np.ndarray) -> None:
+    def add(self, reward: Array, terms: Array) -> None:
         """Add one control step: reward (n,) and its parts (k, n)."""
         self.sums[0] += reward
         self.sums[1:] += terms
@@ -42,7 +49,7 @@ class EpisodeMetrics:
     def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
         """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
         figures = np.empty((len(self.columns), len(ids)))
-        figures[:-2] = self.sums[:, ids]
+        figures[:-2] = self.device.fetch(self.sums[:, ids])
         figures[-2] = self.counts[ids] * self._period
         figures[-1] = failed
         rows = dict(zip(self.columns, figures, strict=True))

@@ -14,15 +14,20 @@ State = dict[str, Any]
 
 
 def copy(live: State) -> State:
-    """Return `live` with every array copied."""
-    return {
-        name: copy(value)
-        if isinstance(value, dict)
-        else value.copy()
-        if isinstance(value, np.ndarray)
-        else value
-        for name, value in live.items()
-    }
+    """Return `live` with every array copied, those of tensors as numpy's."""
+    return {name: _copied(value) for name, value in live.items()}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return copy(value)
+    there = _array(value)
+    return there.copy() if isinstance(there, np.ndarray) else value
+
+
+def _array(value: Any) -> Any:
+    """Return a tensor as numpy's array, which may share memory; other values as they are."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def fill(live: State, state: State) -> None:
@@ -61,6 +66,7 @@ def _check(live: Any, state: Any, name: str) -> None:
 
 
 def _kind(value: Any) -> str:
+    value = _array(value)
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     return type(value).__name__
@@ -72,3 +78,5 @@ def _fill(live: State, state: State) -> None:
             _fill(value, state[name])
         elif isinstance(value, np.ndarray):
             value[...] = state[name]
+        elif hasattr(value, "detach"):
+            value.copy_(value.new_tensor(state[name]))

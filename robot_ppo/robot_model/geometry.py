@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import source
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -99,9 +101,8 @@ class FootGeometry:
         found = foot_geoms(model, robot)
         self.geoms = np.concatenate(found) if found else np.zeros(0, int)
         """Ids of all geoms of all feet, foot by foot, (g,)."""
-        self.foot_of = np.repeat(np.arange(len(found)), [len(ids) for ids in found])
-        """Index of the foot that each of them belongs to, (g,)."""
-        self._starts = np.flatnonzero(np.diff(self.foot_of, prepend=-1))
+        ends = np.cumsum([len(ids) for ids in found]).tolist()
+        self._slices = [slice(end - len(ids), end) for end, ids in zip(ends, found, strict=True)]
         self._single = len(self.geoms) == len(found)
         self._round = bool((model.geom_type[self.geoms] == _TYPES.mjGEOM_SPHERE).all())
         self._radii = model.geom_size[self.geoms, 0]
@@ -114,10 +115,10 @@ class FootGeometry:
 
     def clearance(
         self,
-        geom_xpos: np.ndarray,
-        geom_xmat: np.ndarray | None = None,
-        ground: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    ) -> np.ndarray:
+        geom_xpos: Array,
+        geom_xmat: Array | None = None,
+        ground: Callable[[Array, Array], Array] | None = None,
+    ) -> Array:
         """Return the height of each foot's lowest point (n, feet) [m], float32.
 
         It is that above the ground below the middle of the geom which has the point.
@@ -128,6 +129,7 @@ class FootGeometry:
                 out where `needs_rotation` is false.
             ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
+        xp = array_namespace(geom_xpos)
         centres = geom_xpos[:, self.geoms, 2]
         if self._round:
             lowest = centres - self._radii
@@ -135,13 +137,14 @@ class FootGeometry:
             assert geom_xmat is not None
             axes = geom_xmat.reshape(*geom_xpos.shape, 3)[:, self.geoms, 2]
             below = [shape.below(axes[:, i]) for i, shape in enumerate(self._shapes)]
-            lowest = centres - np.stack(below, axis=1)
+            lowest = centres - xp.stack(below, axis=1)
         if ground is not None:
             places = geom_xpos[:, self.geoms]
             lowest = lowest - ground(places[..., 0], places[..., 1])
         if not self._single:
-            lowest = np.minimum.reduceat(lowest, self._starts, axis=1)
-        return lowest.astype(np.float32)
+            parts = [xp.min(lowest[:, own], axis=1) for own in self._slices]
+            lowest = xp.stack(parts, axis=1)
+        return xp.astype(lowest, xp.float32)
 
 
 class Shape:
@@ -153,17 +156,17 @@ class Shape:
         self.size = model.geom_size[geom].copy()
         self.points = vertices(model, geom) if self.type == _TYPES.mjGEOM_MESH else None
 
-    def below(self, up: np.ndarray) -> np.ndarray:
+    def below(self, up: Array) -> Array:
         """Return the distance from the centre down to the lowest point (n,) [m].
 
         `up` (n, 3) is the world's vertical in the geom's frame: the third row of its rotation.
         """
         if self.points is not None:
-            return -(up @ self.points.T).min(axis=1)
+            return -array_namespace(up).min(up @ self.points.T, axis=1)
         return half_extent(self.type, self.size, up)
 
 
-def half_extent(type: mujoco.mjtGeom, size: np.ndarray, up: np.ndarray) -> np.ndarray:
+def half_extent(type: mujoco.mjtGeom, size: Array, up: Array) -> Array:
     """Return how far a primitive reaches from its centre along directions (n,) [m].
 
     Args:
@@ -171,18 +174,19 @@ def half_extent(type: mujoco.mjtGeom, size: np.ndarray, up: np.ndarray) -> np.nd
         size: as MuJoCo has it (3,) [m].
         up: unit vectors (n, 3) in the geom's frame.
     """
+    xp = array_namespace(up)
     across = size[0]
     along = size[1]
-    z = np.abs(up[:, 2])
+    z = xp.abs(up[:, 2])
     if type == _TYPES.mjGEOM_SPHERE:
-        return np.full(len(up), across)
+        return xp.zeros_like(z) + across
     if type == _TYPES.mjGEOM_CAPSULE:
         return across + along * z
     if type == _TYPES.mjGEOM_CYLINDER:
-        return across * np.hypot(up[:, 0], up[:, 1]) + along * z
+        return across * xp.hypot(up[:, 0], up[:, 1]) + along * z
     if type == _TYPES.mjGEOM_BOX:
-        return np.abs(up) @ size
-    return np.sqrt(np.square(up * size).sum(axis=1))
+        return xp.abs(up) @ size
+    return xp.sqrt(xp.sum(xp.square(up * size), axis=1))
 
 
 def vertices(model: mujoco.MjModel, geom: int) -> np.ndarray:

@@ -7,9 +7,11 @@ soles.gap(data.geom_xpos[None], quat)              # (1, pairs) [m]
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import geometry
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 
 
@@ -31,22 +33,24 @@ class Soles:
         self.pairs = [(int(left), int(right)) for left in order[:half] for right in order[-half:]]
         """Feet of the left half of the robot, each with every one of the right half."""
 
-    def level(self, xmat: np.ndarray) -> np.ndarray:
+    def level(self, xmat: Array) -> Array:
         """Return the cosine of each sole's tilt (n, feet), float32.
 
         Args:
             xmat: rotations of all bodies (n, nbody, 9) or (n, nbody, 3, 3), row by row.
         """
+        xp = array_namespace(xmat)
         rows = xmat.reshape(len(xmat), -1, 3, 3)[:, self._bodies, 2]
-        return (rows * self._up).sum(axis=2).astype(np.float32)
+        return xp.astype(xp.sum(rows * self._up, axis=2), xp.float32)
 
-    def gap(self, geom_xpos: np.ndarray, quat: np.ndarray) -> np.ndarray:
+    def gap(self, geom_xpos: Array, quat: Array) -> Array:
         """Return how far left feet are to the left of right ones (n, pairs) [m], float32.
 
         Args:
             geom_xpos: positions of all geoms (n, ngeom, 3) [m].
             quat: orientation of the base (n, 4) wxyz.
         """
-        centres = [geom_xpos[:, ids].mean(axis=1) for ids in self._geoms]
+        xp = array_namespace(geom_xpos)
+        centres = [xp.mean(geom_xpos[:, ids], axis=1) for ids in self._geoms]
         between = [frames.to_body(quat, centres[i] - centres[j])[:, 1] for i, j in self.pairs]
-        return np.stack(between, axis=1).astype(np.float32)
+        return xp.astype(xp.stack(between, axis=1), xp.float32)

@@ -9,6 +9,8 @@ import mujoco
 import numpy as np
 
 from robot_ppo.robot_model.geometry import FootGeometry
+from robot_ppo.sim.device import Device
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -18,6 +20,12 @@ Rows = dict[str, np.ndarray]
 MEASUREMENT_FIELDS = ("encoder_offset", "gyro_bias", "freshness")
 """Fields that our own sensor arithmetic adds to MuJoCo's: an offset (n, joints) [rad], a bias
 (n, 3) [rad/s], and the fraction of the present in what is measured (n, 1)."""
+
+
+def measurement(n: int, joints: int, device: Device) -> dict[str, Array]:
+    """Return `MEASUREMENT_FIELDS` of n simulations, all zero."""
+    sizes = zip(MEASUREMENT_FIELDS, (joints, 3, 1), strict=True)
+    return {name: device.zeros(n, size) for name, size in sizes}
 
 
 PACKET_FIELDS = ("packet_loss", "packet_delay")

@@ -14,6 +14,7 @@ import numpy as np
 
 from robot_ppo.robot_model.assembly import FLOOR
 from robot_ppo.sim.engine import Engine
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.errors import InputError
 
 _HIGHEST = 100.0
@@ -25,7 +26,7 @@ _BLOCK = 16384
 class Ground(Protocol):
     """Ground that a robot stands on."""
 
-    def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def height(self, x: Array, y: Array) -> Array:
         """Return the heights (...,) float32 [m] of the ground at places (...,) [m]."""
         ...
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from robot_ppo.config import MapErrors
 from robot_ppo.sim.ground import Field, Ground
-from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.robot_readings import RobotReadings
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.scan import ScanGrid
 
@@ -38,7 +38,7 @@ class Poses(NamedTuple):
     yaw: np.ndarray
 
 
-def poses(engine: RobotEngine, ids: Any = ...) -> Poses:
+def poses(engine: RobotReadings, ids: Any = ...) -> Poses:
     """Return where the bases of the simulations `ids` are."""
     qpos = engine.qpos[ids]
     x, y, z = qpos[:, engine.base_pos].T

@@ -5,13 +5,15 @@ physics step old, plus the sensor's own delay where one is set.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import mujoco
 import numpy as np
 
 from robot_ppo.robot_model import geometry
+from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract import frames, strict
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.mounting import Mounting
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import SIGNALS, RobotState
@@ -25,12 +27,18 @@ CONTACT_FORCE = 1.0
 class SensorMap:
     """Place of each signal in `sensordata`, found by name once."""
 
-    def __init__(self, model: mujoco.MjModel, robot: RobotSpec) -> None:
-        """Find the sensors; a missing one is an `InputError` that names it."""
+    def __init__(self, model: mujoco.MjModel, robot: RobotSpec, device: Device = CPU) -> None:
+        """Find the sensors; a missing one is an `InputError` that names it.
+
+        Args:
+            model: has them.
+            robot: names them.
+            device: where the `sensordata` are that are read.
+        """
         joints = robot.joint_names
         feet = robot.feet
-        self._imu_carrier = geometry.imu_carrier(model, robot)
-        self.mounting = Mounting.of(robot)
+        self._imu_carrier = device.moved(geometry.imu_carrier(model, robot))
+        self.mounting = device.moved(Mounting.of(robot), Mounting)
         """Rotation of the IMU's signals into the base's frame; None where they are in it."""
         self.joint_pos = _place(model, [f"{name}_pos" for name in joints])
         self.joint_vel = _place(model, [f"{name}_vel" for name in joints])
@@ -43,21 +51,21 @@ class SensorMap:
 
     def read(self, sensordata: np.ndarray) -> RobotState:
         """Return the measurements in `sensordata` (..., nsensordata), in the base's frame."""
-        return self.state(converted(sensordata))
+        return self.state(CPU.copied(sensordata))
 
     def read_mounted(self, sensordata: np.ndarray) -> RobotState:
         """Return the measurements as the robot's IMU makes them where it is; float32 copies."""
-        return self._mounted(converted(sensordata))
+        return self._mounted(CPU.copied(sensordata))
 
-    def state(self, values: np.ndarray) -> RobotState:
-        """Return the measurements in `converted` sensordata; the signals are views of it."""
+    def state(self, values: Array) -> RobotState:
+        """Return the measurements in `Device.copied` sensordata; the signals are views of it."""
         state = self._mounted(values)
         return state if self.mounting is None else self.mounting.to_base(state)
 
-    def _mounted(self, values: np.ndarray) -> RobotState:
+    def _mounted(self, values: Array) -> RobotState:
         """Return the measurements as the IMU makes them where it is."""
 
-        def take(where: slice) -> np.ndarray:
+        def take(where: slice) -> Array:
             return values[..., where]
 
         return RobotState(
@@ -71,7 +79,7 @@ class SensorMap:
             foot_force=take(self.foot_force),
         )
 
-    def imu_error(self, site_quat: np.ndarray) -> np.ndarray:
+    def imu_error(self, site_quat: Array) -> Array:
         """Return how the IMU is turned against its stated mounting, in the base's frame (..., 4).
 
         Args:
@@ -84,23 +92,16 @@ class SensorMap:
             return site_quat
         return frames.multiply(site_quat, self.mounting.to_imu_quat)
 
-    def foot_velocities_w(self, values: np.ndarray) -> np.ndarray:
+    def foot_velocities_w(self, values: Array) -> Array:
         """Return the feet's velocities in the world (..., feet, 3) [m/s].
 
         Args:
-            values: sensordata, `converted`; the velocities are views of it.
+            values: sensordata, a `Device.copied` one; the velocities are views of it.
         """
+        xp = frames.namespace(values)
         flat = values[..., self.foot_velocity]
-        feet = np.moveaxis(flat, -1, 0).reshape(-1, 3, *flat.shape[:-1])
-        return np.moveaxis(feet, (0, 1), (-2, -1))
-
-
-def converted(sensordata: np.ndarray) -> np.ndarray:
-    """Return a float32 copy of `sensordata`, column by column in memory.
-
-    Arithmetic over signals of few numbers is faster so.
-    """
-    return sensordata.astype(np.float32, order="F")
+        feet = xp.moveaxis(flat, -1, 0).reshape(-1, 3, *flat.shape[:-1])
+        return xp.moveaxis(feet, (0, 1), (-2, -1))
 
 
 def _place(model: mujoco.MjModel, names: list[str]) -> slice:
@@ -120,15 +121,22 @@ def _place(model: mujoco.MjModel, names: list[str]) -> slice:
 
 def add_noise(state: RobotState, noise: dict[str, float], rng: np.random.Generator) -> None:
     """Add uniform noise to measured signals, in place; base_quat by a small rotation [rad]."""
+    add_drawn_noise(state, noise, lambda shape: _uniform(rng, shape))
+
+
+def add_drawn_noise(
+    state: RobotState, noise: dict[str, float], draw: Callable[[tuple[int, ...]], Array]
+) -> None:
+    """Do the same with numbers that `draw` returns for a shape, uniform in (-1, 1), float32."""
     signals = {name: getattr(state, name) for name in noise}
     sizes = {name: 3 if name == "base_quat" else v.shape[-1] for name, v in signals.items()}
     lead = next((v.shape[:-1] for v in signals.values()), ())
-    drawn = _uniform(rng, (sum(sizes.values()), *lead))  # once for all signals
+    drawn = draw((sum(sizes.values()), *lead))  # once for all signals
     begin = 0
     for name, value in signals.items():
         own = drawn[begin : begin + sizes[name]]
         begin += sizes[name]
-        own *= np.float32(noise[name])
+        own *= float(noise[name])
         if name == "base_quat":
             state.base_quat = frames.multiply(value, frames.from_rotation_vector(own.T))
         else:

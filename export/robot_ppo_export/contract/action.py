@@ -115,7 +115,8 @@ class ActionMap:
             return action
         xp = frames.namespace(action)
         joints = self.default_pose.shape[0]
-        spread = xp.zeros((*action.shape[:-1], joints), dtype=action.dtype)
+        shape = (*action.shape[:-1], joints)
+        spread = xp.zeros(shape, dtype=action.dtype, device=action.device)
         spread[..., self.moved] = action
         return spread
 

@@ -293,7 +293,7 @@ class Observer:
             else value
             for key, value in function.keywords.items()
         }
-        return functools.partial(function.func, *function.args, **given)
+        return functools.partial(function.func, *map(self._function, function.args), **given)
 
     def _bounds(self, clip: float | None) -> tuple[Array, Array] | None:
         """Return the least and the largest value, float32, (); None for no bound."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import array_namespace, device
 
 from robot_ppo.mirror import Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
@@ -187,7 +188,8 @@ class CommandSource:
     def moving(self, values: Array) -> Array:
         """Return whether commands (n, k) ask for motion, (n,) bool."""
         if self.command.moving is None:
-            return np.ones(len(values), bool)
+            xp = array_namespace(values)
+            return xp.ones(len(values), dtype=xp.bool, device=device(values))
         return self.command.moving(values)
 
     def advance(self, rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ from array_api_compat import array_namespace
 
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.robot.world import World
+from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.tables import Positive, Table, Term
@@ -68,6 +69,7 @@ class RobotMetrics(EpisodeMetrics):
         control_period: float,
         terms: Mapping[str, Term],
         levels: Callable[[], dict[str, float]] = dict,
+        on: Device = CPU,
     ) -> None:
         """Start with empty sums; `length` is in [s].
 
@@ -77,14 +79,15 @@ class RobotMetrics(EpisodeMetrics):
             control_period: [s].
             terms: the task's metrics.
             levels: returns those of the curriculum, for the log.
+            on: where the worlds' arrays are.
         """
-        super().__init__(n, rewards, ("length", control_period))
+        super().__init__(n, rewards, ("length", control_period), on)
         self.terms = {name: term.function for name, term in terms.items()}
         self._levels = levels
-        self._totals = np.zeros(len(terms))
+        self._totals = on.zeros(len(terms), dtype="float64")
         self._steps = np.zeros((), np.int64)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """Return the arrays that the next figures depend on, not copies."""
         if not self.terms:
             return super().arrays()
@@ -101,7 +104,7 @@ class RobotMetrics(EpisodeMetrics):
 
         Not over episodes, which would say how the policy was twenty seconds ago.
         """
-        means = self._totals / max(1, int(self._steps))
+        means = self.device.fetch(self._totals) / max(1, int(self._steps))
         self._totals[:] = 0.0
         self._steps[...] = 0
         return dict(zip(self.terms, means.tolist(), strict=True)) | self._levels()

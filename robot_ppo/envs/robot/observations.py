@@ -17,6 +17,7 @@ from robot_ppo.config import Task
 from robot_ppo.envs.environment import EXPORTED
 from robot_ppo.envs.robot import commands
 from robot_ppo.envs.robot.world import World
+from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.action import moved
 from robot_ppo_export.contract.command import CommandSpec
@@ -192,12 +193,26 @@ def _measured(function: Callable[[Inputs], Array], world: World) -> Array:
 
 
 def observers(
-    groups: Groups, robot: RobotSpec, world: World, n: int, has: frozenset[str]
+    groups: Groups,
+    robot: RobotSpec,
+    world: World,
+    n: int,
+    has: frozenset[str],
+    on: Device = CPU,
 ) -> dict[str, Observer]:
-    """Return the observer of every group but the exported one."""
+    """Return the observer of every group but the exported one.
+
+    Args:
+        groups: of the task.
+        robot: whose joints terms name.
+        world: of n simulations, in which terms show their sizes.
+        n: simulations.
+        has: the parts that the task has.
+        on: where the world's arrays are.
+    """
     layouts = {
         name: GroupLayout(f"task.observations.{name}", entries, robot, world, has)
         for name, entries in groups.items()
         if name != EXPORTED
     }
-    return {name: Observer(layout, (n,)) for name, layout in layouts.items()}
+    return {name: Observer(layout, (n,), on.xp, on.name) for name, layout in layouts.items()}

@@ -3,15 +3,16 @@
 Fields of the world that cost time are read where a term of the task declares that it reads them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from robot_ppo import project
 from robot_ppo.config import Task
 from robot_ppo.envs.robot.commands import CommandSource
-from robot_ppo.envs.robot.gait import GaitClock
+from robot_ppo.envs.robot.gait import GaitClock, Schedule
 from robot_ppo.envs.robot.metrics import METRICS
 from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.rewards import REWARDS
@@ -20,26 +21,34 @@ from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import source
 from robot_ppo.robot_model.base_geometry import BaseGeometry
 from robot_ppo.sim import sensors
-from robot_ppo.sim.robot_engine import RobotEngine
+from robot_ppo.sim.robot_readings import RobotReadings
 from robot_ppo.sim.scan import HeightMap, poses, scan
 from robot_ppo_export.contract import frames
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError
 
 
-def declared(task: Task) -> frozenset[str]:
-    """Return the fields of a world that the task's terms of every kind say they read."""
+def declared(task: Task) -> dict[str, str]:
+    """Return the fields of a world that the task's terms of every kind say they read.
+
+    Each has the key of a term that does, dotted.
+    """
+    groups = task.observations.items()
     kinds = [
-        (REWARDS, task.rewards),
-        (TERMINATIONS, task.terminations),
-        (METRICS, task.metrics),
-        *((OBSERVATIONS, terms) for terms in task.observations.values()),
+        ("rewards", REWARDS, task.rewards),
+        ("terminations", TERMINATIONS, task.terminations),
+        ("metrics", METRICS, task.metrics),
+        *((f"observations.{group}", OBSERVATIONS, terms) for group, terms in groups),
     ]
-    return frozenset(
-        field for table, terms in kinds for name in terms for field in table.reads.get(name, ())
-    )
+    return {
+        field: f"task.{section}.{name}"
+        for section, table, terms in kinds
+        for name in terms
+        for field in table.reads.get(name, ())
+    }
 
 
 class WorldReader:
@@ -47,7 +56,7 @@ class WorldReader:
 
     def __init__(
         self,
-        engine: RobotEngine,
+        engine: RobotReadings,
         task: Task,
         robot: RobotSpec,
         commands: CommandSource,
@@ -63,7 +72,7 @@ class WorldReader:
         Raises:
             InputError: a term reads a field that is not among those which are read on demand.
         """
-        self._on_demand: dict[str, Callable[[World, Any], np.ndarray]] = {
+        self._on_demand: dict[str, Callable[[World, Any], Array]] = {
             "sole_level": self._sole_level,
             "foot_gap": self._foot_gap,
             "air_time": self._air_time,
@@ -74,21 +83,23 @@ class WorldReader:
         self.engine = engine
         self.commands = commands
         self.clock = clock
-        self.constants = constants
+        self.device = engine.device
+        """Where the arrays of worlds are."""
+        self.constants = self.device.moved(constants, Constants, Schedule)
         self.map = map
         self._grids = grids
-        self.joint_vel = np.zeros((engine.n, len(robot.joints)), np.float32, order="F")
+        self.joint_vel = self.device.zeros(engine.n, len(robot.joints))
         """(n, joints) [rad/s] a control step ago; an acceleration is the change since."""
-        self._aloft = np.zeros((engine.n, len(robot.feet)), np.int64, order="F")
+        self._aloft = self.device.zeros(engine.n, len(robot.feet), dtype="int64")
         """(n, feet) control steps in a row in which a foot was read off the ground."""
         self._base: BaseGeometry | None = None
         self._task_robot = task.robot
         self._robot = robot
-        self._control_period = np.float32(task.control_period)
+        self._control_period = self.device.moved(np.float32(task.control_period))
         self._feet = len(robot.feet)
         self.watch(declared(task))
 
-    def watch(self, fields: frozenset[str]) -> None:
+    def watch(self, fields: Collection[str]) -> None:
         """Read these fields of the world too, from now on; `InputError` for one that is unknown."""
         for name in fields:
             if name not in self._on_demand:
@@ -97,7 +108,7 @@ class WorldReader:
                     f"a term of the task says reads={name!r}; what is read on demand is {known}: "
                     "leave out the others, which every world has"
                 )
-        if fields & {"sole_level", "foot_gap"}:
+        if {"sole_level", "foot_gap"}.intersection(fields):
             self.engine.watch_soles()
         if "base_clearance" in fields:
             file = project.robot_folder(self._task_robot) / self._robot.model
@@ -106,17 +117,17 @@ class WorldReader:
 
     def begin(self, ids: np.ndarray, joint_vel: np.ndarray) -> None:
         """Let episodes of `ids` begin with joint velocities (m, joints) [rad/s], feet down."""
-        self.joint_vel[ids] = joint_vel
+        self.joint_vel[ids] = self.device.put(joint_vel)
         self._aloft[ids] = 0
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """Return the arrays (n, ...) that the next worlds depend on, not copies."""
         if "air_time" not in self.fields:
             return {"joint_vel": self.joint_vel}
         return {"joint_vel": self.joint_vel, "aloft": self._aloft}
 
     def read(
-        self, ids: Any, action: np.ndarray, last_action: np.ndarray, randomized: np.ndarray
+        self, ids: Any, action: Array, last_action: Array, randomized: Array
     ) -> tuple[World, RobotState]:
         """Return the truth about the simulations `ids`, and what their sensors say of it.
 
@@ -134,9 +145,10 @@ class WorldReader:
         self.joint_vel[ids] = joint_vel
         values = engine.sensor_values(ids)
         state = engine.measure(ids, (qpos, qvel), values)
-        command = self.commands.values[ids].copy(order="F")  # it is redrawn in place
+        put = self.device.put
+        command = put(self.commands.values[ids].copy(order="F"))  # it is redrawn in place
         moving = self.commands.moving(command)
-        phase = self.clock.phase(ids)
+        phase = put(self.clock.phase(ids))
         world = World(
             base_height=engine.base_heights(qpos),
             base_quat=quat,
@@ -157,7 +169,7 @@ class WorldReader:
             action=action,
             last_action=last_action,
             randomized=randomized,
-            failed=np.zeros(len(qpos), bool),
+            failed=put(np.zeros(len(qpos), bool)),
             constants=self.constants,
             scans={grid: scan(engine.ground, grid, poses(engine, ids)) for grid in self._grids},
         )
@@ -167,27 +179,28 @@ class WorldReader:
             setattr(world, name, self._on_demand[name](world, ids))
         return world, state
 
-    def _sole_level(self, _: World, ids: Any) -> np.ndarray:
+    def _sole_level(self, _: World, ids: Any) -> Array:
         return self.engine.sole_levels(ids)
 
-    def _foot_gap(self, world: World, ids: Any) -> np.ndarray:
+    def _foot_gap(self, world: World, ids: Any) -> Array:
         return self.engine.foot_gaps(world.base_quat, ids)
 
-    def _air_time(self, world: World, ids: Any) -> np.ndarray:
-        down = np.asarray(world.foot_contact)
+    def _air_time(self, world: World, ids: Any) -> Array:
+        down = world.foot_contact
+        xp = array_namespace(down)
         before = self._aloft[ids]
-        steps = np.where(down, before, before + 1)
-        self._aloft[ids] = np.where(down, 0, steps)
-        return steps.astype(np.float32, order="F") * self._control_period
+        steps = xp.where(down, before, before + 1)
+        self._aloft[ids] = xp.where(down, 0, steps)
+        return self.device.copied(steps) * self._control_period
 
-    def _base_clearance(self, world: World, ids: Any) -> np.ndarray:
+    def _base_clearance(self, world: World, ids: Any) -> Array:
         assert self._base is not None
         pos = self.engine.qpos[ids][:, self.engine.base_pos]
         return self._base.clearance(pos, np.asarray(world.base_quat), self.engine.ground.height)
 
-    def _swing(self, phase: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    def _swing(self, phase: Array, moving: Array) -> Array:
         """Return the feet's progress through their swing (m, feet); 0 without a gait."""
         schedule = self.constants.schedule
         if schedule is None:
-            return np.zeros((len(phase), self._feet), np.float32, order="F")
+            return self.device.zeros(len(phase), self._feet)
         return schedule.swing(phase, moving)

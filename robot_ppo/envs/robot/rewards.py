@@ -7,9 +7,10 @@ means the same on another robot.
 
 import math
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from robot_ppo.envs.robot.world import World
+from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.tables import Entries, NonNegative, PerJoint, Positive, Table
@@ -250,7 +251,12 @@ class Rewards:
     """The weighted sum of a task's terms; `termination` is always among them, as the last."""
 
     def __init__(
-        self, entries: Entries, robot: RobotSpec, dt: float, has: frozenset[str] = frozenset()
+        self,
+        entries: Entries,
+        robot: RobotSpec,
+        dt: float,
+        has: frozenset[str] = frozenset(),
+        on: Device = CPU,
     ) -> None:
         """Resolve the terms.
 
@@ -259,6 +265,7 @@ class Rewards:
             robot: whose joints the parameters name.
             dt: control period [s].
             has: see `Table.resolve`.
+            on: where the worlds' arrays are.
         """
         others = {name: given for name, given in entries.items() if name != TERMINATION}
         ordered = others | {TERMINATION: entries.get(TERMINATION, {"weight": 0.0})}
@@ -268,12 +275,14 @@ class Rewards:
         weights = [t.own["weight"] * s for t, s in zip(self.terms.values(), scales, strict=True)]
         self.termination = weights[-1]
         """Reward of a failure."""
-        self._plan = [(t.function, w) for t, w in zip(self.terms.values(), weights, strict=True)]
+        functions = [on.moved(term.function) for term in self.terms.values()]
+        self._plan = list(zip(functions, weights, strict=True))
 
     def compute(self, world: World) -> tuple[Array, Array]:
         """Return the reward (n,) and every weighted term (len(names), n)."""
         xp = array_namespace(world.phase)
-        rows = xp.empty((len(self.names), world.phase.shape[0]), dtype=xp.float32)
+        shape = (len(self.names), world.phase.shape[0])
+        rows = xp.empty(shape, dtype=xp.float32, device=device(world.phase))
         for i, (function, weight) in enumerate(self._plan):
             value = function(world)
             if value.shape != world.phase.shape:

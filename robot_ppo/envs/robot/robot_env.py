@@ -21,38 +21,37 @@ seen: it is what the value of time that is cut off needs.
 
 from typing import Any
 
+import mujoco
 import numpy as np
 
-from robot_ppo import config, installed_terms, project
+from robot_ppo import config, installed_terms
 from robot_ppo.envs import serialization
 from robot_ppo.envs.batch_env import BatchEnv, merged
 from robot_ppo.envs.environment import EXPORTED, Observations
-from robot_ppo.envs.robot import observations, trials
+from robot_ppo.envs.robot import observations, parts, trials
 from robot_ppo.envs.robot.commands import CommandSource
 from robot_ppo.envs.robot.curriculum import Curriculum
 from robot_ppo.envs.robot.events import Clocks, Events
 from robot_ppo.envs.robot.gait import GaitClock, Schedule
-from robot_ppo.envs.robot.grounds import tiles
 from robot_ppo.envs.robot.metrics import METRICS, RobotMetrics
-from robot_ppo.envs.robot.placement import Placement
 from robot_ppo.envs.robot.randomization import Randomizer
 from robot_ppo.envs.robot.reader import WorldReader
 from robot_ppo.envs.robot.rewards import Rewards
 from robot_ppo.envs.robot.starts import Starts
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
-from robot_ppo.robot_model import geometry, variants
 from robot_ppo.sim import scan, sensors
-from robot_ppo.sim.fields import PACKET_FIELDS, Ids
+from robot_ppo.sim.device import CPU, Device
+from robot_ppo.sim.fields import Ids
 from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.robot_engine import RobotEngine
-from robot_ppo.sim.scan import HeightMap
-from robot_ppo.sim.tiles import check_room
 from robot_ppo_export.contract.action import ActionMap
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.layout import Observer
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import Term
 from robot_ppo_export.contract.terms import Inputs
 
 
@@ -67,6 +66,8 @@ class RobotEnv(BatchEnv):
 
     engine: RobotEngine
     metrics: RobotMetrics
+    device: Device = CPU
+    """Where observations, rewards and what terms read are."""
 
     def __init__(
         self,
@@ -85,17 +86,17 @@ class RobotEnv(BatchEnv):
         self.max_ticks = round(task.episode_length / dt)
         has = task.parts
         self._resolve(has)
-        self.engine = self._build_engine(threads)
-        ids = Ids.of(self.engine.model, robot)
+        compiled = parts.compiled(task, robot, self.events, self.placement)
+        ids = Ids.of(compiled, robot)
         events = self.events
-        events.check_payload(float(self.engine.model.body_mass[ids.base]))
+        events.check_payload(float(compiled.body_mass[ids.base]))
         self.randomizer = Randomizer(events.ranges, ids, events.kept, events.parameters)
-        self.engine.vary(self.randomizer.fields)
-        self.packets = self._packets()
+        self.engine = self._build_engine(compiled, threads)
+        self.packets = parts.packets(task, robot, self.events, num_envs)
         self.starts = Starts(self.events, self.randomizer, self.engine)
         self.clocks = Clocks(self.events.intervals, num_envs, dt)
         self.gait_clock = GaitClock(task.gait, num_envs, dt)
-        self.map = self._build_map()
+        self.map = parts.height_map(task, robot, self.engine.ground, num_envs)
         self.reader = WorldReader(
             self.engine,
             task,
@@ -107,24 +108,27 @@ class RobotEnv(BatchEnv):
             observations.scan_grids(task.observations, "height_scan_true"),
         )
         self._allocate(num_envs, self.actions.size)
-        self.observer = Observer(self.layout, (num_envs,))
+        self.observer = Observer(self.layout, (num_envs,), self.device.xp, self.device.name)
         self.last_inputs: Inputs | None = None
         """Inputs of the newest observation (for golden traces)."""
         world = self._first_world()
-        self.others = observations.observers(task.observations, robot, world, num_envs, has)
+        self.others = observations.observers(
+            task.observations, robot, world, num_envs, has, self.device
+        )
         """Observers of the groups that are not exported."""
         clip = np.full(self.actions.size, task.action.clip, np.float32)
-        self._declare_spaces(self.reset(seed=seed)[1]["observations"], -clip, clip)
+        groups = self.reset(seed=seed)[1]["observations"]
+        seen = {name: self.device.fetch(rows) for name, rows in groups.items()}
+        self._declare_spaces(seen, -clip, clip)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Array) -> tuple[Array, Array, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance one control period; `actions` (n, actions). See the module's order."""
         taken, wild = self._taken(actions, order="F")
         self._last_action = self._action
         self._action = taken
-        reference = self.actions.reference(self.gait_clock.phase(), self.commands.values)
-        diverged = merged(self.engine.step(self.actions.target(taken, reference)), wild)
+        told = (self.device.put(x) for x in (self.gait_clock.phase(), self.commands.values))
+        target = self._action_map.target(taken, self._action_map.reference(*told))
+        diverged = merged(self.engine.step(target), wild)
         if diverged.size:
             self._quarantine(diverged)
         self.ticks += 1
@@ -133,10 +137,10 @@ class RobotEnv(BatchEnv):
         if self.map:
             self.map.advance(scan.poses(self.engine), self._rng)
         world, state = self._read()
-        failed = self._failed(world, diverged)
+        failed = self.device.fetch(self._failed(world, diverged))
         crossed = self._crossed(world)
         reward, terms = self.rewards.compute(world)
-        diverged = self._with_nonfinite(reward, diverged)
+        diverged = self._with_nonfinite(self.device.fetch(reward), diverged)
         failed[diverged] = True
         truncated = ((self.ticks >= self.max_ticks) | crossed) & ~failed
         if diverged.size:  # what else a reset robot would earn is not its episode's
@@ -168,7 +172,7 @@ class RobotEnv(BatchEnv):
             ids, self._action[ids], self._last_action[ids], self._randomized[ids]
         )
 
-    def _failed(self, world: World, diverged: np.ndarray) -> np.ndarray:
+    def _failed(self, world: World, diverged: np.ndarray) -> Array:
         """Return which robots failed (n,), also as `world.failed`."""
         for term in self.terminations.values():
             world.failed |= term.function(world)
@@ -192,16 +196,21 @@ class RobotEnv(BatchEnv):
 
     def _measured(self, world: World, state: RobotState, ids: Any) -> Inputs:
         """Return what the robots `ids` know of themselves."""
-        sensors.add_noise(state, self.task.noise, self._rng)
+        self._add_noise(state)
         if self.packets is not None:
             state = self._arrived(self.packets, state, ids)
         return Inputs(
             state,
-            self.commands.values[ids].copy(),  # it is redrawn in place, and newer than `world`'s
+            # Copied, for it is redrawn in place, and newer than `world`'s.
+            self.device.put(self.commands.values[ids].copy()),
             self._action[ids],
             world.phase,
-            self.actions.default_pose,
+            self._action_map.default_pose,
         )
+
+    def _add_noise(self, state: RobotState) -> None:
+        """Add the task's noise to measurements, in place."""
+        sensors.add_noise(state, self.task.noise, self._rng)
 
     def _arrived(self, packets: Packets, state: RobotState, ids: Any) -> RobotState:
         """Return what has reached the policies of `ids` by now."""
@@ -218,8 +227,11 @@ class RobotEnv(BatchEnv):
         rng = self._rng
         if anew:
             self.starts.clear()
-        begin = self.starts.take(len(ids), rng, None if anew else self._randomized[ids])
-        self._randomized[ids] = begin.draws
+        before = None
+        if self.randomizer.kept.size and not anew:
+            before = self.device.fetch(self._randomized[ids])
+        begin = self.starts.take(len(ids), rng, before)
+        self._randomized[ids] = self.device.put(begin.draws)
         qpos = begin.qpos if self.placement is None else self._placed(begin.qpos, ids, anew)
         self.engine.reset(ids, qpos, begin.qvel, begin.rows)
         self.reader.begin(ids, begin.qvel[:, self.engine.joint_qvel])
@@ -291,6 +303,7 @@ class RobotEnv(BatchEnv):
         dt = task.control_period
         sensors.check_noise(task.noise, observations.signals(task.observations))
         self.actions = _action_map(task, robot)
+        self._action_map = self.device.moved(self.actions, ActionMap)
         if task.action.stepping and not {"gait", "commands.twist"} <= has:
             raise SettingError(
                 "task.action.stepping",
@@ -300,78 +313,45 @@ class RobotEnv(BatchEnv):
         self.constants = Constants.of(robot, schedule)
         self.commands = CommandSource(task.commands, robot, self.num_envs, dt)
         self.layout = observations.layout(task, robot)
-        self.rewards = Rewards(task.rewards, robot, dt, has)
-        self.terminations = TERMINATIONS.resolve(
+        self.rewards = Rewards(task.rewards, robot, dt, has, self.device)
+        terminations = TERMINATIONS.resolve(
             "task.terminations", task.terminations, robot.joint_names, has
         )
+        self.terminations = self.device.moved(terminations, Term)
         self.events = Events(task.events, robot)
-        self.placement = self._build_placement()
+        twists = self.commands.command.spec.kind == "twist"
+        self.placement = parts.placement(task, robot, self.num_envs, twists)
         self.curriculum = Curriculum(
             task.curriculum, robot, self.rewards, self.commands, has, self.placement
         )
         if task.evaluation is not None:  # told now, not when the policy is to be scored
             trials.plan(task.evaluation, self.layout.command, robot, dt, "task.evaluation")
         metrics = METRICS.resolve("task.metrics", task.metrics, robot.joint_names, has)
-        levels = self.curriculum.figures
-        self.metrics = RobotMetrics(self.num_envs, self.rewards.names, dt, metrics, levels)
-
-    def _build_map(self) -> HeightMap | None:
-        """Return the maps of the robots; None where no group reads what they say."""
-        task = self.task
-        grids = observations.scan_grids(task.observations, "height_scan")
-        if len(grids) > 1:
-            raise SettingError(
-                "task.observations", "height_scan has other parameters in another group"
-            )
-        if not grids:
-            return None
-        unknown = -self.robot.base.height
-        errors = task.map
-        return HeightMap(
-            self.engine.ground, grids[0], errors, self.num_envs, task.control_period, unknown
+        self.metrics = RobotMetrics(
+            self.num_envs,
+            self.rewards.names,
+            dt,
+            self.device.moved(metrics, Term),
+            self.curriculum.figures,
+            self.device,
         )
 
-    def _build_placement(self) -> Placement | None:
-        """Return the tiles of the simulations; None on level ground."""
-        task = self.task
-        if task.terrain is None:
-            return None
-        rising = "terrain_level" in task.curriculum
-        twists = self.commands.command.spec.kind == "twist"
-        made = tiles(task.terrain, self.robot)
-        start = task.terrain.start
-        return Placement(made, start, self.num_envs, task.control_period, rising, twists)
+    def _build_engine(self, compiled: mujoco.MjModel, threads: int) -> Any:
+        """Return the simulations, whose randomized fields vary."""
+        engine = RobotEngine(compiled, self.robot, self.num_envs, threads, self.substeps)
+        engine.vary(self.randomizer.fields)
+        return engine
 
-    def _build_engine(self, threads: int) -> RobotEngine:
-        task = self.task
-        ranges = self.events.ranges
-        highest = {name: high for name, (_, high) in ranges.items()}
-        motors = highest.get("actuator_delay", 0.0) + highest.get("group_delay", 0.0)
-        longest = max(motors, highest.get("sensor_delay", 0.0))
-        compiled = variants.train_model(
-            self.robot,
-            project.robot_folder(task.robot) / self.robot.model,
-            task.physics,
-            max_delay=longest * 1e-3,
-            ground=self.placement.tiles.field if self.placement else None,
-        )
-        if task.terrain:
-            check_room(task.terrain, geometry.footprint(compiled, self.robot), self.robot.name)
-        substeps = round(task.control_period / task.physics.timestep)
-        return RobotEngine(compiled, self.robot, self.num_envs, threads, substeps)
-
-    def _packets(self) -> Packets | None:
-        """Return the state packets on their way, or None where all arrive at once."""
-        if not set(PACKET_FIELDS) & set(self.randomizer.fields):
-            return None
-        longest = self.events.ranges.get("packet_delay", (0.0, 0.0))[1] * 1e-3
-        return Packets(self.robot, self.num_envs, round(longest / self.task.control_period))
+    @property
+    def substeps(self) -> int:
+        """Physics steps per control period."""
+        return round(self.task.control_period / self.task.physics.timestep)
 
     def _allocate(self, n: int, actions: int) -> None:
         # Laid out in memory as `step` leaves them: the order of a sum, its last bit, follows that.
-        self._action = np.zeros((n, actions), np.float32, order="F")
-        self._last_action = np.zeros((n, actions), np.float32, order="F")
-        self._randomized = np.zeros((n, self.randomizer.size), np.float32)
+        self._action = self.device.zeros(n, actions)
+        self._last_action = self.device.zeros(n, actions)
+        self._randomized = self.device.put(np.zeros((n, self.randomizer.size), np.float32))
 
     def _first_world(self) -> World:
         """Return a world after a reset, in which groups find the sizes of their terms."""
