@@ -16,6 +16,7 @@ from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.rewards import REWARDS, Rewards
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants
+from robot_ppo.sim.device import Device
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
@@ -73,6 +74,53 @@ def test_a_term_is_the_same_on_tensors(kind, name):
     function = functools.partial(table.functions[name])
     array = function(world_of(table, name), **given)
     same(array, function(world_of(table, name, tensors), **tensors(given)))
+
+
+ELSEWHERE = Device.of_torch("meta")
+"""A device that computes nothing, and refuses an operation on tensors of two devices."""
+
+
+def elsewhere(value):
+    return ELSEWHERE.moved(value, Constants, Schedule)
+
+
+def far_world(table, name):
+    """A world like `world_of`, all of whose arrays are elsewhere."""
+    world = world_of(table, name)
+    fields = {f.name: elsewhere(getattr(world, f.name)) for f in dataclasses.fields(world)}
+    return dataclasses.replace(world, **fields)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_a_term_stays_on_the_device_of_its_world(kind, name):
+    table = TABLES[kind]
+    given = {key: PARAMETERS.get(key, 0.5) for key in table.parameters(name)}
+    function = ELSEWHERE.moved(functools.partial(table.functions[name], **given))
+    assert function(far_world(table, name)).device.type == "meta"
+
+
+def test_the_weighted_sum_stays_on_the_device_of_the_world():
+    task = helpers.shipped().task
+    has = frozenset({"gait", "commands.twist"})
+    rewards = Rewards(task.rewards, helpers.robot(), 0.02, has, ELSEWHERE)
+    found = rewards.compute(far_world(REWARDS, "slip"))
+    assert {part.device.type for part in found} == {"meta"}
+    plain = Rewards(task.rewards, helpers.robot(), 0.02, has)  # negative control
+    with pytest.raises((RuntimeError, TypeError)):
+        plain.compute(far_world(REWARDS, "slip"))
+
+
+def test_joint_targets_and_observations_stay_on_their_device():
+    action = helpers.replace(helpers.shipped().task.action, held=("FR_hip_joint",))
+    actions = ELSEWHERE.moved(ActionMap(action, helpers.robot()), ActionMap)
+    taken = torch.zeros(N, actions.size, device="meta")
+    assert actions.target(taken).device.type == "meta"
+    layout = Layout(EVERYTHING, 12)
+    observer = Observer(layout, (N,), ELSEWHERE.xp, ELSEWHERE.name)
+    for t in range(2):
+        seen = observer.observe(tick_inputs(t, elsewhere))
+        observer.reset(SOME)
+    assert seen.device.type == "meta" and seen.shape == (N, layout.size)
 
 
 def test_the_weighted_sum_is_the_same_on_tensors():
