@@ -413,7 +413,9 @@ def test_the_training_brings_environments_and_algorithm_together():
 def torch_elsewhere(imports: Imports = IMPORTS) -> set[str]:
     """Modules that import torch and have nothing to do with learning."""
     allowed = ("robot_ppo.ppo", "robot_ppo.training", "robot_ppo.export", "robot_ppo.interop")
-    allowed += ("robot_ppo.evaluation", "robot_ppo.sim.warp_engine")  # its state is tensors
+    allowed += ("robot_ppo.evaluation",)
+    on_a_device = ("sim.warp_engine", "sim.warp_robot", "envs.robot.warp_env")
+    allowed += tuple(f"{TRAINING}.{name}" for name in on_a_device)
     return {m for m in importers("torch", imports=imports) if not inside(m, *allowed)}
 
 

@@ -90,7 +90,7 @@ def symmetric_actor():
     return actor
 
 
-def test_the_policy_comes_back_to_the_cpu_and_a_state_dict_goes_on_there():
+def test_the_policy_is_the_same_and_a_state_dict_goes_on_on_the_cpu():
     plain, other = pair()
     observations = torch.randn(4, SIZE, generator=torch.Generator().manual_seed(0))
     none = torch.zeros(4, 0)

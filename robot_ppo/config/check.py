@@ -21,6 +21,7 @@ def check(config: Config) -> None:
     )
     _check_learner(config)
     _check_distillation(config)
+    _check_engine(config)
     if config.ppo.estimator == "group_relative":
         _check_groups(config)
     if isinstance(config.task, Task):
@@ -122,6 +123,22 @@ def _check_distillation(config: Config) -> None:
         not (imitates and config.ppo.estimator == "group_relative"),
         "ppo.estimator",
         "group_relative does not go with `algorithm: distill`, whose critic learns; use gae",
+    )
+
+
+def _check_engine(config: Config) -> None:
+    """Raise `SettingError` for what is not simulated on a GPU."""
+    warp = config.engine == "warp"
+    _require(
+        not (warp and isinstance(config.task, GymTask)),
+        "engine",
+        f"warp simulates robots, and {config.task.name} is a task of Gymnasium; leave it out",
+    )
+    _require(
+        not (warp and config.device == "cpu"),
+        "engine",
+        "warp is mujoco_warp, which is for a GPU (its CPU device is for tests); add device=cuda, "
+        "or leave it out",
     )
 
 

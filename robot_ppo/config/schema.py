@@ -357,6 +357,9 @@ class Config(_Struct, frozen=True):
     """0: all CPUs."""
     device: str = "cpu"
     """Where networks, rollout and update are: cpu, or cuda or cuda:N (ppo/on_device.py)."""
+    engine: Literal["batch", "warp"] = "batch"
+    """What steps the simulations: mujoco.batch on the CPU, or mujoco_warp on the `device`, where
+    observations and rewards then stay (envs/robot/warp_env.py)."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 1
     save_every: NonNegative = 30.0
     """Time between checkpoints [s]; 0: one in every iteration."""

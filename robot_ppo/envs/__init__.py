@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robot_ppo.config import AnyTask, Config
+    from robot_ppo.config import AnyTask, Config, Task
     from robot_ppo.envs.batch_env import BatchEnv
     from robot_ppo.envs.environment import Environment
     from robot_ppo.mirror import Symmetry
@@ -14,8 +14,21 @@ log = logging.getLogger(__name__)
 
 def make(config: "Config", num_envs: int | None = None, seed: int | None = None) -> "Environment":
     """Return the environment of a run, with another number of simulations or seed if given."""
+    from robot_ppo.config import Task
+
     n = config.num_envs if num_envs is None else num_envs
-    return make_task(config.task, n, config.threads, config.seed if seed is None else seed)
+    seed = config.seed if seed is None else seed
+    if config.engine == "warp" and isinstance(config.task, Task):
+        return on_device(config.task, n, seed, config.device)
+    return make_task(config.task, n, config.threads, seed)
+
+
+def on_device(task: "Task", num_envs: int, seed: int | None, device: str) -> "Environment":
+    """Return the environment of a robot's task on mujoco_warp, whose arrays are on `device`."""
+    from robot_ppo import project
+    from robot_ppo.envs.robot.warp_env import WarpEnv
+
+    return WarpEnv(task, project.load_robot(task.robot), num_envs, seed, device)
 
 
 def make_named(

@@ -16,7 +16,16 @@ def make(config: Config, actor: Policy, critic: Value, ranks: Ranks) -> Learner:
     """
     if config.algorithm == "distill":
         return Distiller(config, actor, critic, ranks)
-    if config.device == "cpu":
-        return Learner(config, actor, critic, ranks)
-    on_device.check(config, ranks)
-    return on_device.DeviceLearner(config, actor, critic, ranks)
+    check(config, ranks)
+    kind = on_device.DeviceLearner if _on_device(config) else Learner
+    return kind(config, actor, critic, ranks)
+
+
+def check(config: Config, ranks: Ranks) -> None:
+    """Raise `InputError` where the device is not there, or cannot do what is asked for."""
+    if _on_device(config):
+        on_device.check(config, ranks)
+
+
+def _on_device(config: Config) -> bool:
+    return config.device != "cpu" or config.engine != "batch"

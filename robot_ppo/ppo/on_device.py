@@ -3,7 +3,8 @@
 It learns what `update.Learner` learns from the same minibatches, to the order of additions. There
 the arithmetic around a small network is numpy's, since a call of torch takes longer than its work;
 here everything is torch's, and autograd differentiates loss and network in one pass. Simulations
-stay where they are: a rollout is copied to the device step by step, actions come back.
+stay where they are: those of the CPU have their steps copied to the device, and actions come back;
+those on the device (`engine: warp`) give and take its tensors.
 
 It was not run on a GPU: the tests run it on the CPU, and on a device that computes nothing.
 """
@@ -211,9 +212,9 @@ class DeviceLearner(Learner):
 
     @torch.no_grad()
     def policy(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean (n, k) and log of the deviation of actions, on the CPU; no memory."""
+        """Return mean (n, k) and log of the deviation of actions, on the device; no memory."""
         mean, log_std = self.actor.distribution(observations.to(self.on))
-        return mean.detach().cpu(), log_std.detach().cpu(), state
+        return mean.detach(), log_std.detach(), state
 
     @torch.no_grad()
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:

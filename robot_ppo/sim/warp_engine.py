@@ -134,7 +134,7 @@ class WarpEngine:
             self._mjw.set_const(self._m, self._d)
 
     def cut_short(self) -> int:
-        """Return of how many simulations a step left out contacts, since they were reset."""
+        """Return of how many simulations a step had no room for all contacts, since the start."""
         return int((self._warp.to_torch(self._d.overflow) != 0).sum())
 
     def arrays(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from robot_ppo import config as configs
 from robot_ppo import envs
 from robot_ppo.config import Config
+from robot_ppo.envs import serialization
 from robot_ppo.envs.environment import Observations, group_size, join
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import learners, symmetric
@@ -26,6 +27,7 @@ from robot_ppo.ppo.rollout import Rollout
 from robot_ppo.training import joints, resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
+from robot_ppo.training.explorer import Explorer
 from robot_ppo.training.stop_signal import stop_on_signal
 from robot_ppo.training.teacher import Teacher
 from robot_ppo_export import __version__
@@ -64,7 +66,9 @@ class Trainer:
         self.num_envs = _part(config, self.ranks)
         """Simulations of this rank."""
         self.seed = config.seed + _APART * self.ranks.rank
+        learners.check(config, self.ranks)
         self.env = envs.make(config, self.num_envs, self.seed)
+        self.explorer = Explorer(self.env)
         self.joints = joints.of(config)
         self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
         actor, critic = self._networks()
@@ -183,6 +187,7 @@ class Trainer:
         rollout = self.rollout
         rollout.finals = []
         rollout.state[:] = self.state
+        self.explorer.begin(self.rng)
         if self.config.ppo.estimator == "group_relative":
             self._start_groups()
         done = self.steps / self.config.steps
@@ -194,21 +199,20 @@ class Trainer:
             if self.teacher and rollout.labels is not None and imitates(self.config, done):
                 share = student_share(self.config, done)
                 mean = self.teacher.lead(self.observations, mean, rollout.labels[t], share)
-            noise = self.rng.standard_normal(mean.shape, np.float32) * log_std.exp().numpy()
-            action = mean.numpy() + noise
-            if not np.isfinite(action).all():
+            action = self.explorer.draw(mean, log_std, self.rng)
+            if not action.isfinite().all():
                 raise self._diverged("the policy's output is")
             rollout.means[t] = mean
-            rollout.actions[t] = torch.from_numpy(action)
+            rollout.actions[t] = action
             if rollout.log_stds is not None:
                 rollout.log_stds[t] = log_std
             policy += time.perf_counter() - t0
-            _, reward, failed, cut, info = self.env.step(action)
+            _, reward, failed, cut, info = self.env.step(self.explorer.given(action))
             self.observations = info["observations"]
-            rollout.rewards[t] = torch.from_numpy(reward)
+            rollout.rewards[t] = torch.as_tensor(reward)
             rollout.terminated[t] = torch.from_numpy(failed)
             rollout.truncated[t] = torch.from_numpy(cut)
-            self.state[rollout.terminated[t] | rollout.truncated[t]] = 0.0
+            self.state[torch.from_numpy(failed | cut)] = 0.0
             if self.teacher:
                 self.teacher.acting.reset(failed | cut)
             if cut.any():
@@ -237,11 +241,11 @@ class Trainer:
 
     def _actor_inputs(self, observations: Observations) -> torch.Tensor:
         """Return what the actor reads, (m, size)."""
-        return torch.from_numpy(join(observations, self.config.networks.actor_groups)).float()
+        return torch.as_tensor(join(observations, self.config.networks.actor_groups)).float()
 
     def _critic_inputs(self, observations: Observations) -> torch.Tensor:
         """Return what the critic reads, (m, critic size)."""
-        return torch.from_numpy(join(observations, self.config.networks.critic_groups)).float()
+        return torch.as_tensor(join(observations, self.config.networks.critic_groups)).float()
 
     def _start_episodes(self) -> None:
         """Start all episodes, and let the normalizers see some of the world before learning.
@@ -302,7 +306,7 @@ class Trainer:
             rng=dict(self.rng.bit_generator.state),
             episodes={
                 "env": self.env.state_dict(),
-                "observations": self.observations,
+                "observations": serialization.copy(self.observations),
                 "memory": {
                     "actor": self.state,
                     "critic": self.learner.values.state,

@@ -248,6 +248,10 @@ class RobotEnv(BatchEnv):
         if self.packets is not None:
             self.packets.reset(ids)
 
+    def _figures(self) -> dict[str, float]:
+        """Return the levels of the curriculum, for the log."""
+        return self.curriculum.figures()
+
     def _forget(self) -> None:
         """Put the curriculum back to its beginning."""
         self.curriculum.restart()
@@ -332,7 +336,7 @@ class RobotEnv(BatchEnv):
             self.rewards.names,
             dt,
             self.device.moved(metrics, Term),
-            self.curriculum.figures,
+            self._figures,
             self.device,
         )
 
