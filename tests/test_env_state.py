@@ -6,6 +6,7 @@ import itertools
 import env_helpers as helpers
 import numpy as np
 import pytest
+import torch
 from env_helpers import environment, loud, random_actions
 from mujoco.batch import MODEL_FIELDS
 
@@ -179,3 +180,25 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, compla
     after = env.state_dict()
     for path in leaves(before):
         assert np.array_equal(entry(before, path), entry(after, path)), path
+
+
+def test_tensors_are_saved_as_arrays_and_come_back():
+    live = {"a": torch.arange(6.0).reshape(3, 2), "b": {"c": torch.tensor([True, False, True])}}
+    state = serialization.copy(live)
+    assert isinstance(state["a"], np.ndarray) and state["b"]["c"].dtype == bool
+    live["a"] += 1
+    live["b"]["c"][:] = False
+    assert state["a"][0].tolist() == [0, 1] and state["b"]["c"].any()
+    serialization.fill(live, state)
+    assert live["a"].tolist() == state["a"].tolist()
+    assert live["b"]["c"].tolist() == [True, False, True]
+    serialization.copy_rows(live, np.array([0]), np.array([2]))
+    assert live["a"].tolist() == [[0, 1], [2, 3], [0, 1]]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 2), np.float32), np.zeros((3, 2)), 0.0])
+def test_what_does_not_fit_a_tensor_is_refused(wrong):
+    live = {"a": torch.ones(3, 2)}
+    with pytest.raises(InputError, match=r"state\.a is"):
+        serialization.fill(live, {"a": wrong})
+    assert live["a"].all()

@@ -4,19 +4,27 @@ import dataclasses
 import functools
 
 import env_helpers as helpers
+import mujoco
 import numpy as np
 import pytest
 import torch
 from array_api_compat import array_namespace
 from contract_helpers import add_term, rows_of
+from env_helpers import replace
 
+from robot_ppo import project
+from robot_ppo.config import Physics
 from robot_ppo.envs.robot.gait import Schedule
 from robot_ppo.envs.robot.metrics import METRICS
 from robot_ppo.envs.robot.observations import OBSERVATIONS
 from robot_ppo.envs.robot.rewards import REWARDS, Rewards
 from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants
-from robot_ppo.sim.device import Device
+from robot_ppo.robot_model import variants
+from robot_ppo.robot_model.geometry import FootGeometry, Shape, half_extent
+from robot_ppo.robot_model.soles import Soles
+from robot_ppo.sim.device import CPU, Device
+from robot_ppo.sim.sensors import SensorMap, _uniform, add_drawn_noise, add_noise
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
@@ -76,6 +84,7 @@ def test_a_term_is_the_same_on_tensors(kind, name):
     same(array, function(world_of(table, name, tensors), **tensors(given)))
 
 
+TORCH = Device.of_torch("cpu")
 ELSEWHERE = Device.of_torch("meta")
 """A device that computes nothing, and refuses an operation on tensors of two devices."""
 
@@ -259,3 +268,84 @@ def test_a_parameter_per_joint_is_a_tensor_for_an_observer_of_tensors(monkeypatc
     assert not np.allclose(array, inputs(lambda value: value).state.joint_vel)
     observer = Observer(layout, (N,), array_namespace(torch.zeros(1)))
     same(array, observer.observe(inputs(tensors)))
+
+
+# -- what is read of simulations ----------------------------------------------------------------
+
+
+def poses_of(name, n=4):
+    """A robot's training model, and rows of what MuJoCo derives in random poses."""
+    robot = project.load_robot(name)
+    xml = project.robot_folder(name) / robot.model
+    model = variants.train_model(robot, xml, Physics(timestep=0.01), 0.0)
+    rng = np.random.default_rng(7)
+    data = mujoco.MjData(model)
+    rows = {key: [] for key in ("geom_xpos", "geom_xmat", "xmat", "qpos", "sensordata")}
+    for _ in range(n):
+        data.qpos[:] = model.key("home").qpos + rng.normal(0, 0.1, model.nq)
+        data.qvel[:] = rng.normal(0, 1, model.nv)
+        mujoco.mj_normalizeQuat(model, data.qpos)
+        mujoco.mj_forward(model, data)
+        for key, row in rows.items():
+            row.append(getattr(data, key).copy())
+    return model, robot, {key: np.array(row) for key, row in rows.items()}
+
+
+def near(array, tensor):
+    """Equal but for the single precision in which the tensor was computed."""
+    assert isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor.numpy(), array, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["go2", "g1", "h1"])
+def test_feet_and_soles_are_the_same_on_tensors(name):
+    model, robot, rows = poses_of(name)
+    there = {key: TORCH.put(values) for key, values in rows.items()}
+    feet = FootGeometry(model, robot)
+    far = TORCH.moved(feet, FootGeometry, Shape)
+    parts = ("geom_xpos", "geom_xmat")
+    found = far.clearance(*(there[key] for key in parts), lambda x, y: 0.1 * x)
+    near(feet.clearance(*(rows[key] for key in parts), lambda x, y: 0.1 * x), found)
+    soles = Soles(model, robot)
+    far = TORCH.moved(soles, Soles)
+    near(soles.level(rows["xmat"]), far.level(there["xmat"]))
+    quat = (rows["qpos"][:, 3:7], there["qpos"][:, 3:7])
+    near(soles.gap(rows["geom_xpos"], quat[0]), far.gap(there["geom_xpos"], quat[1]))
+
+
+PRIMITIVES = ("SPHERE", "CAPSULE", "CYLINDER", "BOX", "ELLIPSOID")
+
+
+@pytest.mark.parametrize("kind", PRIMITIVES)
+def test_a_shape_reaches_as_far_on_tensors(kind):
+    up = np.random.default_rng(0).normal(0, 1, (N, 3))
+    up /= np.linalg.norm(up, axis=1, keepdims=True)
+    size = np.array([0.1, 0.2, 0.3])
+    type = getattr(mujoco.mjtGeom, f"mjGEOM_{kind}")
+    near(half_extent(type, size, up), half_extent(type, TORCH.put(size), TORCH.put(up)))
+
+
+def test_sensors_of_an_imu_at_an_angle_are_the_same_on_tensors():
+    model, robot, rows = poses_of("go2")
+    turned = replace(robot, imu=replace(robot.imu, mounting=(0.5, 0.5, -0.5, 0.5)))
+    sensors = SensorMap(model, turned)
+    far = SensorMap(model, turned, TORCH)
+    values = CPU.copied(rows["sensordata"])
+    there = TORCH.put(values.copy())
+    found = far.state(there)
+    for name, signal in sensors.state(values).items():
+        np.testing.assert_allclose(found[name].numpy(), signal, rtol=1e-5, atol=1e-5)
+    near(sensors.foot_velocities_w(values), far.foot_velocities_w(there))
+    site = np.array([[0.8, 0.6, 0.0, 0.0]], np.float32)
+    near(sensors.imu_error(site), far.imu_error(TORCH.put(site)))
+
+
+def test_noise_on_tensors_is_the_noise_that_is_drawn():
+    noise = {"base_quat": 0.1, "joint_pos": 0.5, "base_ang_vel": 0.2}
+    arrays = state(lambda value: value)
+    there = state(tensors)
+    rng = np.random.default_rng(1)
+    add_noise(arrays, noise, np.random.default_rng(1))
+    add_drawn_noise(there, noise, lambda shape: torch.from_numpy(_uniform(rng, shape)))
+    for name in arrays:
+        same(arrays[name], there[name])
