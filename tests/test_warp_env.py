@@ -68,6 +68,17 @@ def test_sensors_have_noise_of_the_tasks_width_that_a_seed_decides():
     assert not torch.equal(before, envs_[0].last_inputs.state.joint_pos)
 
 
+@simulated
+def test_tensors_may_be_changed_later_and_nobody_differentiates_through_physics():
+    env = WarpEnv(task_of(), helpers.robot(), 2, 4, "cpu")
+    observation = env.step(torch.zeros(2, 12, requires_grad=True))[0]
+    assert not observation.requires_grad
+    with torch.inference_mode():
+        observation = env.step(torch.zeros(2, 12))[0]
+    observation += 1  # tensors of inference mode may not be
+    env.reset()
+
+
 # -- resets -------------------------------------------------------------------------------------
 
 

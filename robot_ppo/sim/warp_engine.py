@@ -66,7 +66,7 @@ class WarpEngine:
         if (sentence := missing()) is not None:
             raise InputError(sentence)
         self._warp: Any = importlib.import_module("warp")
-        self._warp.config.quiet = True
+        self._warp.config.log_level = self._warp.LOG_WARNING  # no line for each kernel
         self._mjw: Any = importlib.import_module("mujoco_warp")
         self.model = copy.copy(model)
         # mujoco_warp never puts a simulation back by itself, and does not know the flag for that.

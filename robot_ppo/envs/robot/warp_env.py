@@ -23,7 +23,6 @@ from torch import Tensor
 
 from robot_ppo import installed_terms
 from robot_ppo.config import Task
-from robot_ppo.envs.robot.observations import scan_grids
 from robot_ppo.envs.robot.reader import declared
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.sim import sensors
@@ -67,17 +66,19 @@ class WarpEnv(RobotEnv):
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Start every episode anew; see `BatchEnv.reset`."""
-        with _plain():
+        with _plain(), torch.no_grad():
             return super().reset(seed=seed, options=options)
 
     def step(self, actions: Array) -> tuple[Array, Array, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advance one control period; `actions` (n, actions), a tensor or an array."""
-        with _plain():
+        with _plain(), torch.no_grad():
             return super().step(actions)
 
     def _taken(self, actions: Array, order: Literal["C", "F"] = "C") -> tuple[Tensor, np.ndarray]:
         """Return a copy of actions (n, k), float32, and the ids of those that are not finite."""
-        taken = torch.asarray(actions, dtype=torch.float32, device=self.device.name, copy=True)
+        taken = torch.asarray(
+            actions, dtype=torch.float32, device=self.device.name, copy=True, requires_grad=False
+        )
         self._check_shape(taken.shape)
         finite = taken.isfinite().all(dim=1)
         return taken.where(finite[:, None], 0.0), np.flatnonzero(~self.device.fetch(finite))
@@ -123,10 +124,9 @@ def check(task: Task) -> None:
     installed_terms.load()
     if task.terrain is not None:
         raise SettingError("task.terrain", f"mujoco_warp's robots stand on a plane; {REMEDY}")
-    for name in ("height_scan", "height_scan_true"):
-        if scan_grids(task.observations, name):
-            groups = [group for group, terms in task.observations.items() if name in terms]
-            key = f"task.observations.{groups[0]}.{name}"
+    for group, terms in task.observations.items():
+        for name in terms.keys() & {"height_scan", "height_scan_true"}:
+            key = f"task.observations.{group}.{name}"
             raise SettingError(key, f"mujoco_warp's robots scan no ground; {REMEDY}")
     for moment in ("start", "reset"):
         for name in PACKET_FIELDS:
