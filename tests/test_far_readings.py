@@ -55,9 +55,8 @@ class FarRobots(RobotReadings):
 def reader_of(name):
     """A reader of `FarRobots` of a robot, at its derived task, and the task."""
     task = config.load_task(walk.resolve(name).named)
-    task = helpers.replace(
-        task, rewards=task.rewards | {"feet_air_time": {"weight": 1.0, "threshold": 0.1}}
-    )
+    rewards = task.rewards | {"feet_air_time": {"weight": 1.0, "threshold": 0.1}}
+    task = helpers.replace(task, rewards=rewards, terminations={"base_contact": {}})
     robot = project.load_robot(name)
     xml = project.robot_folder(name) / robot.model
     engine = FarRobots(variants.train_model(robot, xml, task.physics, 0.04), robot)
@@ -87,7 +86,8 @@ def test_world_and_measurements_stay_on_the_device_of_the_simulations(name):
         world, state = reader.read(ids, nothing[ids], nothing[ids], nothing[ids])
         add_drawn_noise(state, dict(task.noise), lambda shape: FAR.zeros(*shape))
         assert devices(world) == devices(state) == {"meta"}
-        assert world.air_time is not None and (name == "go2" or world.sole_level is not None)
+        assert world.air_time is not None and world.base_clearance is not None
+        assert name == "go2" or world.sole_level is not None
     reader.engine.push(SOME, np.ones((2, 2)))
     reader.engine.pull(SOME, np.zeros(2))
 

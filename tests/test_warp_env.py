@@ -266,9 +266,6 @@ REFUSED = {
         task, "critic", {"height_scan_true": {}}
     ),
     "task.events.reset.packet_loss": lambda task: helpers.replace(task, events=PACKETS),
-    "task.terminations.base_contact": lambda task: helpers.replace(
-        task, terminations={"base_contact": {}}
-    ),
 }
 
 

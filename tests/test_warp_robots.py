@@ -40,12 +40,15 @@ def test_it_is_the_same_robot_on_both(name):
 
 
 @simulated
-def test_how_long_feet_are_up_is_counted_alike():
+def test_how_long_feet_are_up_and_how_high_the_base_is_are_the_same():
     task = helpers.shipped().task
     rewards = task.rewards | {"feet_air_time": {"weight": 1.0, "threshold": 0.1}}
-    plain, twin = pair_of(quiet(helpers.replace(task, rewards=rewards)), helpers.robot())
+    words = {"rewards": rewards, "terminations": {"base_contact": {}}}
+    plain, twin = pair_of(quiet(helpers.replace(task, **words)), helpers.robot())
     for action in helpers.random_actions(15, N):
-        assert gaps(plain, twin, action)["air_time"].max() < 1e-6
+        found = gaps(plain, twin, action)
+        assert found["air_time"].max() < 1e-6
+        assert found["base_clearance"].max() < 1e-6
     some = np.array([2, 5])
     for env in (plain, twin):
         env._begin(some)

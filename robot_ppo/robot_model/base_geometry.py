@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import mujoco
 import numpy as np
+from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import geometry, source
 from robot_ppo.robot_model.geometry import SOLID, Shape
+from robot_ppo_export.contract.frames import Array
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -47,10 +49,10 @@ class BaseGeometry:
 
     def clearance(
         self,
-        pos: np.ndarray,
-        quat: np.ndarray,
-        ground: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    ) -> np.ndarray:
+        pos: Array,
+        quat: Array,
+        ground: Callable[[Array, Array], Array] | None = None,
+    ) -> Array:
         """Return the height of the base's lowest point (n,) [m], float32; below 0 it is sunk in.
 
         It is that above the ground below the middle of the geom which has the point.
@@ -60,22 +62,24 @@ class BaseGeometry:
             quat: its orientations (n, 4) wxyz, body to world.
             ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
-        turns = _matrices(quat)
-        places = pos[:, None] + np.einsum("nij,gj->ngi", turns, self._centres)
-        up = np.einsum("nj,gjk->ngk", turns[:, 2], self._turns)
+        xp = array_namespace(pos)
+        turns = _matrices(xp.astype(quat, pos.dtype))
+        places = pos[:, None] + xp.permute_dims(xp.matmul(turns, self._centres.T), (0, 2, 1))
+        up = xp.matmul(turns[:, None, 2:], self._turns)[:, :, 0]
         below = [shape.below(up[:, i]) for i, shape in enumerate(self._shapes)]
-        lowest = places[..., 2] - np.stack(below, axis=1)
+        lowest = places[..., 2] - xp.stack(below, axis=1)
         if ground is not None:
             lowest = lowest - ground(places[..., 0], places[..., 1])
-        return lowest.min(axis=1).astype(np.float32)
+        return xp.astype(xp.min(lowest, axis=1), xp.float32)
 
 
-def _matrices(quat: np.ndarray) -> np.ndarray:
+def _matrices(quat: Array) -> Array:
     """Return the rotation matrices (n, 3, 3) of quaternions (n, 4) wxyz."""
-    w, x, y, z = quat.astype(np.float64).T
+    xp = array_namespace(quat)
+    w, x, y, z = (quat[:, i] for i in range(4))
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    return np.moveaxis(np.array(rows), -1, 0)
+    return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)

@@ -3,7 +3,8 @@
 Training environment, Gymnasium's tasks, scorecard, simulated robot and playback stand on this
 protocol. `batch_engine.BatchEngine` implements it on `mujoco.batch` (CPU), and
 `robot_engine.RobotEngine` adds what a robot has: joints, motors, sensors, feet.
-`single_engine.SingleEngine` implements it on one `MjData`, which a renderer can look at.
+`single_engine.SingleEngine` implements it on one `MjData`, which a renderer can look at. On
+mujoco_warp `warp_engine.WarpEngine` and `warp_robot.WarpRobot` do, and their arrays are tensors.
 """
 
 from typing import Protocol

@@ -3,7 +3,7 @@
 Fields of the world that cost time are read where a term of the task declares that it reads them.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from robot_ppo.envs.robot.terminations import TERMINATIONS
 from robot_ppo.envs.robot.world import Constants, World
 from robot_ppo.robot_model import source
 from robot_ppo.robot_model.base_geometry import BaseGeometry
+from robot_ppo.robot_model.geometry import Shape
 from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_readings import RobotReadings
 from robot_ppo.sim.scan import HeightMap, poses, scan
@@ -31,24 +32,17 @@ from robot_ppo_export.contract.state import RobotState
 from robot_ppo_export.errors import InputError
 
 
-def declared(task: Task) -> dict[str, str]:
-    """Return the fields of a world that the task's terms of every kind say they read.
-
-    Each has the key of a term that does, dotted.
-    """
-    groups = task.observations.items()
+def declared(task: Task) -> frozenset[str]:
+    """Return the fields of a world that the task's terms of every kind say they read."""
     kinds = [
-        ("rewards", REWARDS, task.rewards),
-        ("terminations", TERMINATIONS, task.terminations),
-        ("metrics", METRICS, task.metrics),
-        *((f"observations.{group}", OBSERVATIONS, terms) for group, terms in groups),
+        (REWARDS, task.rewards),
+        (TERMINATIONS, task.terminations),
+        (METRICS, task.metrics),
+        *((OBSERVATIONS, terms) for terms in task.observations.values()),
     ]
-    return {
-        field: f"task.{section}.{name}"
-        for section, table, terms in kinds
-        for name in terms
-        for field in table.reads.get(name, ())
-    }
+    return frozenset(
+        field for table, terms in kinds for name in terms for field in table.reads.get(name, ())
+    )
 
 
 class WorldReader:
@@ -99,7 +93,7 @@ class WorldReader:
         self._feet = len(robot.feet)
         self.watch(declared(task))
 
-    def watch(self, fields: Collection[str]) -> None:
+    def watch(self, fields: frozenset[str]) -> None:
         """Read these fields of the world too, from now on; `InputError` for one that is unknown."""
         for name in fields:
             if name not in self._on_demand:
@@ -108,11 +102,12 @@ class WorldReader:
                     f"a term of the task says reads={name!r}; what is read on demand is {known}: "
                     "leave out the others, which every world has"
                 )
-        if {"sole_level", "foot_gap"}.intersection(fields):
+        if fields & {"sole_level", "foot_gap"}:
             self.engine.watch_soles()
         if "base_clearance" in fields:
             file = project.robot_folder(self._task_robot) / self._robot.model
-            self._base = BaseGeometry(source.read(file).model, self._robot)
+            base = BaseGeometry(source.read(file).model, self._robot)
+            self._base = self.device.moved(base, BaseGeometry, Shape)
         self.fields = tuple(sorted(fields))
 
     def begin(self, ids: np.ndarray, joint_vel: np.ndarray) -> None:
@@ -196,7 +191,7 @@ class WorldReader:
     def _base_clearance(self, world: World, ids: Any) -> Array:
         assert self._base is not None
         pos = self.engine.qpos[ids][:, self.engine.base_pos]
-        return self._base.clearance(pos, np.asarray(world.base_quat), self.engine.ground.height)
+        return self._base.clearance(pos, world.base_quat, self.engine.ground.height)
 
     def _swing(self, phase: Array, moving: Array) -> Array:
         """Return the feet's progress through their swing (m, feet); 0 without a gait."""

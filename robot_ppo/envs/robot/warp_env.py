@@ -21,9 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_ppo import installed_terms
 from robot_ppo.config import Task
-from robot_ppo.envs.robot.reader import declared
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.sim import sensors
 from robot_ppo.sim.device import Device
@@ -121,7 +119,6 @@ def _plain() -> Any:
 
 def check(task: Task) -> None:
     """Raise `SettingError` for a part of a task that only the CPU's simulations have."""
-    installed_terms.load()
     if task.terrain is not None:
         raise SettingError("task.terrain", f"mujoco_warp's robots stand on a plane; {REMEDY}")
     for group, terms in task.observations.items():
@@ -133,7 +130,3 @@ def check(task: Task) -> None:
             if name in getattr(task.events, moment):
                 key = f"task.events.{moment}.{name}"
                 raise SettingError(key, f"mujoco_warp's robots lose no packets; {REMEDY}")
-    if "base_clearance" in (fields := declared(task)):
-        raise SettingError(
-            fields["base_clearance"], f"reads `base_clearance`, and mujoco_warp has none; {REMEDY}"
-        )
