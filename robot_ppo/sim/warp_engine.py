@@ -135,7 +135,10 @@ class WarpEngine:
 
     def cut_short(self) -> int:
         """Return of how many simulations a step had no room for all contacts, since the start."""
-        return int((self._warp.to_torch(self._d.overflow) != 0).sum())
+        kinds = self._mjw.OverflowType
+        asked_for = kinds.ITERATIONS | kinds.LS_ITERATIONS  # the model's own limits
+        flags = self._warp.to_torch(self._d.overflow)
+        return int(((flags & ~int(asked_for)) != 0).sum())
 
     def arrays(self) -> dict[str, Any]:
         """Return the tensors that the next steps depend on, not copies."""
