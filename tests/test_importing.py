@@ -339,7 +339,7 @@ REFUSED = {
     ),
     "no range": (
         URDF.replace('"FL_knee" type="revolute"', '"FL_knee" type="continuous"'),
-        r"no range of the joint FL_knee: .*--range 'FL_knee=LOW,HIGH'",
+        r"no range of the joint FL_knee: .*--range 'FL_knee=-3.14,3.14'",
     ),
     "a joint of a leg that slides": (
         URDF.replace('"FL_knee" type="revolute"', '"FL_knee" type="prismatic"'),
@@ -379,7 +379,7 @@ REFUSED = {
         r"--torque .._knee=NM",
     ),
     "a pose that collides": (
-        re.sub(r'(?<=xyz=")-0.2 ', "0.16 ", URDF),
+        re.sub(r'(?<=xyz=")-0.2 ', "0.19 ", URDF),
         r"in the standing pose '..(_base|_calf|_thigh)' is 0.\d* m inside of '.*--pose",
     ),
     "a number that is none": (

@@ -1,6 +1,7 @@
 """What `robot-ppo import` takes for a foot: the file's own shapes, wherever it can."""
 
 import re
+import shutil
 from pathlib import Path
 
 import mujoco
@@ -61,11 +62,15 @@ def test_a_knee_and_a_foot_of_equal_balls_are_two(tmp_path):
 
 
 def test_made_up_shapes_that_overlap_as_the_robot_stands_are_left_out(tmp_path):
-    """Hips that are only seen; those of a file that collide are refused."""
-    ball = '<sphere radius="0.03"/>'
-    wide = URDF.replace(ball, '<box size="0.04 0.2 0.04"/>')
-    with pytest.raises(InputError, match=r"'FL_base' is 0.\d* m inside of 'FR_base'"):
-        imported(tmp_path, wide, "dog.urdf")
+    """Hips that are only seen; those of a file that collide are told, thighs are refused."""
+    thick = URDF.replace('"0.03 0.03 0.16"', '"0.03 0.3 0.16"')
+    with pytest.raises(InputError, match=r"'FL_thigh' is 0.\d* m inside of 'FR_thigh'.*--pose"):
+        imported(tmp_path, thick, "dog.urdf")
+    wide = URDF.replace('<sphere radius="0.03"/>', '<box size="0.04 0.2 0.04"/>')
+    folder = imported(tmp_path, wide, "dog.urdf")
+    told = r"look at this: FL_base is 0.\d* m inside of FR_base, where no pose of the legs"
+    assert re.search(told, (folder / "report.md").read_text())
+    shutil.rmtree(folder)
     seen = re.sub(r"(_base.*?)<collision>(.*?)</collision>", r"\1<visual>\2</visual>", wide)
     folder = imported(tmp_path, seen, "dog.urdf")
     _, model = load(folder)

@@ -100,7 +100,7 @@ def _safety(found: Findings) -> dict[str, Any]:
     for name in found.order:
         low, high = found.tree.joint(name).range or (-math.pi, math.pi)
         angle = found.pose[name]
-        margins.append(max(0.0, math.floor(1e4 * min(angle - low, high - angle)) / 1e4))
+        margins.append(margin(low, high, angle))
     return {
         "max_tilt": 1.0,
         "max_angular_rate": float(f"{max(6.0, 2 * math.sqrt(_G / found.length)):.3g}"),
@@ -110,6 +110,13 @@ def _safety(found: Findings) -> dict[str, Any]:
         "frozen_ticks": 5,
         "max_missed_deadlines": 5,
     }
+
+
+def margin(low: float, high: float, angle: float) -> float:
+    """Return how far an angle is inside a range [rad], in four digits, as floats are compared."""
+    found = math.floor(1e4 * min(angle - low, high - angle)) / 1e4
+    kept = low + found <= angle <= high - found
+    return max(0.0, found if kept else found - 1e-4)
 
 
 def notes(found: Findings) -> dict[str, str]:

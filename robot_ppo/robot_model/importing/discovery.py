@@ -37,6 +37,7 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     """Return everything about a robot but what only a simulation shows, and its other shapes."""
     steps = list(tree.notes)
     hold = joints.apply(tree, options)
+    steps += joints.lock_endless(tree, hold)
     leave = list(given("--leave", dict.fromkeys(options.leave, True), posing.joint_names(tree)))
     fused = fuse_rigid(tree)
     if fused:
@@ -51,8 +52,7 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     units.check_legs(tree, legs)
     if turned := limbs.face_forward(tree, pose, legs):
         steps.append(turned)
-    frames = tree.frames(pose)
-    ground = [feet.foot(tree, leg, frames[leg.foot]) for leg in legs]
+    ground = feet.all_feet(tree, legs, pose)
     stand, pose_from = posing.standing_pose(tree, options, ground, pose, hold)
     ground = posing.level_soles(tree, legs, ground, stand)
     _require_strength(tree, ground, stand)

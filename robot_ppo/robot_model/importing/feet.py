@@ -1,5 +1,6 @@
 """The contact geometry of a foot, and the other shapes that a link touches with."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ FRICTION = 0.8
 """Of a foot where the file has none, and of everything else."""
 _SOLE = 0.6
 """A foot whose underside is wider than this fraction of the height of its last joint is a sole."""
+_PLACING = 3
+"""So many joints place a foot; a leg of many that has no more cannot keep a sole level, and a shin
+that lies flat in the file's reference pose is none."""
 _LEVEL = 0.01
 """[m] Primitives that reach so near to the lowest point of a sole are its contact points."""
 _BALL_NEAR = 0.015
@@ -62,13 +66,26 @@ class Foot:
         return float(frame.pos[2]) - max(shape.reach(down) for shape in self.shapes)
 
 
-def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
+def all_feet(tree: Tree, legs: Sequence[Leg], pose: Mapping[str, float]) -> list[Foot]:
+    """Return the feet of the legs, which are down in a pose (joint -> angle [rad])."""
+    frames = tree.frames(pose)
+    count = collections.Counter(joint for leg in legs for joint in leg.joints)
+    found = []
+    for leg in legs:
+        own = sum(count[joint] == 1 for joint in leg.joints)
+        can_be_sole = len(legs) == 2 or own > _PLACING
+        found.append(foot(tree, leg, frames[leg.foot], can_be_sole))
+    return found
+
+
+def foot(tree: Tree, leg: Leg, frame: Pose, can_be_sole: bool = True) -> Foot:
     """Return the contact geometry of a leg.
 
     Args:
         tree: the robot.
         leg: whose last link is looked at.
         frame: of that link in the base's, z up, with the foot down.
+        can_be_sole: whether a sole is looked for; else the foot is a point.
     """
     link = tree.links[leg.foot]
     shapes = [s for s in link.shapes if s.collides]
@@ -88,7 +105,7 @@ def foot(tree: Tree, leg: Leg, frame: Pose) -> Foot:
         )
     up = frame.mat.T @ (0, 0, 1)
     points = np.concatenate([shape.cloud() for shape in shapes])
-    if _is_sole(points, link.joints[-1].pos, up):
+    if can_be_sole and _is_sole(points, link.joints[-1].pos, up):
         return _sole(leg, shapes, points, up, origin)
     return _point(leg, shapes, link.joints[-1].pos, up, origin)
 
@@ -228,6 +245,31 @@ def others(tree: Tree, feet: Sequence[Foot]) -> dict[str, list[Shape]]:
 def is_made_up(tree: Tree, found: Mapping[str, Sequence[Shape]], link: str) -> bool:
     """Return whether a link touches with what was put around its looks: it has no collision."""
     return bool(found.get(link)) and not any(s.collides for s in tree.links[link].shapes)
+
+
+def are_apart(tree: Tree, pose: Mapping[str, float], one: str, two: str) -> bool:
+    """Return whether a plane is between what two links collide with in the file.
+
+    Primitives that are put around their meshes may overlap where the meshes do not.
+
+    Args:
+        tree: the robot.
+        pose: joint -> angle [rad].
+        one: name of a link.
+        two: name of another.
+    """
+    frames = tree.frames(pose)
+    first, second = (
+        frames[name].points(
+            np.concatenate([s.cloud() for s in tree.links[name].shapes if s.collides])
+        )
+        for name in (one, two)
+    )
+    between = (second.mean(axis=0) - first.mean(axis=0))[None]
+    normals = np.concatenate([between, np.eye(3), frames[one].mat.T, frames[two].mat.T])
+    normals = normals * np.sign(normals @ between.T)
+    gaps = (second @ normals.T).min(axis=0) - (first @ normals.T).max(axis=0)
+    return bool(gaps.max() > 0)
 
 
 def _seen(shapes: Sequence[Shape]) -> list[Shape]:

@@ -152,8 +152,14 @@ def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs)
         )
         others = {**body.others, **dict.fromkeys(left_out, ())}
         return _without_contacts(folder, found, replace(body, others=others), proofs)
+    hips = {body.tree.base.name, *(foot.leg.links[0] for foot in body.feet)}
     for one, two, depth in touching:
-        if depth > _DEEP:
+        if depth > _DEEP and {one, two} <= hips:
+            found.tree.warnings.append(
+                f"{one} is {depth:.3f} m inside of {two}, where no pose of the legs moves them "
+                "apart: they do not collide"
+            )
+        elif depth > _DEEP and not feet.are_apart(found.tree, found.pose, one, two):
             raise InputError(
                 f"{found.tree.source}: in the standing pose {one!r} is {depth:.3f} m inside of "
                 f"{two!r}; give another pose with --pose FILE|KEYFRAME"

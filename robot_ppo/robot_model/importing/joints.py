@@ -1,7 +1,7 @@
 """Which joints the robot keeps, what they can do, and which of them serve locomotion."""
 
 import itertools
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,8 @@ from robot_ppo_export.errors import InputError
 
 _TRUNK = 0.25
 """A joint that carries so much of the robot's mass is part of the trunk: it serves locomotion."""
+_TURN = "-3.14,3.14"
+"""[rad] Half a turn to either side, which bounds a joint that turns without end."""
 _LIGHT = 0.003
 """What hangs on a joint outside of the legs and is lighter than this fraction of the robot's mass
 is made rigid: a finger, a rotor, an antenna."""
@@ -42,6 +44,17 @@ def _changed(joint: Joint, torques: dict, ranges: dict, named: Container[str]) -
     if joint.name in ranges and (open_ or joint.range is None):
         joint = replace(joint, range=ranges[joint.name])
     return joint
+
+
+def lock_endless(tree: Tree, hold: Mapping[str, float]) -> list[str]:
+    """Lock the joints that are to be held and turn without end: wheels; return a sentence each."""
+    told = []
+    for _, joint in list(tree.joints()):
+        if joint.name in hold and joint.kind == "hinge" and joint.range is None:
+            angle = hold[joint.name]
+            lock(tree, joint.name, angle)
+            told.append(f"{joint.name} is rigid at {angle:.3g}: it turns without end, and is held")
+    return told
 
 
 def make_rigid(
@@ -138,8 +151,8 @@ def require(tree: Tree) -> None:
         flag = f"--torque '{_pattern(without)}=NEWTON_METRES'"
         parts.append(f"no torque limit of {_some(without)}: give it with {flag}, or as {word}")
     if endless := [joint.name for joint in found if joint.range is None]:
-        flag = f"--range '{_pattern(endless)}=LOW,HIGH'"
-        parts.append(f"no range of {_some(endless)}: give it with {flag} [rad]")
+        flag = f"--range '{_pattern(endless)}={_TURN}'"
+        parts.append(f"no range of {_some(endless)}: give it with {flag} [rad] or less")
     if parts:
         raise InputError(f"{tree.source}: says {'; and '.join(parts)}")
 

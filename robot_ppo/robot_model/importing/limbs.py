@@ -114,15 +114,20 @@ def _leg(tree: Tree, foot: str) -> Leg:
 
 
 def _refuse_wheels(tree: Tree, found: Sequence[Leg]) -> None:
-    for leg in found:
-        link = tree.links[leg.foot]
-        for joint in link.joints:
-            if joint.range is None and joint.kind == "hinge" and _is_round(link, joint):
-                raise InputError(
-                    f"{tree.source}: the link {link.name!r} is a wheel: its joint {joint.name!r} "
-                    f"turns without end; legs can be trained, so lock it with "
-                    f"--hold {joint.name}=0, or name other feet with --feet"
-                )
+    wheels = {
+        joint.name: leg.foot
+        for leg in found
+        for joint in tree.links[leg.foot].joints
+        if joint.range is None and joint.kind == "hinge" and _is_round(tree.links[leg.foot], joint)
+    }
+    if wheels:
+        name = next(iter(wheels))
+        flags = " ".join(f"--hold {joint}=0" for joint in wheels)
+        raise InputError(
+            f"{tree.source}: the link {wheels[name]!r} is a wheel: its joint {name!r} turns "
+            f"without end; legs can be trained, so lock what turns with {flags}, or name other "
+            "feet with --feet"
+        )
 
 
 def _is_round(link: Link, joint: Joint) -> bool:

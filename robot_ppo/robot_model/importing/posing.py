@@ -17,6 +17,8 @@ from robot_ppo_export.errors import InputError
 
 _STANDING = ("home", "stand", "standing", "default")
 """Names of keyframes that are a standing pose, the likeliest first."""
+_ROUNDED = 1e-3
+"""[rad] A pose may be beyond a range by as much, as files round."""
 _LEVEL_FEET = 0.05
 """A keyframe is a standing pose if the feet's heights differ by less, in lengths of the legs."""
 
@@ -37,6 +39,7 @@ def standing_pose(
         for name, key in tree.keyframes.items()
         if tree.is_level(key)
     }
+    _drop_impossible(tree, stands)
     level = {name: stand for name, stand in stands.items() if _stands_level(tree, ground, stand)}
     if level:
         name = _tallest(tree, ground, level)
@@ -65,18 +68,37 @@ def _given_pose(tree: Tree, text: str) -> tuple[dict[str, float], str]:
     return angles, f"--pose {path.name}"
 
 
-def _inside(tree: Tree, pose: dict[str, float]) -> dict[str, float]:
-    """Return a pose that keeps to the ranges; what is beyond is an `InputError`."""
-    kept = {}
+def _drop_impossible(tree: Tree, stands: dict[str, dict[str, float]]) -> None:
+    """Take out the keyframes that are beyond a joint's range, and tell of them."""
+    for name, stand in list(stands.items()):
+        if beyond := _beyond(tree, stand):
+            del stands[name]
+            tree.warnings.append(
+                f"the keyframe {name} is no standing pose, since it has {beyond}: correct it or "
+                "the range"
+            )
+
+
+def _beyond(tree: Tree, pose: Mapping[str, float]) -> str:
+    """Return which joint a pose has outside of its range, "" for none."""
     for _, joint in tree.joints():
         low, high = joint.range or (-np.inf, np.inf)
         angle = pose[joint.name]
-        if not low - 1e-3 <= angle <= high + 1e-3:
-            raise InputError(
-                f"{tree.source}: the standing pose has {joint.name!r} at {angle:g}, outside of its "
-                f"range [{low:g}, {high:g}]; give another with --pose FILE|KEYFRAME"
-            )
-        kept[joint.name] = round(float(np.clip(angle, low, high)), 6)
+        if not low - _ROUNDED <= angle <= high + _ROUNDED:
+            return f"{joint.name!r} at {angle:g}, outside of its range [{low:g}, {high:g}]"
+    return ""
+
+
+def _inside(tree: Tree, pose: dict[str, float]) -> dict[str, float]:
+    """Return a pose that keeps to the ranges; what is beyond is an `InputError`."""
+    if beyond := _beyond(tree, pose):
+        raise InputError(
+            f"{tree.source}: the standing pose has {beyond}; give another with --pose FILE|KEYFRAME"
+        )
+    kept = {}
+    for _, joint in tree.joints():
+        low, high = joint.range or (-np.inf, np.inf)
+        kept[joint.name] = round(float(np.clip(pose[joint.name], low, high)), 6)
     return kept
 
 

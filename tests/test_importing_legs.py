@@ -1,0 +1,118 @@
+"""`robot-ppo import` of robots whose files say odd things of their legs."""
+
+import re
+
+import numpy as np
+import pytest
+import quadruped_helpers as quadruped
+from import_helpers import URDF, imported
+
+from robot_ppo.robot_model import source
+from robot_ppo.robot_model.importing import describe, drawing, feet, tree
+from robot_ppo_export.contract import spec
+from robot_ppo_export.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """A picture takes a second."""
+    monkeypatch.setattr(drawing, "draw", lambda path, *_: path.touch())
+
+
+def load(folder):
+    robot = spec.load(folder / "robot.yaml")
+    return robot, source.read(folder / robot.model).model
+
+
+WHEELED = (
+    URDF.replace('_ankle" type="fixed"', '_ankle" type="continuous"')
+    .replace(
+        '<origin xyz="0 0 -0.2"/></joint>', '<origin xyz="0 0 -0.2"/><axis xyz="0 1 0"/></joint>'
+    )
+    .replace(
+        '<origin xyz="0 0 0"/><geometry><sphere radius="0.02"/>',
+        '<origin rpy="1.5707963 0 0"/><geometry><cylinder radius="0.06" length="0.03"/>',
+    )
+)
+
+
+def test_wheels_are_locked_by_the_flags_that_their_refusal_names(tmp_path):
+    with pytest.raises(InputError, match="is a wheel") as refusal:
+        imported(tmp_path, WHEELED, "dog.urdf")
+    hold = {
+        name: float(at) for name, at in re.findall(r"--hold (\w+)=(\S+?)[ ,]", str(refusal.value))
+    }
+    assert hold == dict.fromkeys(("FL_ankle", "FR_ankle", "RL_ankle", "RR_ankle"), 0.0)
+    robot, model = load(imported(tmp_path, None, "dog.urdf", hold=hold))
+    assert len(robot.joints) == 12 and len(robot.feet) == 4
+    assert float(model.body_mass.sum()) == pytest.approx(4 + 4 * (0.5 + 0.4 + 0.2 + 0.05))
+
+
+def test_endless_joints_are_bounded_by_the_flag_that_their_refusal_names(tmp_path):
+    endless = re.sub(r'(_(?:thigh|knee)" type=)"revolute"', r'\1"continuous"', URDF)
+    with pytest.raises(InputError, match="no range of") as refusal:
+        imported(tmp_path, endless, "dog.urdf")
+    pattern, low, high = re.search(r"--range '(\S+)=(\S+),(\S+)'", str(refusal.value)).groups()
+    robot, _ = load(
+        imported(tmp_path, None, "dog.urdf", range={pattern: (float(low), float(high))})
+    )
+    assert robot.joints[2].range == (-3.14, 3.14)
+    assert robot.joints[0].range == (-0.8, 0.8)
+
+
+def lying_shins():
+    """Return the quadruped with shins that lie flat at their reference angle."""
+    text = re.sub(
+        r'(_knee" type="revolute">.*?<origin xyz="0 0 -0.2")/>(.*?)lower="-2.6" upper="-0.3"',
+        r'\1 rpy="0 -1.5707963 0"/>\2lower="-1.1" upper="1.3"',
+        URDF,
+    )
+    assert text.count("rpy=") == 4
+    return text
+
+
+def test_a_shin_that_lies_flat_in_the_files_reference_pose_is_no_sole(tmp_path):
+    """The robot stands as the same one whose shins are drawn down."""
+    found = {}
+    for name, text in (("dog", URDF), ("flat", lying_shins())):
+        robot, model = load(imported(tmp_path, text, f"{name}.urdf"))
+        found[name] = robot.base.height
+        assert set(model.geom(robot.feet[0]).type) == {2}  # the file's ball
+        assert "(point)" in (tmp_path / "robots" / name / "report.md").read_text()
+    assert found["flat"] == pytest.approx(found["dog"], rel=0.1)
+
+
+BEYOND = f"""<keyframe><key name="home" qpos="0 0 0.3 1 0 0 0 {"1.6 -1.2 " * 4}"/></keyframe>"""
+
+
+def test_a_keyframe_beyond_the_ranges_is_told_and_not_taken(tmp_path):
+    quadruped.write(tmp_path, quadruped.mjcf().replace("</mujoco>", BEYOND + "</mujoco>"))
+    folder = imported(tmp_path, None, "dog.xml", torque={"*": 20.0})
+    report = (folder / "report.md").read_text()
+    assert "look at this: the keyframe home is no standing pose, since it has" in report
+    assert "The standing pose: optimized" in report
+
+
+def test_meshes_are_apart_where_a_plane_is_between_them():
+    """Two triangles whose boxes overlap; moved into one another they are not apart."""
+    corners = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [0.1, 0, 0]])
+    links = {"base": tree.Link("base", None, tree.Pose(), 1.0, np.zeros(3), np.eye(3))}
+    for name, points in (("left", corners), ("right", -corners)):
+        link = tree.Link(
+            name, "base", tree.Pose(np.array([0, 0, 0.6])), 1.0, np.zeros(3), np.eye(3)
+        )
+        link.shapes = [tree.Shape("mesh", np.zeros(3), tree.Pose(), True, points=points)]
+        links[name] = link
+    links["right"].pose = tree.Pose(np.array([0, 1.05, 1.65]))
+    robot = tree.Tree(None, "URDF", links)
+    assert feet.are_apart(robot, {}, "left", "right") and feet.are_apart(robot, {}, "right", "left")
+    links["right"].pose = tree.Pose(np.array([0, 0.9, 1.5]))
+    assert not feet.are_apart(robot, {}, "left", "right")
+
+
+def test_the_margin_of_a_pose_keeps_it_inside_however_floats_are_rounded():
+    for angle in range(-599, 600):
+        default = angle / 1e4
+        margin = describe.margin(-0.06, 0.06, default)
+        assert -0.06 + margin <= default <= 0.06 - margin
+        assert margin == pytest.approx(0.06 - abs(default), abs=1.01e-4)
