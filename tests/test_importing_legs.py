@@ -7,7 +7,7 @@ import pytest
 import quadruped_helpers as quadruped
 from import_helpers import URDF, imported
 
-from robot_ppo.robot_model import source
+from robot_ppo.robot_model import source, symmetry
 from robot_ppo.robot_model.importing import describe, drawing, feet, tree
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
@@ -116,3 +116,38 @@ def test_the_margin_of_a_pose_keeps_it_inside_however_floats_are_rounded():
         margin = describe.margin(-0.06, 0.06, default)
         assert -0.06 + margin <= default <= 0.06 - margin
         assert margin == pytest.approx(0.06 - abs(default), abs=1.01e-4)
+
+
+@pytest.mark.parametrize(("heavier", "same"), [(1.04, True), (2.0, False)])
+def test_mirror_images_have_the_same_gains_where_they_nearly_weigh_the_same(
+    heavier, same, tmp_path
+):
+    """A left shin that weighs 4 % more; one that weighs twice as much is another leg."""
+    left = re.compile(r'(name="[FR]L_calf">.*?)<mass value="0.2"/>(<inertia .*?/>)')
+    mass = 0.2 * heavier
+    inertia = f'<inertia ixx="{mass * 4e-3}" iyy="{mass * 4e-3}" izz="{mass * 1e-3}"/>'
+    text, count = left.subn(rf'\1<mass value="{mass}"/>{inertia}', URDF)
+    assert count == 2
+    robot, model = load(imported(tmp_path, text, "dog.urdf"))
+    figures = {joint.name: (joint.kp, joint.kd) for joint in robot.joints}
+    assert (figures["FL_knee"] == figures["FR_knee"]) is same
+    assert (figures["FL_thigh"] == figures["FR_thigh"]) is same
+    if same:
+        symmetry.find(robot, model, moved=0.05)
+
+
+def test_a_knee_that_bends_the_other_way_than_its_mirror_image_is_told(tmp_path):
+    """One axis has the wrong sign; the range that the sentence names makes the pose symmetric."""
+    knee = re.compile(r'(name="FR_knee" .*?<axis xyz=)"0 1 0"')
+    text = knee.sub(r'\1"0 -1 0"', URDF, count=1)
+    told = "FL_knee and FR_knee are mirror images, but bend in opposite ways"
+    folder = imported(tmp_path, text, "dog.urdf")
+    report = (folder / "report.md").read_text()
+    assert report.count("bend in opposite ways") == 1 and f"look at this: {told}" in report
+    flags = re.findall(r"--range (\w+)=([-.\d]+),([-.\d]+)", report)
+    assert [name for name, *_ in flags] == ["FR_knee", "FL_knee"]
+    name, low, high = flags[0]
+    mended = {name: (float(low), float(high))}
+    folder = imported(tmp_path, None, "dog.urdf", range=mended, overwrite=True)
+    assert "bend in opposite ways" not in (folder / "report.md").read_text()
+    symmetry.find(*load(folder))

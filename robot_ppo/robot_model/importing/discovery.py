@@ -11,6 +11,7 @@ from robot_ppo.robot_model.importing import (
     gains,
     joints,
     limbs,
+    mirror_legs,
     posing,
     standing,
     units,
@@ -20,7 +21,7 @@ from robot_ppo.robot_model.importing.describe import Findings
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import Leg
 from robot_ppo.robot_model.importing.options import Options, given
-from robot_ppo.robot_model.importing.posed_leg import PosedLeg
+from robot_ppo.robot_model.importing.posed_leg import PosedLeg, shared
 from robot_ppo.robot_model.importing.tree import Pose, Tree, fuse_rigid
 from robot_ppo.robot_model.importing.writing import Body
 from robot_ppo_export.contract import strict
@@ -53,6 +54,9 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     if turned := limbs.face_forward(tree, pose, legs):
         steps.append(turned)
     ground = feet.all_feet(tree, legs, pose)
+    tree.warnings += mirror_legs.contradictions(
+        [PosedLeg(tree, foot, pose, shared(ground)) for foot in ground]
+    )
     stand, pose_from = posing.standing_pose(tree, options, ground, pose, hold)
     ground = posing.level_soles(tree, legs, ground, stand)
     _require_strength(tree, ground, stand)
@@ -203,7 +207,7 @@ def _gains(found: Findings) -> dict[str, gains.Gains]:
     tree = found.tree
     inertias = _inertias(tree, found.pose, found.feet)
     distances = gains.distances(tree, found.feet, found.pose)
-    return {
+    each = {
         joint.name: gains.gains(
             joint,
             inertias[joint.name],
@@ -214,6 +218,9 @@ def _gains(found: Findings) -> dict[str, gains.Gains]:
         )
         for _, joint in tree.joints()
     }
+    for one, other in mirror_legs.partners(tree, found.pose).items():
+        each[one], each[other] = gains.alike(each[one], each[other])
+    return each
 
 
 def _imu(tree: Tree, options: Options) -> tuple[tuple[str, str, Pose], str]:

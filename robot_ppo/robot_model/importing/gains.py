@@ -38,6 +38,8 @@ UPRIGHT = 1.5
 """The feet of a biped that stands up hold so many times the moment of its weight as it tips."""
 FASTEST = 400.0
 """[1/s] A motor controller at 500 Hz damps no faster."""
+NEARLY = 0.1
+"""Gains of mirror images that differ by no more are made the same."""
 LEAST_TORQUE = 0.05
 """[N m] No gain is made for less."""
 
@@ -168,3 +170,17 @@ def gains(
     frequency = math.sqrt(kp / inertia) / (2 * math.pi)
     kp, kd, stand, stand_kd = (float(f"{value:.3g}") for value in (kp, kd, stand, stand_kd))
     return Gains(kp, kd, stand, stand_kd, inertia, frequency, how)
+
+
+def alike(one: Gains, other: Gains) -> tuple[Gains, Gains]:
+    """Return the gains of two mirror images, equal where they nearly are.
+
+    Left and right of a real robot differ a little in mass; a policy learns both at once only
+    where their gains are the same.
+    """
+    words = ("kp", "kd", "stand_kp", "stand_kd")
+    pairs = {word: (getattr(one, word), getattr(other, word)) for word in words}
+    if any(max(pair) > (1 + NEARLY) * min(pair) for pair in pairs.values()):
+        return one, other
+    mean = {word: float(f"{sum(pair) / 2:.3g}") for word, pair in pairs.items()}
+    return replace(one, **mean), replace(other, **mean)

@@ -1,6 +1,7 @@
 """One leg at any angles of its joints: where its foot is, and what it takes to carry."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,12 @@ def limits(joint: Joint) -> Limits:
     low, high = joint.range or (-np.pi, np.pi)
     margin = min(1.2 * MARGIN, 0.12 * (high - low))
     return Limits(low + margin, high - margin)
+
+
+def shared(feet: Sequence[Foot]) -> set[str]:
+    """Return the joints that are in several legs: a waist."""
+    count = Counter(joint for foot in feet for joint in foot.leg.joints)
+    return {joint for joint, times in count.items() if times > 1}
 
 
 class PosedLeg:

@@ -14,7 +14,7 @@ import numpy as np
 from robot_ppo.robot_model.importing import mirror_legs
 from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import neutral
-from robot_ppo.robot_model.importing.posed_leg import PosedLeg, limits
+from robot_ppo.robot_model.importing.posed_leg import PosedLeg, limits, shared
 from robot_ppo.robot_model.importing.tree import Tree
 from robot_ppo_export.errors import InputError
 
@@ -137,9 +137,8 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
         feet: what it stands on.
         pose: the neutral pose, which joints outside the legs keep.
     """
-    counts = [joint for foot in feet for joint in foot.leg.joints]
-    shared = {joint for joint in counts if counts.count(joint) > 1}
-    legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
+    both = shared(feet)
+    legs = [PosedLeg(tree, foot, pose, both) for foot in feet]
     force = tree.mass * 9.81 / len(feet)
     found = dict(pose)
     for fraction in EXTENSIONS.get(len(feet), EXTENSIONS_OF_MANY):
@@ -224,11 +223,10 @@ def rest(
         pose: standing.
         splayed: whether legs that do not fold far enough may spread sideways.
     """
-    counts = [joint for foot in feet for joint in foot.leg.joints]
-    shared = {joint for joint in counts if counts.count(joint) > 1}
+    both = shared(feet)
     found = dict(pose)
     for foot in feet:
-        leg = PosedLeg(tree, foot, pose, shared)
+        leg = PosedLeg(tree, foot, pose, both)
         angles = _of(leg, pose).clip(leg.low, leg.high)
         length = max(leg.reach(), 1e-3)
         target = np.array([leg.hip[0], leg.start[1], leg.hip[2] - 0.25 * length])
@@ -237,7 +235,7 @@ def rest(
             leg.low[stays] = leg.high[stays] = angles[stays]
         folded, _ = descended(leg, Wish(target, length, 0.0), angles)
         found.update(zip(leg.names, folded.tolist(), strict=True))
-    legs = [PosedLeg(tree, foot, pose, shared) for foot in feet]
+    legs = [PosedLeg(tree, foot, pose, both) for foot in feet]
     mirror_legs.mirror(legs, mirror_legs.mirror_images(legs), found)
     return {name: round(angle, 4) for name, angle in found.items()}
 
