@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 import quadruped_helpers as quadruped
-from import_helpers import URDF, imported
+from import_helpers import LEGS, URDF, imported, link, urdf
 
 from robot_ppo.robot_model import source, symmetry
-from robot_ppo.robot_model.importing import describe, drawing, feet, tree
+from robot_ppo.robot_model.importing import describe, drawing, feet, reading, tree
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -98,11 +98,11 @@ def test_meshes_are_apart_where_a_plane_is_between_them():
     corners = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [0.1, 0, 0]])
     links = {"base": tree.Link("base", None, tree.Pose(), 1.0, np.zeros(3), np.eye(3))}
     for name, points in (("left", corners), ("right", -corners)):
-        link = tree.Link(
+        side = tree.Link(
             name, "base", tree.Pose(np.array([0, 0, 0.6])), 1.0, np.zeros(3), np.eye(3)
         )
-        link.shapes = [tree.Shape("mesh", np.zeros(3), tree.Pose(), True, points=points)]
-        links[name] = link
+        side.shapes = [tree.Shape("mesh", np.zeros(3), tree.Pose(), True, points=points)]
+        links[name] = side
     links["right"].pose = tree.Pose(np.array([0, 1.05, 1.65]))
     robot = tree.Tree(None, "URDF", links)
     assert feet.are_apart(robot, {}, "left", "right") and feet.are_apart(robot, {}, "right", "left")
@@ -151,3 +151,76 @@ def test_a_knee_that_bends_the_other_way_than_its_mirror_image_is_told(tmp_path)
     folder = imported(tmp_path, None, "dog.urdf", range=mended, overwrite=True)
     assert "bend in opposite ways" not in (folder / "report.md").read_text()
     symmetry.find(*load(folder))
+
+
+SHELL = (  # a file with y up and z ahead: x of the trunk is its z, y its x, z its y
+    link("shell", 0.5, '<box size="0.15 0.1 0.4"/>')
+    + '<joint name="built" type="fixed"><parent link="shell"/><child link="trunk"/>'
+    '<origin rpy="-1.5707963267948966 -1.5707963267948966 0"/></joint>'
+)
+
+
+def test_up_is_the_axis_on_which_four_legs_stand(tmp_path):
+    """A file with y up and z ahead, as of graphics, is the robot that it is with z up."""
+    folder = imported(tmp_path, urdf(SHELL), "shell.urdf")
+    assert "up is y of the file and not z: 4 legs alike" in (folder / "report.md").read_text()
+    robot, model = load(folder)
+    plain, _ = load(imported(tmp_path, URDF, "dog.urdf"))
+    assert robot.base.height == pytest.approx(plain.base.height, rel=0.02)
+    for name, (x, y) in LEGS.items():
+        np.testing.assert_allclose(model.body(f"{name}_base").pos, (x, y, 0), atol=1e-9)
+    symmetry.find(robot, model)
+
+
+def test_a_base_on_the_ground_is_raised_to_the_hips(tmp_path):
+    """A plate below the robot is its root: its frame is no place from which a height is kept."""
+    plate = (
+        link("plate", 0.5)
+        + '<joint name="built" type="fixed"><parent link="plate"/><child link="trunk"/>'
+        '<origin xyz="0 0 0.42"/></joint>'
+    )
+    folder = imported(tmp_path, urdf(plate), "plate.urdf")
+    assert "the base's origin is raised by 0.420 m" in (folder / "report.md").read_text()
+    robot, model = load(folder)
+    plain, _ = load(imported(tmp_path, URDF, "dog.urdf"))
+    assert robot.base.height == pytest.approx(plain.base.height, rel=0.02)
+    assert model.body("FL_base").pos[2] == pytest.approx(0, abs=1e-9)
+    assert model.body("plate").mass == pytest.approx(4.5)
+
+
+def test_what_is_seen_moves_with_its_link(tmp_path):
+    """The mesh of a link that is merged is where the link was, also after the base is moved."""
+    corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]])
+    (tmp_path / "hat.obj").write_text(
+        "".join(f"v {x} {y} {z}\n" for x, y, z in corners) + "f 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    )
+    hat = (
+        '<link name="hat"><visual><geometry><mesh filename="hat.obj"/></geometry></visual></link>'
+        '<joint name="pin" type="fixed"><parent link="trunk"/><child link="hat"/>'
+        '<origin xyz="0.1 0 0.05" rpy="0 0 1.5707963267948966"/></joint>'
+    )
+    (tmp_path / "dog.urdf").write_text(urdf(hat))
+    robot = reading.read(tmp_path / "dog.urdf")
+    tree.fuse_rigid(robot)
+    tree.move_base(robot, np.array([0, 0, 0.2]))
+    tree.turn_base(robot, np.diag([-1.0, -1, 1]))
+    seen = next(shape for shape in robot.base.shapes if shape.file is not None)
+    wanted = corners[:, [1, 0, 2]] * (-1, 1, 1) + (0.1, 0, 0.05 - 0.2)
+    wanted = wanted * (-1, -1, 1)
+    np.testing.assert_allclose(seen.file_pose.points(corners), wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("moment", ["0", "1"])
+def test_a_link_without_inertia_has_that_of_the_box_around_it(moment, tmp_path):
+    text = re.sub(
+        r'(name="FL_thigh">.*?)<inertia .*?/>',
+        rf'\1<inertia ixx="{moment}" iyy="{moment}" izz="{moment}"/>',
+        URDF,
+        count=1,
+    )
+    (tmp_path / "dog.urdf").write_text(text)
+    robot = reading.read(tmp_path / "dog.urdf")
+    x, y, z = 0.03**2, 0.03**2, 0.16**2
+    wanted = 0.4 / 12 * np.diag([y + z, x + z, x + y])
+    np.testing.assert_allclose(robot.links["FL_thigh"].inertia, wanted, atol=1e-12)
+    assert "the link FL_thigh has no inertia" in " ".join(robot.notes)

@@ -22,7 +22,7 @@ from robot_ppo.robot_model.importing.feet import Foot
 from robot_ppo.robot_model.importing.limbs import Leg
 from robot_ppo.robot_model.importing.options import Options, given
 from robot_ppo.robot_model.importing.posed_leg import PosedLeg, shared
-from robot_ppo.robot_model.importing.tree import Pose, Tree, fuse_rigid
+from robot_ppo.robot_model.importing.tree import Pose, Tree, axis_mat, fuse_rigid
 from robot_ppo.robot_model.importing.writing import Body
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -30,6 +30,14 @@ from robot_ppo_export.errors import InputError
 IMU = "imu"
 """Name of the site in the MJCF."""
 _G = 9.81
+_UPS = {
+    "y": np.array([[0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]]),  # and z is ahead
+    "-y": axis_mat(np.array([1.0, 0, 0]), -np.pi / 2),
+    "x": axis_mat(np.array([0, 1.0, 0]), -np.pi / 2),
+    "-x": axis_mat(np.array([0, 1.0, 0]), np.pi / 2),
+    "-z": axis_mat(np.array([1.0, 0, 0]), np.pi),
+}
+"""Axis of a file that may be up -> rotation (3, 3) of the file in the world."""
 _SAME_UP = 0.7
 """Cosine of the angle between the base's up in two poses of which both may be upright."""
 
@@ -43,8 +51,9 @@ def found(tree: Tree, options: Options, name: str) -> tuple[Findings, Mapping]:
     fused = fuse_rigid(tree)
     if fused:
         steps.append(f"{fused} links without a joint are merged into those that carry them")
-    if raised := _find_up(tree, options, hold):
-        steps.append(raised)
+    steps += [_find_up(tree, options, hold), limbs.raise_origin(tree)]
+    steps += [_other_up(tree, options, hold)]
+    steps = [step for step in steps if step]
     pose, legs = _legs(tree, options, hold)
     steps += joints.make_rigid(tree, legs, hold, leave)
     hold = {joint: angle for joint, angle in hold.items() if joint in posing.joint_names(tree)}
@@ -108,11 +117,43 @@ def _find_up(tree: Tree, options: Options, hold: Mapping[str, float]) -> str:
     return found
 
 
-def _feet_down(tree: Tree, options: Options, hold: Mapping[str, float]) -> int:
+def _other_up(tree: Tree, options: Options, hold: Mapping[str, float]) -> str:
+    """Take another axis of a URDF than z for up, if four legs alike or more stand on it.
+
+    They must be longer along it than what is down along z: a humanoid that lies has feet and hands
+    on the ground, too. Return what was done, "" for nothing.
+    """
+    if tree.kind != "URDF":
+        return ""
+    reference = tree.upright
+    best = _stance(tree, options, hold)[:2]
+    found = ""
+    for name, turn in _UPS.items():
+        before = tree.upright
+        tree.upright = turn @ reference
+        count, depth, alike = _stance(tree, options, hold)
+        if count >= 4 and alike and count > best[0] and depth > best[1]:
+            best = (count, depth)
+            found = f"up is {name} of the file and not z: {count} legs alike reach down along it"
+        else:
+            tree.upright = before
+    return found
+
+
+def _stance(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[int, float, bool]:
+    """Return how many feet are down, how far below the base [m], and if legs have equal joints."""
     try:
-        return len(_legs(tree, options, hold)[1])
+        pose, legs = _legs(tree, options, hold)
     except InputError:
-        return 0
+        return 0, 0.0, False
+    frames = tree.frames(pose)
+    up = tree.upright.T @ (0, 0, 1)
+    depth = -min(limbs.lowest(tree, leg.foot, frames[leg.foot], up) for leg in legs)
+    return len(legs), depth, len({len(leg.joints) for leg in legs}) == 1
+
+
+def _feet_down(tree: Tree, options: Options, hold: Mapping[str, float]) -> int:
+    return _stance(tree, options, hold)[0]
 
 
 def _legs(tree: Tree, options: Options, hold: Mapping[str, float]) -> tuple[dict, list[Leg]]:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Tree, turn_base
+from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Tree, move_base, turn_base
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
 _NEAR_THE_GROUND = 0.3
 """A leaf is a foot if its lowest point is so near to the lowest of all, as a fraction of the height
 of the base above that."""
+_LOW = 0.25
+"""A base that is lower than this fraction of the hips' height above the feet is near the ground."""
 _MIRRORED = 0.08
 """Feet are mirror images if they are off by less than this fraction of their distance."""
 
@@ -70,6 +72,27 @@ def lowest(tree: Tree, link: str, frame: Pose, up: np.ndarray) -> float:
     touching = [s for s in shapes if s.collides] or shapes
     clouds = [shape.cloud() for shape in touching] or [tree.links[link].com[None]]
     return float((frame.points(np.concatenate(clouds)) @ up).min())
+
+
+def raise_origin(tree: Tree) -> str:
+    """Put the base's origin where the hips are, if the file has it near the ground.
+
+    The base's height is what a robot is told to keep, so it must be that of its trunk. Return what
+    was done, "" for nothing.
+    """
+    up = tree.upright.T @ (0, 0, 1)
+    frames = tree.frames(reference_pose(tree))
+    leaves = [name for name in tree.links if not tree.children(name) and name != tree.base.name]
+    heights = {name: lowest(tree, name, frames[name], up) for name in leaves}
+    if not heights:
+        return ""
+    foot = min(heights, key=lambda name: heights[name])
+    first = tree.chain(foot)[0]
+    hip = float(frames[first.name].points(first.joints[0].pos[None])[0] @ up)
+    if -heights[foot] > _LOW * (hip - heights[foot]):
+        return ""
+    move_base(tree, hip * up)
+    return f"the base's origin is raised by {hip:.3f} m, to the hips: the file has it on the ground"
 
 
 def legs(tree: Tree, pose: Mapping[str, float], feet: Sequence[str] = ()) -> list[Leg]:
@@ -165,7 +188,8 @@ def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) ->
     if axis == 0:
         reach = _overhang(tree, found, frames) / max(float(np.ptp(centres)), _LEAST)
         world = float(tree.upright[0, 1])  # how far the file's world has x along the base's y
-        sign = world if abs(reach) < _DECISIVE and abs(world) > _UPRIGHT else reach
+        has_toes = len(found) == 2 and abs(reach) >= _DECISIVE
+        sign = world if abs(world) > _UPRIGHT and not has_toes else reach
         forward = -1.0 if sign < -_LEAST else 1.0
         turn_base(tree, np.array([[0, forward, 0], [-forward, 0, 0], [0, 0, 1.0]]))
         done.append("the base's frame is turned by 90 degrees, so that x is forward")

@@ -92,6 +92,11 @@ class Shape:
         """Return points of the surface (k, 3) in the link's frame, whose hull is the shape's."""
         return self.pose.points(self.points if self.points is not None else _surface(self))
 
+    def seen_from(self, link: Pose) -> "Shape":
+        """Return the shape in an outer frame, in which that of its link is `link`."""
+        file_pose = None if self.file_pose is None else link @ self.file_pose
+        return replace(self, pose=link @ self.pose, file_pose=file_pose)
+
     def reach(self, direction: Vector) -> float:
         """Return how far the shape reaches from the link's origin along a unit vector [m]."""
         if self.points is not None:
@@ -301,7 +306,7 @@ def fuse(tree: Tree, link: Link) -> None:
     parent = tree.links[link.parent]
     at = link.pose
     parent.mass, parent.com, parent.inertia = merged(parent, link, at)
-    parent.shapes += [replace(shape, pose=at @ shape.pose) for shape in link.shapes]
+    parent.shapes += [shape.seen_from(at) for shape in link.shapes]
     for child in tree.children(link.name):
         child.parent = parent.name
         child.pose = at @ child.pose
@@ -335,13 +340,26 @@ def lock(tree: Tree, name: str, angle: float) -> None:
     link.joints.remove(joint)
 
 
+def move_base(tree: Tree, by: Vector) -> None:
+    """Let the base's origin be elsewhere: at `by` (3,) [m] of its old axes."""
+    base = tree.base
+    move = Pose(-by)
+    base.com = base.com - by
+    base.shapes = [shape.seen_from(move) for shape in base.shapes]
+    for child in tree.children(base.name):
+        child.pose = move @ child.pose
+    for name, (where, frame) in list(tree.sites.items()):
+        if where == base.name:
+            tree.sites[name] = (where, move @ frame)
+
+
 def turn_base(tree: Tree, mat: np.ndarray) -> None:
     """Let the base's axes be others: `mat` (3, 3) turns vectors of the old axes into the new."""
     base = tree.base
     turn = Pose(mat=mat)
     base.com = mat @ base.com
     base.inertia = mat @ base.inertia @ mat.T
-    base.shapes = [replace(shape, pose=turn @ shape.pose) for shape in base.shapes]
+    base.shapes = [shape.seen_from(turn) for shape in base.shapes]
     for child in tree.children(base.name):
         child.pose = turn @ child.pose
     for name, (where, frame) in list(tree.sites.items()):

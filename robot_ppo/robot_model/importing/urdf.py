@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_ppo.robot_model.importing import meshes
+from robot_ppo.robot_model.importing import inertias, meshes
 from robot_ppo.robot_model.importing.tree import Joint, Link, Pose, Shape, Tree, axis_mat, fuse
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
 _HINGES = ("revolute", "continuous")
 _RIGID = ("fixed", "floating")
-_LEAST_MASS = 1e-3
-_LEAST_INERTIA = 1e-6
-"""[kg], [kg m^2] Given to a moving link that the file says weighs nothing."""
 
 
 def read(path: Path, base: str | None = None) -> Tree:
@@ -37,7 +34,7 @@ def read(path: Path, base: str | None = None) -> Tree:
     _add_imus(tree, robot, path)
     _lower_root(tree)
     for link in tree.links.values():
-        _check_inertia(link, path, tree.notes)
+        inertias.mend(link, tree.notes)
     reader.tell()
     return tree
 
@@ -296,25 +293,6 @@ def _rename(tree: Tree, old: str, new: str) -> None:
     for link in tree.links.values():
         link.parent = new if link.parent == old else link.parent
     tree.sites = {n: (new if at == old else at, frame) for n, (at, frame) in tree.sites.items()}
-
-
-def _check_inertia(link: Link, path: Path, notes: list[str]) -> None:
-    """Give a moving link that weighs nothing a little; mend an inertia that no body can have."""
-    if link.joints and link.mass <= 0:
-        link.mass = _LEAST_MASS
-        link.inertia = _LEAST_INERTIA * np.eye(3)
-        notes.append(f"the link {link.name} moves and has no mass; 1 g is assumed")
-    if not link.mass > 0:
-        return
-    moments = np.linalg.eigvalsh(link.inertia)
-    if moments[0] <= 0 or moments[2] > (moments[0] + moments[1]) * 1.001:
-        mean = max(float(np.mean(np.abs(moments))), _LEAST_INERTIA)
-        link.inertia = mean * np.eye(3)
-        text = ", ".join(f"{m:.3g}" for m in moments)
-        notes.append(
-            f"the inertia of the link {link.name} (principal moments {text} kg m^2) is that of no "
-            "body; their mean is taken about every axis"
-        )
 
 
 def _inertial(link: ET.Element, path: Path) -> tuple[float, np.ndarray, np.ndarray]:
