@@ -2,13 +2,15 @@
 
 import re
 
+import biped_helpers as biped
+import mujoco
 import numpy as np
 import pytest
 import quadruped_helpers as quadruped
 from import_helpers import LEGS, URDF, imported, link, urdf
 
 from robot_ppo.robot_model import source, symmetry
-from robot_ppo.robot_model.importing import describe, drawing, feet, reading, tree
+from robot_ppo.robot_model.importing import describe, drawing, feet, gains, reading, tree
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -224,3 +226,41 @@ def test_a_link_without_inertia_has_that_of_the_box_around_it(moment, tmp_path):
     wanted = 0.4 / 12 * np.diag([y + z, x + z, x + y])
     np.testing.assert_allclose(robot.links["FL_thigh"].inertia, wanted, atol=1e-12)
     assert "the link FL_thigh has no inertia" in " ".join(robot.notes)
+
+
+def test_a_biped_whose_toes_and_knees_point_to_its_minus_x_is_turned(tmp_path):
+    """The file turned by 180 degrees is the same robot; feet without toes say nothing."""
+    text = biped.xml()
+    turned = re.sub(r'pos="0 (\S+) -0.18"', lambda m: f'pos="0 {-float(m[1])} -0.18"', text)
+    turned = turned.replace('pos="0.02 0 ', 'pos="-0.02 0 ').replace("0 1 0", "0 -1 0")
+    found = {}
+    for name, file in (("walker", text), ("turned", turned)):
+        (tmp_path / f"{name}.xml").write_text(file)
+        folder = imported(tmp_path, None, f"{name}.xml")
+        assert ("by 180 degrees" in (folder / "report.md").read_text()) is (name == "turned")
+        found[name] = load(folder)
+    for body in ("l_upper", "r_upper", "l_ankle"):
+        one, other = (model.body(body) for _, model in found.values())
+        np.testing.assert_allclose(one.pos, other.pos, atol=1e-9)
+    assert found["walker"][0].joints == found["turned"][0].joints
+    bare = turned.replace('pos="-0.02 0 -0.04"', 'pos="0 0 -0.04"')
+    (tmp_path / "bare.xml").write_text(bare)
+    assert "by 180" not in (imported(tmp_path, None, "bare.xml") / "report.md").read_text()
+
+
+def test_a_joint_moves_the_lighter_side_where_nothing_is_held():
+    """Two discs on one axis: their reduced inertia, which bounds the damping."""
+    model = mujoco.MjModel.from_xml_string("""<mujoco><worldbody><body><freejoint/>
+      <inertial mass="1" pos="0 0 0" diaginertia="0.1 0.1 0.1"/>
+      <body><joint name="waist" axis="0 0 1"/>
+        <inertial mass="3" pos="0 0 0" diaginertia="0.7 0.7 0.7"/></body>
+      </body></worldbody></mujoco>""")
+    moves = gains.inertias(model, model.qpos0)["waist"]
+    assert moves.swing == pytest.approx(0.7)
+    assert moves.free == pytest.approx(0.1 * 0.7 / (0.1 + 0.7))
+    waist = tree.Joint("waist", np.eye(3)[2], torque=5e4)
+    tight = gains.gains(waist, gains.Inertias(0.7, 0.02), None, 30.0, 0.5, 2)
+    loose = gains.gains(waist, gains.Inertias(0.7, 0.7), None, 30.0, 0.5, 2)
+    assert tight.kp == loose.kp
+    assert tight.kd == pytest.approx(gains.FASTEST * 0.02) and tight.stand_kd == tight.kd
+    assert loose.kd == pytest.approx(1.4 * np.sqrt(loose.kp * 0.7), rel=0.01)

@@ -209,7 +209,7 @@ def _assume(
                 joint, range=_rounded(joint.range), torque=round(joint.torque or 0, 6)
             )
             link.joints[i], names[joint.name] = gains.assumed(
-                rounded, inertias[joint.name], speed, strongest
+                rounded, inertias[joint.name].swing, speed, strongest
             )
     return names
 
@@ -234,14 +234,16 @@ def _rounded(span: tuple[float, float] | None) -> tuple[float, float]:
     return round(span[0], 6), round(span[1], 6)
 
 
-def _inertias(tree: Tree, pose: Mapping[str, float], ground: Sequence[Foot]) -> dict[str, float]:
+def _inertias(
+    tree: Tree, pose: Mapping[str, float], ground: Sequence[Foot]
+) -> dict[str, gains.Inertias]:
     imu = (IMU, tree.base.name, Pose())
     body = Body("robot", tree, ground, {}, joints.order(tree), imu, 1.0)
     model = source.read(source.Text(str(tree.source), writing.mjcf(body))).model
     qpos = model.qpos0.copy()
     for name, angle in pose.items():
         qpos[model.joint(name).qposadr[0]] = angle
-    return gains.swing_inertias(model, qpos)
+    return gains.inertias(model, qpos)
 
 
 def _gains(found: Findings) -> dict[str, gains.Gains]:

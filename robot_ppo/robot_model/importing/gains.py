@@ -10,7 +10,7 @@ body that its foot carries, at the distance of the foot. Its stiffness is the la
 where m is the mass for each foot that carries (half of the feet do), d the distance [m] from the
 joint's axis to the furthest contact point, and M the mass of the robot; the last two are for legs.
 It is not more than what asks for the torque limit at an error of SATURATION. The damping is
-kd = 2 DAMPING_RATIO sqrt(kp I_swing).
+kd = 2 DAMPING_RATIO sqrt(kp I_swing), at most FASTEST I_free, where nothing holds the other side.
 """
 
 import math
@@ -37,7 +37,7 @@ STANDING = 2.0
 UPRIGHT = 1.5
 """The feet of a biped that stands up hold so many times the moment of its weight as it tips."""
 FASTEST = 400.0
-"""[1/s] A motor controller at 500 Hz damps no faster."""
+"""[1/s] A motor controller at 500 Hz damps no faster, also where a light pelvis is what turns."""
 NEARLY = 0.1
 """Gains of mirror images that differ by no more are made the same."""
 LEAST_TORQUE = 0.05
@@ -73,18 +73,31 @@ class Gains:
     """Which rule decided."""
 
 
-def swing_inertias(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, float]:
-    """Return what each joint moves while every other one stands still [kg m^2], motor included."""
+@dataclass(frozen=True)
+class Inertias:
+    """What a joint moves [kg m^2], motor included."""
+
+    swing: float
+    """While everything else stands still."""
+    free: float
+    """While nothing is held: of both sides the lighter counts, a pelvis below a torso."""
+
+
+def inertias(model: mujoco.MjModel, qpos: np.ndarray) -> dict[str, Inertias]:
+    """Return what each hinge moves in a pose."""
     data = mujoco.MjData(model)
     data.qpos[:] = qpos
     mujoco.mj_fwdPosition(model, data)
     mass = np.zeros((model.nv, model.nv))
     mujoco.mj_fullM(model, data, mass)
+    inverse = np.linalg.inv(mass)
     found = {}
     for id in range(model.njnt):
         if model.jnt_type[id] == mujoco.mjtJoint.mjJNT_HINGE:
             dof = int(model.jnt_dofadr[id])
-            found[model.joint(id).name] = float(mass[dof, dof])
+            found[model.joint(id).name] = Inertias(
+                float(mass[dof, dof]), 1 / float(inverse[dof, dof])
+            )
     return found
 
 
@@ -139,18 +152,19 @@ def distances(
 
 
 def gains(
-    joint: Joint, inertia: float, distance: float | None, mass: float, leg: float, feet: int
+    joint: Joint, moves: Inertias, distance: float | None, mass: float, leg: float, feet: int
 ) -> Gains:
     """Return the gains of a joint.
 
     Args:
         joint: with its torque limit.
-        inertia: that it moves in the swing [kg m^2].
+        moves: what it moves.
         distance: to the contact points [m]; None outside of the legs.
         mass: of the robot [kg].
         leg: length of a leg [m].
         feet: how many there are.
     """
+    inertia = moves.swing
     limit = max(joint.torque or 0.0, LEAST_TORQUE)
     rules = {"swing": (2 * math.pi * SWING) ** 2 * inertia}
     if distance is not None:
@@ -165,8 +179,8 @@ def gains(
     stand = min(STANDING * kp, max(kp, limit / 0.3))
     if distance is not None and feet == 2:
         stand = max(stand, UPRIGHT * mass * _G * leg / 2)
-    kd = 2 * DAMPING_RATIO * math.sqrt(kp * inertia)
-    stand_kd = min(2 * STANDING * math.sqrt(stand * inertia), FASTEST * inertia)
+    kd = min(2 * DAMPING_RATIO * math.sqrt(kp * inertia), FASTEST * moves.free)
+    stand_kd = min(2 * STANDING * math.sqrt(stand * inertia), FASTEST * moves.free)
     frequency = math.sqrt(kp / inertia) / (2 * math.pi)
     kp, kd, stand, stand_kd = (float(f"{value:.3g}") for value in (kp, kd, stand, stand_kd))
     return Gains(kp, kd, stand, stand_kd, inertia, frequency, how)

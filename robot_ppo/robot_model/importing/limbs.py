@@ -23,8 +23,13 @@ _MIRRORED = 0.08
 
 _UPRIGHT = 0.7
 """An axis with so much of z is upright."""
+_ACROSS = 0.9
+"""An axis with so much of y is that of a joint which swings the leg fore and aft."""
+_ONE_SIDED = 0.5
+"""A range whose middle is off the reference by this fraction of its half is that of a knee."""
 _DECISIVE = 0.1
-"""Feet that reach further to one side by this fraction of their distance are toes."""
+"""Feet that reach further to one side by this fraction of their distance, or of their length, are
+toes."""
 _LEAST = 1e-6
 """What is smaller than this fraction of the feet's distance is nothing."""
 
@@ -193,6 +198,9 @@ def face_forward(tree: Tree, pose: Mapping[str, float], found: Sequence[Leg]) ->
         forward = -1.0 if sign < -_LEAST else 1.0
         turn_base(tree, np.array([[0, forward, 0], [-forward, 0, 0], [0, 0, 1.0]]))
         done.append("the base's frame is turned by 90 degrees, so that x is forward")
+    elif len(found) == 2 and all(_points_back(tree, leg, frames) for leg in found):
+        turn_base(tree, np.diag([-1.0, -1.0, 1.0]))
+        done.append("the base's frame is turned by 180 degrees: toes and knees point to its -x")
     return "; ".join(done)
 
 
@@ -264,3 +272,23 @@ def _overhang(tree: Tree, found: Sequence[Leg], frames: Mapping[str, Pose]) -> f
             points = at.points(np.concatenate([s.cloud() for s in shapes]))[:, 1] - at.pos[1]
             total += float(points.max() + points.min())
     return total
+
+
+def _points_back(tree: Tree, leg: Leg, frames: Mapping[str, Pose]) -> bool:
+    """Return whether toes and knee of a leg point to -x: either alone may be the robot's way.
+
+    The knee is the second joint that turns about y; it takes the foot to +x alone.
+    """
+    shapes = tree.links[leg.foot].shapes
+    joints = [(name, joint) for name in leg.links for joint in tree.links[name].joints]
+    axes = [(frames[name].mat @ joint.axis, joint) for name, joint in joints]
+    level = [(axis[1], joint) for axis, joint in axes if abs(axis[1]) > _ACROSS]
+    if not shapes or len(level) < 2:
+        return False
+    at = frames[leg.foot]
+    points = at.points(np.concatenate([s.cloud() for s in shapes]))[:, 0] - at.pos[0]
+    toes = (points.max() + points.min()) / max(np.ptp(points), _LEAST)
+    sign, knee = level[1]
+    low, high = knee.range or (-np.pi, np.pi)
+    bends = sign * (low + high - 2 * knee.ref) / (high - low)
+    return bool(toes < -_DECISIVE and bends < -_ONE_SIDED)
