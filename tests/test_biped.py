@@ -101,6 +101,15 @@ def test_a_joint_that_is_held_on_one_side_only_has_no_mirror_image():
     assert envs.symmetry(one, "auto") is None
 
 
+def test_steps_of_left_and_right_may_differ_by_what_angles_of_the_robot_may():
+    """Three digits of a step's angles differ between left and right of a robot that is built."""
+    angle = env("g1").task.action.stepping.joints["left_knee_joint"].angle
+    key = "task.action.stepping.joints.left_knee_joint.angle"
+    assert envs.symmetry(made("g1", f"{key}={angle + 0.001}")) is not None
+    with pytest.raises(InputError, match="left and right do not step alike"):
+        envs.symmetry(made("g1", f"{key}={angle + 0.1}"))
+
+
 def test_two_feet_are_trained_for_longer_where_nobody_says_how_long():
     steps = {robot: config.load(walk.resolve(robot).named).steps for robot in ("g1", "h1", "go2")}
     assert steps["g1"] == steps["h1"] == 2 * steps["go2"]

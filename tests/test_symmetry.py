@@ -123,6 +123,27 @@ def test_a_joint_that_turns_about_the_opposite_axis_has_the_opposite_sign():
     assert signs["RL_thigh_joint"] == 1
 
 
+def test_a_light_body_may_be_off_as_far_as_the_robot_does_not_feel_it(go2):
+    """A head of 0.1 kg 1 cm to the left is nothing; of 3 kg, or 6 cm to the left, it is."""
+
+    def headed(mass, aside):
+        def change(spec):
+            head = spec.body("base_link").add_body(name="head", pos=[0.3, 0, 0.1])
+            head.add_joint(name="neck", axis=[0, 0, 1])
+            head.mass, head.ipos, head.inertia = mass, [0, aside, 0], [1e-4] * 3
+            head.explicitinertial = True
+
+        return change
+
+    neck = msgspec.structs.replace(robot().joints[0], name="neck", default=0.0)
+    with_neck = msgspec.structs.replace(robot(), joints=(*robot().joints, neck))
+    found = symmetry.find(with_neck, model(headed(0.1, 0.01)))
+    assert np.array_equal(found.joints.index[:-1], go2.joints.index)
+    for mass, aside in ((3.0, 0.01), (0.1, 0.06)):
+        with pytest.raises(InputError, match="the body head lies"):
+            symmetry.find(with_neck, model(headed(mass, aside)))
+
+
 def heavier(spec):
     spec.body("FL_calf").mass = 3.0
 

@@ -26,6 +26,11 @@ from robot_ppo_export.errors import InputError
 REFLECTION = np.array([1.0, -1.0, 1.0])
 LENGTH = 0.01
 """Tolerated distance between a point and its partner's mirror image, of the robot's size."""
+LIGHT = 0.1
+"""A body may be farther off, up to `FARTHEST`, if that moves the robot's centre of mass by no more
+than this part of `LENGTH`: a head, a motor of the waist."""
+FARTHEST = 5.0
+"""In units of `LENGTH`."""
 MASS = 0.05
 """Tolerated difference of masses and inertias, of the robot's mass and of the inertia."""
 ANGLE = 0.02
@@ -116,7 +121,8 @@ def _require_same(
     first, second = source.names(model, "body", [body, other])
     one = body == other
     pair = f"the body {first}" if one else f"the bodies {first} and {second}"
-    if gap > LENGTH * frames.size:
+    share = max(float(frames.mass[body]) / frames.total, 1e-9)
+    if gap > LENGTH * frames.size * min(max(1.0, LIGHT / share), FARTHEST):
         raise _asymmetric(f"{pair} {'lies' if one else 'lie'} {gap:.3g} m beside the mirror image")
     masses = frames.mass[[body, other]]
     if abs(masses[0] - masses[1]) > MASS * frames.total:

@@ -161,7 +161,7 @@ class _Worlds:
         if steps is None:
             return
         later = self.env.actions.reference(self._phase(phase), forward)
-        if np.abs(self.robot.joints(steps) - later).max() > _CLOSE:
+        if np.abs(self.robot.joints(steps) - later).max() > robot_symmetry.ANGLE:
             raise InputError(
                 "`task.action.stepping` has no mirror image: left and right do not step alike; "
                 "leave `networks.symmetric` false for it"
