@@ -10,7 +10,15 @@ import quadruped_helpers as quadruped
 from import_helpers import LEGS, URDF, imported, link, urdf
 
 from robot_ppo.robot_model import source, symmetry
-from robot_ppo.robot_model.importing import describe, drawing, feet, gains, reading, tree
+from robot_ppo.robot_model.importing import (
+    describe,
+    drawing,
+    feet,
+    gains,
+    mirror_legs,
+    reading,
+    tree,
+)
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -264,3 +272,13 @@ def test_a_joint_moves_the_lighter_side_where_nothing_is_held():
     assert tight.kp == loose.kp
     assert tight.kd == pytest.approx(gains.FASTEST * 0.02) and tight.stand_kd == tight.kd
     assert loose.kd == pytest.approx(1.4 * np.sqrt(loose.kp * 0.7), rel=0.01)
+
+
+def test_partners_are_found_wherever_on_their_axes_the_anchors_are():
+    links = {"base": tree.Link("base", None, tree.Pose(), 1.0, np.zeros(3), np.eye(3))}
+    for name, y, along in (("left", 0.2, 0.0), ("right", -0.2, 0.05), ("middle", 0.0, 0.0)):
+        hinge = tree.Joint(name, np.eye(3)[1], pos=np.array([0, along, 0]))
+        at = tree.Pose(np.array([0.1, y, 0]))
+        links[name] = tree.Link(name, "base", at, 1.0, np.zeros(3), np.eye(3), [hinge])
+    links["middle"].pose = tree.Pose(np.array([0, 0, 0.3]))
+    assert mirror_legs.partners(tree.Tree(None, "URDF", links), {}) == {"left": "right"}

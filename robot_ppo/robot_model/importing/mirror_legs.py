@@ -122,13 +122,15 @@ def partners(tree: Tree, pose: Mapping[str, float]) -> dict[str, str]:
         axes[joint.name] = frames[link.name].mat @ joint.axis
     found = {}
     for one, anchor in anchors.items():
-        gaps = {
-            other: np.linalg.norm(anchor * (1, -1, 1) - anchors[other])
-            for other in anchors
+        gaps = {other: anchor * (1, -1, 1) - anchors[other] for other in anchors}
+        fitting = {
+            other: float(np.linalg.norm(gap))
+            for other, gap in gaps.items()
             if abs(axes[one] * (-1, 1, -1) @ axes[other]) > _SAME_AXIS
+            and np.linalg.norm(np.cross(gap, axes[other])) < _SAME_PLACE
         }
-        nearest = min(gaps, key=lambda other: gaps[other], default=one)
-        if anchor[1] > 1e-3 and nearest != one and gaps[nearest] < _SAME_PLACE:
+        nearest = min(fitting, key=lambda other: fitting[other], default=one)
+        if anchor[1] > 1e-3 and nearest != one:
             found[one] = nearest
     return found
 
