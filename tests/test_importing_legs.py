@@ -282,3 +282,14 @@ def test_partners_are_found_wherever_on_their_axes_the_anchors_are():
         links[name] = tree.Link(name, "base", at, 1.0, np.zeros(3), np.eye(3), [hinge])
     links["middle"].pose = tree.Pose(np.array([0, 0, 0.3]))
     assert mirror_legs.partners(tree.Tree(None, "URDF", links), {}) == {"left": "right"}
+
+
+def test_a_mesh_that_cannot_be_shown_is_left_out(tmp_path):
+    """It is only seen: a robot needs no looks."""
+    (tmp_path / "hull.stl").write_bytes(b"\0" * 80 + (200_001).to_bytes(4, "little"))
+    seen = '<visual><geometry><mesh filename="hull.stl"/></geometry></visual>'
+    text = URDF.replace("</link>", f"{seen}</link>", 1)
+    folder = imported(tmp_path, text, "dog.urdf")
+    assert "MuJoCo cannot show hull.stl" in (folder / "report.md").read_text()
+    assert not list((folder / "meshes").iterdir())
+    load(folder)

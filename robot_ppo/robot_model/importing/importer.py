@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 from robot_ppo.robot_model import geometry, source, validation
 from robot_ppo.robot_model.importing import (
@@ -80,8 +81,7 @@ def run(options: Options, proofs: Proofs) -> Path:
             proofs.task(robot, xml),
         )
         if meshes := _copied(tree, folder):  # what is only seen comes last: it takes the longest
-            xml.write_text(writing.mjcf(replace(body, height=found.height), meshes))
-            source.read(xml)
+            _show(found, replace(body, height=found.height), xml, meshes)
         digest = hashlib.sha256(options.file.read_bytes()).hexdigest()
         report.write(folder, found, robot, body, proof, digest)
         _note_time(folder, time.perf_counter() - began)
@@ -189,6 +189,31 @@ def _settle_start(folder: Path, found: Findings, body: Body, proofs: Proofs) -> 
         reasons.append(f"{reason} (legs folded, {how})")
     found.start = "standing"
     found.steps.append(f"it does not start on its belly: {'; '.join(reasons)}")
+
+
+def _show(found: Findings, body: Body, xml: Path, meshes: Mapping[Path, str]) -> None:
+    """Write the MJCF with what is only seen, without the meshes that MuJoCo cannot read."""
+    xml.write_text(writing.mjcf(body, meshes))
+    try:
+        source.read(xml)
+        return
+    except InputError:
+        kept = {file: name for file, name in meshes.items() if _is_readable(file)}
+    lost = [name for file, name in meshes.items() if file not in kept]
+    for name in lost:
+        (xml.parent / "meshes" / name).unlink()
+    found.steps.append(f"MuJoCo cannot show {', '.join(lost)}: left out, as they are only seen")
+    xml.write_text(writing.mjcf(body, kept))
+    source.read(xml)
+
+
+def _is_readable(mesh: Path) -> bool:
+    text = f"<mujoco><asset><mesh file={quoteattr(str(mesh))}/></asset></mujoco>"
+    try:
+        source.read(source.Text(str(mesh), text))
+    except InputError:
+        return False
+    return True
 
 
 def _copied(tree: Tree, folder: Path) -> dict[Path, str]:
