@@ -166,11 +166,11 @@ def build_contract(
 
 def _check_groups(config: Config) -> None:
     """Raise `InputError` where the actor reads what a policy file cannot describe."""
-    groups = config.networks.actor_groups
-    if groups != ("actor",):
+    if not config.networks.exportable:
         raise InputError(
-            f"`networks.actor_groups`: {list(groups)} cannot be exported, since a robot computes "
-            "the group `actor` alone; train an actor that reads [actor]"
+            f"`networks.actor_groups`: {list(config.networks.actor_groups)} cannot be exported, "
+            "since a robot computes the group `actor` alone; train an actor that reads [actor], or "
+            "a student of this run: robot-ppo train TASK --preset distill --teacher RUN"
         )
 
 

@@ -31,13 +31,19 @@ def learner(seed=0, networks=NETWORKS, **ppo):
     return Learner(config, Actor(SIZE, ACTIONS, networks), critic)
 
 
-def distiller(networks=NETWORKS, **ppo):
-    """A learner that imitates for the first half of its run, in one step per rollout."""
+def distiller(networks=NETWORKS, latent=0.0, tie=None, **ppo):
+    """A learner that imitates for the first half of its run, in one step per rollout.
+
+    `tie` makes its actor symmetric.
+    """
     config = learner(networks=networks, epochs=1, minibatches=1, max_grad_norm=1e9, **ppo).config
-    half = Distill(teacher="any", until=0.5)
+    half = Distill(teacher="any", until=0.5, latent=latent)
     config = helpers.replace(config, algorithm="distill", distill=half)
     torch.manual_seed(0)
-    return Distiller(config, Actor(SIZE, ACTIONS, networks), Critic(CRITIC_SIZE, networks, False))
+    actor = Actor(SIZE, ACTIONS, networks)
+    if tie:
+        tie(actor)
+    return Distiller(config, actor, Critic(CRITIC_SIZE, networks, False))
 
 
 def rollout(of, seed=0, steps=STEPS, n=N, end=0.1):

@@ -199,13 +199,24 @@ def test_a_teacher_whose_actions_mean_something_else_is_refused(teacher, tmp_pat
     refused(settings, tmp_path, "another `task.action` than this run")
 
 
+def test_a_run_does_not_imitate_itself(teacher, capsys):
+    """Which --overwrite would delete."""
+    arguments = train_arguments(teacher, "--teacher", str(teacher), "--overwrite")
+    assert cli.main([*arguments, "--preset", "distill"]) == 2
+    assert "is the folder of this run; name another --out" in capsys.readouterr().err
+    assert Checkpoints(teacher).paths()
+
+
 def test_a_teacher_of_another_robot_is_refused(teacher, tmp_path):
     settings = student(teacher, "task.robot=go1")
     refused(settings, tmp_path, "is a run of the robot .*go2, not .*go1")
 
 
 def test_a_teacher_that_is_no_run_is_refused(tmp_path):
-    refused(student(tmp_path / "none"), tmp_path, "none.*no checkpoint here")
+    refused(student(tmp_path / "none"), tmp_path, "distill.teacher`: .*none has no checkpoint")
+    policy = tmp_path / "policy.onnx"
+    policy.touch()
+    refused(student(policy), tmp_path, "policy.onnx is a file; a teacher is the folder of a run")
     refused(student("''"), tmp_path, "distill.teacher`: is empty")
 
 

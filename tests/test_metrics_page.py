@@ -4,6 +4,7 @@ import csv
 import re
 
 import pytest
+import torch
 from env_helpers import SMALL, train_arguments
 from node_helpers import ROOT
 from ppo_helpers import OBJECTIVES, distiller, learner, rollout
@@ -35,9 +36,10 @@ def logged(tmp_path_factory):
         options = {} if objective == "trpo" else OPTIONS
         one = learner(objective=objective, **options)
         columns |= set(one.update(rollout(one)))
-    student = distiller()
+    student = distiller(latent=1.0)
     experience = rollout(student)
     experience.labels = experience.means.clone()
+    experience.latents = torch.zeros(*experience.rewards.shape, 16)
     return columns | set(student.update(experience))
 
 

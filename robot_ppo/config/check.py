@@ -107,6 +107,17 @@ def _check_distillation(config: Config) -> None:
         "does nothing without `algorithm: distill`; add --preset distill",
     )
     _require(
+        imitates or not config.distill.latent,
+        "distill.latent",
+        "does nothing without `algorithm: distill`; add --preset distill",
+    )
+    _require(
+        len(config.networks.actor) > 0 or not config.distill.latent,
+        "distill.latent",
+        "is about the actor's last hidden layer, and networks.actor has none; give it one, as wide "
+        "as the teacher's",
+    )
+    _require(
         not (imitates and config.device != "cpu"),
         "device",
         f"{config.device} does not go with `algorithm: distill`, which learns on the CPU; leave it "

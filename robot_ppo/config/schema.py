@@ -327,6 +327,11 @@ class Networks(_Struct, frozen=True):
     """Left and right are treated alike (ppo/symmetric.py); robot and task must have a mirror image.
     auto: where they have one."""
 
+    @property
+    def exportable(self) -> bool:
+        """True where the actor reads what a robot computes, the group `actor` alone."""
+        return self.actor_groups == ("actor",)
+
 
 class Distill(_Struct, frozen=True):
     """How a student imitates its teacher: ppo/distill.py."""
@@ -338,6 +343,9 @@ class Distill(_Struct, frozen=True):
     alone: Fraction = 0.5
     """Fraction of the imitation in which the student's share of the simulations grows from none to
     all of them."""
+    latent: NonNegative = 0.0
+    """Weight of the loss on the teacher's latent, the activation of its actor's last hidden layer,
+    beside the one on its actions; the student's last hidden layer must be as wide."""
 
 
 class Config(_Struct, frozen=True):

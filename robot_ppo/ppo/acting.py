@@ -14,14 +14,17 @@ class Acting:
         self._actor = actor
         self._state: torch.Tensor | None = None
 
-    @torch.no_grad()
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return raw actions (n, k) of the next observations (n, size), of always the same n."""
+        return self.with_latent(observations)[0]
+
+    @torch.no_grad()
+    def with_latent(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return raw actions, and the latents (n, width) of which they are made."""
         if self._state is None:
             self._state = torch.zeros(len(observations), self._actor.state_size)
-        inputs = torch.from_numpy(observations)
-        mean, _, self._state = self._actor.step(inputs, self._state)
-        return mean.numpy()
+        latent, self._state = self._actor.encode_step(torch.from_numpy(observations), self._state)
+        return self._actor.decode(latent)[0].numpy(), latent.numpy()
 
     def reset(self, ids: np.ndarray) -> None:
         """Forget what the simulations `ids`, (n,) bool, remember: their episodes are over."""

@@ -10,9 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_ppo.ppo.networks import Policy, Value
+from robot_ppo.ppo.networks import Actor, Policy, Value
 from robot_ppo.ppo.parameters import FlatParameters
-from robot_ppo.ppo.sequences import Outputs, unrolled_distribution, unrolled_values
+from robot_ppo.ppo.sequences import (
+    Outputs,
+    unrolled_distribution,
+    unrolled_latents,
+    unrolled_values,
+)
 
 
 class Pass(Protocol):
@@ -28,8 +33,9 @@ class Pass(Protocol):
     def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the outputs, m rows each.
 
-        Of an actor mean and log std, of a critic normalized values. A log std that is the same for
-        all rows is (k,).
+        Of an actor mean and log std, and the latent where the pass was made for it; of a critic
+        normalized values. A log std that is the same for all rows is (k,). What comes out may be
+        written over by `backward`.
         """
         ...
 
@@ -79,6 +85,18 @@ def of_actor(actor: Policy, parameters: FlatParameters) -> Autograd:
         return actor.distribution(torch.from_numpy(observations))
 
     return Autograd(distribution, parameters)
+
+
+def of_latent(actor: Actor, parameters: FlatParameters) -> Autograd:
+    """Return the passes of an actor whose outputs are mean, log std and latent (m, width)."""
+    if actor.state_size:
+        return Autograd(unrolled_latents(actor), parameters)
+
+    def outputs(observations: np.ndarray) -> tuple[Tensor, ...]:
+        latent = actor.encode(torch.from_numpy(observations))
+        return (*actor.decode(latent), latent)
+
+    return Autograd(outputs, parameters)
 
 
 def of_critic(critic: Value, parameters: FlatParameters) -> Autograd:

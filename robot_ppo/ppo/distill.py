@@ -1,11 +1,14 @@
 """A student that imitates a teacher, and may learn by PPO from there.
 
     loss = mean over samples and actions of (mean action of the student - that of the teacher)^2 / 2
+         + distill.latent * mean over samples and units of (latent of the student - that of the
+           teacher)^2 / 2
 
-A rollout has the teacher's actions, its labels, in all visited states, whether teacher or student
-acted there. The student's share of the actions grows (DAgger: Ross et al. 2011, arXiv:1011.0686),
-so that it learns to recover from its own mistakes. The critic learns the rewards from the
-beginning: where PPO takes over, its values are those of the student.
+A latent is the activation of an actor's last hidden layer, behind its memory where it has one. A
+rollout has the teacher's actions, its labels, and its latents in all visited states, whether
+teacher or student acted there. The student's share of the actions grows (DAgger: Ross et al. 2011,
+arXiv:1011.0686), so that it learns to recover from its own mistakes. The critic learns the rewards
+from the beginning: where PPO takes over, its values are those of the student.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_ppo.config import Config
+from robot_ppo.ppo import autograd, mlp
 from robot_ppo.ppo.metrics import Metrics
+from robot_ppo.ppo.networks import Actor
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
 from robot_ppo.ppo.sequences import arrangement
 from robot_ppo.ppo.update import Learner
@@ -38,6 +43,15 @@ class Distiller(Learner):
 
     _imitates = False
 
+    def _create_passes(self) -> None:
+        """Choose how the networks are differentiated, the actor's latent among its outputs."""
+        super()._create_passes()
+        self._imitation_pass = self.actor_pass
+        if self.config.distill.latent:
+            assert isinstance(self.actor, Actor)
+            of_latent = mlp.of_latent if mlp.layers(self.actor) else autograd.of_latent
+            self._imitation_pass = of_latent(self.actor, self.actor_parameters)
+
     def update(self, rollout: Rollout, progress: float = 0.0) -> Metrics:
         """Learn from one rollout, as a `Learner` does; while it imitates, from its labels."""
         self._imitates = imitates(self.config, progress)
@@ -51,7 +65,11 @@ class Distiller(Learner):
         for_actor, for_critic = super()._samples(rollout)
         if self._imitates:
             assert rollout.labels is not None
-            for_actor.means = arrangement(self.actor)(rollout.labels)
+            arranged = arrangement(self.actor)
+            for_actor.means = arranged(rollout.labels)
+            if self.config.distill.latent:
+                assert rollout.latents is not None
+                for_actor.latents = arranged(rollout.latents)
         return for_actor, for_critic
 
     def _learn_actor(self, samples: ActorSamples, epochs: int) -> None:
@@ -70,12 +88,31 @@ class Distiller(Learner):
 
     def _imitation_gradient(self, minibatch: ActorSamples) -> Metrics:
         """Write the gradient of the imitation's loss; return metrics."""
-        one = self.actor_pass
-        total = 0.0
+        one = self._imitation_pass
+        weight = np.float32(self.config.distill.latent)
+        squares = {"imitation_error": 0.0}
         for i, piece in enumerate(minibatch.pieces(one.most_rows)):
-            mean, log_std = one.forward(piece.observations)
-            error = mean - piece.steps().means
-            scale = np.float32(1 / (minibatch.count * mean.shape[1]))
-            one.backward(scale * error, np.zeros_like(log_std), first=i == 0)
-            total += float(scale) * float(np.square(error, dtype=np.float64).sum())
-        return {"imitation_error": total**0.5}
+            mean, log_std, *latent = one.forward(piece.observations)
+            wanted = piece.steps()
+            by_mean, square = _half_square(mean, wanted.means, minibatch.count)
+            squares["imitation_error"] += square
+            gradients = [by_mean, np.zeros_like(log_std)]
+            if wanted.latents is not None:
+                by_latent, square = _half_square(latent[0], wanted.latents, minibatch.count)
+                squares["latent_error"] = squares.get("latent_error", 0.0) + square
+                gradients.append(weight * by_latent)
+            one.backward(*gradients, first=i == 0)
+        return {name: square**0.5 for name, square in squares.items()}
+
+
+def _half_square(found: np.ndarray, wanted: np.ndarray, whole: int) -> tuple[np.ndarray, float]:
+    """Return the gradient of mean((found - wanted)^2) / 2 by `found`, and that mean square.
+
+    Args:
+        found: (B, k), a piece of a minibatch.
+        wanted: (B, k).
+        whole: samples of the minibatch; what its pieces give adds up to its own.
+    """
+    error = found - wanted
+    scale = np.float32(1 / (whole * error.shape[1]))
+    return scale * error, float(scale) * float(np.square(error, dtype=np.float64).sum())

@@ -114,10 +114,18 @@ class Mlp:
             below = with_one
         return np.matmul(self.layers[-1], below)
 
-    def backward(self, gradient: np.ndarray, first: bool = True) -> None:
+    @property
+    def latent(self) -> np.ndarray:
+        """(width, m) activation of the last hidden layer, until the next pass writes over it."""
+        return self._hidden[-1].values
+
+    def backward(
+        self, gradient: np.ndarray, first: bool = True, by_latent: np.ndarray | None = None
+    ) -> None:
         """Write the weights' gradients, from that of the last forward's output, (out, m).
 
-        Without `first` they are added to those that are there.
+        Without `first` they are added to those that are there. `by_latent`, (width, m), is the
+        gradient of what the loss says of `latent` itself.
         """
         found = self.gradients if first else self._scratch
         for i in range(len(self._hidden), 0, -1):
@@ -127,6 +135,9 @@ class Mlp:
             # From here on the layer's values are not needed: their buffer takes their gradient.
             weights = self._transposed[i]
             (np.multiply if len(gradient) == 1 else np.matmul)(weights, gradient, out=values)
+            if by_latent is not None:
+                values += by_latent
+                by_latent = None
             values *= kept
             gradient = values
         np.matmul(gradient, self._inputs, out=found[0])
@@ -171,7 +182,7 @@ class ActorMlp:
         """Return normalized observations with a 1 at the end, (m, size + 1)."""
         return with_one(self._normalizer(observations).numpy())
 
-    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return mean (m, k) and log std (k,)."""
         mean = self._mlp.forward(inputs).T
         log_std, self._by_raw = bounded(self._log_std, self._bounds)
@@ -180,10 +191,32 @@ class ActorMlp:
     def backward(self, *gradients: np.ndarray, first: bool = True) -> None:
         """Write the gradient from those of mean (m, k) and log std (k,)."""
         by_mean, by_log_std = gradients
-        self._mlp.backward(by_mean.T, first)
+        self._backward(by_mean, by_log_std, first)
+
+    def _backward(
+        self,
+        by_mean: np.ndarray,
+        by_log_std: np.ndarray,
+        first: bool,
+        by_latent: np.ndarray | None = None,
+    ) -> None:
+        self._mlp.backward(by_mean.T, first, by_latent)
         if first:
             self._log_std_gradient[:] = 0.0
         self._log_std_gradient += by_log_std * self._by_raw
+
+
+class LatentMlp(ActorMlp):
+    """The passes of an `Actor` whose outputs are mean, log std and latent (m, width)."""
+
+    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return mean (m, k), log std (k,) and the activation of the last hidden layer."""
+        return (*super().forward(inputs), self._mlp.latent.T)
+
+    def backward(self, *gradients: np.ndarray, first: bool = True) -> None:
+        """Write the gradient from those of mean, log std and latent."""
+        by_mean, by_log_std, by_latent = gradients
+        self._backward(by_mean, by_log_std, first, by_latent.T)
 
 
 class CriticMlp:
@@ -215,6 +248,11 @@ def of_actor(actor: Policy, parameters: FlatParameters) -> ActorMlp:
     """Return the passes of an actor that has `layers`."""
     assert isinstance(actor, Actor)
     return ActorMlp(actor, parameters)
+
+
+def of_latent(actor: Actor, parameters: FlatParameters) -> LatentMlp:
+    """Return the passes, with the latent among their outputs, of an actor that has `layers`."""
+    return LatentMlp(actor, parameters)
 
 
 def of_critic(critic: Value, parameters: FlatParameters) -> CriticMlp:

@@ -230,23 +230,46 @@ class Actor(Policy):
         """Return mean (..., actions) and log of the deviation, (actions,) or (..., actions)."""
         if self.memory is not None:
             raise TypeError("an actor with a memory has a distribution over sequences: `unroll`")
-        return self._distribution(self.normalizer(observations))
+        return self.decode(self.encode(observations))
 
     def unroll(
         self, observations: Tensor, starts: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, log of the deviation and states over sequences; see `Policy`."""
+        latent, states = self.encode_sequences(observations, starts, state)
+        return (*self.decode(latent), states)
+
+    def encode(self, observations: Tensor) -> Tensor:
+        """Return the latent (..., width), the activation of the last hidden layer."""
+        return self._hidden(self.normalizer(observations))
+
+    def encode_sequences(
+        self, observations: Tensor, starts: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return latents (T, n, width) and states (T, n, S) of what `unroll` takes."""
         assert self.memory is not None
         features, states = self.memory(self.normalizer(observations), starts, state)
-        return (*self._distribution(features), states)
+        return self._hidden(features), states
 
-    def _distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log of the deviation from what the MLP reads."""
+    def decode(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log of the deviation of a latent (..., width)."""
+        mean = self.mlp[-1](latent)
         if self.log_std_head is None:
-            return self.mlp(features), bounded(self.log_std, self.range)
-        hidden = self.mlp[:-1](features)
-        log_std = bounded(self.log_std + self.log_std_head(hidden), self.range)
-        return self.mlp[-1](hidden), log_std
+            return mean, bounded(self.log_std, self.range)
+        return mean, bounded(self.log_std + self.log_std_head(latent), self.range)
+
+    def encode_step(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latent of (n, size) and the state after them, (n, S), as `step` does."""
+        if self.memory is None:
+            return self.encode(observations), state
+        steps, states = self.encode_sequences(observations[None], _no_starts(state), state)
+        return steps[0], states[0]
+
+    def _hidden(self, features: Tensor) -> Tensor:
+        """Return the activation of the last hidden layer from what the MLP reads."""
+        for block in list(self.mlp)[:-1]:
+            features = block(features)
+        return features
 
     def update_normalizer(self, observations: Tensor) -> None:
         """Update mean and deviation of the observations (m, size)."""

@@ -39,6 +39,8 @@ class Rollout:
     """(T, n, k) of the policy that acted, where it depends on the state; None: the actor's own"""
     labels: Tensor | None = None
     """(T, n, k) mean actions of a teacher, where there is one"""
+    latents: Tensor | None = None
+    """(T, n, width) latents of a teacher, where the student learns them"""
 
     @classmethod
     def empty(
@@ -76,21 +78,24 @@ class _Samples:
     """Arrays of one length, a row for each sample: a step, or a sequence of T steps."""
 
     def arrays(self) -> list[np.ndarray]:
-        """Return the fields that there are, in order; what may be None comes last."""
+        """Return the fields that there are, in order."""
         return [x for x in vars(self).values() if x is not None]
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
+        """Return samples whose arrays are changed by `change`; what is None stays None."""
+        return type(self)(*(None if x is None else change(x) for x in vars(self).values()))
 
     def take(self, rows: np.ndarray) -> Self:
         """Return copies of the samples at the indices `rows`."""
-        return type(self)(*(x.take(rows, 0) for x in self.arrays()))
+        return self._each(lambda x: x.take(rows, 0))
 
     def pieces(self, size: int | None) -> Iterator[Self]:
         """Yield views of `size` consecutive samples; the last may be shorter. None: all at once."""
         if size is None or len(self) <= size:
             yield self
             return
-        arrays = self.arrays()
         for start in range(0, len(self), size):
-            yield type(self)(*(x[start : start + size] for x in arrays))
+            yield self._part(start, start + size)
 
     def minibatches(self, count: int, epochs: int, generator: torch.Generator) -> Iterator[Self]:
         """Yield the `count` minibatches of every epoch, shuffled anew each time.
@@ -100,17 +105,20 @@ class _Samples:
         count = max(1, min(count, len(self)))
         ends = [len(self) * (i + 1) // count for i in range(count)]
         for _ in range(epochs):
-            arrays = self.take(torch.randperm(len(self), generator=generator).numpy()).arrays()
+            shuffled = self.take(torch.randperm(len(self), generator=generator).numpy())
             for start, end in zip([0, *ends], ends, strict=False):
-                yield type(self)(*(x[start:end] for x in arrays))
+                yield shuffled._part(start, end)
+
+    def _part(self, start: int, end: int) -> Self:
+        """Return views of the samples from `start` to before `end`."""
+        return self._each(lambda x: x[start:end])
 
     def steps(self) -> Self:
         """Return the steps of sequences, one sequence after the other; a step stays what it is."""
         if self.per_step.ndim == 1:
             return self
-        inputs, *others = self.arrays()
-        arrays = [inputs, *(x.reshape(self.count, *x.shape[2:]) for x in others)]
-        return type(self)(*arrays)
+        inputs = self.arrays()[0]
+        return self._each(lambda x: x if x is inputs else x.reshape(self.count, *x.shape[2:]))
 
     @property
     def count(self) -> int:
@@ -140,6 +148,8 @@ class ActorSamples(_Samples):
     advantages: np.ndarray
     log_stds: np.ndarray | None = None
     """of the policy that acted, where it depends on the state"""
+    latents: np.ndarray | None = None
+    """of a teacher, where they are learned"""
 
     @classmethod
     def of(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_ppo.ppo.networks import Policy, Value
+from robot_ppo.ppo.networks import Actor, Policy, Value
 from robot_ppo.ppo.rollout import Rollout, rows
 
 
@@ -70,6 +70,17 @@ def unrolled_distribution(actor: Policy) -> Outputs:
     def outputs(samples: np.ndarray) -> tuple[Tensor, ...]:
         mean, log_std, _ = actor.unroll(*_by_step(samples))
         return _rows(mean), log_std if log_std.ndim == 1 else _rows(log_std)
+
+    return outputs
+
+
+def unrolled_latents(actor: Actor) -> Outputs:
+    """Return the function samples -> mean, log of the deviation and latent, a row for each step."""
+
+    def outputs(samples: np.ndarray) -> tuple[Tensor, ...]:
+        latent = actor.encode_sequences(*_by_step(samples))[0]
+        mean, log_std = actor.decode(latent)
+        return _rows(mean), log_std if log_std.ndim == 1 else _rows(log_std), _rows(latent)
 
     return outputs
 

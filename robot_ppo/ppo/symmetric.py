@@ -49,6 +49,16 @@ def tie_critic(critic: Critic, of_inputs: Mirror) -> None:
     critic.normalizer.mirror = of_inputs
 
 
+def is_tied(actor: Actor, of_actions: Mirror) -> bool:
+    """Return whether the units of an actor's last hidden layer are pairs that `tie` made."""
+    last = actor.mlp[-1]
+    assert isinstance(last, nn.Linear)
+    if last.in_features % 2:
+        return False
+    image = _mirrored(last.weight, _of_matrix(of_actions, Mirror.halves(last.in_features)))
+    return torch.allclose(image, last.weight, rtol=1e-3, atol=1e-6)
+
+
 def _mirrors_of_network(network: Actor | Critic, into: Mirror, out: Mirror) -> dict[str, Mirror]:
     """Return the mirror of every parameter of cell and MLP, flattened, by its name."""
     mirrors = {}

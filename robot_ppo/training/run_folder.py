@@ -79,7 +79,7 @@ def train(
         again = f"robot-ppo train {_typed(task)} --out {shlex.quote(str(out))} --resume"
         last = _run(trainer, out, resume, again, shown)
     if ranks.rank == 0:
-        _tell_what_is_next(trainer, last, out, again)
+        _tell_what_is_next(task, trainer, last, out, again)
 
 
 def _trainer(settings: Config, out: Path, resume: bool, ranks: "Ranks") -> "Trainer":
@@ -144,12 +144,21 @@ def _run(
         raise
 
 
-def _tell_what_is_next(trainer: "Trainer", last: "Checkpoint", out: Path, again: str) -> None:
+def _tell_what_is_next(
+    task: str | config.Derived, trainer: "Trainer", last: "Checkpoint", out: Path, again: str
+) -> None:
     """Print what was done and what can be done with it."""
     done = "stopped" if trainer.interrupted else "done"
     print(f"{done} after {last.steps:,} steps, {last.seconds:.0f} s; checkpoint in {out}")
     if trainer.interrupted:
         print(f"go on with: {again}")
+    elif isinstance(trainer.config.task, config.Task) and not trainer.config.networks.exportable:
+        student = (
+            f"robot-ppo train {_typed(task)} --preset distill --teacher {shlex.quote(str(out))}"
+        )
+        print("its actor reads what no robot computes, so it can teach but not be exported")
+        print(f"next: {student} --out {shlex.quote(f'{out}_student')}")
+        return
     elif isinstance(trainer.config.task, config.Task):
         export = f"robot-ppo export {out} -o {trainer.config.task.name}.onnx"
         print(f"next: robot-ppo eval {out}   or   {export}")

@@ -1,7 +1,7 @@
 """The teacher of a distillation: the policy of another run, which says what it would do.
 
-teacher = Teacher(config, env)
-acting = teacher.lead(observations, means, labels, share=0.3)   # once per step, in order
+teacher = Teacher(config, env, folder)
+acting = teacher.lead(observations, means, labels, latents, share=0.3)   # once a step, in order
 """
 
 from pathlib import Path
@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from robot_ppo import project
-from robot_ppo.config import AnyTask, Config, Task
+from robot_ppo.config import AnyTask, Config, Networks, Task
 from robot_ppo.envs.environment import Environment, Observations, join
+from robot_ppo.mirror import Mirror
+from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor, bounded
 from robot_ppo.training import joints
@@ -19,6 +21,7 @@ from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.errors import InputError
 
 KEY = "`distill.teacher`"
+LATENT = "`distill.latent`"
 SHARED = ("control_period", "gait", "action")
 """Keys of a robot's task that teacher and student must have in common: what an action means."""
 
@@ -26,20 +29,35 @@ SHARED = ("control_period", "gait", "action")
 class Teacher:
     """The newest checkpoint of a run; it acts by its mean, and remembers where it has a memory."""
 
-    def __init__(self, config: Config, env: Environment) -> None:
+    def __init__(self, config: Config, env: Environment, folder: Path) -> None:
         """Load the run that `distill.teacher` names.
 
         Args:
             config: of the student.
             env: of the student.
+            folder: of the student's run.
 
         Raises:
-            InputError: there is none, or it is of another robot or of other observations.
+            InputError: there is none, or it is of another robot or of other observations, or its
+                latent cannot be learned.
         """
         if not config.distill.teacher:
             raise InputError(f"{KEY}: is empty; name the run to imitate: --teacher RUN")
-        run = Path(config.distill.teacher)
+        self.run = run = Path(config.distill.teacher)
+        if run.is_file():
+            raise InputError(
+                f"{KEY}: {run} is a file; a teacher is the folder of a run, with its checkpoints"
+            )
+        if run.resolve() == folder.resolve():
+            raise InputError(
+                f"{KEY}: {run} is the folder of this run; name another --out for the student"
+            )
         checkpoints = Checkpoints(run)
+        if not checkpoints.paths():
+            raise InputError(
+                f"{KEY}: {run} has no checkpoint; name the folder of a run that `robot-ppo train` "
+                "has written"
+            )
         checkpoint = checkpoints.newest()
         theirs = checkpoints.settings(checkpoint)
         self.groups = theirs.networks.actor_groups
@@ -52,9 +70,32 @@ class Teacher:
         actions = env.single_action_space.shape[0]
         if (size, actions) != (len(self.actor.normalizer.mean), len(self.actor.log_std)):
             raise InputError(f"{KEY}: {run} has other numbers of observations or actions")
+        self.width = 0
+        """Units of the latent that the student learns; 0: it learns the actions alone."""
+        if config.distill.latent:
+            _require_same_latent(run, theirs.networks, config.networks)
+            self.width = theirs.networks.actor[-1]
+
+    def require_symmetric(self, of_actions: Mirror) -> None:
+        """Raise `InputError` where a symmetric student cannot learn this latent.
+
+        Args:
+            of_actions: mirror of the actions.
+        """
+        if self.width and not symmetric.is_tied(self.actor, of_actions):
+            raise InputError(
+                f"{LATENT}: the student's hidden units are pairs that exchange places in the "
+                f"mirror, and those of {self.run} are not; train its teacher with "
+                "networks.symmetric too, or set networks.symmetric false"
+            )
 
     def lead(
-        self, observations: Observations, means: torch.Tensor, labels: torch.Tensor, share: float
+        self,
+        observations: Observations,
+        means: torch.Tensor,
+        labels: torch.Tensor,
+        latents: torch.Tensor | None,
+        share: float,
     ) -> torch.Tensor:
         """Return the means that act, (n, k): the teacher's in the first simulations.
 
@@ -62,10 +103,14 @@ class Teacher:
             observations: all groups.
             means: of the student, (n, k).
             labels: what the teacher would do is written here, (n, k).
+            latents: and its latent here, (n, width); None: nobody learns it.
             share: fraction of the simulations, the last ones, in which the student acts.
         """
         inputs = join(observations, self.groups)
-        labels[:] = torch.from_numpy(self.acting(inputs.astype(np.float32)))
+        actions, latent = self.acting.with_latent(inputs.astype(np.float32))
+        labels[:] = torch.from_numpy(actions)
+        if latents is not None:
+            latents[:] = torch.from_numpy(latent)
         led = len(means) - round(share * len(means))
         return torch.cat((labels[:led], means[led:]))
 
@@ -93,6 +138,24 @@ def _require_same_meaning(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
                 f"{KEY}: {run} was trained with another `task.{key}` than this run, so its actions "
                 "mean something else; train a teacher with the same one"
             )
+
+
+def _require_same_latent(run: Path, theirs: Networks, ours: Networks) -> None:
+    """Raise `InputError` where the student's last hidden layer cannot be that of its teacher."""
+    if not theirs.actor:
+        raise InputError(f"{LATENT}: the actor of {run} has no hidden layer; set distill.latent 0")
+    if theirs.actor[-1] != ours.actor[-1]:
+        raise InputError(
+            f"{LATENT}: the last hidden layer of the student has {ours.actor[-1]} units and that "
+            f"of its teacher {run} has {theirs.actor[-1]}; end networks.actor with "
+            f"{theirs.actor[-1]}, or set distill.latent 0"
+        )
+    if ours.activation not in ("elu", theirs.activation):  # every other one's values are elu's too
+        raise InputError(
+            f"{LATENT}: a layer of {ours.activation} cannot reach what one of {theirs.activation} "
+            f"says in the teacher {run}; set networks.activation to {theirs.activation}, or "
+            "distill.latent 0"
+        )
 
 
 def _require_groups(

@@ -70,7 +70,7 @@ class Trainer:
         self.env = envs.make(config, self.num_envs, self.seed)
         self.explorer = Explorer(self.env)
         self.joints = joints.of(config)
-        self.teacher = Teacher(config, self.env) if config.algorithm == "distill" else None
+        self.teacher = Teacher(config, self.env, folder) if config.algorithm == "distill" else None
         actor, critic = self._networks()
         self.learner = learners.make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
@@ -86,6 +86,8 @@ class Trainer:
         )
         if self.teacher:
             self.rollout.labels = torch.zeros_like(self.rollout.means)
+            if self.teacher.width:
+                self.rollout.latents = torch.zeros(*self.rollout.rewards.shape, self.teacher.width)
         self.state = torch.zeros(self.num_envs, actor.state_size)
         """Memory of the actor in each simulation's episode, (n, S)."""
         self.checkpoints = Checkpoints(folder, self.ranks.rank, self.ranks.size)
@@ -116,6 +118,8 @@ class Trainer:
         if self.teacher:
             self.teacher.give_deviation(actor)
         if (symmetry := envs.symmetry(env, networks.symmetric)) is not None:
+            if self.teacher:
+                self.teacher.require_symmetric(symmetry.actions)
             actor_mirrors = [symmetry.groups[name] for name in networks.actor_groups]
             critic_mirrors = [symmetry.groups[name] for name in networks.critic_groups]
             symmetric.tie(actor, Mirror.joined(actor_mirrors), symmetry.actions)
@@ -198,7 +202,8 @@ class Trainer:
             mean, log_std, self.state = self.learner.policy(rollout.observations[t], self.state)
             if self.teacher and rollout.labels is not None and imitates(self.config, done):
                 share = student_share(self.config, done)
-                mean = self.teacher.lead(self.observations, mean, rollout.labels[t], share)
+                latents = None if rollout.latents is None else rollout.latents[t]
+                mean = self.teacher.lead(self.observations, mean, rollout.labels[t], latents, share)
             action = self.explorer.draw(mean, log_std, self.rng)
             if not action.isfinite().all():
                 raise self._diverged("the policy's output is")
