@@ -153,12 +153,13 @@ def test_a_student_that_stops_imitating_goes_on_without_its_teacher(teacher, tmp
 
 
 @pytest.mark.numeric
-def test_a_killed_and_resumed_distillation_is_the_unbroken_one(tmp_path):
+@pytest.mark.parametrize("latent", [0.0, 0.5])
+def test_a_killed_and_resumed_distillation_is_the_unbroken_one(latent, tmp_path):
     """The teacher has a memory too, and goes on with it."""
     master = tmp_path / "teacher"
     Trainer(lively("networks.actor_memory={cell: lstm, units: 8}", LOUD), master).run(Told())
     settings = ("algorithm=distill", f"distill.teacher={master}", GRU, "distill.until=0.8")
-    settings += ("ppo.learning_rate_schedule=constant",)
+    settings += ("ppo.learning_rate_schedule=constant", f"distill.latent={latent}")
     (master / "config.yaml").write_text(config.to_yaml(lively(LOUD)))
     whole = tmp_path / "whole"
     told = Told()
