@@ -142,6 +142,15 @@ def test_every_guard_fires_on_its_fault():
             assert r.value == r.limit or (abs(r.value) > abs(r.limit)) is not below
 
 
+def test_what_the_node_holds_is_found_once_and_not_for_each_guard(monkeypatch):
+    """It resolves every term of the observation: the most of a node's start, once per guard."""
+    found = []
+    held = self_test.held_signals
+    monkeypatch.setattr(self_test, "held_signals", lambda c: found.append(c) or held(c))
+    assert all(r.good for r in self_test.run(policy(), EVERY))
+    assert len(found) == 1
+
+
 def test_a_guard_fires_at_the_tightened_limit():
     tight = msgspec.structs.replace(SAFETY, max_tilt=0.3, max_torque_fraction=0.5)
     found = {r.guard.name: r for r in self_test.run(policy(), tight)}

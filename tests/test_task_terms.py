@@ -1,5 +1,6 @@
 """The term mechanism: one table per kind, the same errors, and a page that lists them all."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -89,6 +90,29 @@ def test_a_term_is_called_with_its_parameters():
     assert term.function("ours") == ("ours", 9, (0.0, 1.0), 0.5)
     assert term.own == {"name": "Tom"} and term.parameters == {"lives": 9}
     assert resolve(cat={"name": "Tom", "lives": 9, "weight": 4})["cat"].own["weight"] == 4
+
+
+def test_a_signature_is_read_once_and_that_of_a_function_in_its_place_anew(monkeypatch):
+    """As a notebook's cell that runs again; what a caller does to an answer stays with it."""
+    table = Table("pet")
+
+    def fish(house: str, *, length: Positive) -> None: ...
+
+    short = table.add()(fish)
+
+    def fish(house: str, *, depth: Positive = 2.0) -> None: ...
+
+    read = []
+    signature = inspect.signature
+    monkeypatch.setattr(inspect, "signature", lambda f: read.append(f) or signature(f))
+    for _ in range(2):
+        assert [*table.parameters("fish")] == ["length"]
+        table.parameters("fish").clear()
+    table.add()(fish)
+    for _ in range(2):
+        assert [*table.parameters("fish")] == ["depth"] and table.defaults("fish") == {"depth": 2.0}
+        assert table.one("task.pets", "fish", {"depth": 3.0}, ()).parameters == {"depth": 3.0}
+    assert read == [short, fish]
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,7 @@ class Table(Generic[F]):
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
         """Return the keyword parameters of a term."""
-        found = inspect.signature(self.functions[name]).parameters.values()
-        return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        return dict(_keywords(self.functions[name]))
 
     def defaults(self, name: str) -> dict[str, Any]:
         """Return the values that a term's parameters have where nobody gives them."""
@@ -179,8 +178,21 @@ class Table(Generic[F]):
 
     def _types(self, name: str) -> dict[str, Any]:
         """Return the type of each key that a term takes, the kind's own ones first."""
-        hints = get_type_hints(self.functions[name], include_extras=True)
-        return self.own | {key: hints[key] for key in self.parameters(name)}
+        return self.own | _hints(self.functions[name])
+
+
+@functools.cache
+def _keywords(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the keyword parameters of a term's function; a start asks for each a dozen times."""
+    found = inspect.signature(function).parameters.values()
+    return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@functools.cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the type of each of them."""
+    hints = get_type_hints(function, include_extras=True)
+    return {key: hints[key] for key in _keywords(function)}
 
 
 def _file(function: Callable[..., Any]) -> str:

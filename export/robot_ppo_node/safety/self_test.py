@@ -8,7 +8,7 @@ measurement and not a hope. A guard without an injection is a guard that failed.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,8 @@ class Result:
 
 def run(policy: Policy, limits: Limits) -> list[Result]:
     """Inject its fault into every guard; return the results."""
-    return [_inject(policy, limits, i, guard) for i, guard in enumerate(GUARDS)]
+    signals = held_signals(policy.contract)
+    return [_inject(policy, limits, signals, i, guard) for i, guard in enumerate(GUARDS)]
 
 
 def prove(policy: Policy, limits: Limits) -> None:
@@ -62,7 +63,7 @@ def prove(policy: Policy, limits: Limits) -> None:
             f"{policy.path}: the guards {', '.join(silent)} do not fire on a fault: see "
             "robot-ppo-node selftest"
         )
-    envelope, draft = _standing(policy, limits)
+    envelope, draft = _standing(policy, limits, held_signals(policy.contract))
     reason = envelope.check_state(draft.measurement)
     reason = reason or envelope.check_target(draft.measurement, draft.decision)
     if reason or envelope.fired:
@@ -72,8 +73,10 @@ def prove(policy: Policy, limits: Limits) -> None:
         )
 
 
-def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
-    envelope, draft = _standing(policy, limits)
+def _inject(
+    policy: Policy, limits: Limits, signals: Mapping[str, int], i: int, guard: Guard
+) -> Result:
+    envelope, draft = _standing(policy, limits, signals)
     if guard.name == "voltage" and not limits.min_voltage:
         return Result(guard, math.nan, limits.min_voltage, Outcome.PASS, off=True)
     injection = INJECTIONS.get(guard.name)
@@ -90,10 +93,12 @@ def _inject(policy: Policy, limits: Limits, i: int, guard: Guard) -> Result:
     return Result(guard, verdict.value, verdict.limit, verdict.outcome)
 
 
-def _standing(policy: Policy, limits: Limits) -> tuple[Envelope, Draft]:
-    """Return the envelope, and a robot that stands still in the default pose."""
+def _standing(policy: Policy, limits: Limits, signals: Mapping[str, int]) -> tuple[Envelope, Draft]:
+    """Return the envelope, and a robot that stands still in the default pose.
+
+    `signals` are those that the node holds: to find them resolves every term of the observation.
+    """
     contract = policy.contract
-    signals = held_signals(contract)
     draft = Draft(contract.robot, signals, policy.layout.size, contract.control_period)
     return Envelope(contract.robot, limits, signals), draft
 
