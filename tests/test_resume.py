@@ -312,7 +312,7 @@ def test_columns_that_appear_on_resume_get_their_place_and_those_that_are_gone_s
 def test_a_run_that_goes_on_with_another_objective_logs_its_figures_and_is_not_ill(tmp_path):
     """Figures that were not logged are not figures that are no number."""
     run = tmp_path / "run"
-    steps = 30 * BATCH
+    steps = 10 * BATCH
     assert cli.main(train_arguments(run, steps=steps)) == 0
     dual = ("--set", "ppo.objective=kl_dual")
     assert cli.main(train_arguments(run, "--resume", *dual, steps=2 * steps)) == 0
@@ -320,11 +320,12 @@ def test_a_run_that_goes_on_with_another_objective_logs_its_figures_and_is_not_i
     groups = [word for key in OBJECTIVES["groups"] for word in ("--set", key)]
     assert cli.main(train_arguments(run, "--resume", *groups, steps=4 * steps)) == 0
     rows = log(run)
-    assert {row["beta"] == "" for row in rows[:30]} == {row["beta"] != "" for row in rows[30:60]}
-    assert all(row["kl_after"] for row in rows[30:]) and all(row["backtracks"] for row in rows[60:])
-    assert {row["value_loss"] == "" for row in rows[90:]} == {True}  # there is no critic any more
+    assert {row["beta"] == "" for row in rows[:10]} == {row["beta"] != "" for row in rows[10:20]}
+    assert all(row["kl_after"] for row in rows[10:]) and all(row["backtracks"] for row in rows[20:])
+    assert {row["value_loss"] == "" for row in rows[30:]} == {True}  # there is no critic any more
     one = record.load(run)
-    assert np.isnan(one["beta"][:30]).all() and np.isnan(one["learning_rate"][60:]).all()
+    assert len(one) >= doctor.ENOUGH
+    assert np.isnan(one["beta"][:10]).all() and np.isnan(one["learning_rate"][20:]).all()
     assert "not_finite" not in {finding.name for finding in doctor.examine(one)}
 
 
