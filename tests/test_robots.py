@@ -101,6 +101,19 @@ def test_its_files_have_no_problem_and_no_mesh(name):
 
 
 @every_robot
+def test_the_lowest_points_of_some_geoms_are_theirs_among_all(name):
+    """How high a robot stands is asked of its feet alone, whatever else it carries for eyes."""
+    robot, xml = files(name)
+    model = source.read(xml).model
+    data = geometry.standing_pose(model, robot)
+    feet = geometry.FootGeometry(model, robot).geoms
+    every = geometry.lowest_points(model, data)
+    some = geometry.lowest_points(model, data, feet)
+    assert np.array_equal(some[feet], every[feet])
+    assert np.isinf(np.delete(some, feet)).all() and np.isfinite(np.delete(every, feet)).any()
+
+
+@every_robot
 def test_it_stands_for_five_seconds_by_its_motors_alone(name):
     standing = Standing(name)
     default = standing.robot.vector("default")

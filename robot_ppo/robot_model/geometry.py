@@ -8,7 +8,7 @@ of geoms of one body (`foot_geoms` in robot.yaml). The lowest point of a sphere,
 box, ellipsoid or mesh is exact; a mesh counts by its vertices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import mujoco
 import numpy as np
@@ -228,10 +228,15 @@ class Outline:
         return (centres - np.stack(below, axis=1)).min(axis=1)
 
 
-def lowest_points(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """Return the height of each geom's lowest point, (ngeom,) [m]; inf where it has none."""
+def lowest_points(
+    model: mujoco.MjModel, data: mujoco.MjData, geoms: Iterable[int] | None = None
+) -> np.ndarray:
+    """Return the height of each geom's lowest point, (ngeom,) [m]; inf where it has none.
+
+    `geoms` are the ids of those that are asked for, None: all; the others are inf.
+    """
     lowest = np.full(model.ngeom, np.inf)
-    for geom in range(model.ngeom):
+    for geom in range(model.ngeom) if geoms is None else geoms:
         if _TYPES(int(model.geom_type[geom])) in SOLID:
             up = data.geom_xmat[geom].reshape(3, 3)[2:3]
             lowest[geom] = data.geom_xpos[geom, 2] - Shape(model, geom).below(up)[0]
@@ -292,7 +297,7 @@ def standing_height(model: mujoco.MjModel, robot: RobotSpec) -> float:
     data.qpos[:] = _level_qpos(model, robot)
     mujoco.mj_kinematics(model, data)
     feet = FootGeometry(model, robot).geoms
-    return robot.base.height - float(lowest_points(model, data)[feet].min())
+    return robot.base.height - float(lowest_points(model, data, feet)[feet].min())
 
 
 def _level_qpos(model: mujoco.MjModel, robot: RobotSpec) -> np.ndarray:
