@@ -169,8 +169,8 @@ class EnvironmentContract:
             total += step[1]
         _, _, failed, cut, info = step
         done = failed | cut
-        figures = info["episode_figures"]
-        assert np.array_equal(info["_episode_figures"], done)
+        figures = info["episode_metrics"]
+        assert np.array_equal(info["_episode_metrics"], done)
         assert all(values.shape == (N,) for values in figures.values())
         assert np.allclose(figures["return"][done], total[done], rtol=1e-5, atol=1e-6)
         assert np.array_equal(figures["failed"][done], failed[done])
@@ -369,7 +369,7 @@ def told(step):
     if "_final_obs" in info:
         mask = arrays["mask"] = info["_final_obs"]
         arrays |= {f"final {k}": v[mask] for k, v in info["final_observations"].items()}
-        arrays |= {f"figure {k}": v[mask] for k, v in info["episode_figures"].items()}
+        arrays |= {f"figure {k}": v[mask] for k, v in info["episode_metrics"].items()}
     return {name: np.array(values) for name, values in arrays.items()}
 
 

@@ -34,7 +34,7 @@ def stepped(env, actions):
         yield from (observation, reward, failed, truncated, info["observations"]["critic"])
         if "_final_obs" in info:
             yield from (info["_final_obs"], *info["final_observations"].values())
-        figures = info.get("episode_figures", {})
+        figures = info.get("episode_metrics", {})
         yield from (figures[name] for name in sorted(figures))
     drained = env.metrics.drain()
     yield np.array(list(env.metrics.behaviour().values()))
@@ -94,7 +94,7 @@ def test_what_went_on_had_resets_pushes_commands_and_delays_in_it():
     ended = 0
     env.engine.push = lambda ids, v: (pushes.append(len(ids)), pushed(ids, v))
     for action in random_actions(AFTER, N, seed=1):
-        ended += "episode_figures" in env.step(action)[4]
+        ended += "episode_metrics" in env.step(action)[4]
     assert ended > 1 and len(pushes) > 2
     changed = (env.commands.values != commanded).any(axis=1)  # but who is told to stand twice
     assert changed.mean() > 0.5

@@ -124,7 +124,7 @@ def test_time_that_is_cut_off_is_no_failure_and_shows_the_last_observation():
     assert not np.array_equal(observation[1], unbroken[1])
     assert np.array_equal(observation[[0, 2]], unbroken[[0, 2]])
     assert env.ticks.tolist() == [1, 0, 1]
-    assert info["episode_figures"]["episode_steps"].tolist() == [0.0, 1.0, 0.0]
+    assert info["episode_metrics"]["episode_steps"].tolist() == [0.0, 1.0, 0.0]
 
 
 def test_actions_beyond_the_space_are_clipped():
@@ -151,7 +151,7 @@ def test_a_simulation_that_diverges_fails_alone_and_starts_anew(caplog):
     assert failed.tolist() == [False, True, False] and env.diverged == 1
     assert np.isfinite(observation).all() and np.isfinite(info["final_obs"]).all()
     assert reward[1] == 0.0
-    figures = info["episode_figures"]
+    figures = info["episode_metrics"]
     parts = [rows[1] for name, rows in figures.items() if name.startswith("reward_")]
     assert len(parts) > 1 and figures["return"][1] == sum(parts) == 0.0
     assert np.array_equal(observation[[0, 2]], unbroken[0][[0, 2]])
@@ -173,8 +173,8 @@ def test_a_saved_state_goes_on_with_the_same_bits(task):
         mine = env.step(action)
         other = again.step(action)
         assert all(np.array_equal(a, b) for a, b in zip(mine[:4], other[:4], strict=True))
-        for name, values in mine[4].get("episode_figures", {}).items():
-            assert np.array_equal(values, other[4]["episode_figures"][name])
+        for name, values in mine[4].get("episode_metrics", {}).items():
+            assert np.array_equal(values, other[4]["episode_metrics"][name])
 
 
 def test_a_state_of_other_simulations_is_refused():

@@ -262,8 +262,8 @@ def test_a_foreign_episode_ends_on_its_true_last_observation(id, fails):
     assert failed.tolist() == [fails] * 3 and cut.tolist() == [not fails] * 3
     assert observation.tolist() == [[0, 0]] * 3 and info["_final_obs"].all()
     assert info["final_observations"]["actor"] is info["final_obs"]
-    assert info["episode_figures"]["return"].tolist() == [12.5] * 3
-    assert info["episode_figures"]["episode_steps"].tolist() == [5.0] * 3
+    assert info["episode_metrics"]["return"].tolist() == [12.5] * 3
+    assert info["episode_metrics"]["episode_steps"].tolist() == [5.0] * 3
 
 
 @pytest.mark.parametrize(

@@ -115,13 +115,13 @@ def test_gymnasiums_vector_wrappers_go_on_past_the_ends_of_episodes(id):
         for _ in range(2):
             _, _, failed, cut, infos = wrapped.step(action)
             for i, (end, info) in enumerate(zip(failed | cut, infos, strict=True)):
-                assert ("episode" in info) == ("episode_figures" in info) == end
+                assert ("episode" in info) == ("episode_metrics" in info) == end
                 assert ("final_obs" in info) == end
                 assert info["observations"]["actor"].shape == env.single_observation_space.shape
                 if end:
                     ends[i] += 1
                     total = info["episode"]["r"]
-                    assert info["episode_figures"]["return"] == pytest.approx(total, rel=1e-5)
+                    assert info["episode_metrics"]["return"] == pytest.approx(total, rel=1e-5)
     assert ends.tolist() == [2, 2, 0]
 
 
@@ -130,9 +130,9 @@ def test_the_figures_of_an_episode_stand_in_the_row_of_its_simulation():
     env.reset(seed=0)
     env.unwrapped.ticks[1] = env.unwrapped.task.max_steps - 1
     *_, info = env.step(np.zeros((3, 2), np.float32))
-    assert info["_episode_figures"].tolist() == [False, True, False]
-    assert all(rows.shape == (3,) for rows in info["episode_figures"].values())
-    assert info["episode_figures"]["episode_steps"].tolist() == [0, 1, 0]
+    assert info["_episode_metrics"].tolist() == [False, True, False]
+    assert all(rows.shape == (3,) for rows in info["episode_metrics"].values())
+    assert info["episode_metrics"]["episode_steps"].tolist() == [0, 1, 0]
 
 
 def test_the_single_environment_is_the_vector_one_with_one_robot(single):

@@ -228,7 +228,7 @@ def test_rsl_rl_gets_the_environments_own_numbers(rsl_rl, env_id):
         assert np.array_equal(extras["time_outs"].numpy(), cut)
         assert ("log" in extras) == (failed | cut).any()
         if "log" in extras:
-            returns = info["episode_figures"]["return"][failed | cut]
+            returns = info["episode_metrics"]["return"][failed | cut]
             assert extras["log"]["Episode/return"] == returns.mean()
 
 

@@ -85,7 +85,7 @@ def test_what_a_step_returns_is_never_overwritten():
         kept += [observation, reward, failed, truncated, info["observations"]["critic"]]
         if "final_obs" in info:
             kept += [info["final_obs"], info["final_observations"]["critic"], info["_final_obs"]]
-            kept += list(info["episode_figures"].values())
+            kept += list(info["episode_metrics"].values())
     assert len(kept) > 2 + 5 * 6  # the final ones are among them
     copies = [array.copy() for array in kept]
     for action in random_actions(12, N, seed=1):
@@ -181,7 +181,7 @@ def test_failure_and_time_limit_are_kept_apart():
     assert failed.tolist() == [False, True, False, True]
     assert truncated.tolist() == [False, False, True, False]  # a fall is a fall, also at the limit
     assert info["_final_obs"].tolist() == [False, True, True, True]
-    assert info["episode_figures"]["failed"].tolist() == [0, 1, 0, 1]
+    assert info["episode_metrics"]["failed"].tolist() == [0, 1, 0, 1]
 
 
 def test_without_limits_nothing_fails():
@@ -238,9 +238,9 @@ def test_a_diverged_simulation_is_reset_counted_and_named(sick, caplog):
     ):
         assert np.isfinite(array).all()
     assert np.isfinite(info["final_observations"]["critic"]).all()
-    assert all(np.isfinite(figure).all() for figure in info["episode_figures"].values())
-    (ended,) = np.flatnonzero(info["_episode_figures"])
-    figures = {name: rows[ended] for name, rows in info["episode_figures"].items()}
+    assert all(np.isfinite(figure).all() for figure in info["episode_metrics"].values())
+    (ended,) = np.flatnonzero(info["_episode_metrics"])
+    figures = {name: rows[ended] for name, rows in info["episode_metrics"].items()}
     parts = [value for name, value in figures.items() if name.startswith("reward_")]
     assert figures["return"] == pytest.approx(sum(parts), rel=1e-6)  # sums in another order
     assert figures["reward_termination"] == env.rewards.termination
@@ -388,7 +388,7 @@ def test_7_an_episodes_figures_are_the_sums_of_its_steps():
         _, reward, _, truncated, info = env.step(action)
         total += reward
     assert truncated.all()
-    episode = info["episode_figures"]
+    episode = info["episode_metrics"]
     assert np.allclose(episode["return"], total)
     terms = sum(episode[f"reward_{name}"] for name in env.rewards.names)
     assert np.allclose(terms, total, atol=1e-5)

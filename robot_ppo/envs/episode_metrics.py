@@ -60,7 +60,7 @@ class EpisodeMetrics:
     def finished(self, done: np.ndarray, failed: np.ndarray) -> dict[str, Any]:
         """Finish the episodes of `done` (n,) and return what `info` says of them.
 
-        `episode_figures` holds (n,) arrays, of which the rows in `_episode_figures` count, as
+        `episode_metrics` holds (n,) arrays, of which the rows in `_episode_metrics` count, as
         Gymnasium's vector wrappers expect it. Their own key `episode` is left to them.
 
         Args:
@@ -71,8 +71,8 @@ class EpisodeMetrics:
         figures = np.zeros((len(self.columns), len(done)))
         figures[:, ids] = list(self.finish(ids, failed).values())
         return {
-            "episode_figures": dict(zip(self.columns, figures, strict=True)),
-            "_episode_figures": done,
+            "episode_metrics": dict(zip(self.columns, figures, strict=True)),
+            "_episode_metrics": done,
         }
 
     def drain(self) -> dict[str, np.ndarray]:

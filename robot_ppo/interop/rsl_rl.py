@@ -75,9 +75,9 @@ class RslRlVecEnv(VecEnv):
         _, reward, terminated, truncated, info = self.envs.step(actions.numpy())
         self._observations = self._groups(info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated)}
-        if "episode_figures" in info:
-            ended = info["_episode_figures"]
-            figures = info["episode_figures"]
+        if "episode_metrics" in info:
+            ended = info["_episode_metrics"]
+            figures = info["episode_metrics"]
             extras["log"] = {f"Episode/{k}": float(v[ended].mean()) for k, v in figures.items()}
         done = torch.from_numpy(terminated | truncated)
         return self._observations, torch.from_numpy(reward).float(), done, extras

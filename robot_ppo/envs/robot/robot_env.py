@@ -155,7 +155,7 @@ class RobotEnv(BatchEnv):
         ended = np.flatnonzero(done)
         if ended.size:
             info |= self._ended(done, failed, groups)
-            figures = info["episode_figures"]
+            figures = info["episode_metrics"]
             if self.placement:
                 self.placement.end(ended, crossed, failed)
             self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
