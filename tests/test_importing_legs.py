@@ -1,5 +1,6 @@
 """`robot-ppo import` of robots whose files say odd things of their legs."""
 
+import dataclasses
 import re
 
 import biped_helpers as biped
@@ -15,6 +16,7 @@ from robot_ppo.robot_model.importing import (
     drawing,
     feet,
     gains,
+    limbs,
     mirror_legs,
     reading,
     tree,
@@ -198,6 +200,18 @@ def test_a_base_on_the_ground_is_raised_to_the_hips(tmp_path):
     assert model.body("plate").mass == pytest.approx(4.5)
 
 
+@pytest.mark.parametrize("height", [0.05, -0.05])
+def test_a_base_whose_legs_lie_flat_in_the_file_stays_where_it_is(height, tmp_path):
+    """Feet as high as the hips are in no pose to stand in."""
+    (tmp_path / "dog.urdf").write_text(URDF)
+    robot = reading.read(tmp_path / "dog.urdf")
+    for foot in ("FL", "FR", "RL", "RR"):
+        robot.links[f"{foot}_base"].pose = tree.Pose(
+            np.array([0.0, 0.0, height]), tree.axis_mat(np.array([0, 1.0, 0]), np.pi / 2)
+        )
+    assert limbs.raise_origin(robot) == ""
+
+
 def test_what_is_seen_moves_with_its_link(tmp_path):
     """The mesh of a link that is merged is where the link was, also after the base is moved."""
     corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]])
@@ -236,6 +250,19 @@ def test_a_link_without_inertia_has_that_of_the_box_around_it(moment, tmp_path):
     assert "the link FL_thigh has no inertia" in " ".join(robot.notes)
 
 
+def test_a_small_inertia_is_kept_however_much_is_seen_of_the_link(tmp_path):
+    """A camera of 0.1 kg with its field of view around it."""
+    view = (
+        '<link name="camera"><inertial><mass value="0.1"/>'
+        '<inertia ixx="1e-5" iyy="1e-5" izz="1e-5"/></inertial>'
+        '<visual><geometry><box size="5 3 3"/></geometry></visual></link>'
+        '<joint name="pin" type="fixed"><parent link="trunk"/><child link="camera"/></joint>'
+    )
+    (tmp_path / "dog.urdf").write_text(urdf(view))
+    robot = reading.read(tmp_path / "dog.urdf")
+    np.testing.assert_allclose(robot.links["camera"].inertia, 1e-5 * np.eye(3))
+
+
 def test_a_biped_whose_toes_and_knees_point_to_its_minus_x_is_turned(tmp_path):
     """The file turned by 180 degrees is the same robot; feet without toes say nothing."""
     text = biped.xml()
@@ -254,6 +281,30 @@ def test_a_biped_whose_toes_and_knees_point_to_its_minus_x_is_turned(tmp_path):
     bare = turned.replace('pos="-0.02 0 -0.04"', 'pos="0 0 -0.04"')
     (tmp_path / "bare.xml").write_text(bare)
     assert "by 180" not in (imported(tmp_path, None, "bare.xml") / "report.md").read_text()
+
+
+def test_links_that_are_only_seen_are_apart_by_what_is_seen(tmp_path):
+    (tmp_path / "dog.urdf").write_text(URDF)
+    robot = reading.read(tmp_path / "dog.urdf")
+    for name in ("FL_calf", "FR_calf"):
+        shapes = robot.links[name].shapes
+        shapes[:] = [dataclasses.replace(shape, collides=False) for shape in shapes]
+    assert feet.are_apart(robot, limbs.reference_pose(robot), "FL_calf", "FR_calf")
+
+
+def test_a_shin_without_an_ankle_has_no_toes(tmp_path):
+    """What is behind it may be its motor."""
+    turned = biped.xml().replace('pos="0.02 0 ', 'pos="-0.02 0 ').replace("0 1 0", "0 -1 0")
+    (tmp_path / "turned.xml").write_text(turned)
+    for ankle in (True, False):
+        robot = reading.read(tmp_path / "turned.xml")
+        if not ankle:
+            for side in "lr":
+                robot.links[f"{side}_ankle"].joints.clear()
+            tree.fuse_rigid(robot)
+        pose = limbs.reference_pose(robot)
+        told = limbs.face_forward(robot, pose, limbs.legs(robot, pose))
+        assert ("by 180 degrees" in told) is ankle
 
 
 def test_a_joint_moves_the_lighter_side_where_nothing_is_held():

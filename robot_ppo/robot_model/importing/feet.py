@@ -259,12 +259,12 @@ def are_apart(tree: Tree, pose: Mapping[str, float], one: str, two: str) -> bool
         two: name of another.
     """
     frames = tree.frames(pose)
-    first, second = (
-        frames[name].points(
-            np.concatenate([s.cloud() for s in tree.links[name].shapes if s.collides])
-        )
-        for name in (one, two)
-    )
+    clouds = []
+    for name in (one, two):
+        shapes = tree.links[name].shapes
+        touching = [s for s in shapes if s.collides] or shapes
+        clouds.append(frames[name].points(np.concatenate([s.cloud() for s in touching])))
+    first, second = clouds
     between = (second.mean(axis=0) - first.mean(axis=0))[None]
     normals = np.concatenate([between, np.eye(3), frames[one].mat.T, frames[two].mat.T])
     normals = normals * np.sign(normals @ between.T)

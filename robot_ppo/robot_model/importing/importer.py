@@ -199,6 +199,8 @@ def _show(found: Findings, body: Body, xml: Path, meshes: Mapping[Path, str]) ->
         return
     except InputError:
         kept = {file: name for file, name in meshes.items() if _is_readable(file)}
+        if len(kept) == len(meshes):
+            raise
     lost = [name for file, name in meshes.items() if file not in kept]
     for name in lost:
         (xml.parent / "meshes" / name).unlink()

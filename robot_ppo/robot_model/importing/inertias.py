@@ -7,8 +7,8 @@ from robot_ppo.robot_model.importing.tree import Link
 _LEAST_MASS = 1e-3
 _LEAST_INERTIA = 1e-6
 """[kg], [kg m^2] Given to a moving link that the file says weighs nothing."""
-_NO_INERTIA = 1e-4
-"""A link whose inertia is less than this fraction of a box's has none: the file has zeros."""
+_NO_INERTIA = 1e-6
+"""[m^2] A link whose inertia is less than this times its mass has none: the file has zeros."""
 _NO_BODY = 0.05
 """[kg m^2] A link with three moments of 1 kg m^2 whose box has less has none, either."""
 
@@ -23,7 +23,7 @@ def mend(link: Link, notes: list[str]) -> None:
         return
     moments = np.linalg.eigvalsh(link.inertia)
     box = _box_inertia(link)
-    if box is not None and _is_none(moments, box):
+    if box is not None and _is_none(moments, link.mass, box):
         link.inertia = box
         notes.append(
             f"the link {link.name} has no inertia ({moments[2]:.3g} kg m^2); that of the box "
@@ -39,10 +39,10 @@ def mend(link: Link, notes: list[str]) -> None:
         )
 
 
-def _is_none(moments: np.ndarray, box: np.ndarray) -> bool:
+def _is_none(moments: np.ndarray, mass: float, box: np.ndarray) -> bool:
     """Return whether principal moments (3,) are what files hold where nobody knew: 0 or 1."""
     ones = bool(np.allclose(moments, 1.0)) and box.max() < _NO_BODY
-    return ones or bool(moments[2] < _NO_INERTIA * box.max())
+    return ones or bool(moments[2] < _NO_INERTIA * mass)
 
 
 def _box_inertia(link: Link) -> np.ndarray | None:

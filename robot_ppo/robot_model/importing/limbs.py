@@ -4,6 +4,7 @@ A leg is a chain of links from the base to a leaf that reaches the ground in the
 gives; what ends higher is an arm, a head, a tail. Wheels turn without end and are round.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,7 +95,11 @@ def raise_origin(tree: Tree) -> str:
     foot = min(heights, key=lambda name: heights[name])
     first = tree.chain(foot)[0]
     hip = float(frames[first.name].points(first.joints[0].pos[None])[0] @ up)
-    if -heights[foot] > _LOW * (hip - heights[foot]):
+    span = hip - heights[foot]
+    ends = [frames[link.name].pos for link in tree.chain(foot)]
+    reach = sum(float(np.linalg.norm(b - a)) for a, b in itertools.pairwise(ends))
+    stands = hip > 0 and span > reach / 2  # else the legs lie flat or folded in the file
+    if not stands or abs(heights[foot]) > _LOW * span:
         return ""
     move_base(tree, hip * up)
     return f"the base's origin is raised by {hip:.3f} m, to the hips: the file has it on the ground"
@@ -277,13 +282,14 @@ def _overhang(tree: Tree, found: Sequence[Leg], frames: Mapping[str, Pose]) -> f
 def _points_back(tree: Tree, leg: Leg, frames: Mapping[str, Pose]) -> bool:
     """Return whether toes and knee of a leg point to -x: either alone may be the robot's way.
 
-    The knee is the second joint that turns about y; it takes the foot to +x alone.
+    The knee is the second joint that turns about y; it takes the foot to +x alone. A leg without a
+    third, an ankle, has no toes: its last link is a shin.
     """
     shapes = tree.links[leg.foot].shapes
     joints = [(name, joint) for name in leg.links for joint in tree.links[name].joints]
     axes = [(frames[name].mat @ joint.axis, joint) for name, joint in joints]
     level = [(axis[1], joint) for axis, joint in axes if abs(axis[1]) > _ACROSS]
-    if not shapes or len(level) < 2:
+    if not shapes or len(level) < 3:
         return False
     at = frames[leg.foot]
     points = at.points(np.concatenate([s.cloud() for s in shapes]))[:, 0] - at.pos[0]
