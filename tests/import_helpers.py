@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from robot_ppo.commands.robots import proofs
+from robot_ppo.robot_model import source
 from robot_ppo.robot_model.importing import importer, options
+from robot_ppo_export.contract import spec
 
 LEGS = {"FL": (0.2, 0.08), "FR": (0.2, -0.08), "RL": (-0.2, 0.08), "RR": (-0.2, -0.08)}
 
@@ -79,3 +81,9 @@ def imported(folder: Path, text: str | None, file: str, **flags) -> Path:
     if text is not None:
         (folder / file).write_text(text)
     return importer.run(options.Options(folder / file, out=folder / "robots", **flags), proofs())
+
+
+def load(folder: Path):
+    """Return the robot and the compiled MJCF of an imported folder."""
+    robot = spec.load(folder / "robot.yaml")
+    return robot, source.read(folder / robot.model).model

@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 import pytest
 import quadruped_helpers as quadruped
-from import_helpers import LEGS, URDF, imported, link, urdf
+from import_helpers import LEGS, URDF, imported, link, load, urdf
 
-from robot_ppo.robot_model import source, symmetry
+from robot_ppo.robot_model import symmetry
 from robot_ppo.robot_model.importing import (
     describe,
     drawing,
@@ -21,7 +21,6 @@ from robot_ppo.robot_model.importing import (
     reading,
     tree,
 )
-from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
 
@@ -29,11 +28,6 @@ from robot_ppo_export.errors import InputError
 def undrawn(monkeypatch):
     """A picture takes a second."""
     monkeypatch.setattr(drawing, "draw", lambda path, *_: path.touch())
-
-
-def load(folder):
-    robot = spec.load(folder / "robot.yaml")
-    return robot, source.read(folder / robot.model).model
 
 
 WHEELED = (

@@ -85,7 +85,7 @@ class Terrain(_Struct, frozen=True):
 
 
 class MapErrors(_Struct, frozen=True):
-    """What a robot's map of the ground is wrong by, beside white noise (`noise.height_scan`)."""
+    """Errors of a robot's map of the ground, beside white noise (`noise.height_scan`)."""
 
     offset: NonNegative = 0.0
     """Half-width of a vertical error that stays for an episode [m]."""
@@ -334,7 +334,7 @@ class Networks(_Struct, frozen=True):
 
 
 class Distill(_Struct, frozen=True):
-    """How a student imitates its teacher: ppo/distill.py."""
+    """Settings of a student that imitates its teacher (ppo/distill.py)."""
 
     teacher: str = ""
     """Folder of the teacher's run; `--teacher RUN`."""

@@ -136,7 +136,7 @@ class _Samples:
 
 @dataclass
 class ActorSamples(_Samples):
-    """What the actor learns from, (m, ...) or in sequences (m, T, ...), float32."""
+    """Samples that the actor learns from, (m, ...) or in sequences (m, T, ...), float32."""
 
     observations: np.ndarray
     """(m, ...) what a pass makes of observations, its `inputs`"""
@@ -191,7 +191,7 @@ class ActorSamples(_Samples):
 
 @dataclass
 class CriticSamples(_Samples):
-    """What the critic learns from, (m, ...) or in sequences (m, T), float32."""
+    """Samples that the critic learns from, (m, ...) or in sequences (m, T), float32."""
 
     inputs: np.ndarray
     """(m, ...) what a pass makes of the critic's observations, its `inputs`"""

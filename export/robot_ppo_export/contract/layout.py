@@ -64,7 +64,7 @@ def term_spec(
 
 
 class Step(NamedTuple):
-    """How one term gets into the observation."""
+    """A term's function and its place in the observation."""
 
     function: Callable[[Any], Array]
     """With its parameters filled in."""

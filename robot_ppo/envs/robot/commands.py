@@ -92,7 +92,7 @@ NOTHING = Command(command.NO_COMMAND, np.zeros(0, np.float32))
 
 @dataclass(frozen=True)
 class Motion:
-    """What n robots were told and what they do, of the scorecard's figures."""
+    """Commands and motion of n robots, from which the scorecard computes figures."""
 
     command: np.ndarray
     """(n, k)"""
@@ -108,7 +108,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of command means beside its numbers."""
+    """Meaning of a kind of command, beside its numbers."""
 
     units: dict[str, str]
     """Figure that says how well it is followed -> its unit, in the scorecard's order."""

@@ -36,7 +36,7 @@ RANDOMIZATIONS = Table("randomization", range=Range)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a randomization's numbers mean, and what they may be."""
+    """Meaning and bounds of a randomization's numbers."""
 
     meaning: str
     """Completes the sentence "it is ..."."""

@@ -156,8 +156,8 @@ def _without_contacts(folder: Path, found: Findings, body: Body, proofs: Proofs)
     for one, two, depth in touching:
         if depth > _DEEP and {one, two} <= hips:
             found.tree.warnings.append(
-                f"{one} is {depth:.3f} m inside of {two}, where no pose of the legs moves them "
-                "apart: they do not collide"
+                f"{one} is {depth:.3f} m inside of {two} as it stands: they do not collide "
+                "in any pose"
             )
         elif depth > _DEEP and not feet.are_apart(found.tree, found.pose, one, two):
             raise InputError(

@@ -342,29 +342,27 @@ def lock(tree: Tree, name: str, angle: float) -> None:
 
 def move_base(tree: Tree, by: Vector) -> None:
     """Let the base's origin be elsewhere: at `by` (3,) [m] of its old axes."""
+    tree.base.com = tree.base.com - by
+    _see_from(tree, Pose(-by))
+
+
+def _see_from(tree: Tree, pose: Pose) -> None:
+    """Put what is fixed to the base, or hangs on it, where `pose` takes it."""
     base = tree.base
-    move = Pose(-by)
-    base.com = base.com - by
-    base.shapes = [shape.seen_from(move) for shape in base.shapes]
+    base.shapes = [shape.seen_from(pose) for shape in base.shapes]
     for child in tree.children(base.name):
-        child.pose = move @ child.pose
+        child.pose = pose @ child.pose
     for name, (where, frame) in list(tree.sites.items()):
         if where == base.name:
-            tree.sites[name] = (where, move @ frame)
+            tree.sites[name] = (where, pose @ frame)
 
 
 def turn_base(tree: Tree, mat: np.ndarray) -> None:
     """Let the base's axes be others: `mat` (3, 3) turns vectors of the old axes into the new."""
     base = tree.base
-    turn = Pose(mat=mat)
     base.com = mat @ base.com
     base.inertia = mat @ base.inertia @ mat.T
-    base.shapes = [shape.seen_from(turn) for shape in base.shapes]
-    for child in tree.children(base.name):
-        child.pose = turn @ child.pose
-    for name, (where, frame) in list(tree.sites.items()):
-        if where == base.name:
-            tree.sites[name] = (where, turn @ frame)
+    _see_from(tree, Pose(mat=mat))
     tree.upright = tree.upright @ mat.T
     for key in tree.keyframes.values():
         key.turned = None if key.turned is None else key.turned @ mat.T
