@@ -408,7 +408,9 @@ def test_the_readme_from_training_to_the_running_node(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if p.parent.name == "docs" and lines(p, *MODULES, languages=SHELL)],
+    "page",
+    [p for p in PAGES if p.parent.name == "docs" and p.name not in MADE
+     and lines(p, *MODULES, languages=SHELL)],
     ids=lambda page: page.name,
 )  # fmt: skip
 def test_the_commands_of_the_docs_with_the_shipped_policy(page, tmp_path):
