@@ -175,6 +175,40 @@ def test_a_killed_and_resumed_distillation_is_the_unbroken_one(latent, tmp_path)
     assert before.rows[:3] + after.rows == told.rows
 
 
+# -- what the teacher reads -----------------------------------------------------------------------
+
+
+BLIND = "task.observations.actor={projected_gravity: {}, joint_pos_error: {}}"
+
+
+def test_what_the_students_task_lacks_is_added_for_its_teacher(teacher, tmp_path):
+    blind = student(
+        teacher, BLIND, "task.observations.critic=null", "networks.critic_groups=[actor]"
+    )
+    trainer = Trainer(blind, tmp_path)
+    assert trainer.teacher.groups == ("teacher_actor", "teacher_critic")
+    theirs = config.load_run(teacher).task.observations
+    ours = trainer.config.task.observations
+    assert (ours["teacher_actor"], ours["teacher_critic"]) == (theirs["actor"], theirs["critic"])
+    assert trainer.learner.actor.normalizer.mean.shape == (3 + 12,)
+    trainer._start_episodes()
+    seen = join(trainer.observations, trainer.teacher.groups)
+    trainer._collect({"physics": 0.0})
+    newest = Checkpoints(teacher).newest()
+    actor = load_actor(Checkpoints(teacher).settings(newest), newest)
+    with torch.no_grad():
+        wanted = actor(torch.from_numpy(seen).float())
+    assert torch.allclose(trainer.rollout.labels[0], wanted, rtol=0, atol=1e-5)
+
+
+def test_a_student_that_goes_on_finds_what_was_added(teacher, tmp_path):
+    first = Trainer(student(teacher, BLIND), tmp_path)
+    first.run(Told())
+    again = Trainer(first.config, tmp_path, resume=True)
+    assert again.config == first.config
+    assert again.teacher.groups == first.teacher.groups == ("teacher_actor", "critic")
+
+
 # -- what is refused ----------------------------------------------------------------------------
 
 
@@ -183,16 +217,21 @@ def refused(settings, folder, text):
         Trainer(settings, folder)
 
 
-def test_a_teacher_whose_groups_the_task_lacks_is_refused(teacher, tmp_path):
-    settings = student(teacher, "task.observations.critic=null", "networks.critic_groups=[actor]")
-    refused(
-        settings, tmp_path, "reads the observation group 'critic', which the task go2_walk lacks"
-    )
+OTHER = "task.observations.actor.joint_vel={scale: 0.1}"
+STIFF = "task.events.reset.kp.range=[0.95, 1.05]"
 
 
-def test_a_teacher_that_reads_other_terms_is_refused(teacher, tmp_path):
-    settings = student(teacher, "task.observations.actor.joint_vel={scale: 0.1}")
-    refused(settings, tmp_path, "other terms in the observation group 'actor'")
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ((STIFF,), "reads `randomized`, draws within the ranges of its own task.events"),
+        (("task.commands.twist=null",), "is told twist, and a robot of this task is told nothing"),
+        ((OTHER, "task.observations.teacher_actor={command: {}}"), "delete that group, or begin"),
+    ],
+    ids=["randomized", "command", "name taken"],
+)
+def test_readings_that_mean_something_else_are_refused(teacher, tmp_path, overrides, text):
+    refused(student(teacher, *overrides), tmp_path, text)
 
 
 def test_a_teacher_whose_actions_mean_something_else_is_refused(teacher, tmp_path):

@@ -1,11 +1,15 @@
 """The teacher of a distillation: the policy of another run, which says what it would do.
 
-teacher = Teacher(config, env, folder)
+teacher = Teacher(config, folder)
+env = envs.make(teacher.config, ...)        # which has what the teacher reads
+teacher.require(env)
 acting = teacher.lead(observations, means, labels, latents, share=0.3)   # once a step, in order
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
@@ -18,40 +22,32 @@ from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor, bounded
 from robot_ppo.training import joints
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
+from robot_ppo_export.contract.tables import Entries
 from robot_ppo_export.errors import InputError
 
 KEY = "`distill.teacher`"
 LATENT = "`distill.latent`"
 SHARED = ("control_period", "gait", "action")
 """Keys of a robot's task that teacher and student must have in common: what an action means."""
+GROUP = "teacher_{}"
+"""Name of a teacher's observation group in a task that has none of its name and terms."""
 
 
 class Teacher:
     """The newest checkpoint of a run; it acts by its mean, and remembers where it has a memory."""
 
-    def __init__(self, config: Config, env: Environment, folder: Path) -> None:
+    def __init__(self, config: Config, folder: Path) -> None:
         """Load the run that `distill.teacher` names.
 
         Args:
             config: of the student.
-            env: of the student.
             folder: of the student's run.
 
         Raises:
-            InputError: there is none, or it is of another robot or of other observations, or its
-                latent cannot be learned.
+            InputError: there is none, or it is of another robot, or its actions or what it reads
+                mean something else in the student's task, or its latent cannot be learned.
         """
-        if not config.distill.teacher:
-            raise InputError(f"{KEY}: is empty; name the run to imitate: --teacher RUN")
-        self.run = run = Path(config.distill.teacher)
-        if run.is_file():
-            raise InputError(
-                f"{KEY}: {run} is a file; a teacher is the folder of a run, with its checkpoints"
-            )
-        if run.resolve() == folder.resolve():
-            raise InputError(
-                f"{KEY}: {run} is the folder of this run; name another --out for the student"
-            )
+        self.run = run = _run_of(config, folder)
         checkpoints = Checkpoints(run)
         if not checkpoints.paths():
             raise InputError(
@@ -60,21 +56,36 @@ class Teacher:
             )
         checkpoint = checkpoints.newest()
         theirs = checkpoints.settings(checkpoint)
+        self.config = config
+        """The student's settings, whose task has every observation group that its teacher reads."""
         self.groups = theirs.networks.actor_groups
+        """What it reads, as the student's task names it."""
         self.actor = load_actor(theirs, checkpoint)
         self.acting = Acting(self.actor)
-        _require_same_meaning(run, theirs.task, config.task)
+        _require_same_actions(run, theirs.task, config.task)
         joints.check(theirs, checkpoint)
-        _require_groups(run, self.groups, theirs.task, config.task, env)
-        size = sum(env.observation_groups[name] for name in self.groups)
-        actions = env.single_action_space.shape[0]
-        if (size, actions) != (len(self.actor.normalizer.mean), len(self.actor.log_std)):
-            raise InputError(f"{KEY}: {run} has other numbers of observations or actions")
+        if isinstance(theirs.task, Task) and isinstance(config.task, Task):
+            _require_same_readings(run, self.groups, theirs.task, config.task)
+            self.groups, task = _with_groups(run, self.groups, theirs.task, config.task)
+            self.config = msgspec.structs.replace(config, task=task)
         self.width = 0
         """Units of the latent that the student learns; 0: it learns the actions alone."""
         if config.distill.latent:
             _require_same_latent(run, theirs.networks, config.networks)
             self.width = theirs.networks.actor[-1]
+
+    def require(self, env: Environment) -> None:
+        """Raise `InputError` where the student's environment lacks what the teacher reads."""
+        for name in self.groups:
+            if name not in env.observation_groups:
+                raise InputError(
+                    f"{KEY}: {self.run} reads the observation group {name!r}, which this task "
+                    f"lacks (it has {', '.join(env.observation_groups)})"
+                )
+        size = sum(env.observation_groups[name] for name in self.groups)
+        actions = env.single_action_space.shape[0]
+        if (size, actions) != (len(self.actor.normalizer.mean), len(self.actor.log_std)):
+            raise InputError(f"{KEY}: {self.run} has other numbers of observations or actions")
 
     def require_symmetric(self, of_actions: Mirror) -> None:
         """Raise `InputError` where a symmetric student cannot learn this latent.
@@ -124,7 +135,23 @@ class Teacher:
             student.log_std.copy_(bounded(self.actor.log_std, self.actor.range))
 
 
-def _require_same_meaning(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
+def _run_of(config: Config, folder: Path) -> Path:
+    """Return the folder of the teacher's run; `folder` is the student's."""
+    if not config.distill.teacher:
+        raise InputError(f"{KEY}: is empty; name the run to imitate: --teacher RUN")
+    run = Path(config.distill.teacher)
+    if run.is_file():
+        raise InputError(
+            f"{KEY}: {run} is a file; a teacher is the folder of a run, with its checkpoints"
+        )
+    if run.resolve() == folder.resolve():
+        raise InputError(
+            f"{KEY}: {run} is the folder of this run; name another --out for the student"
+        )
+    return run
+
+
+def _require_same_actions(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
     """Raise `InputError` where an action does not mean the same to teacher and student."""
     if not (isinstance(theirs, Task) and isinstance(ours, Task)):
         if theirs != ours:
@@ -158,20 +185,48 @@ def _require_same_latent(run: Path, theirs: Networks, ours: Networks) -> None:
         )
 
 
-def _require_groups(
-    run: Path, groups: tuple[str, ...], theirs: AnyTask, ours: AnyTask, env: Environment
-) -> None:
-    """Raise `InputError` where the student's task does not have what the teacher reads."""
-    for name in groups:
-        if name not in env.observation_groups:
+def _require_same_readings(run: Path, groups: tuple[str, ...], theirs: Task, ours: Task) -> None:
+    """Raise `InputError` where a term that the teacher reads says something else to the student."""
+    terms = {name for group in groups for name in theirs.observations[group]}
+    if "command" in terms and theirs.commands.keys() != ours.commands.keys():
+        raise InputError(
+            f"{KEY}: {run} is told {_listed(theirs.commands)}, and a robot of this task is told "
+            f"{_listed(ours.commands)}; train a teacher with `task.commands` of the same kind"
+        )
+    if "randomized" in terms and theirs.randomization != ours.randomization:
+        raise InputError(
+            f"{KEY}: {run} reads `randomized`, draws within the ranges of its own task.events, and "
+            "this task has others; train student and teacher with the same randomizations"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _with_groups(
+    run: Path, groups: tuple[str, ...], theirs: Task, ours: Task
+) -> tuple[tuple[str, ...], Task]:
+    """Return the teacher's groups as the student's task names them, and that task with all of them.
+
+    One that the task lacks, or has with other terms, is added under a name of its own (`GROUP`), so
+    a student that is blind learns from a teacher that sees. A task that was resumed has it already.
+    """
+    observations = dict(ours.observations)
+    names = []
+    for group in groups:
+        wanted = theirs.observations[group]
+        same = group in observations and _equal(observations[group], wanted)
+        name = group if same else GROUP.format(group)
+        if not _equal(observations.setdefault(name, wanted), wanted):
             raise InputError(
-                f"{KEY}: {run} reads the observation group {name!r}, which the task {ours.name} "
-                f"lacks (it has {', '.join(env.observation_groups)}); add it to task.observations"
+                f"{KEY}: {run} reads other terms than task.observations.{name} has; delete that "
+                "group, or begin the student anew where the teacher was trained again"
             )
-        if isinstance(theirs, Task) and isinstance(ours, Task):
-            wanted = theirs.observations[name]
-            if list(wanted.items()) != list(ours.observations[name].items()):
-                raise InputError(
-                    f"{KEY}: {run} reads other terms in the observation group {name!r} than the "
-                    f"task {ours.name} has; give the teacher's a name of its own and add it"
-                )
+        names.append(name)
+    return tuple(names), msgspec.structs.replace(ours, observations=observations)
+
+
+def _equal(one: Entries, other: Entries) -> bool:
+    """Return whether two groups have the same terms in the same order."""
+    return list(one.items()) == list(other.items())

@@ -58,6 +58,8 @@ class Trainer:
         A run that was killed before its first checkpoint starts from nothing, as it did then.
         With other `ranks`, this one simulates its part of `num_envs`.
         """
+        self.teacher = Teacher(config, folder) if config.algorithm == "distill" else None
+        config = self.teacher.config if self.teacher else config
         self.config = self.learned_with = config
         self.ranks = ranks or Ranks()
         self.ranks.require_equal(
@@ -70,7 +72,8 @@ class Trainer:
         self.env = envs.make(config, self.num_envs, self.seed)
         self.explorer = Explorer(self.env)
         self.joints = joints.of(config)
-        self.teacher = Teacher(config, self.env, folder) if config.algorithm == "distill" else None
+        if self.teacher:
+            self.teacher.require(self.env)
         actor, critic = self._networks()
         self.learner = learners.make(config, actor, critic, self.ranks)
         self.rng = np.random.default_rng([self.seed, 1])
