@@ -156,6 +156,7 @@ def build_contract(
             physics_timestep=task.physics.timestep,
             randomization={name: list(r) for name, r in task.randomization.items()},
             noise=task.noise,
+            map=msgspec.to_builtins(task.map) if layout.scan_grid else {},
             steps=checkpoint.steps,
             seed=config.seed,
             versions=provenance.versions(),

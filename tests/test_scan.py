@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from robot_ppo import cli, config, export, project
-from robot_ppo.config import MapErrors, Terrain
+from robot_ppo.config import Condition, MapErrors, Terrain
 from robot_ppo.envs.robot import mirrored, observations
+from robot_ppo.evaluation import evaluate
+from robot_ppo.evaluation import ground as crossings
 from robot_ppo.playback.play import play
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.height_field import HeightField
@@ -14,6 +16,7 @@ from robot_ppo.sim import server
 from robot_ppo.sim.ground import RayGround
 from robot_ppo.sim.robot_engine import RobotEngine
 from robot_ppo.sim.scan import HeightMap, Poses, scan
+from robot_ppo.sim.scan import poses as poses_of
 from robot_ppo.sim.simulated_robot import LockstepDriver, SimulatedRobot
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.state import BASIC
@@ -240,6 +243,26 @@ def test_the_actor_reads_the_map_and_the_critic_the_truth():
     poses = [env.engine.base_heights(env.engine.qpos)]
     middle = info["observations"]["critic"].reshape(16, 7, 5)[:, 2, 2]
     assert middle == pytest.approx(-poses[0], abs=1e-5)
+
+
+def scored(errors):
+    """What robots of a scorecard are told in a tick, and true scans, (robots, points) each."""
+    shipped = config.load("go2_rough_scan")
+    task = helpers.replace(shipped.task, map=errors, noise={})
+    contract = helpers.contract_of(helpers.replace(shipped, task=task))
+    field = crossings.field_of(("blocks",), 0.4)
+    run = evaluate.Run(contract, [Condition("nominal")], 1, 0, field=field)
+    run.tick(lambda seen: np.zeros((len(seen), 12), np.float32), scored=False)
+    here = poses_of(run.engine)
+    return run._inputs().state.height_scan, scan(run.engine.ground, run.map.grid, here)
+
+
+def test_the_scorecard_looks_through_maps_that_are_as_wrong_as_in_training():
+    told, true = scored(MapErrors())
+    assert np.array_equal(told, true)
+    told, true = scored(MapErrors(offset=0.1))
+    off = told - true
+    assert np.ptp(off, axis=1).max() < 1e-5 < 0.05 < np.abs(off).max() <= 0.1 + 1e-5
 
 
 def test_who_starts_anew_sees_its_new_place():

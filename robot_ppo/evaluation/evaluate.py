@@ -1,10 +1,11 @@
 """The scorecard: what a policy does, not what it was rewarded for.
 
 The eval variant (2 ms, every collision geom, torque motors with the PD law at the physics rate),
-sensor noise on, deterministic action. What is tried (commands, seconds, conditions, initial states)
-and what passes stands in the task's `evaluation:`, which travels in the policy file; a twist policy
-of a file without one is tried on the first edition's: 45 commands, 8 s each, the first 2 s not
-scored; nominal, with pushes, and at the corners of what a robot may meet. The policy under test is
+sensor noise and errors of maps as in training, deterministic action. What is tried (commands,
+seconds, conditions, initial states) and what passes stands in the task's `evaluation:`, which
+travels in the policy file; a twist policy of a file without one is tried on the first edition's: 45
+commands, 8 s each, the first 2 s not scored; nominal, with pushes, and at the corners of what a
+robot may meet. The policy under test is
 the policy file itself, or the arrays of a checkpoint, behind the same observation function.
 
 A simulation that diverges has fallen, and each of its figures is `LOST` from then on: nothing
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from robot_ppo import project
-from robot_ppo.config import Condition, Evaluation
+from robot_ppo.config import Condition, Evaluation, MapErrors
 from robot_ppo.envs.robot import trials
 from robot_ppo.envs.robot.commands import KINDS, Motion
 from robot_ppo.envs.robot.events import Start
@@ -29,7 +30,7 @@ from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.sim import sensors
 from robot_ppo.sim.motors import PdMotors
 from robot_ppo.sim.robot_engine import RobotEngine
-from robot_ppo.sim.scan import poses, scan
+from robot_ppo.sim.scan import HeightMap, poses
 from robot_ppo_export.contract import frames, strict
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.contract.layout import Observer
@@ -125,6 +126,7 @@ class Run:
         self.actions = contract.action_map()
         self.layout = contract.resolve()
         self.observer = Observer(self.layout, (n,))
+        self.map = self._height_map()
         self.command = np.tile(self.plan.commands, (len(conditions), 1))
         self.last_action = np.zeros((n, self.actions.size), np.float32)
         self.ticks = self.steps = 0
@@ -144,6 +146,18 @@ class Run:
         self.engine.restart(np.arange(n), self.engine.home)
         if self.plan.states:
             self._place()
+
+    def _height_map(self) -> HeightMap | None:
+        """Return the maps that the policies are told of, as wrong as in training; None: of none."""
+        grid = self.layout.scan_grid
+        if grid is None:
+            return None
+        contract = self.contract
+        errors = strict.convert(MapErrors, contract.training.map, path="training.map")
+        level = -contract.robot.base.height
+        return HeightMap(
+            self.engine.ground, grid, errors, self.n, contract.control_period, unknown=level
+        )
 
     def _place(self) -> None:
         """Put every robot into the trial's initial state, at rest."""
@@ -173,14 +187,23 @@ class Run:
 
     def _inputs(self) -> Inputs:
         state = self.engine.measure()
-        if grid := self.layout.scan_grid:
-            state.height_scan = scan(self.engine.ground, grid, poses(self.engine))
+        if self.map:
+            state.height_scan = self._told(self.map)
         sensors.add_noise(state, self.contract.training.noise, self.rng)
         c = self.contract
         state = self.applied.arrived(state, self.rng)
         ticks = np.full(self.n, self.ticks)
         phase = gait_phase(ticks, c.control_period, c.gait_frequency or 0.0)
         return Inputs(state, self.command, self.last_action, phase, self.actions.default_pose)
+
+    def _told(self, heights: HeightMap) -> np.ndarray:
+        """Return the scans of this tick, (n, points) [m]."""
+        here = poses(self.engine)
+        if self.ticks:
+            heights.advance(here, self.rng)
+        else:
+            heights.begin(np.arange(self.n), here, self.rng)
+        return heights.values.copy()
 
     def _physics(self, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean mechanical power [W] and the fraction of saturated torques, (n,) each.

@@ -92,6 +92,8 @@ class Training(_Struct, frozen=True):
     seed: int
     versions: dict[str, str]
     git_commit: str
+    map: dict[str, Any] = {}
+    """Errors of the map that a height scan is read from, as in the task's YAML; empty: none."""
 
     def delay(self) -> tuple[float, float]:
         """Return the smallest and largest time from a command to its measured effect [s].
@@ -181,7 +183,7 @@ ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 
-LATER = ("scores", "states", "action.held", "action.stepping")
+LATER = ("scores", "states", "action.held", "action.stepping", "training.map")
 """Keys that were added to format 3 after files of it were written; without them, their default."""
 
 

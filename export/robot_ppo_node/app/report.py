@@ -177,6 +177,7 @@ def _training(contract: Contract) -> str:
         f"physics every {training.physics_timestep * 1e3:g} ms; {versions}",
         *(f"randomized {k}: {v}" for k, v in sorted(training.randomization.items())),
         *(f"noise on {k}: +-{v:g}" for k, v in sorted(training.noise.items())),
+        *(f"map, {k}: {v}" for k, v in sorted(training.map.items())),
     ]
     if contract.evaluation is not None:
         lines.append(f"scored by: {', '.join(sorted(contract.evaluation)) or 'nothing'}")
