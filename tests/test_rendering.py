@@ -46,6 +46,34 @@ def test_a_fast_picture_is_the_full_one_with_coarser_edges(robot, camera):
     assert (np.abs(full - full[-1, 0]).max(axis=2) > 60).mean() > 0.05  # there is a robot
 
 
+def test_a_robot_that_reaches_into_the_haze_has_no_rectangle_around_it(robot):
+    """Haze is a few rows high: the camera is turned until the rectangle ends in the midst of it."""
+    width, height = 1280, 720
+    low = FollowCamera(robot.model, robot.spec.base.body, qpos=robot.standing_qpos())
+    low.follow(robot.data)
+    try:
+        drawer = picture.of(robot.model, width, height)
+    except InputError as reason:
+        pytest.skip(str(reason))
+    with drawer:
+        for low.camera.elevation in np.arange(-20.0, 0.0, 0.05):
+            drawer.update(robot.data, low.camera)
+            rect = part.rectangle(drawer.scene, drawer._points(robot.data), width, height)
+            first, last = (
+                part.haze_begins(drawer.scene, covered, height) + part.MARGIN
+                for covered in (robot.model.vis.map.haze, 0.0)
+            )
+            if first < rect.bottom + rect.height - 3 < last:
+                break
+        else:
+            raise AssertionError("the rectangle never ends in the haze")
+        fast = drawer.render(robot.data, low.camera).astype(int)
+    top = height - rect.bottom - rect.height
+    edge = fast[top : top + 6, rect.left : rect.left + 4]  # the robot is MARGIN away
+    beside = fast[top : top + 6, rect.left - 4 : rect.left]
+    assert np.abs(edge.mean(axis=1) - beside.mean(axis=1)).max() < 12
+
+
 def test_a_robots_rectangle_has_no_seam(robot, camera):
     fast = drawn(robot, camera, "fast")
     with picture.of(robot.model, *SIZE) as drawer:

@@ -31,10 +31,17 @@ def rectangle(
     return mujoco.MjrRect(left, bottom, right - left, top - bottom)
 
 
-def horizon(scene: mujoco.MjvScene, height: int) -> float:
-    """Return how many rows of a picture are below the horizon; the camera does not roll."""
+def haze_begins(scene: mujoco.MjvScene, haze: float, height: int) -> float:
+    """Return how many rows of a picture show floor alone, below haze and sky.
+
+    `haze` is the part of the way to the horizon that it covers. The camera does not roll.
+    """
     eye = scene.camera[0]
-    middle = -float(eye.forward[2]) / max(float(eye.up[2]), 1e-6)
+    far = (1 - haze) * float(eye.frustum_far)
+    down = float(eye.pos[2]) / far
+    ahead = float(eye.forward[2])
+    level = max(float(eye.up[2]), 1e-6)
+    middle = -(ahead + down * level) / max(level - down * ahead, 1e-6)
     return (middle * eye.frustum_near / eye.frustum_top + 1) / 2 * height - MARGIN
 
 

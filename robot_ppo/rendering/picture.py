@@ -19,7 +19,7 @@ import numpy as np
 
 from robot_ppo.rendering import edges
 from robot_ppo.rendering.camera import corners, show_robot
-from robot_ppo.rendering.part import horizon, narrow, rectangle
+from robot_ppo.rendering.part import haze_begins, narrow, rectangle
 from robot_ppo_export.errors import InputError
 
 NO_GL = (
@@ -217,7 +217,8 @@ class RobotPicture(FastPicture):
         height = self.rect.height
         rect = rectangle(self.scene, self._points(data), width, height)
         if rect is not None:
-            above = rect.bottom + rect.height > horizon(self.scene, height)
+            haze = float(self._model.vis.map.haze)
+            above = rect.bottom + rect.height > haze_begins(self.scene, haze, height)
             self._show(shadows=True, sky=above)
             narrow(self.scene, rect, width, height)
             self.draw(rect)
