@@ -190,6 +190,34 @@ def test_an_empty_task_lacks_its_keys_and_an_empty_preset_is_all_defaults(shippe
     assert config.load(TASK, "mine").ppo == config.Ppo()
 
 
+@pytest.mark.parametrize(
+    "task, text, preset",
+    [
+        ("mine", "extends: go2_rough", "go2_rough"),
+        ("mine", "extends: ../tasks/go2_rough_scan.yaml", "go2_rough_scan"),
+        ("configs/tasks/mine.yaml", "extends: go2_stand_up", "go2_stand_up"),
+        ("mine", "extends: go2_corners", "default"),  # none of its names is a preset
+        ("go2_rough_scan", "", "go2_rough_scan"),  # its own, before that of what it extends
+        ("Hopper-v5", "", "Hopper-v5"),
+        ("Reacher-v5", "", "gym"),
+    ],
+)
+def test_a_task_trains_with_the_preset_of_the_nearest_task_that_has_one(
+    task, text, preset, shipped
+):
+    shipped("tasks", text)
+    assert config.default_preset(task) == preset
+    loaded = config.load(task)
+    assert msgspec.structs.replace(config.load(task, preset), task=loaded.task) == loaded
+
+
+def test_a_task_that_extends_one_with_a_preset_has_its_budget_and_its_networks(shipped):
+    shipped("tasks", "extends: go2_rough")
+    loaded = config.load("mine")
+    assert (loaded.steps, loaded.minutes) == (50_000_000, 60)
+    assert loaded.networks.actor == (256, 128, 64) != config.load(TASK).networks.actor
+
+
 MISTAKES = {
     "evaluation: {limits: {velocity_eror: 1}}": (
         "`task.evaluation.limits.velocity_eror`: unknown figure 'velocity_eror'; did you mean"

@@ -97,6 +97,17 @@ def test_the_normalizers_have_seen_every_rollout_and_one_before_learning(trained
         assert learner[part]["normalizer.count"] == 3 * BATCH
 
 
+def test_it_says_what_it_trains_with_before_it_does(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.main(train_arguments(out, "--minutes", "9")) == 0
+    said = capsys.readouterr().out
+    of = f"{BATCH * 2} steps or 9 min, {ROBOTS} simulations"
+    assert said.startswith(f"go2_walk (robot go2), preset default: {of}\n")
+    assert cli.main(train_arguments(out, "--resume", steps=3 * BATCH)) == 0
+    of = f"{BATCH * 3} steps or 9 min"
+    assert f"go2_walk (robot go2), from {2 * BATCH} steps on: {of}, " in capsys.readouterr().out
+
+
 def test_it_says_what_to_do_next(tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main(train_arguments(out)) == 0

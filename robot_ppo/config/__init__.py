@@ -2,6 +2,7 @@
 
 from robot_ppo.config.loading import (
     Derived,
+    default_preset,
     layers_of,
     load,
     load_resumed,
@@ -61,6 +62,7 @@ __all__ = [
     "Task",
     "Terms",
     "Terrain",
+    "default_preset",
     "layers_of",
     "load",
     "load_resumed",

@@ -19,7 +19,7 @@ import yaml
 from robot_ppo import project
 from robot_ppo.config import first_edition
 from robot_ppo.config.check import check
-from robot_ppo.config.layers import Layers
+from robot_ppo.config.layers import Layers, chain
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -90,15 +90,16 @@ def layers_of(
 def default_preset(task: str | Derived) -> str:
     """Return the preset of a task.
 
-    A derived task says which; else it is the one of the task's name, else `default` for robots and
-    `gym` for Gymnasium's.
+    A derived task says which; else it is the one of the task's name, or of the nearest task that it
+    extends and that has one; else `default` for robots and `gym` for Gymnasium's.
     """
     if isinstance(task, Derived):
         return task.preset
-    kind = load_task(task)
-    if _name_of(task) in project.preset_names():
-        return _name_of(task)
-    return "default" if isinstance(kind, Task) else "gym"
+    robots = isinstance(load_task(task), Task)
+    names = [path.stem for path, _ in chain(project.task_path, task)] if robots else [task]
+    presets = project.preset_names()
+    known = [name for name in names if name in presets]
+    return known[-1] if known else "default" if robots else "gym"
 
 
 def _name_of(task: str | Derived) -> str:

@@ -75,6 +75,8 @@ def train(
                 held.enter_context(_alone(out))
             command = command_of(task, out, preset, overrides, flags)
             _begin(trainer, out, resume, overwrite, command)
+            with_preset = None if resume else preset or config.default_preset(task)
+            print(_summary(trainer.config, with_preset, trainer.steps))
         ranks.barrier()
         again = f"robot-ppo train {_typed(task)} --out {shlex.quote(str(out))} --resume"
         last = _run(trainer, out, resume, again, shown)
@@ -123,6 +125,16 @@ def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool, command
         go_on(out, settings, settings, 0)
         print("no checkpoint yet: the run starts from its beginning")
     _record_the_robot(out, settings)
+
+
+def _summary(settings: Config, preset: str | None, steps: int) -> str:
+    """Return one line: what is trained, with which preset or from which step on, and how long."""
+    task = settings.task
+    robot = f" (robot {Path(task.robot).name})" if isinstance(task, config.Task) else ""
+    begins = f"from {steps:,} steps on" if preset is None else f"preset {preset}"
+    minutes = "" if settings.minutes is None else f" or {settings.minutes:g} min"
+    budget = f"{settings.steps:,} steps{minutes}, {settings.num_envs:,} simulations"
+    return f"{task.name}{robot}, {begins}: {budget}"
 
 
 def _run(
