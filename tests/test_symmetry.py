@@ -351,6 +351,53 @@ def test_a_term_without_mirror_image_is_named(walk, monkeypatch):
     assert envs.symmetry(other, False) is None
 
 
+def critic_with(walk, monkeypatch, name, function):
+    """An environment whose critic ends with this term."""
+    env, _ = walk
+    add_term(monkeypatch, name, function)
+    critic = {**env.task.observations["critic"], name: {}}
+    return envs.make_task(
+        replace(env.task, observations={**env.task.observations, "critic": critic}), 2
+    )
+
+
+REPEATED = {
+    "one twice": (lambda w: w.joint_pos[:, [2, 2, 5, 5]], [2, 3, 0, 1], [1, 1, 1, 1]),
+    "of either sign": (
+        lambda w: w.joint_pos[:, [2, 2, 5, 5]] * np.array([-1, 1, 1, 1]),
+        [2, 3, 0, 1],
+        [-1, 1, -1, 1],
+    ),
+    "in itself": (lambda w: w.base_lin_vel[:, [1, 1, 0]], [0, 1, 2], [-1, -1, 1]),
+    "flags": (lambda w: w.foot_contact, [1, 0, 3, 2], [1, 1, 1, 1]),
+    "tiny": (lambda w: 1e-6 * w.joint_pos[:, [2, 5]], [1, 0], [1, 1]),
+}
+"""A term of a critic, and the mirror of its entries, by hand; FR, FL, RR, RL are the feet."""
+
+
+@pytest.mark.parametrize("case", REPEATED)
+def test_equal_entries_are_paired_in_their_order(case, walk, monkeypatch):
+    function, index, sign = REPEATED[case]
+    mirror = mirrored.symmetry(critic_with(walk, monkeypatch, "own", function)).groups["critic"]
+    start = len(mirror.index) - len(index)
+    assert (mirror.index[start:] - start).tolist() == index
+    assert mirror.sign[start:].tolist() == sign
+
+
+def test_an_entry_that_no_random_world_changes_has_no_known_mirror_image(walk, monkeypatch):
+    """Feet that all stay below a threshold look alike, but they change places in the mirror."""
+    env = critic_with(walk, monkeypatch, "high", lambda world: world.foot_height > 50)
+    with pytest.raises(InputError, match="observation high has no mirror image: entry 0 is the s"):
+        envs.symmetry(env)
+    assert envs.symmetry(env, "auto") is None
+
+
+def test_what_does_not_come_back_is_named_too():
+    a, b, c = np.random.default_rng(0).normal(size=(3, 9))
+    with pytest.raises(InputError, match="observation own has no mirror image: mirrored twice"):
+        mirrored._of_term("own", np.stack((a, b, c), 1), np.stack((b, c, a), 1))
+
+
 def test_a_gait_without_mirror_image_is_refused(walk):
     env, _ = walk
     gait = replace(env.task.gait, offsets={"FR": 0.0, "FL": 0.25, "RR": 0.5, "RL": 0.6})

@@ -64,22 +64,40 @@ def _of_layout(layout: Layout, worlds: "_Worlds", read: Callable[[World], Any]) 
 
 
 def _of_term(name: str, seen: np.ndarray, mirrored: np.ndarray) -> Mirror:
-    """Return the mirror of a term from its values on worlds and on their mirror images, (m, k)."""
+    """Return the mirror of a term from its values on worlds and on their mirror images, (m, k).
+
+    Of entries that are equal in every world, the first one changes places with the first partner,
+    the second with the second.
+    """
+    seen = seen.astype(np.float64)
+    close = _CLOSE * min(1.0, float(np.abs(seen).max(initial=0.0)))
+    free = np.ones(seen.shape[1], bool)
     index = []
     sign = []
-    for column in mirrored.T:
+    for i, column in enumerate(mirrored.astype(np.float64).T):
+        if not np.ptp(column) > 0:
+            raise _has_none(name, f"entry {i} is the same in every random world")
         same = np.abs(seen - column[:, None]).max(0)
         opposite = np.abs(seen + column[:, None]).max(0)
-        both = np.stack((same, opposite))
-        turned, place = np.unravel_index(int(np.argmin(both)), both.shape)
-        if not both[turned, place] < _CLOSE:
-            raise InputError(
-                f"the observation {name} has no mirror image: entry {len(index)} is no entry of it "
-                "with left and right exchanged; leave `networks.symmetric` false for this task"
-            )
-        index.append(int(place))
-        sign.append(-1.0 if turned else 1.0)
-    return Mirror.of(index, sign)
+        places = np.flatnonzero(free & (np.minimum(same, opposite) < close))
+        if not len(places):
+            raise _has_none(name, f"entry {i} is no entry of it with left and right exchanged")
+        place = int(places[0])
+        free[place] = False
+        index.append(place)
+        sign.append(1.0 if same[place] < opposite[place] else -1.0)
+    try:
+        return Mirror.of(index, sign)
+    except ValueError as error:
+        raise _has_none(name, str(error)) from None
+
+
+def _has_none(name: str, reason: str) -> InputError:
+    """Return the error of a term without a mirror image."""
+    return InputError(
+        f"the observation {name} has no mirror image: {reason}; leave `networks.symmetric` false "
+        "for this task"
+    )
 
 
 def _scanned(grid: ScanGrid, values: np.ndarray) -> np.ndarray:
