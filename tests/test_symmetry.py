@@ -398,6 +398,29 @@ def test_what_does_not_come_back_is_named_too():
         mirrored._of_term("own", np.stack((a, b, c), 1), np.stack((b, c, a), 1))
 
 
+@pytest.mark.parametrize("name", ["base_com", "imu_bias", "imu_mounting", "encoder_offset"])
+@pytest.mark.parametrize("drawn", [[0.0, 0.05], [0.02, 0.08], [0.03, 0.03], [-0.02, 0.03]])
+def test_a_range_that_is_not_centred_on_0_has_no_mirror_image(name, drawn, walk):
+    """V would be the same for a base 5 cm to the left as for one in the middle."""
+    env, _ = walk
+    reset = {**env.task.events.reset, name: {"range": drawn}}
+    other = envs.make_task(replace(env.task, events=replace(env.task.events, reset=reset)), 2)
+    with pytest.raises(InputError, match=rf"`task\.events: {name}`: the range \[.*centre it on 0"):
+        envs.symmetry(other)
+    assert envs.symmetry(other, "auto") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [("base_com", [-0.05, 0.05]), ("imu_bias", [0, 0]), ("payload", [0, 3]), ("kp", [0.9, 1.2])],
+)
+def test_one_that_is_or_whose_numbers_keep_their_sign_has_one(name, drawn, walk):
+    env, _ = walk
+    reset = {**env.task.events.reset, name: {"range": drawn}}
+    other = envs.make_task(replace(env.task, events=replace(env.task.events, reset=reset)), 2)
+    assert envs.symmetry(other) is not None
+
+
 def test_a_gait_without_mirror_image_is_refused(walk):
     env, _ = walk
     gait = replace(env.task.gait, offsets={"FR": 0.0, "FL": 0.25, "RR": 0.5, "RL": 0.6})

@@ -45,7 +45,7 @@ def symmetry(env: RobotEnv) -> Symmetry:
         InputError: the robot, its gait or a term has no mirror; the sentence names it.
     """
     low, high = env.events.ranges.get("base_com", (0.0, 0.0))
-    robot = robot_symmetry.find(env.robot, env.engine.model, moved=min(-low, high))
+    robot = robot_symmetry.find(env.robot, env.engine.model, moved=max(0.0, min(-low, high)))
     worlds = _Worlds(env, robot)
     groups = {"actor": _of_layout(env.layout, worlds, lambda world: world.inputs)}
     for name, observer in env.others.items():

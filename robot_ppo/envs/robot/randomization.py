@@ -358,6 +358,22 @@ class Randomizer:
         return units
 
     def mirror(self, robot: RobotMirror) -> Mirror:
-        """Return how the draws look with left and right exchanged, if each is centred on 0."""
-        given = self.parameters
-        return Mirror.joined([WRITES[n].mirror(self.ids, robot, **given[n]) for n in self.names])
+        """Return how the draws look with left and right exchanged.
+
+        Raises:
+            InputError: a range whose numbers change sign in the mirror is not centred on 0.
+        """
+        mirrors = []
+        for name, mine in zip(self.names, self._slices, strict=True):
+            one = WRITES[name].mirror(self.ids, robot, **self.parameters[name])
+            middle = self._middle[mine]
+            half = self._half[mine]
+            if ((one.sign < 0) & (np.abs(middle) > 1e-6 * half)).any():
+                low, high = middle[0] - half[0], middle[0] + half[0]
+                raise InputError(
+                    f"`task.events: {name}`: the range [{low:g}, {high:g}] has no mirror image, "
+                    "because what it draws changes sign there; centre it on 0, or leave "
+                    "`networks.symmetric` false for this task"
+                )
+            mirrors.append(one)
+        return Mirror.joined(mirrors)
