@@ -385,7 +385,9 @@ def test_kill_9_at_random_moments_and_resume_gives_the_unbroken_run(objective, t
         kills.append(rows(run))
     print("rows in the log when killed:", kills)
     assert len(set(kills) - {0}) > 1
-    assert cli.main([*words, "--resume"]) == 0
+    saved = Checkpoints(run)
+    if not saved.paths() or saved.newest().steps < steps:  # else the last one was not killed
+        assert cli.main([*words, "--resume"]) == 0
     assert digest(Checkpoints(run).newest()) == digest(Checkpoints(whole).newest())
     assert clockless(log(run)) == clockless(log(whole))
     assert len(log(run)) == 200

@@ -96,9 +96,10 @@ def test_what_the_run_had_before_stays_beside_it(run):
     assert yaml.safe_load(old.read_text()) == yaml.safe_load(config.to_yaml(before))
 
 
-def test_a_resume_that_changes_nothing_leaves_no_second_file(run):
+def test_a_resume_that_changes_nothing_leaves_no_second_file(run, monkeypatch):
     (newest,) = (run / "checkpoints").glob(f"*{EPISODES}")
     before = (run / "config.yaml").read_text()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert resume(run) == 0
     assert newest.exists() and (run / "config.yaml").read_text() == before
     assert not list(run.glob("config-*.yaml"))
@@ -108,6 +109,33 @@ def test_what_cannot_go_on_changes_no_file(run, capsys):
     before = contents(run)
     words = train_arguments(run, "--resume", *sets("task.events.reset.frixion.range=[0, 1]"))
     assert "unknown event 'frixion'" in refused(words, capsys)
+    assert contents(run) == before
+
+
+# -- a run that has had its budget ----------------------------------------------------------------
+
+SPENT = {
+    "steps": ((), r"has had 128 of its 128 steps; to go on, add --steps N, more than it has had"),
+    "fewer steps": (("--steps", "64"), "has had 128 of its 64 steps; to go on, add --steps N"),
+    "minutes": (
+        ("--steps", "256", "--minutes", "0.000001"),
+        "of its 1e-06 minutes; to go on, add --minutes M",
+    ),
+    "both": (
+        ("--minutes", "0.000001"),
+        "of its 1e-06 minutes; to go on, add --steps N and --minutes M",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPENT)
+def test_a_run_that_has_had_its_budget_is_not_resumed(case, run, capsys):
+    more, sentence = SPENT[case]
+    before = contents(run)
+    assert resume(run, *more) == 2
+    said = capsys.readouterr()
+    assert f"{run}: the run has had " in said.err and sentence in said.err
+    assert "done after" not in said.out
     assert contents(run) == before
 
 
@@ -138,8 +166,9 @@ def test_a_file_that_was_edited_cannot_change_what_the_weights_mean(run, capsys)
     )
 
 
-def test_weights_that_learned_nothing_new_keep_the_settings_that_they_had(run):
-    """A budget that is spent ends a resumed run at once."""
+def test_weights_that_learned_nothing_new_keep_the_settings_that_they_had(run, monkeypatch):
+    """A budget that is spent ends a rank that torchrun starts again at once, like the others."""
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert resume(run, *sets(*NEW)) == 0
     assert has_new(config.load_run(run))
     assert not has_new(Checkpoints(run).newest().settings)

@@ -70,6 +70,8 @@ def train(
             _tell_of_an_edited_robot(out, settings)
         with layers.naming():  # what cannot be trained touches no folder
             trainer = _trainer(settings, out, resume, ranks)
+        if resume and not processes.was_restarted():  # a rank may end after the run has
+            _require_budget(trainer, out)
         if ranks.rank == 0:
             if not resume:
                 held.enter_context(_alone(out))
@@ -125,6 +127,26 @@ def _begin(trainer: "Trainer", out: Path, resume: bool, overwrite: bool, command
         go_on(out, settings, settings, 0)
         print("no checkpoint yet: the run starts from its beginning")
     _record_the_robot(out, settings)
+
+
+def _require_budget(trainer: "Trainer", out: Path) -> None:
+    """Raise `InputError` where a run is resumed that has had its steps or its minutes."""
+    steps = trainer.config.steps
+    minutes = trainer.config.minutes
+    spent = trainer.seconds / 60
+    had = []
+    more = []
+    if trainer.steps >= steps:
+        had.append(f"{trainer.steps:,} of its {steps:,} steps")
+        more.append("--steps N")
+    if minutes is not None and spent >= minutes:
+        had.append(f"{spent:.3g} of its {minutes:g} minutes")
+        more.append("--minutes M")
+    if had:
+        raise InputError(
+            f"{out}: the run has had {' and '.join(had)}; to go on, add {' and '.join(more)}, more "
+            "than it has had"
+        )
 
 
 def _summary(settings: Config, preset: str | None, steps: int) -> str:
