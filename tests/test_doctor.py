@@ -255,6 +255,14 @@ SICK = {
         "stopped_improving", "ppo.kl_target=0.01", "best return 28 at iteration 38 of 100, late 10",
         {"return": np.where(np.arange(N) < 40, ramp(0, 75), 10.0)},
     ),
+    "a policy that breaks at a constant rate": (
+        "stopped_improving", "ppo.learning_rate_schedule=kl", "best return 28 at iteration 38",
+        {"return": np.where(np.arange(N) < 40, ramp(0, 75), 10.0), "overrides": [CONSTANT]},
+    ),
+    "a policy that breaks in a trust region": (
+        "stopped_improving", "ppo.kl_bound=0.005", "best return 28 at iteration 38",
+        {"return": np.where(np.arange(N) < 40, ramp(0, 75), 10.0), "overrides": [TRPO]},
+    ),
     "a policy that stays where it is": (
         "stopped_improving", "ppo.entropy=0.006", "late 30",
         {"return": np.minimum(ramp(0, 75), 30)},

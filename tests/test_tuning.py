@@ -24,7 +24,7 @@ SPACE = "ppo.gamma: {low: 0.9, high: 0.99}\nppo.epochs: {low: 1, high: 3}\n"
 
 
 def load(more):
-    return config.load(TASK, overrides=[*SMALL, *more])
+    return config.load(TASK, overrides=SMALL, drawn=more)
 
 
 def write(tmp_path, text):
@@ -220,6 +220,23 @@ def test_the_command_finds_settings_that_train_reads(tmp_path, capsys):
     assert "trial 3:" in said and "trial 2:" not in said
     drawn = [json.dumps(t.params, sort_keys=True) for t in opened(tmp_path).trials]
     assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize("objective", ["clip", "kl_dual"])
+def test_what_the_best_trial_had_for_nothing_is_not_in_its_preset(objective, tmp_path):
+    """A search may draw the objective and what only one of them reads."""
+    text = "ppo.objective: {choices: [clip, kl_dual]}\nppo.kl_bound: {low: 0.01, high: 0.02}\n"
+    one = search(tmp_path, text)
+    one.out.mkdir()
+    found = optuna.create_study(direction="maximize")
+    params = {"ppo.objective": objective, "ppo.kl_bound": 0.015}
+    found.add_trial(
+        optuna.trial.create_trial(params=params, distributions=one.space.distributions, value=1.0)
+    )
+    (path,) = report.write(found, one, TASK, TASK)
+    wanted = {"objective": objective} | ({"kl_bound": 0.015} if objective == "kl_dual" else {})
+    assert yaml.safe_load(path.read_text())["ppo"] == wanted
+    assert config.load(TASK, str(path)).ppo.objective == objective
 
 
 def opened(tmp_path):

@@ -26,6 +26,13 @@ from robot_ppo_export.errors import InputError
 
 Data = dict[str, Any]
 
+SAVED = 0
+"""Rank of what a run was started with, which nobody gives anew."""
+TYPED = 1 << 30
+"""Rank of the command line, of which nothing is later than the rest."""
+DRAWN = TYPED + 1
+"""Rank of what a search draws, where one setting may leave another without effect."""
+
 
 class Layers:
     """Plain data, merged, and the source of every value in them."""
@@ -33,11 +40,11 @@ class Layers:
     def __init__(self) -> None:
         """Start empty."""
         self.data: Data = {}
-        self._layers: list[tuple[str, Data]] = []
+        self._layers: list[tuple[str, Data, int]] = []
 
-    def add(self, source: str, data: Data) -> None:
-        """Merge data over what is there."""
-        self._layers.append((source, data))
+    def add(self, source: str, data: Data, rank: int | None = None) -> None:
+        """Merge data over what is there; without a rank they are later than those before."""
+        self._layers.append((source, data, len(self._layers) + 1 if rank is None else rank))
         self.data = merge(self.data, data)
 
     def add_file(
@@ -55,7 +62,7 @@ class Layers:
             data = adapt(path, read)
             self.add(str(path), {below: data} if below else data)
 
-    def override(self, text: str) -> None:
+    def override(self, text: str, rank: int = TYPED) -> None:
         """Apply one "path.to.key=value": it replaces the value, and does not merge."""
         keys, value = _assignment(text)
         *parents, last = keys
@@ -67,13 +74,19 @@ class Layers:
         data[last] = value
         for key in reversed(keys):
             value = {key: value}
-        self._layers.append((f"--set {text}", value))
+        self._layers.append((f"--set {text}", value, rank))
 
     def source(self, key: str) -> str:
         """Return the origin of the value at a dotted path, or of the nearest one around it."""
         parts = key.replace("[", ".").replace("]", "").split(".")
-        reached = [(_depth(data, parts), i) for i, (_, data) in enumerate(self._layers)]
+        reached = [(_depth(data, parts), i) for i, (_, data, _) in enumerate(self._layers)]
         return self._layers[max(reached)[1]][0] if reached else ""
+
+    def rank(self, key: str) -> int:
+        """Return how late a dotted path was given: 0 for never, then files in order, `TYPED`."""
+        parts = key.split(".")
+        given = [rank for _, data, rank in self._layers if _depth(data, parts) == len(parts)]
+        return max(given, default=0)
 
     def convert(self, kind: type, data: Any = None, path: str = "") -> Any:
         """Return the data, or part of them, as a `kind`; an error names its source."""

@@ -17,9 +17,9 @@ import msgspec
 import yaml
 
 from robot_ppo import project
-from robot_ppo.config import first_edition
+from robot_ppo.config import first_edition, unused
 from robot_ppo.config.check import check
-from robot_ppo.config.layers import Layers, chain
+from robot_ppo.config.layers import DRAWN, SAVED, TYPED, Layers, chain
 from robot_ppo.config.schema import FOREIGN, AnyTask, Config, GymTask, Task
 from robot_ppo_export.contract import strict
 from robot_ppo_export.errors import InputError
@@ -58,7 +58,11 @@ def load_task(name: str | Derived) -> AnyTask:
 
 
 def load(
-    task: str | Derived, preset: str | None = None, overrides: Sequence[str] = (), **flags: Any
+    task: str | Derived,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    drawn: Sequence[str] = (),
+    **flags: Any,
 ) -> Config:
     """Return the configuration of a run.
 
@@ -67,11 +71,12 @@ def load(
             and an id.
         preset: name or path; None: see `default_preset`.
         overrides: "path.to.key=value", value as YAML, applied last.
+        drawn: the same after these, of a search, of which one may leave another without effect.
         flags: top-level keys from the command line; None means not given.
     """
     layers = layers_of(task, preset, **flags)
     layers.convert(Config)  # before overrides too: they hide what is wrong with a file
-    return _overridden(layers, overrides)
+    return _overridden(layers, overrides, drawn)
 
 
 def layers_of(
@@ -81,7 +86,7 @@ def layers_of(
     layers = Layers()
     layers.add_file(project.preset_path, preset or default_preset(task))
     _add_task(layers, task)
-    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
+    layers.add("the command line", {k: v for k, v in flags.items() if v is not None}, TYPED)
     for text in overrides:
         layers.override(text)
     return layers
@@ -187,19 +192,21 @@ def _require_same_robot(folder: Path, trained: str, asked: str) -> None:
 def resumed_layers_of(folder: Path, overrides: Sequence[str] = (), **flags: Any) -> Layers:
     """Return what `load_resumed` makes a configuration of: which value comes from where."""
     layers = Layers()
-    layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)))
-    layers.add("the command line", {k: v for k, v in flags.items() if v is not None})
+    layers.add(str(folder / "config.yaml"), msgspec.to_builtins(load_run(folder)), SAVED)
+    layers.add("the command line", {k: v for k, v in flags.items() if v is not None}, TYPED)
     for text in overrides:
         layers.override(text)
     return layers
 
 
-def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
+def _overridden(layers: Layers, overrides: Sequence[str], drawn: Sequence[str] = ()) -> Config:
     """Return the configuration with overrides applied, checked."""
     kind = layers.data["task"]["kind"]
     name = layers.data["task"]["name"]
     for text in overrides:
         layers.override(text)
+    for text in drawn:
+        layers.override(text, DRAWN)
     config = layers.convert(Config)
     if isinstance(config.task, Task) and project.has_folder(config.task.robot):
         # A run is resumed and scored from any folder.
@@ -211,6 +218,7 @@ def _overridden(layers: Layers, overrides: Sequence[str]) -> Config:
         raise InputError(f"`task`: --set cannot make another one of {name!r}; name that instead")
     with layers.naming():
         check(config)
+        unused.check(config, layers)
     return config
 
 

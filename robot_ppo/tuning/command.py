@@ -49,7 +49,7 @@ def run(
     """
 
     def load(more: Sequence[str]) -> Config:
-        return config.load(task, preset, [*overrides, *more], threads=threads)
+        return config.load(task, preset, overrides, more, threads=threads)
 
     start = load([])
     objective = objective or judge.default_objective(start)

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from robot_ppo.config import Derived
+from robot_ppo.config import Derived, unused
 from robot_ppo.tuning.space import as_yaml
 from robot_ppo.tuning.study import FINISHED, Search
 from robot_ppo_export.files import write_atomically
@@ -93,8 +93,10 @@ def write(study: optuna.Study, search: Search, task: str | Derived, preset: str)
         return []
     files = [_write_plots(study, search.out / "study.png")] if len(complete) > 1 else []
     best = complete[0]
-    of_task = {key.removeprefix("task."): v for key, v in best.params.items() if _is_task(key)}
-    of_preset = {key: v for key, v in best.params.items() if not _is_task(key)}
+    idle = unused.names(search.load(search.space.overrides(best.params)))
+    found = {key: v for key, v in best.params.items() if key not in idle}
+    of_task = {key.removeprefix("task."): v for key, v in found.items() if _is_task(key)}
+    of_preset = {key: v for key, v in found.items() if not _is_task(key)}
     if of_preset:
         path = search.out / PRESET
         files.append(_write_yaml(path, preset, of_preset, best, search))

@@ -63,6 +63,8 @@ def shorter_steps(record: Record) -> tuple[tuple[str, ...], str]:
     ppo = record.settings.ppo
     if ppo.objective == "unclipped":
         return ("ppo.objective=clip",), "Bound the step: this objective is the control that fails."
+    if ppo.objective == "trpo":
+        return (f"ppo.kl_bound={rounded(ppo.kl_bound / 2):g}",), "Bound the step more tightly."
     if ppo.objective == "kl_fixed":
         return ("ppo.objective=kl_dual",), "Let the price of KL follow the KL."
     if ppo.learning_rate_schedule != "kl" or ppo.kl_target is None:

@@ -203,7 +203,11 @@ def stopped_improving(record: Record) -> Finding | None:
         if fell
         else "If it does what it should, train shorter; if not, explore more."
     )
-    tighter = f"ppo.kl_target={rounded((ppo.kl_target or 0.02) / 2):g}"
+    tighter = ("ppo.learning_rate_schedule=kl", "ppo.kl_target=0.01")
+    if ppo.objective == "trpo":
+        tighter = (f"ppo.kl_bound={rounded(ppo.kl_bound / 2):g}",)
+    elif ppo.learning_rate_schedule == "kl" and ppo.kl_target is not None:
+        tighter = (f"ppo.kl_target={rounded(ppo.kl_target / 2):g}",)
     wider = f"ppo.entropy={rounded(max(0.005, 3 * ppo.entropy)):g}"
     return Finding(
         "stopped_improving",
@@ -213,7 +217,7 @@ def stopped_improving(record: Record) -> Finding | None:
         if fell
         else "It has converged, or it is stuck where small changes do not pay.",
         advice,
-        (tighter if fell else wider,),
+        tighter if fell else (wider,),
     )
 
 
