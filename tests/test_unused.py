@@ -21,7 +21,6 @@ VALUES = {
     "ppo.value_clip": "0.3",
     "ppo.normalize_returns": "true",
     "ppo.critic_learning_rate": "5e-4",
-    "networks.critic": "[32]",
     "distill.until": "0.5",
     "distill.alone": "0.25",
 }
@@ -54,6 +53,7 @@ USED = [
     ("distill.until=0.5", IMITATES),
     ("distill.alone=0.25", IMITATES),
     ("ppo.value_clip=null", "ppo.estimator=group_relative"),  # asks for nothing
+    ("networks.critic=[8]", "ppo.estimator=group_relative"),  # it is built and saved
     ("ppo.normalize_returns=false", "ppo.estimator=group_relative"),
     ("ppo.kl_target=null", "ppo.learning_rate_schedule=constant"),
     ("task.map.offset=0.1", IMITATES),  # its teacher may read the scan

@@ -29,7 +29,6 @@ UNUSED: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
     ("ppo.value_clip", "ppo.estimator", WITHOUT_CRITIC),
     ("ppo.normalize_returns", "ppo.estimator", WITHOUT_CRITIC),
     ("ppo.critic_learning_rate", "ppo.estimator", WITHOUT_CRITIC),
-    ("networks.critic", "ppo.estimator", WITHOUT_CRITIC),
     ("distill.until", "algorithm", ("ppo",)),
     ("distill.alone", "algorithm", ("ppo",)),
 )
