@@ -167,6 +167,23 @@ def test_every_override_in_a_sentence_is_a_real_key(page):
     assert overrides or page.name != "README.md"
 
 
+SECTIONS = {
+    "task": config.Task,
+    "ppo": config.Ppo,
+    "networks": config.Networks,
+    "distill": config.Distill,
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_key_in_a_sentence_is_in_its_section(page):
+    """`task.physics_timestep` is none: it is `task.physics.timestep`."""
+    for text in inline(page):
+        key = re.fullmatch(r"(task|ppo|networks|distill)\.([a-z_]+)[\w.]*", text)
+        if key and not text.endswith((".py", ".yaml")):
+            assert key[2] in SECTIONS[key[1]].__struct_fields__, text
+
+
 def test_every_command_of_a_benchmark_parses():
     said = []
     for page in PAGES:

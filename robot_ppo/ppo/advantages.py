@@ -99,7 +99,7 @@ def rewards_to_go(
     return sums
 
 
-def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
+def group_relative(returns: Tensor, size: int) -> Tensor:
     """Return how much better each simulation did than its group, (..., n).
 
     A_i = (R_i - mean of the group) / (standard deviation of the group), without a critic: the
@@ -108,7 +108,6 @@ def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
     Args:
         returns: of episodes, (..., n), or rewards to go, (T, n).
         size: simulations 0..size-1 are the first group, and so on; each started in one state.
-        scale: divide by the group's deviation; without it, groups that hardly differ count less.
     """
     # In double precision: among equal returns the mean's rounding must not pass for a difference.
     dtype = returns.dtype
@@ -117,8 +116,7 @@ def group_relative(returns: Tensor, size: int, scale: bool = True) -> Tensor:
         raise ValueError(f"groups of {size}: must be 2 or more and divide {returns.shape[-1]}")
     groups = returns.unflatten(-1, (-1, size))
     relative = groups - groups.mean(-1, keepdim=True)
-    if scale:
-        relative = relative / (groups.std(-1, keepdim=True) + 1e-8)
+    relative /= groups.std(-1, keepdim=True) + 1e-8
     return relative.flatten(-2).to(dtype)
 
 
