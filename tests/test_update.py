@@ -260,6 +260,24 @@ def test_the_rounding_of_an_unmoved_policy_is_no_small_kl():
     assert schedules.by_kl(1e-3, 2 * schedules.UNMOVED, 1e3) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("rate", "kl", "moved"),
+    [
+        (1e-6, 0.1, 1e-6),  # below the least: too large a KL does not raise it
+        (1e-6, 0.001, 1.5e-6),
+        (0.05, 0.001, 0.05),  # above the largest: too small a KL does not lower it
+        (0.05, 0.1, 0.05 / 1.5),
+        (1.2e-5, 0.1, schedules.MIN_LEARNING_RATE),
+        (0.9e-2, 0.001, schedules.MAX_LEARNING_RATE),
+        (0.0, 0.1, 0.0),
+        (0.0, 0.001, 0.0),
+        (1e-3, 0.01, 1e-3),
+    ],
+)
+def test_a_learning_rate_never_moves_the_wrong_way(rate, kl, moved):
+    assert schedules.by_kl(rate, kl, 0.01) == pytest.approx(moved)
+
+
 def test_without_a_target_the_learning_rate_stays():
     one = learner(kl_target=None, learning_rate=1e-3)
     assert one.update(rollout(one))["learning_rate"] == one.learning_rate == 1e-3

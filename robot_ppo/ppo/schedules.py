@@ -12,9 +12,12 @@ def linear(start: float, end: float | None, progress: float) -> float:
 
 
 def by_kl(learning_rate: float, kl: float, target: float) -> float:
-    """Return the learning rate / 1.5 above twice the KL target, * 1.5 below half of it."""
+    """Return the learning rate / 1.5 above twice the KL target, * 1.5 below half of it.
+
+    It stops at the bounds; one that begins beyond a bound moves towards it or stays.
+    """
     if kl > 2 * target:
-        return max(MIN_LEARNING_RATE, learning_rate / 1.5)
+        return max(min(MIN_LEARNING_RATE, learning_rate), learning_rate / 1.5)
     if UNMOVED < kl < target / 2:
-        return min(MAX_LEARNING_RATE, learning_rate * 1.5)
+        return min(max(MAX_LEARNING_RATE, learning_rate), learning_rate * 1.5)
     return learning_rate
