@@ -390,6 +390,13 @@ def test_a_group_that_the_task_lacks_is_named_with_those_it_has(who, tmp_path):
         Trainer(settings, tmp_path)
 
 
+@pytest.mark.parametrize("who", ["actor", "critic"])
+def test_a_group_that_is_named_twice_is_refused(who, tmp_path):
+    settings = tiny_config(f"networks.{who}_groups=[critic, actor, critic]")
+    with pytest.raises(InputError, match=f"`networks.{who}_groups`: names the group 'critic' tw"):
+        Trainer(settings, tmp_path)
+
+
 def test_a_network_that_reads_nothing_is_refused():
     with pytest.raises(InputError, match=r"networks\.actor_groups.*at least 1"):
         tiny_config("networks.actor_groups=[]")

@@ -101,10 +101,12 @@ def group_size(env: Environment, groups: Sequence[str], key: str) -> int:
         key: of the configuration that names them, for the error.
 
     Raises:
-        InputError: the task has no such group.
+        InputError: the task has no such group, or one is named twice.
     """
     known = env.observation_groups
-    for name in groups:
+    for i, name in enumerate(groups):
+        if name in groups[:i]:
+            raise InputError(f"`{key}`: names the group {name!r} twice; name each once")
         if name not in known:
             hint = did_you_mean(name, known)
             raise InputError(f"`{key}`: the task has no observation group {name!r}{hint}")
