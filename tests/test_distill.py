@@ -78,6 +78,23 @@ def test_beyond_the_imitation_it_is_ppo():
         assert torch.equal(a, b)
 
 
+def test_the_log_says_what_no_kl_steers_while_it_imitates():
+    """Its steps are counted and none is left out; from where PPO learns on, KL stops and steers."""
+    one = distiller(stop_kl=1e-9, kl_target=0.01, learning_rate_schedule="kl")
+    experience = rollout(one)
+    experience.labels = torch.zeros_like(experience.means)
+    before = [p.clone() for p in one.actor.parameters()]
+    metrics = one.update(experience, progress=0.4)
+    assert any(not torch.equal(a, b) for a, b in zip(before, one.actor.parameters(), strict=True))
+    assert metrics["actor_steps"] == 1
+    assert "kl_target" not in metrics and metrics["learning_rate"] == 1e-3
+    experience = rollout(one)
+    experience.means += 1.0  # far from what acts now
+    metrics = one.update(experience, progress=0.5)
+    assert metrics["actor_steps"] == 0 and metrics["kl_target"] == 0.01
+    assert metrics["learning_rate"] < 1e-3
+
+
 def test_the_critic_learns_all_along():
     one = distiller()
     experience = rollout(one)

@@ -60,6 +60,12 @@ class Distiller(Learner):
             metrics["student_share"] = student_share(self.config, progress)
         return metrics
 
+    def _move_schedules(self, progress: float) -> None:
+        """Move the schedules; while it imitates, there is no KL that the learning rate follows."""
+        super()._move_schedules(progress)
+        if self._imitates:
+            self.kl_target = None
+
     def _samples(self, rollout: Rollout) -> tuple[ActorSamples, CriticSamples | None]:
         """Return what actor and critic learn from; means to imitate stand for those that acted."""
         for_actor, for_critic = super()._samples(rollout)
@@ -84,6 +90,7 @@ class Distiller(Learner):
             self.actor_mean(0.0)
             metrics["actor_grad_norm"] = self.actor_parameters.clip_grad_norm(ppo.max_grad_norm)
             self.actor_optimizer.step(self.learning_rate)
+            self._actor_steps += 1
             self._actor_metrics.add(metrics)
 
     def _imitation_gradient(self, minibatch: ActorSamples) -> Metrics:
