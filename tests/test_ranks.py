@@ -22,6 +22,7 @@ import torch
 from env_helpers import replace, shipped
 from ppo_helpers import N, learner, rollout
 
+from robot_ppo import config
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import rollout as rollouts
 from robot_ppo.ppo.ranks import ACTOR, Ranks, Stopwatch
@@ -339,19 +340,49 @@ def test_what_learns_in_one_process_only_says_so(settings):
         trained(Thread(Meeting(2), 0), settings)
 
 
-def test_a_curriculum_is_for_one_process(tmp_path):
+def test_a_curriculum_with_one_level_for_all_is_for_one_process(tmp_path):
     from robot_ppo.training.train import Trainer
 
     term = {"reward": "lin_vel_tracking", "above": 0.5, "step": 0.1, "narrowest": 0.3}
     task = replace(shipped().task, curriculum={"command_range": term})
-    config = replace(shipped(), task=task, num_envs=2)
+    settings = replace(shipped(), task=task, num_envs=2)
 
     def refused(ranks):
-        with pytest.raises(InputError, match=r"task\.curriculum"):
-            Trainer(config, tmp_path, ranks=ranks)
+        with pytest.raises(InputError, match=r"`task\.curriculum\.command_range`: its level foll"):
+            Trainer(settings, tmp_path, ranks=ranks)
         return True
 
     assert as_ranks(2, refused) == [True, True]
+
+
+TILES = "task.terrain={kinds: {waves: {share: 1}, flat: {share: 2}}, levels: 5, columns: 3}"
+RISING = "task.curriculum={terrain_level: {}}"
+
+
+def test_levels_are_means_over_the_simulations_of_all_ranks(tmp_path):
+    """Every rank has as many simulations on each kind of ground as the others."""
+    from robot_ppo.training.train import Trainer
+
+    rough = ["num_envs=16", "rollout=4", "ppo.minibatches=1", "threads=1", TILES, RISING]
+    settings = config.load("go2_walk", overrides=rough)
+
+    def started(ranks):
+        trainer = Trainer(settings, tmp_path, ranks=ranks)
+        trainer.env.reset(seed=trainer.seed, options={"spread_episodes": True})
+        placement = trainer.env.placement
+        placement.row[:] = np.random.default_rng(ranks.rank).integers(0, 5, 8)
+        trainer._gather_metrics()
+        return trainer.behaviour, placement
+
+    found = as_ranks(2, started)
+    placements = [placement for _, placement in found]
+    levels = np.concatenate([one.tiles.levels[one.row] for one in placements])
+    kinds = np.concatenate([one.kind for one in placements])
+    for figures, placement in found:
+        for kind, name in enumerate(placement.tiles.names):
+            assert figures[f"level_{name}"] == pytest.approx(levels[kinds == kind].mean())
+    means = [one.tiles.levels[one.row].mean() for one in placements]
+    assert abs(means[0] - means[1]) > 0.05
 
 
 # -- cores --------------------------------------------------------------------------------------

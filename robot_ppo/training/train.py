@@ -385,10 +385,12 @@ _APART = 1 << 33
 
 def _part(config: Config, ranks: Ranks) -> int:
     """Return the simulations of one rank; `InputError` for what several cannot do."""
-    if ranks.size > 1 and isinstance(config.task, configs.Task) and config.task.curriculum:
+    terms = config.task.curriculum if isinstance(config.task, configs.Task) else {}
+    shared = [name for name in terms if name != "terrain_level"]  # whose simulations have their own
+    if ranks.size > 1 and shared:
         raise InputError(
-            "`task.curriculum`: its level follows the episodes of one process; start it without "
-            "torchrun, or leave the curriculum out"
+            f"`task.curriculum.{shared[0]}`: its level follows the episodes of one process; start "
+            "it without torchrun, or leave it out"
         )
     if config.num_envs % ranks.size:
         raise InputError(
