@@ -10,6 +10,7 @@ from robot_ppo.config import Terrain
 from robot_ppo.envs.robot import grounds
 from robot_ppo.envs.robot.placement import Placement
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
 N = 40
@@ -215,6 +216,26 @@ def test_a_saved_state_goes_on_bit_for_bit(env):
     other = [env.step(action)[0] for action in actions[10:]]
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert np.array_equal(rows, env.placement.row)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"levels": 1},
+        {"kinds": {"flat": {"share": 1}, "waves": {"share": 4}}},
+        {"kinds": dict(reversed(KINDS.items()))},
+        {"size": 6.0},
+        {"seed": 1},
+    ],
+)
+def test_a_state_on_other_ground_is_refused_and_changes_nothing(env, changes):
+    """Its arrays have the same shapes: robots stood at their old places on the new heights."""
+    other = helpers.environment(task(terrain=helpers.replace(SECTION, **changes)), N)
+    before = other.state_dict()
+    with pytest.raises(InputError, match=r"^state\.ground is another$"):
+        other.load_state_dict(env.state_dict())
+    assert np.array_equal(before["ticks"], other.ticks)
+    assert np.array_equal(before["engine"]["simulations"], other.engine.arrays()["simulations"])
 
 
 def test_a_seed_repeats_an_episode_after_the_levels_moved():

@@ -139,7 +139,10 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         raise NotImplementedError
 
     def _shared(self) -> serialization.State:
-        """Return the arrays without a row per simulation that they depend on, not copies."""
+        """Return the arrays without a row per simulation that they depend on, not copies.
+
+        A text among them says what the state belongs to: with another, it is refused.
+        """
         return {}
 
     def _restored(self, ids: np.ndarray | None) -> None:

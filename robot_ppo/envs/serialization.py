@@ -34,7 +34,7 @@ def fill(live: State, state: State) -> None:
     """Write the arrays of `state` into those of `live`; the rest is for the caller to take up.
 
     Raises:
-        InputError: `state` has other entries, shapes or types; nothing was written then.
+        InputError: `state` has other entries, shapes, types or texts; nothing was written then.
     """
     _check(live, state, "state")
     _fill(live, state)
@@ -63,6 +63,8 @@ def _check(live: Any, state: Any, name: str) -> None:
             raise InputError(f"{name}.{key} is {'missing' if key in live else 'unknown'}")
         for key, value in live.items():
             _check(value, state[key], f"{name}.{key}")
+    elif isinstance(live, str) and live != state:  # what a state belongs to: no text is a number
+        raise InputError(f"{name} is another")
 
 
 def _kind(value: Any) -> str:

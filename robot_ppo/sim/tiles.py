@@ -8,6 +8,7 @@ All simulations of a batch share one field, because heights cannot differ betwee
 are placed on its tiles.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +69,14 @@ class Tiles:
         ]
         field = joined(made, tile)
         return cls(field, tuple(kinds), of_column, levels, settings.size)
+
+    def fingerprint(self) -> str:
+        """Return a text that is another for other ground: heights, where they are, kinds, tiles."""
+        field = self.field
+        digest = hashlib.sha256(field.heights.tobytes())
+        numbers = (field.heights.shape, field.spacing, field.corner, self.size)
+        digest.update(repr((numbers, self.names, self.kinds.tolist(), len(self.levels))).encode())
+        return digest.hexdigest()
 
     def centre(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Return the middles (m, 2) [m] of tiles (m,)."""

@@ -287,8 +287,10 @@ class RobotEnv(BatchEnv):
         }
 
     def _shared(self) -> serialization.State:
-        """Return the arrays without a row per simulation, not copies."""
-        return {"curriculum": self.curriculum.arrays(), "starts": self.starts.arrays()}
+        """Return what has no row per simulation, arrays not copied; `ground` is a fingerprint."""
+        shared = {"curriculum": self.curriculum.arrays(), "starts": self.starts.arrays()}
+        ground = {"ground": self.placement.tiles.fingerprint()} if self.placement else {}
+        return shared | ground
 
     def _restored(self, ids: np.ndarray | None) -> None:
         """Compute what follows from rows that were written."""
