@@ -49,6 +49,18 @@ def test_kinds_are_shared_out_as_the_columns_are(begun):
     assert (begun.tiles.kinds[begun.column] == begun.kind).all()
 
 
+@pytest.mark.parametrize("few", [1, 3])
+def test_few_simulations_get_kinds_as_often_as_there_are_columns(few, rng):
+    """Before, one alone was always on the first kind."""
+    counts = np.zeros(3)
+    for _ in range(300):
+        made = placement()
+        made.begin(np.arange(few), rng, anew=True)
+        counts += np.bincount(made.kind[:few], minlength=3)
+    # Standard deviation of a share: at most sqrt(0.6 * 0.4 / 300) = 0.028.
+    assert counts / counts.sum() == pytest.approx([0.2, 0.6, 0.2], abs=0.1)
+
+
 def test_first_levels_go_up_to_where_they_start(begun):
     assert set(begun.row) == {0, 1}  # of 4 levels those up to 0.4 of the way
 

@@ -77,7 +77,8 @@ class Placement:
         m = len(ids)
         rows = len(self.tiles.levels)
         if anew:
-            self.kind[ids] = self.tiles.kinds[rng.permutation(m) % len(self.tiles.kinds)]
+            kinds = rng.permutation(self.tiles.kinds)  # first, so that few robots get any of them
+            self.kind[ids] = np.resize(kinds, m)
             self.row[ids] = rng.integers(0, self._lowest_rows, m)
         drawn = rng.random((2, m))
         any_row = (self.row[ids] == _ANY) | (not self.rising)
