@@ -271,8 +271,26 @@ def test_a_seed_repeats_an_episode_after_the_levels_moved():
     assert width == width_again == 0.2
     assert np.array_equal(rows, rows_again) and np.array_equal(levels, levels_again)
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    env.reset()  # without a seed training goes on
-    assert env.commands.width == 1.0
+
+
+def test_without_a_seed_training_goes_on():
+    """Who resets after every episode, as a user of one simulation does, takes its lessons along."""
+    widening = {"reward": "lin_vel_tracking", "above": -1.0, "step": 1.0, "narrowest": 0.2}
+    both = {"terrain_level": {}, "command_range": widening}
+    env = helpers.environment(task(episode_length=0.1, curriculum=both), N)
+    kinds = env.placement.kind.copy()
+    env.placement.row[:] = np.arange(N) % 4
+    for action in helpers.random_actions(12, N, size=2.0):
+        env.step(action)
+    rows = env.placement.row.copy()
+    levels = env.curriculum.levels.copy()
+    env.reset()
+    assert np.array_equal(rows, env.placement.row) and np.array_equal(kinds, env.placement.kind)
+    assert env.commands.width == 1.0 and np.array_equal(levels, env.curriculum.levels)
+    places = env.placement.centres(EVERYONE)
+    assert np.abs(env.engine.qpos[:, :2] - places).max() < 1e-9
+    env.reset(seed=4)
+    assert set(env.placement.row) == {0, 1} and env.commands.width == 0.2
 
 
 def test_levels_need_ground_and_ground_room():

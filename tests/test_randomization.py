@@ -373,4 +373,6 @@ def test_what_is_drawn_at_the_start_stays_and_the_rest_does_not():
     again, other = drawn()
     assert np.array_equal(links, again) and not (payload == other).any()
     env.reset()
+    assert np.array_equal(links, drawn()[0])
+    env.reset(seed=2)
     assert not (links == drawn()[0]).all(axis=1).any()  # a start is another draw

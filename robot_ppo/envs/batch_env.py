@@ -3,7 +3,7 @@
 A subclass builds its engine, declares its spaces with the observation of its first reset, and
 writes `step`, with `_quarantine` and `_ended` at their places in it. What a task is, it says in
 
-- `_begin(ids, anew)`: start the episodes `ids`; `anew`: of everyone, as after a reset;
+- `_begin(ids, anew)`: start the episodes `ids`; `anew`: everything begins, as after a seed;
 - `_present()`: the observation groups of everyone, now;
 - `_rows()`, `_shared()`, `_restored()`: the arrays that the next steps depend on, those with a
   row per simulation and the others, and what follows from them.
@@ -59,8 +59,9 @@ class BatchEnv(gymnasium.vector.VectorEnv):
 
         Args:
             seed: an int: what follows is the same after the same seed, so a curriculum begins
-                again, too; None: generator and curriculum go on. A list must be the n consecutive
-                numbers that Gymnasium makes of an int.
+                again, and what is drawn once is drawn again; None: generator, curriculum and what
+                was drawn once go on. A list must be the n consecutive numbers that Gymnasium makes
+                of an int.
             options: `spread_episodes`: at different ages, because simulations that start together
                 must not end together.
 
@@ -75,9 +76,8 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         first = _first_seed(seed, self.num_envs)
         if first is not None:
             self._rng = np.random.default_rng(first)
-            self._forget()
         everyone = np.arange(self.num_envs)
-        self._begin(everyone, anew=True)
+        self._begin(everyone, anew=first is not None)
         self.metrics.clear(everyone)
         if options and options.get("spread_episodes"):
             self.ticks[:] = self._rng.integers(0, self.max_ticks, self.num_envs)
@@ -120,14 +120,12 @@ class BatchEnv(gymnasium.vector.VectorEnv):
 
     # -- what a task says ---------------------------------------------------------------------
 
-    def _forget(self) -> None:
-        """Put what a reset leaves as training made it back to its beginning; a seed was given.
-
-        Nothing, unless a task says otherwise.
-        """
-
     def _begin(self, ids: np.ndarray, anew: bool = False) -> None:
-        """Start the episodes of `ids`; with `anew`, what is drawn once is drawn, too."""
+        """Start the episodes of `ids`.
+
+        With `anew`, which is for all of them at once, what was drawn once is drawn again, and what
+        training made of the environment is back at its beginning.
+        """
         raise NotImplementedError
 
     def _present(self) -> Observations:

@@ -226,6 +226,7 @@ class RobotEnv(BatchEnv):
         """Start episodes: pose, randomization, command, clocks, histories."""
         rng = self._rng
         if anew:
+            self.curriculum.restart()
             self.starts.clear()
         before = None
         if self.randomizer.kept.size and not anew:
@@ -251,10 +252,6 @@ class RobotEnv(BatchEnv):
     def _figures(self) -> dict[str, float]:
         """Return the levels of the curriculum, for the log."""
         return self.curriculum.figures()
-
-    def _forget(self) -> None:
-        """Put the curriculum back to its beginning."""
-        self.curriculum.restart()
 
     def _placed(self, qpos: np.ndarray, ids: np.ndarray, anew: bool) -> np.ndarray:
         """Return positions (m, nq) in which the robots `ids` are on their next tiles."""
