@@ -127,6 +127,37 @@ def test_commands_widen_as_episodes_earn_enough():
     assert furthest(env) > 0.9
 
 
+def test_one_good_episode_widens_nothing():
+    """As many as there are simulations are judged together, each time anew."""
+    env = widening(above=0.5)
+    weight = env.rewards.terms["lin_vel_tracking"].own["weight"]
+
+    def told(count, value, failed=False, length=0.1):
+        rewards = np.full(count, value * weight * length)
+        figures = {"reward_lin_vel_tracking": rewards, "length": np.full(count, length)}
+        env.curriculum.advance(figures | {"failed": np.full(count, float(failed))})
+        return env.curriculum.levels[0]
+
+    assert told(1, 1.0) == 0.0
+    assert told(254, 0.6) == 0.0
+    assert told(1, 0.0) == 0.5
+    assert told(255, 0.0) == 0.5
+    assert told(2, 1.0) == 0.5  # and these are judged with those before
+    assert told(256, 1.0, failed=True, length=0.02) == 0.5  # a fifth of a length, and nothing more
+    assert told(256, 1.0, failed=True, length=0.06) == 1.0
+    assert told(256, 0.0) == 1.0
+
+
+def test_one_simulation_is_judged_by_many_episodes():
+    one = helpers.environment(widening(above=-1.0).task, n=1)
+    for action in helpers.random_actions(5 * 63, 1, size=0.0):
+        one.step(action)
+    assert one.curriculum.levels[0] == 0.0
+    for action in helpers.random_actions(5, 1, size=0.0):
+        one.step(action)
+    assert one.curriculum.levels[0] == 0.5
+
+
 def test_commands_stay_narrow_where_episodes_do_not():
     env = widening(above=1.0)
     for action in helpers.random_actions(15, 256, size=0.0):

@@ -6,6 +6,7 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
+from robot_ppo import config
 from robot_ppo.config import Terrain
 from robot_ppo.envs.robot import grounds
 from robot_ppo.envs.robot.placement import Placement
@@ -25,9 +26,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-def placement(rising=True, twists=True):
+def placement(rising=True):
     tiles = grounds.tiles(SECTION, helpers.robot())
-    return Placement(tiles, SECTION.start, N, 0.02, rising, twists)
+    return Placement(tiles, SECTION.start, N, 0.02, rising)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def ended(made, ids, crossed=False, failed=False):
     """Let the episodes `ids` end, and the curriculum act."""
     ids = np.atleast_1d(ids)
     made.end(ids, np.full(N, crossed), np.full(N, failed))
-    return made.change_levels(0.5)
+    made.change_levels(0.5)
 
 
 def test_kinds_are_shared_out_as_the_columns_are(begun):
@@ -84,10 +85,10 @@ def test_who_is_beyond_the_border_has_left(begun, offset, out):
 
 def test_who_crosses_goes_up_and_who_falls_goes_down(begun):
     begun.row[:] = 1
-    mean = ended(begun, [0, 1], crossed=True)
+    ended(begun, [0, 1], crossed=True)
     ended(begun, [2], failed=True)
     assert begun.row.tolist() == [2, 2, 0] + [1] * (N - 3)
-    assert mean == pytest.approx((2 * 0.75 + 38 * 0.5) / 40)
+    assert begun.level() == pytest.approx((2 * 0.75 + 0.25 + 37 * 0.5) / 40)
 
 
 def test_who_falls_while_leaving_has_fallen(begun):
@@ -137,26 +138,15 @@ def test_who_is_told_to_stand_fails_nothing(begun):
     assert begun.row[0] == 2 and begun.asked[0] == 0
 
 
-def test_three_joint_angles_are_no_way_to_go(rng):
-    """A command of a robot of three joints has as many numbers as a twist."""
-    made = placement(twists=False)
-    made.begin(EVERYONE, rng, anew=True)
-    made.row[:] = 2
-    world = helpers.world(N)
-    world.command[:] = (0.5, 0.5, 0.5)
-    for _ in range(50):
-        made.advance(world)
-    ended(made, [0])
-    assert made.row[0] == 2 and not made.asked.any()
-
-
 def test_without_a_curriculum_every_episode_has_any_level(rng):
     made = placement(rising=False)
     made.begin(EVERYONE, rng, anew=True)
     assert set(made.row) == {0, 1, 2, 3}
     before = made.row.copy()
     made.begin(EVERYONE, rng)
-    assert (made.row != before).any() and made.figures() == {}
+    assert (made.row != before).any()
+    made.advance(helpers.world(N))
+    assert not made.asked.any()  # no level follows from the way
 
 
 # -- in the environment -------------------------------------------------------------------------
@@ -213,6 +203,23 @@ def test_the_log_has_the_mean_level_of_every_kind(env):
     logged = env.metrics.behaviour()
     assert {"level_flat", "level_waves", "level_stairs_up"} <= logged.keys()
     assert all(0.25 <= logged[f"level_{name}"] <= 0.5 for name in KINDS)
+    true = env.placement.tiles.levels[env.placement.row].mean()
+    assert logged["curriculum_terrain_level"] == pytest.approx(true)
+
+
+def test_the_log_has_the_levels_that_are_drawn(env):
+    """Before, the mean was taken before the draws: 0 after a reset, 1 for who goes to any."""
+    env.reset(seed=1)
+    assert env.curriculum.figures()["curriculum_terrain_level"] == env.placement.level() > 0.2
+    env.placement.row[:] = 3
+    env.engine.qpos[:, 2] = 2.0
+    env.engine.qpos[:, 0] = env.placement.centres(EVERYONE)[:, 0] + 2.1
+    env.step(still(env))
+    assert set(env.placement.row) == {0, 1, 2, 3}
+    logged = env.metrics.behaviour()
+    shares = {"flat": 8, "waves": 24, "stairs_up": 8}
+    mean = sum(count * logged[f"level_{name}"] for name, count in shares.items()) / N
+    assert logged["curriculum_terrain_level"] == pytest.approx(mean)
 
 
 def test_a_saved_state_goes_on_bit_for_bit(env):
@@ -296,6 +303,9 @@ def test_without_a_seed_training_goes_on():
 def test_levels_need_ground_and_ground_room():
     with pytest.raises(SettingError, match=r"terrain_level`: needs `task.terrain`"):
         helpers.environment(helpers.quiet(curriculum={"terrain_level": {}}), 1)
+    with pytest.raises(SettingError, match=r"terrain_level`: needs `task.commands.twist`"):
+        rising = {"terrain": SECTION, "curriculum": {"terrain_level": {}}}
+        helpers.environment(helpers.replace(config.load("go2_joint_hold").task, **rising), 1)
     small = helpers.replace(SECTION, platform=0.3)
     with pytest.raises(SettingError, match=r"terrain.platform`: 0\.3 m, and go2 stands on 0\.\d\d"):
         helpers.environment(task(terrain=small), 1)

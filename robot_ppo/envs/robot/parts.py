@@ -37,13 +37,13 @@ def compiled(
     return model
 
 
-def placement(task: Task, robot: RobotSpec, n: int, twists: bool) -> Placement | None:
-    """Return the tiles of n simulations, whose commands are `twists`; None on level ground."""
+def placement(task: Task, robot: RobotSpec, n: int) -> Placement | None:
+    """Return the tiles of n simulations; None on level ground."""
     if task.terrain is None:
         return None
     rising = "terrain_level" in task.curriculum
     made = tiles(task.terrain, robot)
-    return Placement(made, task.terrain.start, n, task.control_period, rising, twists)
+    return Placement(made, task.terrain.start, n, task.control_period, rising)
 
 
 def height_map(task: Task, robot: RobotSpec, ground: Ground, n: int) -> HeightMap | None:

@@ -1,6 +1,6 @@
 """On which tile each simulation is, and how far its episode got there.
 
-    placement = Placement(tiles, start=0.3, n=1024, control_period=0.02, rising=True, twists=True)
+    placement = Placement(tiles, start=0.3, n=1024, control_period=0.02, rising=True)
     xy = placement.begin(ids, rng)
     placement.advance(world)                    # every control step
     placement.left(xy)                          # (n,) who is beyond the border of its tile
@@ -35,7 +35,6 @@ class Placement:
         n: int,
         control_period: float,
         rising: bool,
-        twists: bool,
     ) -> None:
         """Place nobody yet; `begin` does.
 
@@ -44,12 +43,10 @@ class Placement:
             start: the highest level of a first episode, where levels rise.
             n: simulations.
             control_period: [s]
-            rising: a curriculum changes the levels.
-            twists: commands ask for ways; those of other kinds do not.
+            rising: a curriculum changes the levels, and commands are twists.
         """
         self.tiles = tiles
         self.rising = rising
-        self._twists = twists
         self._control_period = control_period
         self._lowest_rows = 1 + int(start * (len(tiles.levels) - 1) + 1e-9)
         self._number = np.bincount(tiles.kinds, minlength=len(tiles.names))
@@ -105,8 +102,8 @@ class Placement:
         return offset.max(axis=1) > self.tiles.size / 2
 
     def advance(self, world: World) -> None:
-        """Add a control step of a twist to the ways; other commands ask for none."""
-        if not self._twists:
+        """Add a control step to the ways, where levels follow from them."""
+        if not self.rising:
             return
         wanted = world.command[:, :2]
         speed = np.hypot(wanted[:, 0], wanted[:, 1])
@@ -124,8 +121,8 @@ class Placement:
         """
         self._ended = (ids, crossed[ids], failed[ids])
 
-    def change_levels(self, fraction: float) -> float:
-        """Change the levels of those whose episodes ended; return the mean level of all.
+    def change_levels(self, fraction: float) -> None:
+        """Change the levels of those whose episodes ended.
 
         A level up for who left its tile, and any level for who left the highest; a level down for
         who failed, or went less than `fraction` of the way that was asked for.
@@ -137,17 +134,14 @@ class Placement:
         down = ~up & (failed | short)
         row = self.row[ids] + up - down
         self.row[ids] = np.where(row >= len(self.tiles.levels), _ANY, np.maximum(row, 0))
-        return float(self._level().mean())
 
-    def _level(self) -> np.ndarray:
-        """Return the level of every simulation (n,); the highest of who goes to any."""
-        return self.tiles.levels[self.row]
+    def level(self) -> float:
+        """Return the mean level of all; who goes to any and has not begun counts as the highest."""
+        return float(self.tiles.levels[self.row].mean())
 
     def figures(self) -> dict[str, float]:
         """Return the mean level of each kind, for the log."""
-        if not self.rising:
-            return {}
-        level = self._level()
+        level = self.tiles.levels[self.row]
         found = np.unique(self.kind)
         names = self.tiles.names
         return {f"level_{names[k]}": float(level[self.kind == k].mean()) for k in found.tolist()}

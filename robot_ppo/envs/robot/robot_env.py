@@ -322,10 +322,15 @@ class RobotEnv(BatchEnv):
         )
         self.terminations = self.device.moved(terminations, Term)
         self.events = Events(task.events, robot)
-        twists = self.commands.command.spec.kind == "twist"
-        self.placement = parts.placement(task, robot, self.num_envs, twists)
+        self.placement = parts.placement(task, robot, self.num_envs)
         self.curriculum = Curriculum(
-            task.curriculum, robot, self.rewards, self.commands, has, self.placement
+            task.curriculum,
+            robot,
+            self.rewards,
+            self.commands,
+            task.episode_length,
+            has,
+            self.placement,
         )
         if task.evaluation is not None:  # told now, not when the policy is to be scored
             trials.plan(task.evaluation, self.layout.command, robot, dt, "task.evaluation")
