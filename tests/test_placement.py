@@ -1,5 +1,6 @@
 """Simulations on tiles: where they start, when they leave, and what becomes of their levels."""
 
+import json
 from pathlib import Path
 
 import env_helpers as helpers
@@ -298,6 +299,40 @@ def test_without_a_seed_training_goes_on():
     assert np.abs(env.engine.qpos[:, :2] - places).max() < 1e-9
     env.reset(seed=4)
     assert set(env.placement.row) == {0, 1} and env.commands.width == 0.2
+
+
+@pytest.mark.parametrize("levels, n", [(4, 3 * N), (4, N // 4), (8, N), (2, N)])
+def test_levels_are_taken_up_by_other_simulations_on_other_rows(begun, levels, n, rng):
+    begun.row[:] = np.arange(N) % 2 + 2 * (begun.kind == 1)  # waves: half 3, half 4 of 4
+    section = helpers.replace(SECTION, levels=levels, kinds={**KINDS, "blocks": {"share": 1}})
+    made = Placement(grounds.tiles(section, helpers.robot()), 0.0, n, 0.02, True)
+    made.begin(np.arange(n), rng, anew=True)
+    made.take_up(begun.counts(), rng)
+    assert not made.row[made.kind == 3].any()  # of which nothing is known
+    places = {4: [0, 1, 2, 3], 8: [1, 3, 5, 7], 2: [0, 0, 1, 1]}[levels]
+    waves = made.row[made.kind == 1]
+    assert set(waves) <= set(places[2:])
+    if len(waves) >= 24:  # as many of each as there were, but for those that do not divide
+        counts = [(waves == row).sum() for row in set(places[2:])]
+        assert max(counts) - min(counts) <= 12
+    assert set(made.row[made.kind == 0]) <= set(places[:2])
+
+
+def test_what_was_reached_is_plain_and_goes_on_in_the_next_episodes(env):
+    env.reset(seed=1)
+    env.placement.row[:] = 3
+    reached = env.reached()
+    assert reached["grounds"]["waves"] == [0, 0, 0, 24]
+    assert json.loads(json.dumps(reached)) == reached
+    env.reset(seed=2)
+    assert env.placement.row.max() == 1
+    env.go_on_from(reached)
+    env.reset(options={"spread_episodes": True})
+    assert (env.placement.row == 3).all()
+    places = env.placement.centres(EVERYONE)
+    assert np.abs(env.engine.qpos[:, :2] - places).max() < 1e-9
+    env.go_on_from({})
+    assert (env.placement.row == 3).all()
 
 
 def test_levels_need_ground_and_ground_room():

@@ -262,6 +262,28 @@ def test_episodes_of_other_settings_start_anew_and_that_is_said(broken, tmp_path
     warned(trainer, caplog, "state.ticks is int64 (8,), not int64 (16,)")
 
 
+def test_episodes_that_start_anew_go_on_at_the_levels_of_the_curriculum(tmp_path, caplog):
+    """Before, another number of simulations put them all back to 0, and nobody said so."""
+    rough = (
+        "task.terrain={kinds: {waves: {share: 1}}, levels: 5, columns: 2, size: 4.0}",
+        "task.curriculum.terrain_level={}",
+        "task.curriculum.command_range="
+        "{reward: lin_vel_tracking, above: 0.9, step: 0.1, narrowest: 0.2}",
+    )
+    trainer = Trainer(lively(*rough), tmp_path)
+    trainer._start_episodes()
+    trainer.env.placement.row[:] = 4
+    trainer.env.curriculum.levels[1] = 0.5
+    trainer.iteration, trainer.steps = SAVED, SAVED * BATCH
+    trainer._save()
+    resumed = Trainer(lively(*rough, "num_envs=16", "rollout=4"), tmp_path, resume=True)
+    assert resumed.env.commands.width == 0.2
+    resumed._start_episodes()
+    assert "the running episodes cannot go on" in caplog.text
+    assert (resumed.env.placement.row == 4).all() and len(resumed.env.placement.row) == 16
+    assert resumed.env.commands.width == pytest.approx(0.6)
+
+
 def test_damaged_episodes_start_anew_and_that_is_said(broken, tmp_path, caplog):
     run = shutil.copytree(broken()[0], tmp_path / "run")
     (path,) = (run / "checkpoints").glob(f"*{EPISODES}")

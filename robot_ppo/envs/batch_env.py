@@ -115,6 +115,13 @@ class BatchEnv(gymnasium.vector.VectorEnv):
         self.metrics.copy_rows(source, target)
         self._restored(target)
 
+    def reached(self) -> serialization.State:
+        """Return what training made of the environment: nothing, unless a task says otherwise."""
+        return {}
+
+    def go_on_from(self, reached: serialization.State) -> None:
+        """Let the episodes after the next reset go on from what an earlier run had reached."""
+
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing to close: threads end with the object."""
 

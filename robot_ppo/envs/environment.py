@@ -91,6 +91,20 @@ class Environment(Protocol):
         """Go on, bit for bit, from a `state_dict`; an `InputError` where that cannot be."""
         ...
 
+    def reached(self) -> State:
+        """Return what training made of the environment, in plain numbers by name; often nothing.
+
+        It is for another number of simulations, other settings: what a `state_dict` is not.
+        """
+        ...
+
+    def go_on_from(self, reached: State) -> None:
+        """Let episodes from the next `reset` on, one without a seed, go on from what was reached.
+
+        What it does not name stays, and what the environment does not have is passed over.
+        """
+        ...
+
 
 def group_size(env: Environment, groups: Sequence[str], key: str) -> int:
     """Return the size of several observation groups side by side.

@@ -10,7 +10,7 @@ the newest `.pt` has its own. Without it a run goes on with new episodes.
 import contextlib
 import io
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ class Checkpoint:
     joints: list[str] | None = None
     """Names of the robot's joints, in their order; None: there is no robot, or the checkpoint was
     written before it said so."""
+    reached: dict[str, Any] = field(default_factory=dict)
+    """What training made of the environment, such as a curriculum's levels, in plain numbers: with
+    it new episodes go on where the running ones cannot. Empty in an old checkpoint."""
 
 
 class UnreadableError(InputError):

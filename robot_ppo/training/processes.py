@@ -10,9 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from robot_ppo.config import Config, Task
 from robot_ppo.ppo import ranks
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.training.threads import single_threaded
+from robot_ppo_export.errors import InputError
+
+_APART = 1 << 33
+"""Distance between the seeds of two ranks: beyond every seed that a run can have."""
 
 
 @contextmanager
@@ -36,6 +41,28 @@ def is_first() -> bool:
 def was_restarted() -> bool:
     """Return whether torchrun started this process anew after one had ended."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def seed(config: Config, ranks: Ranks) -> int:
+    """Return the seed of one rank, unlike that of every other."""
+    return config.seed + _APART * ranks.rank
+
+
+def simulations(config: Config, ranks: Ranks) -> int:
+    """Return how many one rank has; `InputError` for what several cannot do."""
+    terms = config.task.curriculum if isinstance(config.task, Task) else {}
+    shared = [name for name in terms if name != "terrain_level"]  # whose simulations have their own
+    if ranks.size > 1 and shared:
+        raise InputError(
+            f"`task.curriculum.{shared[0]}`: its level follows the episodes of one process; start "
+            "it without torchrun, or leave it out"
+        )
+    if config.num_envs % ranks.size:
+        raise InputError(
+            f"`num_envs`: {config.num_envs} simulations cannot be shared evenly among "
+            f"{ranks.size} processes; make it a multiple of {ranks.size}"
+        )
+    return config.num_envs // ranks.size
 
 
 @contextmanager

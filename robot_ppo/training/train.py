@@ -24,7 +24,7 @@ from robot_ppo.ppo.distill import imitates, student_share
 from robot_ppo.ppo.networks import Actor, Critic
 from robot_ppo.ppo.ranks import Ranks
 from robot_ppo.ppo.rollout import Rollout
-from robot_ppo.training import joints, resume
+from robot_ppo.training import joints, processes, resume
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints
 from robot_ppo.training.episode_statistics import EpisodeStatistics
 from robot_ppo.training.explorer import Explorer
@@ -65,9 +65,9 @@ class Trainer:
         self.ranks.require_equal(
             {"release of robot-ppo": __version__, "configuration": configs.to_yaml(config)}
         )
-        self.num_envs = _part(config, self.ranks)
+        self.num_envs = processes.simulations(config, self.ranks)
         """Simulations of this rank."""
-        self.seed = config.seed + _APART * self.ranks.rank
+        self.seed = processes.seed(config, self.ranks)
         learners.check(config, self.ranks)
         self.env = envs.make(config, self.num_envs, self.seed)
         self.explorer = Explorer(self.env)
@@ -97,6 +97,8 @@ class Trainer:
         self.steps = 0
         self.seconds = 0.0
         self.iteration = 0
+        self.reached: dict[str, Any] = {}
+        """Levels of curricula in the checkpoint that was resumed."""
         self.statistics = EpisodeStatistics()
         self.interrupted = False
         """True where a signal ended the run."""
@@ -261,8 +263,10 @@ class Trainer:
         That is one rollout in which nothing is learned: `steps` leaves it out, the clock does not,
         and the first row of the log is about its episodes too.
         """
-        seed = self.seed + self.iteration if self.iteration else None
-        _, info = self.env.reset(seed=seed, options={"spread_episodes": True})
+        if self.iteration:
+            self.env.reset(seed=self.seed + self.iteration)
+            self.env.go_on_from(self.reached)
+        _, info = self.env.reset(options={"spread_episodes": True})
         self.observations = info["observations"]
         if self.steps == 0:
             times = {"physics": 0.0}
@@ -326,6 +330,7 @@ class Trainer:
             },
             settings=self.learned_with,
             joints=self.joints,
+            reached=self.env.reached(),
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -335,6 +340,7 @@ class Trainer:
         self.steps = checkpoint.steps
         self.seconds = checkpoint.seconds
         self.iteration = checkpoint.iteration
+        self.reached = checkpoint.reached
         resume.load(self.learner, checkpoint.learner)
         self.rng.bit_generator.state = checkpoint.rng
         self._restore_episodes(checkpoint)
@@ -377,27 +383,6 @@ class Trainer:
             self.learner.values.state = torch.from_numpy(memory["critic"])
         if self.teacher and memory.get("teacher") is not None:
             self.teacher.acting.state = memory["teacher"]
-
-
-_APART = 1 << 33
-"""Distance between the seeds of two ranks: beyond every seed that a run can have."""
-
-
-def _part(config: Config, ranks: Ranks) -> int:
-    """Return the simulations of one rank; `InputError` for what several cannot do."""
-    terms = config.task.curriculum if isinstance(config.task, configs.Task) else {}
-    shared = [name for name in terms if name != "terrain_level"]  # whose simulations have their own
-    if ranks.size > 1 and shared:
-        raise InputError(
-            f"`task.curriculum.{shared[0]}`: its level follows the episodes of one process; start "
-            "it without torchrun, or leave it out"
-        )
-    if config.num_envs % ranks.size:
-        raise InputError(
-            f"`num_envs`: {config.num_envs} simulations cannot be shared evenly among "
-            f"{ranks.size} processes; make it a multiple of {ranks.size}"
-        )
-    return config.num_envs // ranks.size
 
 
 def _rows(observations: Observations, ids: np.ndarray) -> Observations:

@@ -131,6 +131,13 @@ class ForeignVectorEnv:
         """Raise `InputError`: a resumed run starts new episodes."""
         raise InputError("Gymnasium's environments cannot be saved")
 
+    def reached(self) -> dict[str, Any]:
+        """Return nothing: what training made of an environment is in the networks alone."""
+        return {}
+
+    def go_on_from(self, reached: dict[str, Any]) -> None:
+        """Pass over everything."""
+
     def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
         """Raise `InputError`: one environment cannot take over another's state."""
         raise InputError("Gymnasium's environments cannot be copied")

@@ -6,6 +6,7 @@ the environment's state and is a column of the log, `curriculum_<name>`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -139,6 +140,23 @@ class Curriculum:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the next steps depend on, not copies."""
         return {"levels": self.levels, "sums": self.sums} if self.terms else {}
+
+    def reached(self) -> dict[str, Any]:
+        """Return the levels in plain numbers: of each term, and who is where on the ground."""
+        if not self.terms:
+            return {}
+        levels = dict(zip(self.terms, self.levels.tolist(), strict=True))
+        if self.placement is None or not self.placement.rising:
+            return {"levels": levels}
+        return {"levels": levels, "grounds": self.placement.counts()}
+
+    def go_on_from(self, reached: Mapping[str, Any], rng: np.random.Generator) -> None:
+        """Take up what `reached` returned, of another number of simulations or on other ground."""
+        for i, name in enumerate(self.terms):
+            self.levels[i] = reached.get("levels", {}).get(name, self.levels[i])
+        if self.placement is not None and self.placement.rising:
+            self.placement.take_up(reached.get("grounds", {}), rng)
+        self.advance()
 
     def figures(self) -> dict[str, float]:
         """Return the levels for the log."""

@@ -11,6 +11,8 @@ A simulation keeps its kind of ground. Its level is a row of tiles; where nothin
 (`rising` is false), each episode has one at random.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from robot_ppo.envs.robot.world import World
@@ -138,6 +140,29 @@ class Placement:
     def level(self) -> float:
         """Return the mean level of all; who goes to any and has not begun counts as the highest."""
         return float(self.tiles.levels[self.row].mean())
+
+    def counts(self) -> dict[str, list[int]]:
+        """Return how many simulations of a kind each row has, from the lowest, by its name."""
+        rows = len(self.tiles.levels)
+        found = np.unique(self.kind).tolist()
+        return {
+            self.tiles.names[k]: np.bincount(self.row[self.kind == k], minlength=rows).tolist()
+            for k in found
+        }
+
+    def take_up(self, counts: Mapping[str, list[int]], rng: np.random.Generator) -> None:
+        """Give simulations the levels of those that were counted, kind by kind.
+
+        Rows may be others now: a level is the lowest row that is as hard. Kinds that `counts` does
+        not name keep their levels.
+        """
+        for k, name in enumerate(self.tiles.names):
+            if name not in counts:
+                continue
+            there = np.repeat(np.arange(len(counts[name])) + 1, counts[name]) / len(counts[name])
+            mine = np.flatnonzero(self.kind == k)
+            levels = np.resize(rng.permutation(there), len(mine))
+            self.row[mine] = np.searchsorted(self.tiles.levels, levels - 1e-9)
 
     def figures(self) -> dict[str, float]:
         """Return the mean level of each kind, for the log."""

@@ -164,6 +164,14 @@ class RobotEnv(BatchEnv):
                 groups[name][ended] = rows
         return groups[EXPORTED], reward, failed, truncated, info
 
+    def reached(self) -> serialization.State:
+        """Return the levels of the curriculum."""
+        return self.curriculum.reached()
+
+    def go_on_from(self, reached: serialization.State) -> None:
+        """Let the curriculum go on from levels that `reached` returned."""
+        self.curriculum.go_on_from(reached, self._rng)
+
     # -- the parts of a step, in order --------------------------------------------------------
 
     def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
