@@ -12,6 +12,7 @@ from robot_ppo.evaluation import ground as crossings
 from robot_ppo.playback.play import play
 from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.height_field import HeightField
+from robot_ppo.sim import scan as scan_map
 from robot_ppo.sim import server
 from robot_ppo.sim.ground import RayGround
 from robot_ppo.sim.robot_engine import RobotEngine
@@ -21,6 +22,7 @@ from robot_ppo.sim.simulated_robot import LockstepDriver, SimulatedRobot
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.state import BASIC
 from robot_ppo_export.contract.strict import SettingError
+from robot_ppo_export.contract.tables import NOTHING
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
@@ -110,8 +112,8 @@ def test_many_robots_are_scanned_as_one_is(engine, rng):
 # -- maps ---------------------------------------------------------------------------------------
 
 
-def begun(engine, rng, poses, **errors):
-    made = HeightMap(engine.ground, GRID, MapErrors(**errors), N, PERIOD, UNKNOWN)
+def begun(engine, rng, poses, noise=0.0, **errors):
+    made = HeightMap(engine.ground, GRID, MapErrors(**errors), N, PERIOD, UNKNOWN, noise)
     made.begin(np.arange(N), poses, rng)
     return made
 
@@ -171,6 +173,28 @@ def test_between_two_scans_the_last_one_stays_and_not_everyone_scans_at_once(eng
         renewed[t] = (made.values != before).any(axis=1)
     assert (renewed.sum(axis=0) == 4).all()
     assert renewed.any(axis=1).all()
+
+
+def test_noise_belongs_to_a_scan_and_stays_as_long_as_it_does(engine, rng):
+    """Before, it was drawn in every control step, also on a scan that was held or frozen."""
+    poses = random_poses(rng)
+    made = begun(engine, rng, poses, noise=0.05, period=0.1, frozen=0.2, freeze=(0.2, 0.4))
+    true = scan(engine.ground, GRID, poses)
+    renewed = 0
+    for _ in range(50):
+        off = np.abs(made.values - true)
+        assert 0.045 < off.max() <= 0.05 + 1e-6
+        before = made.values.copy()
+        made.advance(poses, rng)
+        changed = made.values != before
+        assert (changed.mean(axis=1) > 0.9)[changed.any(axis=1)].all()
+        renewed += changed.any(axis=1).mean()
+    assert renewed / 50 == pytest.approx(0.2 * 0.8, abs=0.03)
+
+
+def test_what_a_map_does_not_know_has_no_noise(engine, rng):
+    made = begun(engine, rng, random_poses(rng), noise=0.05, missing=0.2, patch=0.4)
+    assert (made.values == np.float32(UNKNOWN)).mean() == pytest.approx(0.2, abs=0.1)
 
 
 def test_missing_points_lie_in_patches_and_say_what_level_ground_would(engine, rng):
@@ -245,24 +269,38 @@ def test_the_actor_reads_the_map_and_the_critic_the_truth():
     assert middle == pytest.approx(-poses[0], abs=1e-5)
 
 
-def scored(errors):
-    """What robots of a scorecard are told in a tick, and true scans, (robots, points) each."""
+def scored(errors, noise=NOTHING):
+    """What robots of a scorecard are told in a tick, true scans, and what they are told next."""
     shipped = config.load("go2_rough_scan")
-    task = helpers.replace(shipped.task, map=errors, noise={})
+    task = helpers.replace(shipped.task, map=errors, noise=dict(noise))
     contract = helpers.contract_of(helpers.replace(shipped, task=task))
     field = crossings.field_of(("blocks",), 0.4)
     run = evaluate.Run(contract, [Condition("nominal")], 1, 0, field=field)
     run.tick(lambda seen: np.zeros((len(seen), 12), np.float32), scored=False)
-    here = poses_of(run.engine)
-    return run._inputs().state.height_scan, scan(run.engine.ground, run.map.grid, here)
+    true = scan(run.engine.ground, run.map.grid, poses_of(run.engine))
+    return run._inputs().state.height_scan, true, run._inputs().state.height_scan
 
 
 def test_the_scorecard_looks_through_maps_that_are_as_wrong_as_in_training():
-    told, true = scored(MapErrors())
+    told, true, _ = scored(MapErrors())
     assert np.array_equal(told, true)
-    told, true = scored(MapErrors(offset=0.1))
+    told, true, _ = scored(MapErrors(offset=0.1))
     off = told - true
     assert np.ptp(off, axis=1).max() < 1e-5 < 0.05 < np.abs(off).max() <= 0.1 + 1e-5
+
+
+def test_a_scan_that_is_held_is_told_alike_in_training_and_in_the_scorecard():
+    held = MapErrors(period=100.0)
+    env = helpers.environment(task(map=held, noise={"height_scan": 0.02, "joint_vel": 0.5}), 4)
+    place = env.layout.slices["height_scan"]
+    first = env.reset(seed=0)[0]
+    env.map._ticks[:] = 0
+    second = env.step(np.zeros((4, 12), np.float32))[0]
+    assert np.array_equal(first[:, place], second[:, place])
+    assert (first != second).any()
+    told, true, later = scored(held, noise={"height_scan": 0.02})
+    assert np.ptp(told - true, axis=1).min() > 0.03  # by what all points moved since, and noise
+    assert np.array_equal(told, later)
 
 
 def test_who_starts_anew_sees_its_new_place():
@@ -298,6 +336,26 @@ def test_a_scan_that_cannot_be_is_refused_in_a_sentence():
         SettingError, match=r"noise\.height_scan`: no observation reads that signal"
     ):
         helpers.environment(task(actor=None, noise={"height_scan": 0.1}), 1)
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        ({"missing": 0.2, "patch": 0.2}, r"`: 0\.2 of the points, and one patch of 0\.2 m covers"),
+        ({"missing": 0.21}, r"covers 0\.202 of this scan: make `task\.map\.patch` 0\.5 m or more"),
+        ({"missing": 0.99}, r"`task\.map\.patch` 1\.3 m or more, or take less"),
+    ],
+)
+def test_more_missing_than_a_patch_covers_is_refused_with_the_patch_that_does(errors, text):
+    """Before, it was cut to what one patch covers, and nobody was told."""
+    with pytest.raises(SettingError, match=rf"^`task\.map\.missing.*{text}"):
+        helpers.environment(task(map=MapErrors(**errors)), 1)
+
+
+def test_the_shipped_maps_miss_what_they_say():
+    shipped = config.load("go2_rough_scan").task
+    scan_map.check_missing(shipped.map, ScanGrid(1.6, 1.0, 0.1), "task.map")
+    scan_map.check_missing(MapErrors(missing=0.04), ScanGrid(1.6, 1.0, 0.1), "task.map")
 
 
 def test_the_simulated_robot_measures_the_scan_that_it_is_asked_for():

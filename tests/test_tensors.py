@@ -24,7 +24,7 @@ from robot_ppo.robot_model import variants
 from robot_ppo.robot_model.geometry import FootGeometry, Shape, half_extent
 from robot_ppo.robot_model.soles import Soles
 from robot_ppo.sim.device import CPU, Device
-from robot_ppo.sim.sensors import SensorMap, _uniform, add_drawn_noise, add_noise
+from robot_ppo.sim.sensors import SensorMap, add_drawn_noise, add_noise, uniform
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec
@@ -346,6 +346,6 @@ def test_noise_on_tensors_is_the_noise_that_is_drawn():
     there = state(tensors)
     rng = np.random.default_rng(1)
     add_noise(arrays, noise, np.random.default_rng(1))
-    add_drawn_noise(there, noise, lambda shape: torch.from_numpy(_uniform(rng, shape)))
+    add_drawn_noise(there, noise, lambda shape: torch.from_numpy(uniform(rng, shape)))
     for name in arrays:
         same(arrays[name], there[name])

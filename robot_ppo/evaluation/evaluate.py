@@ -127,6 +127,7 @@ class Run:
         self.layout = contract.resolve()
         self.observer = Observer(self.layout, (n,))
         self.map = self._height_map()
+        self.noise = sensors.noise_of_readings(contract.training.noise)
         self.command = np.tile(self.plan.commands, (len(conditions), 1))
         self.last_action = np.zeros((n, self.actions.size), np.float32)
         self.ticks = self.steps = 0
@@ -154,9 +155,14 @@ class Run:
             return None
         contract = self.contract
         errors = strict.convert(MapErrors, contract.training.map, path="training.map")
-        level = -contract.robot.base.height
         return HeightMap(
-            self.engine.ground, grid, errors, self.n, contract.control_period, unknown=level
+            self.engine.ground,
+            grid,
+            errors,
+            self.n,
+            contract.control_period,
+            unknown=-contract.robot.base.height,
+            noise=contract.training.noise.get("height_scan", 0.0),
         )
 
     def _place(self) -> None:
@@ -189,7 +195,7 @@ class Run:
         state = self.engine.measure()
         if self.map:
             state.height_scan = self._told(self.map)
-        sensors.add_noise(state, self.contract.training.noise, self.rng)
+        sensors.add_noise(state, self.noise, self.rng)
         c = self.contract
         state = self.applied.arrived(state, self.rng)
         ticks = np.full(self.n, self.ticks)

@@ -9,8 +9,9 @@
     heights.values                                      # (n, points) what the robot is told
 
 A map's errors are errors of the place from which it believes to look: an offset and a drift move
-it, a delay takes one from the past, and a map that is frozen keeps it. Patches that it does not
-know are filled with the height of level ground below a robot that stands, as on the robot.
+it, a delay takes one from the past, and a map that is frozen keeps it. Beside them a scan has white
+noise, drawn when it is taken. Patches that a map does not know are filled with the height of level
+ground below a robot that stands, as on the robot.
 """
 
 from typing import Any, NamedTuple
@@ -18,10 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robot_ppo.config import MapErrors
+from robot_ppo.sim import sensors
 from robot_ppo.sim.ground import Field, Ground
 from robot_ppo.sim.robot_readings import RobotReadings
 from robot_ppo_export.contract import frames
 from robot_ppo_export.contract.scan import ScanGrid
+from robot_ppo_export.contract.strict import SettingError
 
 _BLOCK = 32
 """Robots that are scanned at once: their arrays stay in a cache."""
@@ -88,6 +91,7 @@ class HeightMap:
         n: int,
         control_period: float,
         unknown: float,
+        noise: float = 0.0,
     ) -> None:
         """Know nothing yet; `begin` looks around.
 
@@ -98,16 +102,19 @@ class HeightMap:
             n: robots.
             control_period: [s]
             unknown: what a point has that the map does not know [m].
+            noise: half-width of the white noise of a scan [m].
         """
         self.ground = ground
         self.grid = grid
         self.errors = errors
         self._unknown = np.float32(unknown)
+        self._noise = np.float32(noise)
         self._period = control_period
         self._every = max(1, round(errors.period / control_period))
         self._patches = _patches(grid, errors.patch)
-        # So many are in a patch, wherever it is: with that probability there is one.
-        self._chance = min(1.0, errors.missing / float(self._patches[:-1].mean()))
+        # So many are in a patch, wherever it is: with that probability there is one. Policy files
+        # from before `check_missing` may ask for more, and were trained with one at all times.
+        self._chance = min(1.0, errors.missing / covered(grid, errors.patch))
         longest = round(errors.delay[1] / control_period)
         self.values = np.full((n, len(grid.points())), unknown, np.float32)
         """(n, points) heights of the ground over the base [m]"""
@@ -144,7 +151,7 @@ class HeightMap:
         self._ticks[ids] = rng.integers(0, self._every, m)  # not everyone at the same step
         self._past[ids] = np.stack(poses, axis=1)[:, None]
         self._draw_patches(ids, rng)
-        self._look(ids)
+        self._look(ids, rng)
 
     def advance(self, poses: Poses, rng: np.random.Generator) -> None:
         """Go on by a control step: everyone is where `poses` say, and some maps are renewed."""
@@ -156,7 +163,7 @@ class HeightMap:
         self._freeze(rng)
         due = np.flatnonzero((self._ticks % self._every == 0) & (self._frozen == 0))
         self._draw_patches(due[rng.random(len(due)) < self._every * self._period / PATCH_TIME], rng)
-        self._look(due)
+        self._look(due, rng)
 
     def _freeze(self, rng: np.random.Generator) -> None:
         """Let some maps that are renewed freeze, so that the wanted part of the time is frozen."""
@@ -176,14 +183,36 @@ class HeightMap:
         there = rng.random(len(ids)) < self._chance
         self._patch[ids] = np.where(there, places, len(self._patches) - 1)
 
-    def _look(self, ids: np.ndarray) -> None:
+    def _look(self, ids: np.ndarray, rng: np.random.Generator) -> None:
         """Renew the maps `ids`."""
         then = self._past[ids, -1 - self._delay[ids]]
         then[:, :3] += self._offset[ids]
         values = scan(self.ground, self.grid, Poses(*then.T))
+        if self._noise:
+            values += self._noise * sensors.uniform(rng, values.shape)
         if self.errors.missing:
             values[self._patches[self._patch[ids]]] = self._unknown
         self.values[ids] = values
+
+
+def covered(grid: ScanGrid, side: float) -> float:
+    """Return the part of a scan's points that a patch of `side` [m] covers, on average."""
+    return float(_patches(grid, side)[:-1].mean())
+
+
+def check_missing(errors: MapErrors, grid: ScanGrid, path: str) -> None:
+    """Raise `SettingError`, under `path`, where one patch cannot cover what is to be missing."""
+    part = covered(grid, errors.patch)
+    if errors.missing <= part:
+        return
+    # Sides between those that end at points, where rounding would decide.
+    sides = grid.resolution * (2 * np.arange(grid.rows + grid.columns) + 1)
+    wide = next(side for side in sides if covered(grid, side) >= errors.missing)
+    raise SettingError(
+        f"{path}.missing",
+        f"{errors.missing:g} of the points, and one patch of {errors.patch:g} m covers {part:.3f} "
+        f"of this scan: make `{path}.patch` {wide:g} m or more, or take less",
+    )
 
 
 def _patches(grid: ScanGrid, side: float) -> np.ndarray:

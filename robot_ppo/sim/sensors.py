@@ -5,7 +5,7 @@ physics step old, plus the sensor's own delay where one is set.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import mujoco
 import numpy as np
@@ -121,7 +121,7 @@ def _place(model: mujoco.MjModel, names: list[str]) -> slice:
 
 def add_noise(state: RobotState, noise: dict[str, float], rng: np.random.Generator) -> None:
     """Add uniform noise to measured signals, in place; base_quat by a small rotation [rad]."""
-    add_drawn_noise(state, noise, lambda shape: _uniform(rng, shape))
+    add_drawn_noise(state, noise, lambda shape: uniform(rng, shape))
 
 
 def add_drawn_noise(
@@ -143,7 +143,7 @@ def add_drawn_noise(
             value += own.T
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return numbers that are uniform in (-1, 1), float32, in steps of 2^-15.
 
     Sensors have fewer bits, and four of them from one word of the generator come five times as fast
@@ -155,6 +155,14 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     numbers += np.float32(0.5)
     numbers *= np.float32(2**-15)
     return numbers.reshape(shape)
+
+
+def noise_of_readings(noise: Mapping[str, float]) -> dict[str, float]:
+    """Return the noise that is drawn whenever a robot is read: that of a height scan belongs to it.
+
+    A scan stays until the next one (sim/scan.py), and with it what is wrong about it.
+    """
+    return {name: width for name, width in noise.items() if name != "height_scan"}
 
 
 def check_noise(noise: dict[str, float], read: Collection[str] = ()) -> None:

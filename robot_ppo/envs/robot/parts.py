@@ -12,7 +12,7 @@ from robot_ppo.robot_model import geometry, variants
 from robot_ppo.sim.fields import PACKET_FIELDS
 from robot_ppo.sim.ground import Ground
 from robot_ppo.sim.packets import Packets
-from robot_ppo.sim.scan import HeightMap
+from robot_ppo.sim.scan import HeightMap, check_missing
 from robot_ppo.sim.tiles import check_room
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
@@ -53,7 +53,9 @@ def height_map(task: Task, robot: RobotSpec, ground: Ground, n: int) -> HeightMa
         raise SettingError("task.observations", "height_scan has other parameters in another group")
     if not grids:
         return None
-    return HeightMap(ground, grids[0], task.map, n, task.control_period, -robot.base.height)
+    check_missing(task.map, grids[0], "task.map")
+    noise = task.noise.get("height_scan", 0.0)
+    return HeightMap(ground, grids[0], task.map, n, task.control_period, -robot.base.height, noise)
 
 
 def packets(task: Task, robot: RobotSpec, events: Events, n: int) -> Packets | None:

@@ -169,7 +169,7 @@ class WorldReader:
             scans={grid: scan(engine.ground, grid, poses(engine, ids)) for grid in self._grids},
         )
         if self.map is not None:
-            state.height_scan = self.map.values[ids].copy()  # to which noise is added in place
+            state.height_scan = self.map.values[ids].copy()  # they are renewed in place
         for name in self.fields:
             setattr(world, name, self._on_demand[name](world, ids))
         return world, state

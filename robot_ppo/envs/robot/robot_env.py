@@ -218,7 +218,7 @@ class RobotEnv(BatchEnv):
 
     def _add_noise(self, state: RobotState) -> None:
         """Add the task's noise to measurements, in place."""
-        sensors.add_noise(state, self.task.noise, self._rng)
+        sensors.add_noise(state, self._noise, self._rng)
 
     def _arrived(self, packets: Packets, state: RobotState, ids: Any) -> RobotState:
         """Return what has reached the policies of `ids` by now."""
@@ -313,6 +313,7 @@ class RobotEnv(BatchEnv):
         robot = self.robot
         dt = task.control_period
         sensors.check_noise(task.noise, observations.signals(task.observations))
+        self._noise = sensors.noise_of_readings(task.noise)
         self.actions = _action_map(task, robot)
         self._action_map = self.device.moved(self.actions, ActionMap)
         if task.action.stepping and not {"gait", "commands.twist"} <= has:

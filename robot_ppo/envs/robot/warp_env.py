@@ -83,7 +83,7 @@ class WarpEnv(RobotEnv):
 
     def _add_noise(self, state: RobotState) -> None:
         """Add noise that the device draws; the environment's generator gives the seed."""
-        if not self.task.noise:
+        if not self._noise:
             return
         generator = torch.Generator(self.device.name)
         generator.manual_seed(int(self._rng.integers(_SEEDS)))
@@ -91,7 +91,7 @@ class WarpEnv(RobotEnv):
         def draw(shape: tuple[int, ...]) -> Tensor:
             return 2 * torch.rand(shape, generator=generator, device=self.device.name) - 1
 
-        sensors.add_drawn_noise(state, self.task.noise, draw)
+        sensors.add_drawn_noise(state, self._noise, draw)
 
     def _figures(self) -> dict[str, float]:
         """Return the levels of the curriculum, and warn where physics was cut short."""
