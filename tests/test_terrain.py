@@ -23,6 +23,11 @@ def section(**changes):
     return Terrain(**({"kinds": kinds, "levels": 3, "columns": 10} | changes))
 
 
+def kind(name, **parameters):
+    """A section of that kind alone."""
+    return {"kinds": {name: {"share": 1, **parameters}}}
+
+
 def built(**changes) -> Tiles:
     return grounds.tiles(section(**changes), helpers.robot())
 
@@ -57,10 +62,10 @@ def test_a_higher_level_is_harder(name):
 def outwards(name, level=1.0, **parameters):
     """Heights from the edge of the platform out to the end of the slope, along x."""
 
-    def kind(tile, value, rng):
+    def one(tile, value, rng):
         return KINDS[name](tile, value, rng, **parameters)
 
-    row = heights(TILE, kind, level, 0)[40]
+    row = heights(TILE, one, level, 0)[40]
     return row[45 : 81 - round(FADE / 0.1)]
 
 
@@ -110,6 +115,17 @@ def test_every_tile_stands_where_its_centre_is_said_to_be():
     assert not field.heights[:, : round(BORDER / 0.1)].any()
 
 
+def test_the_easiest_row_is_one_part_of_the_way_from_the_low_end_of_a_range():
+    ten = built(**kind("stairs_up", rise=[0.02, 0.2]), levels=10, columns=1)
+    rises = []
+    for row in range(10):
+        x, y = ten.centre(np.array(row), np.array(0)) - np.array(ten.field.corner)
+        along = ten.field.heights[round(y / 0.1), round(x / 0.1) : round(x / 0.1) + 36]
+        rises.append(np.diff(along).max())
+    assert rises[0] == pytest.approx(0.038) and rises[-1] == pytest.approx(0.2)
+    assert built(levels=1).levels.tolist() == [1.0]
+
+
 def test_shares_are_columns_and_every_kind_has_one():
     kinds = {"flat": {"share": 0.1}, "waves": {"share": 2}, "blocks": {"share": 4}}
     made = built(kinds=kinds, columns=8)
@@ -124,6 +140,23 @@ def test_shares_are_columns_and_every_kind_has_one():
         ({"kinds": {"waves": {"share": 1, "rise": [0, 1]}}}, r"unknown parameter 'rise'; it takes"),
         ({"kinds": {"waves": {}}}, "kinds.waves`: lacks share"),
         ({"kinds": {"waves": {"share": 1, "height": [0.2, 0.1]}}}, r"is not \[low, high\]"),
+        (kind("slope_up", angle=[5, 25]), r"slope_up.angle\[0\]`: 5 must be at most 1\.2"),
+        (kind("slope_up", angle=[0.4, 0.1]), r"slope_up.angle`: \[0\.4, 0\.1\] is not \[low"),
+        (kind("tilted_plates", angle=[-0.1, 0.3]), "-0.1 must be at least 0"),
+        (kind("stairs_up", rise=[-0.1, 0.3]), r"rise\[0\]`: -0.1 must be at least 0"),
+        (
+            kind("stairs_up", tread=0.05),
+            r"stairs_up.tread`: 0\.05 m cannot be seen in heights 0\.1",
+        ),
+        (
+            kind("stairs_down", tread=0.1),
+            r"must have 2: make it 0\.2 m or more, or `spacing` finer",
+        ),
+        (kind("stairs_down", tread=4.0), r"4 m is more than the 3\.1 m between a tile's platform"),
+        (kind("stepping_stones", stone=5), r"stone`: 5 m is more than the 3\.1 m"),
+        (kind("waves", length=0.1), r"waves.length`: 0\.1 m cannot .* make it 0\.4 m or more"),
+        (kind("random_rough", width=1e-5), r"random_rough.width`: 1e-05 m cannot be seen"),
+        (kind("blocks", width=[0.05, 1.0]), r"blocks.width`: 0\.05 m cannot be seen"),
         ({"columns": 3}, "columns`: 3 is fewer than the 10 kinds"),
         ({"size": 8.05}, "size`: 8.05 m is no multiple of spacing 0.1"),
         ({"size": 1.5}, "size`: 1.5 m leaves no room around the platform of 1 m; it must be 2 m"),
@@ -133,6 +166,14 @@ def test_shares_are_columns_and_every_kind_has_one():
 def test_ground_that_cannot_be_is_refused_in_a_sentence(changes, text):
     with pytest.raises(SettingError, match=text):
         built(**changes)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [kind("stairs_up", tread=0.2), kind("waves", length=0.4), kind("slope_up", angle=[0, 1.2])],
+)
+def test_ground_at_its_bounds_is_made_and_is_not_flat(section):
+    assert np.ptp(built(**section).field.heights) > 0.1
 
 
 def test_the_memory_of_a_field_is_told_before_it_is_taken(monkeypatch):

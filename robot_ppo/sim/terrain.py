@@ -10,10 +10,12 @@ ground goes for a robot that walks from the middle outwards.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from msgspec import Meta
 
 from robot_ppo.config import NonNegative, NonNegativeRange, Positive, PositiveRange, Range
 from robot_ppo_export.contract.strict import SettingError
@@ -21,9 +23,18 @@ from robot_ppo_export.contract.strict import SettingError
 FADE = 0.4
 """Width [m] of the border in which a tile falls to height 0."""
 
+F = TypeVar("F", bound=Callable[..., np.ndarray])
 Kind = Callable[["Tile", float, np.random.Generator], np.ndarray]
 KINDS: dict[str, Callable[..., np.ndarray]] = {}
 """Kind of ground -> f(tile, level, rng, *, parameters) -> heights (k, k) [m]."""
+LEAST: dict[str, dict[str, int]] = {}
+"""Kind of ground -> parameter [m] -> distances of grid points that it must have: heights cannot
+show less."""
+_REPEATED = ("tread", "stone")
+"""Parameters of which a tile must have room for one, or it is flat at every level."""
+
+Angles = tuple[Annotated[float, Meta(ge=0, le=1.2)], Annotated[float, Meta(ge=0, le=1.2)]]
+"""Range of slopes [rad], none of them a wall; in degrees one is refused."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +71,34 @@ class Tile:
         return self.size / 2 - FADE - self.platform / 2
 
 
-def _kind(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    KINDS[function.__name__] = function
-    return function
+def _kind(**least: int) -> Callable[[F], F]:
+    """Return a decorator that adds a kind; see `LEAST`."""
+
+    def register(function: F) -> F:
+        KINDS[function.__name__] = function
+        LEAST[function.__name__] = least
+        return function
+
+    return register
+
+
+def check(name: str, parameters: Mapping[str, Any], tile: Tile, path: str) -> None:
+    """Raise `SettingError`, under `path`, where a tile cannot be what a kind's parameters say."""
+    for key, count in LEAST.get(name, {}).items():
+        given = np.ravel(parameters[key])
+        least = count * tile.spacing
+        if given[0] < least - 1e-9:
+            raise SettingError(
+                f"{path}.{key}",
+                f"{given[0]:g} m cannot be seen in heights {tile.spacing:g} m apart, of which it "
+                f"must have {count}: make it {least:g} m or more, or `spacing` finer",
+            )
+        if key in _REPEATED and 0 < tile.reach < given[-1]:
+            raise SettingError(
+                f"{path}.{key}",
+                f"{given[-1]:g} m is more than the {tile.reach:g} m between a tile's platform and "
+                "its border, so that the ground would be flat: make it less, or `size` larger",
+            )
 
 
 def at(level: float, span: Range) -> float:
@@ -70,19 +106,19 @@ def at(level: float, span: Range) -> float:
     return span[0] + level * (span[1] - span[0])
 
 
-@_kind
+@_kind()
 def flat(tile: Tile, level: float, rng: np.random.Generator) -> np.ndarray:
     """Level ground."""
     return np.zeros_like(tile.ring)
 
 
-@_kind
+@_kind(width=1)
 def random_rough(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    height: Range = (0.01, 0.10),
+    height: NonNegativeRange = (0.01, 0.10),
     width: Positive = 0.2,
 ) -> np.ndarray:
     """Heights within +- `height` [m], drawn every `width` [m] and joined."""
@@ -98,17 +134,17 @@ def _slope(tile: Tile, angle: float) -> np.ndarray:
     return np.tan(angle) * (tile.reach - down)
 
 
-@_kind
+@_kind()
 def slope_up(
-    tile: Tile, level: float, rng: np.random.Generator, *, angle: Range = (0.05, 0.45)
+    tile: Tile, level: float, rng: np.random.Generator, *, angle: Angles = (0.05, 0.45)
 ) -> np.ndarray:
     """A pit with sides that ascend by `angle` [rad]."""
     return -_slope(tile, at(level, angle))
 
 
-@_kind
+@_kind()
 def slope_down(
-    tile: Tile, level: float, rng: np.random.Generator, *, angle: Range = (0.05, 0.45)
+    tile: Tile, level: float, rng: np.random.Generator, *, angle: Angles = (0.05, 0.45)
 ) -> np.ndarray:
     """A hill with sides that descend by `angle` [rad]."""
     return _slope(tile, at(level, angle))
@@ -122,39 +158,39 @@ def _stairs(tile: Tile, rise: float, tread: float) -> np.ndarray:
     return rise * (steps - np.clip(outwards, 0, steps))
 
 
-@_kind
+@_kind(tread=2)
 def stairs_up(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    rise: Range = (0.02, 0.20),
+    rise: NonNegativeRange = (0.02, 0.20),
     tread: Positive = 0.3,
 ) -> np.ndarray:
     """A pit of stairs: steps of `rise` [m], `tread` [m] deep, lead up and out."""
     return -_stairs(tile, at(level, rise), tread)
 
 
-@_kind
+@_kind(tread=2)
 def stairs_down(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    rise: Range = (0.02, 0.20),
+    rise: NonNegativeRange = (0.02, 0.20),
     tread: Positive = 0.3,
 ) -> np.ndarray:
     """A hill of stairs: steps of `rise` [m], `tread` [m] deep, lead down and out."""
     return _stairs(tile, at(level, rise), tread)
 
 
-@_kind
+@_kind(width=1)
 def blocks(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    height: Range = (0.02, 0.20),
+    height: NonNegativeRange = (0.02, 0.20),
     width: PositiveRange = (0.4, 1.2),
     density: Positive = 0.8,
 ) -> np.ndarray:
@@ -173,13 +209,13 @@ def blocks(
     return heights
 
 
-@_kind
+@_kind(length=4)
 def waves(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    height: Range = (0.02, 0.25),
+    height: NonNegativeRange = (0.02, 0.25),
     length: Positive = 1.5,
 ) -> np.ndarray:
     """Waves along both axes, `length` [m] long, `height` [m] from the lowest to the highest."""
@@ -189,14 +225,14 @@ def waves(
     return at(level, height) / 4 * (np.sin(pace * x + begin[0]) + np.sin(pace * y + begin[1]))
 
 
-@_kind
+@_kind(stone=2)
 def stepping_stones(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
     gap: NonNegativeRange = (0.1, 0.3),
-    depth: Range = (0.03, 0.15),
+    depth: NonNegativeRange = (0.03, 0.15),
     stone: Positive = 0.5,
     height: NonNegative = 0.02,
 ) -> np.ndarray:
@@ -212,13 +248,13 @@ def stepping_stones(
     return np.where(on_top, tops[row - row.min(), column - column.min()], -at(level, depth))
 
 
-@_kind
+@_kind(width=2)
 def tilted_plates(
     tile: Tile,
     level: float,
     rng: np.random.Generator,
     *,
-    angle: Range = (0.03, 0.30),
+    angle: Angles = (0.03, 0.30),
     width: Positive = 0.8,
 ) -> np.ndarray:
     """Square plates, `width` [m] wide, each leaning to a side of its own by up to `angle` [rad]."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from msgspec import Meta
@@ -212,9 +212,13 @@ def _value(kind: Any, value: Any, path: str, joints: tuple[str, ...]) -> Any:
 
 
 def check_order(kind: Any, value: Any, path: str) -> None:
-    """Raise `SettingError` where the type is a range, if there is one, and it is not in order."""
-    ranges = (Range, NonNegativeRange, PositiveRange)
-    if any(kind in (one, one | None) for one in ranges) and value and value[0] > value[1]:
+    """Raise `SettingError` where the type is a range, if there is one, and it is not in order.
+
+    A range is a tuple of two, such as `Range` or `Range | None`.
+    """
+    kinds = (kind, *get_args(kind))
+    pairs = [one for one in kinds if get_origin(one) is tuple and len(get_args(one)) == 2]
+    if any(... not in get_args(one) for one in pairs) and value and value[0] > value[1]:
         raise SettingError(path, f"[{value[0]}, {value[1]}] is not [low, high]")
 
 

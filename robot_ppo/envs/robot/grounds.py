@@ -14,6 +14,10 @@ for _function in terrain.KINDS.values():
 def tiles(settings: Terrain, robot: RobotSpec, path: str = "task.terrain") -> Tiles:
     """Return the tiles of a task; a kind or a parameter that does not exist is named."""
     terms = GROUNDS.resolve(f"{path}.kinds", settings.kinds, robot.joint_names)
+    tile = terrain.Tile(settings.size, settings.spacing, settings.platform)
+    for name, term in terms.items():
+        given = GROUNDS.defaults(name) | term.parameters
+        terrain.check(name, given, tile, f"{path}.kinds.{name}")
     kinds = {name: term.function for name, term in terms.items()}
     shares = {name: term.own["share"] for name, term in terms.items()}
     return Tiles.build(settings, kinds, shares)
