@@ -43,6 +43,20 @@ def test_weights_that_are_not_finite_are_logged_and_not_saved(name, tmp_path, mo
     assert Checkpoints(tmp_path).newest().steps == 2 * BATCH
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ((), "ppo.kl_target"),
+        (("ppo.kl_target=null",), "ppo.learning_rate"),
+        (("ppo.objective=trpo",), "ppo.kl_bound"),
+    ],
+)
+def test_the_remedy_is_a_setting_that_has_an_effect(overrides, key, tmp_path):
+    trainer = Trainer(tiny_config(*overrides), tmp_path)
+    assert str(trainer._diverged("the policy's output is")).endswith(f"with a smaller {key}")
+    assert tiny_config(*overrides, f"{key}=1e-4")
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_policy_that_cannot_act_is_not_saved(tmp_path):
     """Its weights are finite and its deviation is not."""

@@ -102,6 +102,10 @@ SICK = {
         "not_finite", "ppo.learning_rate=0.0003", "value_loss not finite, iterations 81 to 100",
         {"value_loss": np.where(np.arange(N) < 80, 0.01, np.nan)},
     ),
+    "no number in a trust region": (
+        "not_finite", "ppo.kl_bound=0.005", "value_loss not finite, iterations 81 to 100",
+        {"value_loss": np.where(np.arange(N) < 80, 0.01, np.nan), "overrides": [TRPO]},
+    ),
     "a gradient without bound": (
         "not_finite", "ppo.learning_rate_schedule=kl", "actor_grad_norm not finite",
         {"actor_grad_norm": np.where(np.arange(N) < 80, 1.0, np.inf)},

@@ -33,6 +33,7 @@ ROWS = [
 IMITATES = "algorithm=distill"
 MORE = [
     ("ppo.learning_rate_schedule=kl", "ppo.kl_target=null"),
+    ("ppo.learning_rate_schedule=kl", "ppo.objective=trpo"),
     ("ppo.stop_kl=0.1", IMITATES),
     ("ppo.kl_target=0.005", IMITATES),
     ("ppo.entropy=0.1", IMITATES),
@@ -43,6 +44,8 @@ USED = [
     ("ppo.kl_target=0.005", "ppo.learning_rate_schedule=kl"),
     ("ppo.kl_target_end=0.004", "ppo.kl_target=0.02"),
     ("ppo.learning_rate=5e-4", "ppo.objective=clip"),
+    ("ppo.epochs=3", "ppo.objective=trpo"),  # of the critic
+    ("ppo.learning_rate_schedule=linear", "ppo.objective=trpo"),
     *[("ppo.beta=2", f"ppo.objective={name}") for name in ("kl_fixed", "kl_adaptive", "kl_dual")],
     ("ppo.beta=2", "ppo.objective=mine"),  # of a program, which may read it
     ("ppo.beta_rate=0.3", "ppo.objective=kl_dual"),
@@ -82,6 +85,14 @@ def test_the_same_setting_is_taken_where_it_has_one(setting, by):
 def test_an_imitation_that_ends_leaves_the_rest_to_ppo():
     assert load(IMITATES, "distill.until=0.5", "ppo.stop_kl=0.1", "ppo.entropy=0.1")
     assert load(IMITATES, "networks.std=state", "networks.init_std=0.4")
+
+
+@pytest.mark.parametrize("setting", ["ppo.epochs=3", "ppo.minibatches=2", "ppo.max_grad_norm=2"])
+def test_without_a_critic_trpo_takes_no_steps_along_a_gradient(setting):
+    groups = "ppo.estimator=group_relative"
+    assert load(setting, groups)
+    with pytest.raises(InputError, match="does nothing with trpo and no critic"):
+        load(setting, groups, "ppo.objective=trpo")
 
 
 def test_the_default_is_refused_too_where_it_is_typed():

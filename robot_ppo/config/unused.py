@@ -38,6 +38,8 @@ OF_PPO_ALONE = (
     *("ppo.normalize_advantages", "ppo.entropy", "ppo.entropy_end"),
 )
 """Keys that an imitation to the end of the run leaves without effect."""
+OF_GRADIENT_STEPS = ("ppo.epochs", "ppo.minibatches", "ppo.max_grad_norm")
+"""Keys that TRPO leaves to the critic."""
 OFF = (None, False)
 """Values that ask for nothing."""
 
@@ -66,6 +68,14 @@ def _unused(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
     ppo = config.ppo
     if ppo.learning_rate_schedule == "kl" and ppo.kl_target is None:
         yield "ppo.learning_rate_schedule", ("ppo.kl_target",), "as kl with `ppo.kl_target: null`"
+    if ppo.objective == "trpo":
+        if ppo.learning_rate_schedule == "kl":
+            by = ("ppo.objective",)
+            yield "ppo.learning_rate_schedule", by, "as kl with `ppo.objective: trpo`"
+        if ppo.estimator in WITHOUT_CRITIC:
+            for key in OF_GRADIENT_STEPS:
+                by = ("ppo.estimator", "ppo.objective")
+                yield key, by, "with trpo and no critic, which take no steps along a gradient"
     imitates = config.algorithm == "distill"
     if imitates and config.distill.until == 1:
         for key in OF_PPO_ALONE:

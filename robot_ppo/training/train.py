@@ -298,8 +298,10 @@ class Trainer:
 
     def _diverged(self, what: str) -> DivergedError:
         """Return the error, with a remedy."""
-        follows = self.config.ppo.learning_rate_schedule == "kl"
+        ppo = self.config.ppo
+        follows = ppo.learning_rate_schedule == "kl" and ppo.kl_target is not None
         key = "ppo.kl_target" if follows else "ppo.learning_rate"
+        key = "ppo.kl_bound" if ppo.objective == "trpo" else key
         on = f"start anew with a smaller {key}"
         if self.checkpoints.paths():
             on = f"the last checkpoint stays: --resume --set {key}=..., smaller, goes on from it"

@@ -28,17 +28,21 @@ def not_finite(record: Record) -> Finding | None:
     if not names:
         return None
     first = min(int(np.flatnonzero(wrong[name])[0]) for name in names)
+    ppo = record.settings.ppo
+    settings = (
+        f"ppo.learning_rate={min(1e-3, rounded(ppo.learning_rate / 3)):g}",
+        "ppo.learning_rate_schedule=kl",
+        "ppo.kl_target=0.01",
+    )
+    if ppo.objective == "trpo":
+        settings = (f"ppo.kl_bound={rounded(ppo.kl_bound / 2):g}",)
     return Finding(
         "not_finite",
         f"{', '.join(names)} not finite, {record.span(first, len(record) - 1)}",
         "Learning diverged: a step was so long that the next values have no number. Weights that "
         "are not finite do not come back.",
         "Start anew with shorter steps that follow the KL.",
-        (
-            f"ppo.learning_rate={min(1e-3, rounded(record.settings.ppo.learning_rate / 3)):g}",
-            "ppo.learning_rate_schedule=kl",
-            "ppo.kl_target=0.01",
-        ),
+        settings,
         lost=True,
     )
 
