@@ -88,6 +88,10 @@ class EpisodeMetrics:
         """Return what else the log should say of the steps since the last call: nothing."""
         return {}
 
+    def simulations(self) -> dict[str, float]:
+        """Return name -> simulations behind a figure of `behaviour`, where these are not all."""
+        return {}
+
     def copy_rows(self, source: np.ndarray, target: np.ndarray) -> None:
         """Let the running episodes `target` (m,) have the past of `source` (m,)."""
         self.sums[:, target] = self.sums[:, source]

@@ -26,6 +26,7 @@ from torch import Tensor
 from robot_ppo.ppo.metrics import Metrics, RunningMetrics
 from robot_ppo_export.errors import InputError
 
+NOTHING: Mapping[str, float] = {}
 ACTOR = 0
 CRITIC = 1
 """Channels."""
@@ -135,14 +136,22 @@ class Ranks:
         var = max(0.0, squares - count * mean * mean) / (count - 1)
         return torch.tensor(mean, dtype=x.dtype), torch.tensor(var**0.5, dtype=x.dtype)
 
-    def metrics(self, own: Metrics) -> Metrics:
-        """Return the means of metrics over all ranks; of names that end in `_max`, the largest."""
+    def metrics(self, own: Metrics, counts: Mapping[str, float] = NOTHING) -> Metrics:
+        """Return the means of metrics over all ranks; of names that end in `_max`, the largest.
+
+        Args:
+            own: of this rank. One that lacks a name does not count for it.
+            counts: number of what a mean of this rank is over; without it, ranks count alike.
+        """
         if self.size == 1:
             return own
-        running = RunningMetrics()
-        for data in self.gather(msgspec.msgpack.encode({k: float(v) for k, v in own.items()})):
-            running.add(msgspec.msgpack.decode(data, type=dict[str, float]))
-        return running.result()
+        pairs = {name: (float(value), float(counts.get(name, 1))) for name, value in own.items()}
+        kind = dict[str, tuple[float, float]]
+        found: dict[str, RunningMetrics] = {}
+        for data in self.gather(msgspec.msgpack.encode(pairs)):
+            for name, (value, count) in msgspec.msgpack.decode(data, type=kind).items():
+                found.setdefault(name, RunningMetrics()).add({name: value}, count)
+        return {name: running.result()[name] for name, running in found.items()}
 
     def concatenated(self, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return name -> the numbers (m,) of all ranks, one rank after the other."""

@@ -177,7 +177,8 @@ class Trainer:
     def _gather_metrics(self) -> None:
         """Take in what the environments of all ranks say of the latest steps."""
         self.statistics.add(self.ranks.concatenated(self.env.metrics.drain()))
-        self.behaviour = self.ranks.metrics(self.env.metrics.behaviour())
+        metrics = self.env.metrics
+        self.behaviour = self.ranks.metrics(metrics.behaviour(), metrics.simulations())
 
     @property
     def progress(self) -> float:

@@ -70,6 +70,7 @@ class RobotMetrics(EpisodeMetrics):
         terms: Mapping[str, Term],
         levels: Callable[[], dict[str, float]] = dict,
         on: Device = CPU,
+        counts: Callable[[], dict[str, float]] = dict,
     ) -> None:
         """Start with empty sums; `length` is in [s].
 
@@ -80,10 +81,12 @@ class RobotMetrics(EpisodeMetrics):
             terms: the task's metrics.
             levels: returns those of the curriculum, for the log.
             on: where the worlds' arrays are.
+            counts: returns the simulations behind those levels that are not over all.
         """
         super().__init__(n, rewards, ("length", control_period), on)
         self.terms = {name: term.function for name, term in terms.items()}
         self._levels = levels
+        self._counts = counts
         self._totals = on.zeros(len(terms), dtype="float64")
         self._steps = np.zeros((), np.int64)
 
@@ -108,3 +111,7 @@ class RobotMetrics(EpisodeMetrics):
         self._totals[:] = 0.0
         self._steps[...] = 0
         return dict(zip(self.terms, means.tolist(), strict=True)) | self._levels()
+
+    def simulations(self) -> dict[str, float]:
+        """Return name -> simulations behind a figure of `behaviour`, where these are not all."""
+        return self._counts()

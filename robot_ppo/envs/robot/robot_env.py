@@ -257,6 +257,14 @@ class RobotEnv(BatchEnv):
         if self.packets is not None:
             self.packets.reset(ids)
 
+    def _counts(self) -> dict[str, float]:
+        """Return how many simulations are on each kind of ground, by the name of its level."""
+        if self.placement is None:
+            return {}
+        names = self.placement.tiles.names
+        found = np.bincount(self.placement.kind, minlength=len(names)).tolist()
+        return {f"level_{name}": count for name, count in zip(names, found, strict=True)}
+
     def _figures(self) -> dict[str, float]:
         """Return the levels of the curriculum, for the log."""
         return self.curriculum.figures()
@@ -351,6 +359,7 @@ class RobotEnv(BatchEnv):
             self.device.moved(metrics, Term),
             self._figures,
             self.device,
+            self._counts,
         )
 
     def _build_engine(self, compiled: mujoco.MjModel, threads: int) -> Any:
