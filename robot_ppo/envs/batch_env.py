@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from array_api_compat import array_namespace, device
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
@@ -23,7 +22,7 @@ from robot_ppo.envs import serialization
 from robot_ppo.envs.environment import EXPORTED, Observations
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.sim.batch_engine import BatchEngine
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +269,7 @@ def _first_seed(seed: int | list[int | None] | None, n: int) -> int | None:
 
 def _only(ids: np.ndarray, rows: Array) -> Array:
     """Return rows (n, k) of which all but `ids` are zero: few are copied where few ended."""
-    xp = array_namespace(rows)
-    some = xp.zeros(rows.shape, dtype=rows.dtype, device=device(rows))
+    xp = namespace(rows)
+    some = xp.zeros(rows.shape, dtype=rows.dtype, device=rows.device)
     some[ids] = rows[ids]
     return some

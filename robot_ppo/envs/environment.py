@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace
 from gymnasium.spaces import Box
 
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.serialization import State
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.strict import did_you_mean
 from robot_ppo_export.errors import InputError
 
@@ -132,4 +131,4 @@ def join(observations: Mapping[str, Array], groups: Sequence[str]) -> Array:
     if len(groups) == 1:
         return observations[groups[0]]
     parts = [observations[name] for name in groups]
-    return array_namespace(parts[0]).concat(parts, axis=-1)
+    return namespace(parts[0]).concat(parts, axis=-1)

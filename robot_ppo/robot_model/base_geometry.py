@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import geometry, source
 from robot_ppo.robot_model.geometry import SOLID, Shape
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -62,7 +61,7 @@ class BaseGeometry:
             quat: its orientations (n, 4) wxyz, body to world.
             ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
-        xp = array_namespace(pos)
+        xp = namespace(pos)
         turns = _matrices(xp.astype(quat, pos.dtype))
         places = pos[:, None] + xp.permute_dims(xp.matmul(turns, self._centres.T), (0, 2, 1))
         up = xp.matmul(turns[:, None, 2:], self._turns)[:, :, 0]
@@ -75,7 +74,7 @@ class BaseGeometry:
 
 def _matrices(quat: Array) -> Array:
     """Return the rotation matrices (n, 3, 3) of quaternions (n, 4) wxyz."""
-    xp = array_namespace(quat)
+    xp = namespace(quat)
     w, x, y, z = (quat[:, i] for i in range(4))
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import source
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.errors import InputError
 
@@ -129,7 +128,7 @@ class FootGeometry:
                 out where `needs_rotation` is false.
             ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
-        xp = array_namespace(geom_xpos)
+        xp = namespace(geom_xpos)
         centres = geom_xpos[:, self.geoms, 2]
         if self._round:
             lowest = centres - self._radii
@@ -162,7 +161,7 @@ class Shape:
         `up` (n, 3) is the world's vertical in the geom's frame: the third row of its rotation.
         """
         if self.points is not None:
-            return -array_namespace(up).min(up @ self.points.T, axis=1)
+            return -namespace(up).min(up @ self.points.T, axis=1)
         return half_extent(self.type, self.size, up)
 
 
@@ -174,7 +173,7 @@ def half_extent(type: mujoco.mjtGeom, size: Array, up: Array) -> Array:
         size: as MuJoCo has it (3,) [m].
         up: unit vectors (n, 3) in the geom's frame.
     """
-    xp = array_namespace(up)
+    xp = namespace(up)
     across = size[0]
     along = size[1]
     z = xp.abs(up[:, 2])

@@ -7,11 +7,10 @@ soles.gap(data.geom_xpos[None], quat)              # (1, pairs) [m]
 
 import mujoco
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo.robot_model import geometry
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 
 
@@ -39,7 +38,7 @@ class Soles:
         Args:
             xmat: rotations of all bodies (n, nbody, 9) or (n, nbody, 3, 3), row by row.
         """
-        xp = array_namespace(xmat)
+        xp = namespace(xmat)
         rows = xmat.reshape(len(xmat), -1, 3, 3)[:, self._bodies, 2]
         return xp.astype(xp.sum(rows * self._up, axis=2), xp.float32)
 
@@ -50,7 +49,7 @@ class Soles:
             geom_xpos: positions of all geoms (n, ngeom, 3) [m].
             quat: orientation of the base (n, 4) wxyz.
         """
-        xp = array_namespace(geom_xpos)
+        xp = namespace(geom_xpos)
         centres = [xp.mean(geom_xpos[:, ids], axis=1) for ids in self._geoms]
         between = [frames.to_body(quat, centres[i] - centres[j])[:, 1] for i, j in self.pairs]
         return xp.astype(xp.stack(between, axis=1), xp.float32)

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from robot_ppo.mirror import Mirror
 from robot_ppo.robot_model.symmetry import RobotMirror
 from robot_ppo_export.contract import command
 from robot_ppo_export.contract.command import CommandEntry, CommandSpec
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.tables import (
@@ -188,8 +187,8 @@ class CommandSource:
     def moving(self, values: Array) -> Array:
         """Return whether commands (n, k) ask for motion, (n,) bool."""
         if self.command.moving is None:
-            xp = array_namespace(values)
-            return xp.ones(len(values), dtype=xp.bool, device=device(values))
+            xp = namespace(values)
+            return xp.ones(len(values), dtype=xp.bool, device=values.device)
         return self.command.moving(values)
 
     def advance(self, rng: np.random.Generator) -> None:

@@ -4,10 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo.config import Gait
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.contract.terms import gait_phase
@@ -29,7 +28,7 @@ class Schedule:
 
     def swing(self, phase: Array, moving: Array) -> Array:
         """Return each foot's progress through its swing in (0, 1), 0 in stance, (n, feet)."""
-        xp = array_namespace(phase)
+        xp = namespace(phase)
         position = phase + self.offsets[:, None]  # foot by foot in memory, which is faster
         position = position - xp.floor(position)
         progress = (position - self.stance) / (1 - self.stance)
@@ -37,7 +36,7 @@ class Schedule:
 
     def height(self, swing: Array) -> Array:
         """Return the wanted clearance [m] at that progress: half a sine, (n, feet)."""
-        return self.swing_height * array_namespace(swing).sin(math.pi * swing)
+        return self.swing_height * namespace(swing).sin(math.pi * swing)
 
 
 class GaitClock:

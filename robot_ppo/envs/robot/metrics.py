@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo.envs.episode_metrics import EpisodeMetrics
 from robot_ppo.envs.robot.world import World
 from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.tables import Positive, Table, Term
 
 METRICS = Table("metric")
@@ -19,7 +18,7 @@ METRICS = Table("metric")
 @METRICS.add("commands.twist")
 def velocity_error(world: World) -> Array:
     """|v_xy - command| [m/s]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     ahead, aside = (world.base_lin_vel[:, i] - world.command[:, i] for i in (0, 1))
     return xp.hypot(ahead, aside)
 
@@ -27,21 +26,21 @@ def velocity_error(world: World) -> Array:
 @METRICS.add("commands.twist")
 def yaw_error(world: World) -> Array:
     """|yaw rate - command| [rad/s]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     return xp.abs(world.base_ang_vel[:, 2] - world.command[:, 2])
 
 
 @METRICS.add("commands.joint_pos")
 def joint_error(world: World) -> Array:
     """Mean absolute distance of the joints to their commands [rad]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     return xp.mean(xp.abs(world.joint_pos - world.command), axis=-1)
 
 
 @METRICS.add()
 def pose_error(world: World) -> Array:
     """Mean absolute distance of the joints to the default pose [rad]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     return xp.mean(xp.abs(world.joint_pos - world.constants.default_pose), axis=-1)
 
 
@@ -54,7 +53,7 @@ def tilt(world: World) -> Array:
 @METRICS.add()
 def upright(world: World, *, within: Positive, height: Positive) -> Array:
     """1 where the robot leans less than `within` [rad] and is at `height` of its home height."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     stands = world.base_height > height * world.constants.home_height
     return xp.astype(stands & (frames.tilt(world.base_quat) < within), world.phase.dtype)
 

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from robot_ppo import installed_terms
 from robot_ppo.config import Task
 from robot_ppo.envs.environment import EXPORTED
@@ -21,7 +19,7 @@ from robot_ppo.sim.device import CPU, Device
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.action import moved
 from robot_ppo_export.contract.command import CommandSpec
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.layout import Layout, Observer, TermSpec, term_spec
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
@@ -79,7 +77,7 @@ def foot_height(world: World) -> Array:
 @OBSERVATIONS.add()
 def foot_contact(world: World) -> Array:
     """1 where a foot touches the ground, (n, feet)."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     return xp.astype(world.foot_contact, world.phase.dtype)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from robot_ppo import project
 from robot_ppo.config import Task
@@ -25,7 +24,7 @@ from robot_ppo.sim import sensors
 from robot_ppo.sim.robot_readings import RobotReadings
 from robot_ppo.sim.scan import HeightMap, poses, scan
 from robot_ppo_export.contract import frames
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.scan import ScanGrid
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.state import RobotState
@@ -182,7 +181,7 @@ class WorldReader:
 
     def _air_time(self, world: World, ids: Any) -> Array:
         down = world.foot_contact
-        xp = array_namespace(down)
+        xp = namespace(down)
         before = self._aloft[ids]
         steps = xp.where(down, before, before + 1)
         self._aloft[ids] = xp.where(down, 0, steps)

@@ -7,11 +7,9 @@ means the same on another robot.
 
 import math
 
-from array_api_compat import array_namespace, device
-
 from robot_ppo.envs.robot.world import World
 from robot_ppo.sim.device import CPU, Device
-from robot_ppo_export.contract.frames import Array
+from robot_ppo_export.contract.frames import Array, namespace
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.tables import Entries, NonNegative, PerJoint, Positive, Table
 
@@ -21,45 +19,45 @@ TERMINATION = "termination"
 
 
 def _sum2(x: Array) -> Array:
-    return array_namespace(x).sum(x * x, axis=-1)
+    return namespace(x).sum(x * x, axis=-1)
 
 
 def _mean2(x: Array) -> Array:
-    return array_namespace(x).mean(x * x, axis=-1)
+    return namespace(x).mean(x * x, axis=-1)
 
 
 @REWARDS.add("commands.twist")
 def lin_vel_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-|v_xy - command|^2 / sigma2); sigma2 in [m^2/s^2]."""
     error = world.base_lin_vel[:, :2] - world.command[:, :2]
-    return array_namespace(error).exp(-_sum2(error) / sigma2)
+    return namespace(error).exp(-_sum2(error) / sigma2)
 
 
 @REWARDS.add("commands.twist")
 def yaw_rate_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-(yaw rate - command)^2 / sigma2); sigma2 in [rad^2/s^2]."""
     error = world.base_ang_vel[:, 2] - world.command[:, 2]
-    return array_namespace(error).exp(-error * error / sigma2)
+    return namespace(error).exp(-error * error / sigma2)
 
 
 @REWARDS.add("commands.joint_pos")
 def joint_pos_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-mean squared distance of joints to their commands / sigma2); sigma2 in [rad^2]."""
     error = _mean2(world.joint_pos - world.command)
-    return array_namespace(error).exp(-error / sigma2)
+    return namespace(error).exp(-error / sigma2)
 
 
 @REWARDS.add()
 def default_pose_tracking(world: World, *, sigma2: Positive) -> Array:
     """exp(-mean squared distance of joints to the default pose / sigma2); sigma2 in [rad^2]."""
     error = _mean2(world.joint_pos - world.constants.default_pose)
-    return array_namespace(error).exp(-error / sigma2)
+    return namespace(error).exp(-error / sigma2)
 
 
 @REWARDS.add()
 def upright(world: World) -> Array:
     """1 - tilt / pi: 1 upright, 0.5 on the side, 0 on the back; every degree counts the same."""
-    xp = array_namespace(world.projected_gravity)
+    xp = namespace(world.projected_gravity)
     return 1.0 - xp.acos(xp.clip(-world.projected_gravity[:, 2], -1.0, 1.0)) / math.pi
 
 
@@ -67,7 +65,7 @@ def upright(world: World) -> Array:
 def raised(world: World) -> Array:
     """`upright` times the height of the base over its home height, between 0 and 1."""
     height = world.base_height / world.constants.home_height
-    return upright(world) * array_namespace(height).clip(height, 0.0, 1.0)
+    return upright(world) * namespace(height).clip(height, 0.0, 1.0)
 
 
 @REWARDS.add()
@@ -92,7 +90,7 @@ def standing_action_rate(world: World) -> Array:
 def base_height_tracking(world: World, *, target: Positive, sigma2: Positive) -> Array:
     """exp(-(height - target)^2 / sigma2); target in [m], sigma2 in [m^2]."""
     error = world.base_height - target
-    return array_namespace(error).exp(-error * error / sigma2)
+    return namespace(error).exp(-error * error / sigma2)
 
 
 @REWARDS.add()
@@ -128,7 +126,7 @@ def torque(world: World) -> Array:
 @REWARDS.add()
 def power(world: World) -> Array:
     """Mean over joints of |torque times velocity| [W]: braking costs what driving costs."""
-    xp = array_namespace(world.torque)
+    xp = namespace(world.torque)
     return xp.mean(xp.abs(world.torque * world.joint_vel), axis=-1)
 
 
@@ -153,7 +151,7 @@ def joint_acc(world: World) -> Array:
 @REWARDS.add()
 def joint_limits(world: World) -> Array:
     """Mean over joints of what they are beyond the middle 95 % of their range [rad]."""
-    xp = array_namespace(world.joint_pos)
+    xp = namespace(world.joint_pos)
     soft = world.constants.soft_range
     beyond = xp.abs(world.joint_pos - soft[:, 0]) - soft[:, 1]
     return xp.mean(xp.maximum(beyond, xp.zeros_like(beyond)), axis=-1)
@@ -162,7 +160,7 @@ def joint_limits(world: World) -> Array:
 @REWARDS.add()
 def joint_vel_limits(world: World, *, fraction: Positive) -> Array:
     """Mean over joints of the squared speed beyond a fraction of the velocity limit, in limits."""
-    xp = array_namespace(world.joint_vel)
+    xp = namespace(world.joint_vel)
     beyond = xp.abs(world.joint_vel) / world.constants.velocity_limit - fraction
     return _mean2(xp.maximum(beyond, xp.zeros_like(beyond)))
 
@@ -171,13 +169,13 @@ def joint_vel_limits(world: World, *, fraction: Positive) -> Array:
 def joint_pose(world: World, *, joints: PerJoint) -> Array:
     """Mean squared distance to the default pose [rad^2], each joint times its number."""
     error = world.joint_pos - world.constants.default_pose
-    return array_namespace(error).mean(error * error * joints, axis=-1)
+    return namespace(error).mean(error * error * joints, axis=-1)
 
 
 @REWARDS.add("gait")
 def contact_schedule(world: World) -> Array:
     """Fraction of feet that are down in stance and up in swing."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     agrees = xp.astype(world.foot_contact == (world.swing == 0), world.phase.dtype)
     return xp.mean(agrees, axis=-1)
 
@@ -185,7 +183,7 @@ def contact_schedule(world: World) -> Array:
 @REWARDS.add("gait")
 def swing_height(world: World) -> Array:
     """Mean over feet of ((height - wanted) / swing height)^2, 0 for those in stance."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     schedule = world.constants.schedule
     assert schedule is not None
     error = (world.foot_height - schedule.height(world.swing)) / schedule.swing_height
@@ -195,7 +193,7 @@ def swing_height(world: World) -> Array:
 @REWARDS.add()
 def slip(world: World) -> Array:
     """Mean over feet of the squared horizontal velocity on the ground [m^2/s^2]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     speed2 = _sum2(world.foot_vel_w[:, :, :2])
     return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
 
@@ -209,7 +207,7 @@ def feet_air_time(world: World, *, threshold: NonNegative) -> Array:
     """
     flight = world.air_time
     assert flight is not None
-    xp = array_namespace(flight)
+    xp = namespace(flight)
     nothing = xp.zeros_like(flight)
     earned = xp.where(world.foot_contact & (flight > 0), flight - threshold, nothing)
     mean = xp.mean(earned, axis=-1)
@@ -221,7 +219,7 @@ def sole_flat(world: World) -> Array:
     """Mean over feet of sin^2 of the sole's tilt against the ground that the robot stands on."""
     level = world.sole_level
     assert level is not None
-    return 1.0 - array_namespace(level).mean(level * level, axis=-1)
+    return 1.0 - namespace(level).mean(level * level, axis=-1)
 
 
 @REWARDS.add(reads=("foot_gap",))
@@ -229,14 +227,14 @@ def feet_apart(world: World, *, least: Positive) -> Array:
     """Mean over pairs of a left and a right foot of what lacks to `least` [m] sideways, squared."""
     gap = world.foot_gap
     assert gap is not None
-    xp = array_namespace(gap)
+    xp = namespace(gap)
     return _mean2(xp.maximum(least - gap, xp.zeros_like(gap)))
 
 
 @REWARDS.add("commands.twist")
 def stand_still(world: World) -> Array:
     """While told to stand: mean absolute distance of the joints to the default pose [rad]."""
-    xp = array_namespace(world.phase)
+    xp = namespace(world.phase)
     distance = xp.mean(xp.abs(world.joint_pos - world.constants.default_pose), axis=-1)
     return xp.where(world.moving, xp.zeros_like(distance), distance)
 
@@ -244,7 +242,7 @@ def stand_still(world: World) -> Array:
 @REWARDS.add()
 def termination(world: World) -> Array:
     """1 where the episode ends in a failure; its weight is in [1], given once."""
-    return array_namespace(world.phase).astype(world.failed, world.phase.dtype)
+    return namespace(world.phase).astype(world.failed, world.phase.dtype)
 
 
 class Rewards:
@@ -280,9 +278,9 @@ class Rewards:
 
     def compute(self, world: World) -> tuple[Array, Array]:
         """Return the reward (n,) and every weighted term (len(names), n)."""
-        xp = array_namespace(world.phase)
+        xp = namespace(world.phase)
         shape = (len(self.names), world.phase.shape[0])
-        rows = xp.empty(shape, dtype=xp.float32, device=device(world.phase))
+        rows = xp.empty(shape, dtype=xp.float32, device=world.phase.device)
         for i, (function, weight) in enumerate(self._plan):
             value = function(world)
             if value.shape != world.phase.shape:
