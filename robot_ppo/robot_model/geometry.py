@@ -129,17 +129,16 @@ class FootGeometry:
             ground: x and y (n, g) [m] -> height of the ground there; None: 0 everywhere.
         """
         xp = namespace(geom_xpos)
-        centres = geom_xpos[:, self.geoms, 2]
+        centres = geom_xpos[:, self.geoms]
         if self._round:
-            lowest = centres - self._radii
+            lowest = centres[..., 2] - self._radii
         else:
             assert geom_xmat is not None
             axes = geom_xmat.reshape(*geom_xpos.shape, 3)[:, self.geoms, 2]
             below = [shape.below(axes[:, i]) for i, shape in enumerate(self._shapes)]
-            lowest = centres - xp.stack(below, axis=1)
+            lowest = centres[..., 2] - xp.stack(below, axis=1)
         if ground is not None:
-            places = geom_xpos[:, self.geoms]
-            lowest = lowest - ground(places[..., 0], places[..., 1])
+            lowest = lowest - ground(centres[..., 0], centres[..., 1])
         if not self._single:
             parts = [xp.min(lowest[:, own], axis=1) for own in self._slices]
             lowest = xp.stack(parts, axis=1)

@@ -58,7 +58,7 @@ class Plane:
 
     def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return zeros (...,)."""
-        return np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)), np.float32)
+        return np.zeros(np.shape(x), np.float32)
 
 
 class Field:

@@ -185,7 +185,7 @@ class RobotEngine(RobotReadings, BatchEngine):
     def _fill_history(self, ids: np.ndarray) -> None:
         """Let delayed sensors and actuators start with the present, not with zeros."""
         present = np.concatenate((self.sensordata[ids], self.ctrl[ids]), axis=1)
-        self._history[np.ix_(ids, self._filled)] = present[:, self._fillers]
+        self._history[ids[:, None], self._filled] = present[:, self._fillers]
 
     def _history_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the columns of `history` that hold values, and the source of each.

@@ -126,7 +126,8 @@ class RobotReadings:
     def foot_heights(self, ids: Any = ...) -> Array:
         """Return the clearance of each foot's lowest point (m, feet) [m], float32."""
         turned = None if self._geom_xmat is None else self._geom_xmat[ids]
-        return self._feet.clearance(self._geom_xpos[ids], turned, self.ground.height)
+        heights = self._feet.clearance(self._geom_xpos[ids], turned, self.ground.height)
+        return self.device.copied(heights)
 
     def base_heights(self, qpos: Array) -> Array:
         """Return how high above the ground the bases are (m,) [m] in positions (m, nq)."""

@@ -98,10 +98,8 @@ class SensorMap:
         Args:
             values: sensordata, a `Device.copied` one; the velocities are views of it.
         """
-        xp = frames.namespace(values)
         flat = values[..., self.foot_velocity]
-        feet = xp.moveaxis(flat, -1, 0).reshape(-1, 3, *flat.shape[:-1])
-        return xp.moveaxis(feet, (0, 1), (-2, -1))
+        return flat.reshape(*flat.shape[:-1], -1, 3)
 
 
 def _place(model: mujoco.MjModel, names: list[str]) -> slice:
