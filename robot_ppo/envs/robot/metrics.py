@@ -98,7 +98,8 @@ class RobotMetrics(EpisodeMetrics):
     def add_world(self, world: World) -> None:
         """Add one control step's metrics in `world`."""
         for i, function in enumerate(self.terms.values()):
-            self._totals[i] += function(world).mean()
+            values = function(world)
+            self._totals[i] += values.sum() / len(values)
         self._steps += 1
 
     def behaviour(self) -> dict[str, float]:

@@ -22,8 +22,13 @@ def _sum2(x: Array) -> Array:
     return namespace(x).sum(x * x, axis=-1)
 
 
+def _mean(x: Array) -> Array:
+    # Not xp.mean, which takes twice as long for a dozen numbers.
+    return namespace(x).sum(x, axis=-1) / x.shape[-1]
+
+
 def _mean2(x: Array) -> Array:
-    return namespace(x).mean(x * x, axis=-1)
+    return _mean(x * x)
 
 
 @REWARDS.add("commands.twist")
@@ -127,7 +132,7 @@ def torque(world: World) -> Array:
 def power(world: World) -> Array:
     """Mean over joints of |torque times velocity| [W]: braking costs what driving costs."""
     xp = namespace(world.torque)
-    return xp.mean(xp.abs(world.torque * world.joint_vel), axis=-1)
+    return _mean(xp.abs(world.torque * world.joint_vel))
 
 
 @REWARDS.add()
@@ -154,7 +159,7 @@ def joint_limits(world: World) -> Array:
     xp = namespace(world.joint_pos)
     soft = world.constants.soft_range
     beyond = xp.abs(world.joint_pos - soft[:, 0]) - soft[:, 1]
-    return xp.mean(xp.maximum(beyond, xp.zeros_like(beyond)), axis=-1)
+    return _mean(xp.maximum(beyond, xp.zeros_like(beyond)))
 
 
 @REWARDS.add()
@@ -169,7 +174,7 @@ def joint_vel_limits(world: World, *, fraction: Positive) -> Array:
 def joint_pose(world: World, *, joints: PerJoint) -> Array:
     """Mean squared distance to the default pose [rad^2], each joint times its number."""
     error = world.joint_pos - world.constants.default_pose
-    return namespace(error).mean(error * error * joints, axis=-1)
+    return _mean(error * error * joints)
 
 
 @REWARDS.add("gait")
@@ -177,7 +182,7 @@ def contact_schedule(world: World) -> Array:
     """Fraction of feet that are down in stance and up in swing."""
     xp = namespace(world.phase)
     agrees = xp.astype(world.foot_contact == (world.swing == 0), world.phase.dtype)
-    return xp.mean(agrees, axis=-1)
+    return _mean(agrees)
 
 
 @REWARDS.add("gait")
@@ -195,7 +200,7 @@ def slip(world: World) -> Array:
     """Mean over feet of the squared horizontal velocity on the ground [m^2/s^2]."""
     xp = namespace(world.phase)
     speed2 = _sum2(world.foot_vel_w[:, :, :2])
-    return xp.mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)), axis=-1)
+    return _mean(xp.where(world.foot_contact, speed2, xp.zeros_like(speed2)))
 
 
 @REWARDS.add("commands.twist", reads=("air_time",))
@@ -210,7 +215,7 @@ def feet_air_time(world: World, *, threshold: NonNegative) -> Array:
     xp = namespace(flight)
     nothing = xp.zeros_like(flight)
     earned = xp.where(world.foot_contact & (flight > 0), flight - threshold, nothing)
-    mean = xp.mean(earned, axis=-1)
+    mean = _mean(earned)
     return xp.where(world.moving, mean, xp.zeros_like(mean))
 
 
@@ -219,7 +224,7 @@ def sole_flat(world: World) -> Array:
     """Mean over feet of sin^2 of the sole's tilt against the ground that the robot stands on."""
     level = world.sole_level
     assert level is not None
-    return 1.0 - namespace(level).mean(level * level, axis=-1)
+    return 1.0 - _mean(level * level)
 
 
 @REWARDS.add(reads=("foot_gap",))
@@ -235,7 +240,7 @@ def feet_apart(world: World, *, least: Positive) -> Array:
 def stand_still(world: World) -> Array:
     """While told to stand: mean absolute distance of the joints to the default pose [rad]."""
     xp = namespace(world.phase)
-    distance = xp.mean(xp.abs(world.joint_pos - world.constants.default_pose), axis=-1)
+    distance = _mean(xp.abs(world.joint_pos - world.constants.default_pose))
     return xp.where(world.moving, xp.zeros_like(distance), distance)
 
 
