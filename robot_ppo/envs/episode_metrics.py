@@ -31,7 +31,7 @@ class EpisodeMetrics:
         self.sums = on.zeros(len(self._summed), n, dtype="float64")
         self.counts = np.zeros(n, np.int64)
         # Bounded, because an environment that is used without our log is never drained.
-        self._finished: deque[dict[str, np.ndarray]] = deque(maxlen=1024)
+        self._finished: deque[np.ndarray] = deque(maxlen=1024)
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays that the next figures depend on, not copies.
@@ -46,16 +46,15 @@ class EpisodeMetrics:
         self.sums[1:] += terms
         self.counts += 1
 
-    def finish(self, ids: np.ndarray, failed: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the finished episodes' figures, (len(ids),) each, and clear their sums."""
+    def finish(self, ids: np.ndarray, failed: np.ndarray) -> np.ndarray:
+        """Return the finished episodes' figures (len(columns), len(ids)), and clear their sums."""
         figures = np.empty((len(self.columns), len(ids)))
         figures[:-2] = self.device.fetch(self.sums[:, ids])
         figures[-2] = self.counts[ids] * self._period
         figures[-1] = failed
-        rows = dict(zip(self.columns, figures, strict=True))
         self.clear(ids)
-        self._finished.append(rows)
-        return rows
+        self._finished.append(figures)
+        return figures
 
     def finished(self, done: np.ndarray, failed: np.ndarray) -> dict[str, Any]:
         """Finish the episodes of `done` (n,) and return what `info` says of them.
@@ -69,7 +68,7 @@ class EpisodeMetrics:
         """
         ids = np.flatnonzero(done)
         figures = np.zeros((len(self.columns), len(done)))
-        figures[:, ids] = list(self.finish(ids, failed).values())
+        figures[:, ids] = self.finish(ids, failed)
         return {
             "episode_metrics": dict(zip(self.columns, figures, strict=True)),
             "_episode_metrics": done,
@@ -77,12 +76,10 @@ class EpisodeMetrics:
 
     def drain(self) -> dict[str, np.ndarray]:
         """Return the figures of all episodes that finished since the last call."""
-        finished = list(self._finished)
+        none = np.zeros((len(self.columns), 0))
+        finished = np.concatenate([none, *self._finished], axis=1)
         self._finished.clear()
-        return {
-            name: np.concatenate([rows[name] for rows in finished]) if finished else np.zeros(0)
-            for name in self.columns
-        }
+        return dict(zip(self.columns, finished, strict=True))
 
     def behaviour(self) -> dict[str, float]:
         """Return what else the log should say of the steps since the last call: nothing."""

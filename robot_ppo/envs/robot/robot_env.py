@@ -126,8 +126,7 @@ class RobotEnv(BatchEnv):
         taken, wild = self._taken(actions, order="F")
         self._last_action = self._action
         self._action = taken
-        told = (self.device.put(x) for x in (self.gait_clock.phase(), self.commands.values))
-        target = self._action_map.target(taken, self._action_map.reference(*told))
+        target = self._action_map.target(taken, self._reference())
         diverged = merged(self.engine.step(target), wild)
         if diverged.size:
             self._quarantine(diverged)
@@ -155,10 +154,11 @@ class RobotEnv(BatchEnv):
         ended = np.flatnonzero(done)
         if ended.size:
             info |= self._ended(done, failed, groups)
-            figures = info["episode_metrics"]
             if self.placement:
                 self.placement.end(ended, crossed, failed)
-            self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
+            if self.curriculum.terms:
+                figures = info["episode_metrics"]
+                self.curriculum.advance({name: rows[ended] for name, rows in figures.items()})
             self._begin(ended)
             for name, rows in self._present(ended).items():
                 groups[name][ended] = rows
@@ -173,6 +173,13 @@ class RobotEnv(BatchEnv):
         self.curriculum.go_on_from(reached, self._rng)
 
     # -- the parts of a step, in order --------------------------------------------------------
+
+    def _reference(self) -> Array | None:
+        """Return what the task's step in place adds to the targets (n, joints) [rad]; or None."""
+        if self.task.action.stepping is None:
+            return None
+        told = (self.gait_clock.phase(), self.commands.values)
+        return self._action_map.reference(*map(self.device.put, told))
 
     def _read(self, ids: Any = ...) -> tuple[World, RobotState]:
         """Return the truth about the simulations `ids`, and what their sensors say of it."""
