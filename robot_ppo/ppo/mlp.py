@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from robot_ppo.ppo.networks import Actor, Critic, Policy, Value
+from robot_ppo.ppo.networks import Actor, Critic, Normalizer, Policy, Value
 from robot_ppo.ppo.parameters import FlatParameters
 
 MOST_ROWS = 512
@@ -163,6 +164,14 @@ def with_one(x: np.ndarray) -> np.ndarray:
     return rows
 
 
+def _inputs(normalizer: Normalizer, observations: Tensor) -> np.ndarray:
+    """Return normalized observations (m, size) with a 1 at the end of each, (m, size + 1)."""
+    rows = with_one(observations.numpy())
+    values = torch.from_numpy(rows)[:, :-1]
+    normalizer(values, out=values)
+    return rows
+
+
 class ActorMlp:
     """The passes of an `Actor` whose deviation does not depend on the observation."""
 
@@ -180,7 +189,7 @@ class ActorMlp:
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return normalized observations with a 1 at the end, (m, size + 1)."""
-        return with_one(self._normalizer(observations).numpy())
+        return _inputs(self._normalizer, observations)
 
     def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return mean (m, k) and log std (k,)."""
@@ -231,7 +240,7 @@ class CriticMlp:
 
     def inputs(self, observations: Tensor) -> np.ndarray:
         """Return normalized observations with a 1 at the end, (m, size + 1)."""
-        return with_one(self._normalizer(observations).numpy())
+        return _inputs(self._normalizer, observations)
 
     def forward(self, inputs: np.ndarray) -> tuple[np.ndarray]:
         """Return normalized values (m,), which are the outputs of the network."""

@@ -125,9 +125,10 @@ class Normalizer(nn.Module):
         """Return the standard deviation that divides, (size,) float32; at least `MIN_STD`."""
         return self.var.sqrt().clamp_min(MIN_STD).float()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return clip((x - mean) / std, -clip, clip)."""
-        return ((x - self.mean.float()) / self.std()).clamp(-self.clip, self.clip)
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return clip((x - mean) / std, -clip, clip), written into `out` where one is given."""
+        centred = torch.sub(x, self.mean.float(), out=out)
+        return centred.div_(self.std()).clamp_(-self.clip, self.clip)
 
     def update(self, x: Tensor) -> None:
         """Update mean and variance with observations x (m, size), and those of other ranks."""
