@@ -9,6 +9,7 @@ from torch import Tensor
 from robot_ppo.envs.environment import Environment
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.sim.device import CPU
+from robot_ppo_export.contract.frames import namespace
 
 _SEEDS = 2**62
 
@@ -29,6 +30,11 @@ class Explorer:
         if not self._on.numpy:
             seed = int(rng.integers(_SEEDS))
             self._generator = torch.Generator(self._on.name).manual_seed(seed)
+
+    def finite(self, action: Tensor) -> bool:
+        """Return whether all actions are finite."""
+        given = self.given(action)
+        return bool(namespace(given).isfinite(given).all())
 
     def given(self, action: Tensor) -> Any:
         """Return actions as the environment takes them: numpy's array, or the tensor."""

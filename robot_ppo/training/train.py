@@ -211,7 +211,7 @@ class Trainer:
                 latents = None if rollout.latents is None else rollout.latents[t]
                 mean = self.teacher.lead(self.observations, mean, rollout.labels[t], latents, share)
             action = self.explorer.draw(mean, log_std, self.rng)
-            if not action.isfinite().all():
+            if not self.explorer.finite(action):
                 raise self._diverged("the policy's output is")
             rollout.means[t] = mean
             rollout.actions[t] = action
