@@ -10,7 +10,7 @@ from import_helpers import URDF, imported, options, urdf
 
 from robot_ppo.derived import biped as derived_biped
 from robot_ppo.robot_model import source, validation
-from robot_ppo.robot_model.importing import discovery, drawing, reading
+from robot_ppo.robot_model.importing import discovery, drawing, posed_leg, reading
 from robot_ppo_export.contract import spec
 from robot_ppo_export.errors import InputError
 
@@ -463,3 +463,30 @@ def test_a_motor_of_a_robot_is_no_placeholder(tmp_path):
     seen = found(tmp_path, URDF)
     assert seen.tree.joint("FL_knee").frictionloss == 0.16
     assert seen.tree.warnings == []
+
+
+# -- the search for the standing pose
+
+
+def test_the_length_of_a_leg_is_searched_once(tmp_path, monkeypatch):
+    """By hundreds of poses: a third of an import, where every extension searched it anew."""
+    searched = []  # the legs themselves: an id may be used again
+    reach = posed_leg.PosedLeg.reach
+    monkeypatch.setattr(posed_leg.PosedLeg, "reach", lambda leg: searched.append(leg) or reach(leg))
+    found(tmp_path, urdf())
+    assert searched and len({id(leg) for leg in searched}) == len(searched)
+
+
+def test_a_joint_carries_the_moment_of_the_force_at_its_foot(tmp_path):
+    findings = found(tmp_path, urdf())
+    leg = posed_leg.PosedLeg(findings.tree, findings.feet[0], findings.pose, set())
+    angles = leg.reference + 0.1
+    frames = leg.frames(angles)
+    torques = leg.torques(frames, 30.0)
+    foot = leg.foot_at(frames)
+    placed = [(frames[link.name], joint) for link in leg.links for joint in link.joints]
+    for torque, (frame, joint) in zip(torques, placed, strict=True):
+        lever = foot - frame.pos - frame.mat @ joint.pos
+        moment = np.cross(lever, (0, 0, 30.0)) @ frame.mat @ joint.axis
+        assert torque * joint.torque == pytest.approx(moment, rel=1e-12)
+    assert np.abs(torques).max() > 0.01

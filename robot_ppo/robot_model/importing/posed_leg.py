@@ -60,7 +60,10 @@ class PosedLeg:
         self.limits = [limits(joint) for joint in self.joints]
         self.low = np.array([limit.low for limit in self.limits])
         self.high = np.array([limit.high for limit in self.limits])
+        self.half = np.array([limit.half for limit in self.limits])
+        self.middle = np.array([limit.middle for limit in self.limits])
         self.reference = np.array([pose[name] for name in self.names]).clip(self.low, self.high)
+        self.contact = foot.centre()[None]
         frames = self.frames(self.reference)
         first = next(link for link in self.links if link.joints and link.joints[0] in self.joints)
         self.hip = frames[first.name].points(first.joints[0].pos[None])[0]
@@ -82,7 +85,7 @@ class PosedLeg:
     def foot_at(self, frames: Mapping[str, Pose]) -> np.ndarray:
         """Return where the foot's middle is (3,), at the height of its lowest point [m]."""
         frame = frames[self.foot.leg.foot]
-        at = frame.points(self.foot.centre()[None])[0]
+        at = frame.points(self.contact)[0]
         if not self.foot.flat:
             at[2] = self.foot.lowest(frame)
         return at
@@ -116,6 +119,8 @@ class PosedLeg:
                 frame = frames[link.name]
                 anchor = frame.points(joint.pos[None])[0]
                 axis = frame.mat @ joint.axis
-                torque = np.cross(at - anchor, (0, 0, force)) @ axis
+                arm = at - anchor
+                moment = np.array((arm[1] * force, -arm[0] * force, 0.0))  # arm x (0, 0, force)
+                torque = moment @ axis
                 found.append(torque / (joint.torque or abs(force) * 0.3))
         return np.array(found)

@@ -56,9 +56,7 @@ def residuals(leg: PosedLeg, wish: Wish, angles: np.ndarray) -> np.ndarray:
     if leg.foot.flat:
         mat = frames[leg.foot.leg.foot].mat
         parts += [10 * (mat @ leg.foot.normal)[:2], 3 * (mat @ leg.heading)[1:2]]
-    ranges = np.array([limit.half for limit in leg.limits])
-    middles = np.array([limit.middle for limit in leg.limits])
-    parts.append(0.3 * ((angles - middles) / ranges) ** 4)
+    parts.append(0.3 * ((angles - leg.middle) / leg.half) ** 4)
     parts.append(0.2 * leg.torques(frames, wish.force))
     parts.append(0.1 * (angles - leg.reference))
     return np.concatenate(parts)
@@ -140,13 +138,13 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
     both = shared(feet)
     legs = [PosedLeg(tree, foot, pose, both) for foot in feet]
     force = tree.mass * 9.81 / len(feet)
+    length = min(leg.reach() for leg in legs)
     found = dict(pose)
     for fraction in EXTENSIONS.get(len(feet), EXTENSIONS_OF_MANY):
-        found = _stood(tree, legs, pose, fraction, force)
+        found = _stood(tree, legs, pose, fraction, length, force)
         hardest = max(np.abs(leg.torques(leg.frames(_of(leg, found)), force)).max() for leg in legs)
         if 2 * hardest <= STRONG:
             break
-    length = min(leg.reach() for leg in legs)
     _check_heights(tree, legs, found, length)
     for leg in legs:
         _check_sole(tree, leg, found)
@@ -154,10 +152,14 @@ def stand(tree: Tree, feet: Sequence[Foot], pose: Mapping[str, float]) -> dict[s
 
 
 def _stood(
-    tree: Tree, legs: Sequence[PosedLeg], pose: Mapping[str, float], fraction: float, force: float
+    tree: Tree,
+    legs: Sequence[PosedLeg],
+    pose: Mapping[str, float],
+    fraction: float,
+    length: float,
+    force: float,
 ) -> dict[str, float]:
-    """Return the pose in which the hips are at a fraction of the straight legs' height."""
-    length = min(leg.reach() for leg in legs)
+    """Return the pose in which the hips are at a fraction of the straight legs' `length`."""
     ground = max(leg.hip[2] for leg in legs) - fraction * length
     images = mirror_legs.mirror_images(legs)
     found = dict(pose)

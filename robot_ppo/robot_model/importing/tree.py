@@ -5,6 +5,7 @@ axes of joints, centres of mass and shapes are in the link's own frame, as in Mu
 arrays is equal to itself alone: two shapes of the same figures are two.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def quat_mat(quat: np.ndarray) -> np.ndarray:
     """Return the rotation (3, 3) of a quaternion wxyz of any length."""
     mat = np.empty(9)
     quat = np.array(quat, np.float64)
-    mujoco.mju_quat2Mat(mat, quat / np.linalg.norm(quat))
+    mujoco.mju_quat2Mat(mat, quat / math.sqrt(quat @ quat))
     return mat.reshape(3, 3)
 
 
