@@ -12,6 +12,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ DDS = {
 }
 """Where the extras `unitree` and `ros2` are imported."""
 
-Imports = dict[str, set[str]]
+Imports = Mapping[str, set[str]]
 """Module -> the names that it imports."""
 
 
@@ -119,10 +120,28 @@ def imports_of(source: str, module: str, is_package: bool = False) -> set[str]:
 FILES = {
     module_name(path): path for folder in SOURCES.values() for path in sorted(folder.rglob("*.py"))
 }
-IMPORTS: Imports = {
-    name: imports_of(path.read_text(), name, path.name == "__init__.py")
-    for name, path in FILES.items()
-}
+
+
+class OurImports(Mapping[str, set[str]]):
+    """Those of our modules. A file is read when it is first asked for, not at collection."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, set[str]] = {}
+
+    def __getitem__(self, name: str) -> set[str]:
+        if name not in self._read:
+            path = FILES[name]
+            self._read[name] = imports_of(path.read_text(), name, path.name == "__init__.py")
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FILES)
+
+    def __len__(self) -> int:
+        return len(FILES)
+
+
+IMPORTS = OurImports()
 
 
 def inside(module: str, *packages: str) -> bool:
@@ -186,7 +205,7 @@ def against_the_packages(imports: Imports = IMPORTS) -> set[tuple[str, str]]:
 
 def cycles(imports: Imports) -> list[set[str]]:
     """Groups of modules of which each imports all others, by whatever way."""
-    reached: Imports = {}
+    reached: dict[str, set[str]] = {}
     for module, direct in (edges := graph(imports)).items():
         seen = set()
         todo = list(direct)
@@ -206,7 +225,7 @@ def part(package: str, imports: Imports = IMPORTS) -> Imports:
 
 def with_import(module: str, *names: str) -> Imports:
     """The imports as they are, and made-up ones more."""
-    return IMPORTS | {module: IMPORTS.get(module, set()) | set(names)}
+    return {**IMPORTS, module: IMPORTS.get(module, set()) | set(names)}
 
 
 # -- the reader of imports itself ---------------------------------------------------------------
