@@ -59,3 +59,13 @@ def short_rollouts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("robot_ppo.export.ROLLOUT_TICKS", 10)
         yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A playback whose plot nobody looks at leaves an empty file.
+
+    tests/test_play.py draws some, and tests/test_life_cycle.py those of two feet.
+    """
+    pytest.importorskip("mujoco")
+    monkeypatch.setattr("robot_ppo.playback.record.Track.plot", lambda track, path: path.touch())

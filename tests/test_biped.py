@@ -173,6 +173,7 @@ def test_it_hangs_limp_with_feet_that_carry_nothing(policy):
     assert np.max(forces) < 0.8 * FREE_FORCE  # the limp feet of an H1 lean on each other
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_is_stood_up_in_the_air_lowered_and_never_sent_to_lie_down(policy, tmp_path):
     seen = []
     record = session.Session._record

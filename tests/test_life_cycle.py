@@ -133,6 +133,7 @@ def test_a_biped_is_stood_up_and_runs_its_policy(walker, tmp_path, start):
     assert list(dict.fromkeys(s for s in seen if s is not State.PASSIVE)) == ways
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("start", "gain"), [("hanging", 3.0), (None, 1.0)])
 def test_an_untrained_policy_ends_with_a_sentence_and_exit_code_3(
     walker, tmp_path, capsys, start, gain
@@ -149,6 +150,7 @@ def test_an_untrained_policy_ends_with_a_sentence_and_exit_code_3(
         assert "1 falls" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_negative_control_a_policy_that_stands_ends_with_exit_code_0(tmp_path):
     words = ["--plot", str(tmp_path / "p.png"), "--seconds", "0.2"]
     assert cli.main(["play", str(helpers.policy_file()), *words]) == 0

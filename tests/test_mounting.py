@@ -168,6 +168,7 @@ def test_the_node_sees_the_base_and_a_log_is_not_turned_twice():
     assert measured.state.base_ang_vel.tolist() == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("stated", [True, False])
 def test_a_robot_whose_imu_is_upside_down_is_armed_where_its_contract_says_so(
     tmp_path, monkeypatch, stated

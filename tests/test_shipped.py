@@ -81,6 +81,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("robot", "command"), [(robot, command) for robot in ROBOTS for command in COMMANDS[robot]]
 )
@@ -126,6 +127,7 @@ def test_the_scorecards_of_the_blind_walk_say_what_it_crosses():
     assert level["walking"] and level["falls"] == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_blind_walk_climbs_stairs(tmp_path):
     """Through the unchanged node, without seeing, up out of the pit."""
     summary = play(
