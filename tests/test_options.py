@@ -322,7 +322,7 @@ def test_a_deviation_per_state_learns_where_to_be_sure(objective):
     """Half of the states do not care what is done; with one for all, all are equal."""
     ppo = {"objective": objective, "epochs": 5, "kl_bound": 0.05, "beta": 0.3, "entropy": 0.02}
     one = learner(networks=OWN, **ppo)
-    for i in range(60):
+    for i in range(20):
         experience = rollout(one, seed=i, steps=4, n=64)
         cares = experience.observations[..., 0] > 0
         experience.critic_inputs[..., :SIZE] = experience.observations
