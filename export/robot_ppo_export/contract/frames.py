@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 Array = Any
-"""An array of the array API standard: numpy >= 2.1, torch, or anything with `__array_namespace__`."""
+"""An array of the array API standard: numpy >= 2.1, torch, or what has `__array_namespace__`."""
 
 
 def namespace(array: Array) -> Any:
