@@ -3,6 +3,7 @@
 The rows change one thing of a small quadruped each. docs/robots.md lists the same properties.
 """
 
+import functools
 import re
 
 import msgspec
@@ -464,12 +465,25 @@ HANDLED = {  # what is in the file: (edits, changes of robot.yaml, what is measu
 }
 
 
+@pytest.fixture(scope="module")
+def handled(tmp_path_factory):
+    """A function of a property: its file, the robot, and `models` of both, made once."""
+
+    @functools.cache
+    def made(what):
+        edits, changes, _ = HANDLED[what]
+        path = write(tmp_path_factory.mktemp("handled"), mjcf(*edits))
+        described = robot(**changes)
+        return path, described, models(path, described)
+
+    return made
+
+
 @pytest.mark.parametrize("what", HANDLED)
-def test_a_property_is_handled(tmp_path, what):
+def test_a_property_is_handled(handled, what):
     """Both variants weigh what the file weighs, stand on all feet, and say so."""
-    edits, changes, measure = HANDLED[what]
-    described = robot(**changes)
-    file, train, evaluation = models(write(tmp_path, mjcf(*edits)), described)
+    _, described, (file, train, evaluation) = handled(what)
+    measure = HANDLED[what][2]
     for model in (train, evaluation):
         same_bodies(model, file)
         stands(model, described)
@@ -485,12 +499,11 @@ def figures(model):
 
 
 @pytest.mark.parametrize("what", HANDLED)
-def test_what_the_compiler_discards_is_as_if_it_had_been_deleted(tmp_path, what, monkeypatch):
-    edits, changes, _ = HANDLED[what]
-    path = write(tmp_path, mjcf(*edits))
-    made = [figures(model) for model in models(path, robot(**changes))]
+def test_what_the_compiler_discards_is_as_if_it_had_been_deleted(handled, what, monkeypatch):
+    path, described, discarded = handled(what)
+    made = [figures(model) for model in discarded]
     monkeypatch.setattr(assembly, "discard_geoms", assembly.delete_geoms)
-    deleted = [figures(model) for model in models(path, robot(**changes))]
+    deleted = [figures(model) for model in models(path, described)]
     for one, other in zip(made, deleted, strict=True):
         assert len(one) > 300
         for name in one:
