@@ -339,7 +339,9 @@ def test_a_run_that_goes_on_with_another_objective_logs_its_figures_and_is_not_i
     dual = ("--set", "ppo.objective=kl_dual")
     assert cli.main(train_arguments(run, "--resume", *dual, steps=2 * steps)) == 0
     assert cli.main(train_arguments(run, "--resume", "--set", TRPO, steps=3 * steps)) == 0
-    groups = [word for key in OBJECTIVES["groups"] for word in ("--set", key)]
+    groups = [
+        word for key in ("ppo.objective=clip", *OBJECTIVES["groups"]) for word in ("--set", key)
+    ]
     assert cli.main(train_arguments(run, "--resume", *groups, steps=4 * steps)) == 0
     rows = log(run)
     assert {row["beta"] == "" for row in rows[:10]} == {row["beta"] != "" for row in rows[10:20]}
