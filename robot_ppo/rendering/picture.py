@@ -32,7 +32,7 @@ MAX_GEOMS = 2000
 
 @dataclass(frozen=True)
 class Detail:
-    """How finely an OpenGL context draws."""
+    """The fineness with which an OpenGL context draws."""
 
     samples: int
     """Antialiasing samples per pixel, 0 for none."""

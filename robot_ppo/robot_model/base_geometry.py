@@ -1,4 +1,4 @@
-"""How far the base is above the ground, whatever the training model lets collide.
+"""Clearance of the base above the ground, whatever the training model lets collide.
 
     base = BaseGeometry(source.read(xml).model, robot)
     base.clearance(pos, quat)                          # (n,) [m]

@@ -1,4 +1,4 @@
-"""How level the feet are, and how far apart, beside the default pose.
+"""Tilt of the feet and the distance between them, compared with the default pose.
 
 soles = Soles(model, robot)
 soles.level(data.xmat[None])                       # (1, feet): 1 flat, 0 on edge

@@ -1,4 +1,4 @@
-"""What is read of n simulations of one robot, and done to them, on any engine.
+"""Readings of n simulations of one robot, and pushes on them, on any engine.
 
 An engine of robots mixes `RobotReadings` in and has the arrays that are declared there: numpy's on
 `mujoco.batch` (`robot_engine.RobotEngine`), tensors on mujoco_warp (`warp_robot.WarpRobot`).

@@ -33,7 +33,7 @@ PATCH_TIME = 1.0
 
 
 class Poses(NamedTuple):
-    """Where m bases are, (m,) each: x, y, z [m] and the heading [rad]."""
+    """Positions x, y, z [m] and headings [rad] of m bases, (m,) each."""
 
     x: np.ndarray
     y: np.ndarray

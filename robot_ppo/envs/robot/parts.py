@@ -1,4 +1,4 @@
-"""Parts of a robot's environment that follow from its task: model, tiles, maps, packets."""
+"""Parts of a robot's environment that follow from its task: model, action, tiles, maps, packets."""
 
 import mujoco
 
@@ -14,6 +14,7 @@ from robot_ppo.sim.ground import Ground
 from robot_ppo.sim.packets import Packets
 from robot_ppo.sim.scan import HeightMap, check_missing
 from robot_ppo.sim.tiles import check_room
+from robot_ppo_export.contract.action import ActionMap
 from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.strict import SettingError
 
@@ -35,6 +36,14 @@ def compiled(
     if task.terrain:
         check_room(task.terrain, geometry.footprint(model, robot), robot.name)
     return model
+
+
+def action_map(task: Task, robot: RobotSpec) -> ActionMap:
+    """Return the action's arithmetic; an error names the key in the task."""
+    try:
+        return ActionMap(task.action, robot)
+    except SettingError as error:
+        raise SettingError(f"task.{error.key}", error.text) from None
 
 
 def placement(task: Task, robot: RobotSpec, n: int) -> Placement | None:

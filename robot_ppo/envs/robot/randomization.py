@@ -369,7 +369,8 @@ class Randomizer:
             middle = self._middle[mine]
             half = self._half[mine]
             if ((one.sign < 0) & (np.abs(middle) > 1e-6 * half)).any():
-                low, high = middle[0] - half[0], middle[0] + half[0]
+                low = middle[0] - half[0]
+                high = middle[0] + half[0]
                 raise InputError(
                     f"`task.events: {name}`: the range [{low:g}, {high:g}] has no mirror image, "
                     "because what it draws changes sign there; centre it on 0, or leave "

@@ -329,7 +329,7 @@ class RobotEnv(BatchEnv):
         dt = task.control_period
         sensors.check_noise(task.noise, observations.signals(task.observations))
         self._noise = sensors.noise_of_readings(task.noise)
-        self.actions = _action_map(task, robot)
+        self.actions = parts.action_map(task, robot)
         self._action_map = self.device.moved(self.actions, ActionMap)
         if task.action.stepping and not {"gait", "commands.twist"} <= has:
             raise SettingError(
@@ -393,11 +393,3 @@ class RobotEnv(BatchEnv):
         world, state = self._read()
         world.inputs = self._measured(world, state, ...)
         return world
-
-
-def _action_map(task: config.Task, robot: RobotSpec) -> ActionMap:
-    """Return the action's arithmetic; an error names the key in the task."""
-    try:
-        return ActionMap(task.action, robot)
-    except SettingError as error:
-        raise SettingError(f"task.{error.key}", error.text) from None

@@ -15,7 +15,7 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a joint may stand."""
+    """Range of a joint in a standing pose [rad]."""
 
     low: float
     high: float

@@ -239,7 +239,7 @@ class Tree:
 
     @property
     def mass(self) -> float:
-        """Of all links [kg]."""
+        """Mass of all links together [kg]."""
         return sum(link.mass for link in self.links.values())
 
     def frames(self, angles: Mapping[str, float]) -> dict[str, Pose]:
