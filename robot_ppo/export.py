@@ -15,7 +15,7 @@ from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.cells import Cell, Gru, Lstm
-from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
+from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer, bounded
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.training import joints, provenance
@@ -157,12 +157,20 @@ def build_contract(
             randomization={name: list(r) for name, r in task.randomization.items()},
             noise=task.noise,
             map=msgspec.to_builtins(task.map) if layout.scan_grid else {},
+            deviation=_deviation(actor),
             steps=checkpoint.steps,
             seed=config.seed,
             versions=provenance.versions(),
             git_commit=provenance.git_commit(),
         ),
     )
+
+
+def _deviation(actor: Actor) -> tuple[float, ...]:
+    """Return the deviation of each action, where it is no function of the observation."""
+    if actor.log_std_head is not None:
+        return ()
+    return tuple(bounded(actor.log_std, actor.range).detach().exp().tolist())
 
 
 def _check_groups(config: Config) -> None:

@@ -6,22 +6,26 @@ import numpy as np
 import pytest
 import torch
 from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
+from node_helpers import ROOT
 from ppo_helpers import N, distiller, learner, rollout
 from test_resume import Killed, Told, digest, lively
 from test_train import column
 
-from robot_ppo import cli, config
+from robot_ppo import cli, config, export
 from robot_ppo.config import MemorySpec
 from robot_ppo.envs.environment import join
 from robot_ppo.ppo.distill import imitates, student_share
+from robot_ppo.training import policy_actor
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo.training.train import Trainer
+from robot_ppo_export import to_onnx
 from robot_ppo_export.contract.strict import SettingError
-from robot_ppo_export.errors import InputError
+from robot_ppo_export.errors import InputError, RefusedError
 
 BATCH = ROBOTS * ROLLOUT
 PRIVILEGED = "networks.actor_groups=[actor,critic]"
 LOUD = "networks.last_gain=2.0"
+WALK = ROOT / "tests" / "golden" / "go2_walk.onnx"
 GRU = "networks.actor_memory={cell: gru, units: 16}"
 
 
@@ -76,6 +80,51 @@ def test_beyond_the_imitation_it_is_ppo():
         each.update(rollout(each), progress=0.5)
     for a, b in zip(one.actor.parameters(), plain.actor.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def imitated(one, updates=3):
+    """Its labels are what it does already, nearly, and it has learned from many of them."""
+    for i in range(updates):
+        experience = rollout(one, seed=i)
+        experience.labels = experience.means + 1e-3
+        one.update(experience, progress=0.4)
+    one.actor_optimizer._step += 5000
+
+
+def test_ppo_does_not_begin_with_a_leap(monkeypatch):
+    """Divided by what Adam knows of an imitation, PPO's first steps are several times too long."""
+
+    def moved(one):
+        before = one.actor_parameters.vector.detach().clone()
+        one.update(rollout(one), progress=0.5)
+        return (one.actor_parameters.vector.detach() - before).abs().max().item()
+
+    one, control = distiller(), distiller()
+    for each in (one, control):
+        imitated(each)
+    assert moved(one) <= 1.01e-5  # of one step of a new Adam
+    assert one.learning_rate == 1e-5
+    monkeypatch.setattr(control.actor_optimizer, "forget", lambda: None)
+    control.learning_rate = 1e-5
+    assert moved(control) > 2.5e-5
+
+
+def test_a_rate_that_is_set_stays_where_ppo_begins():
+    one = distiller(learning_rate_schedule="constant", learning_rate=3e-4)
+    imitated(one, 2)
+    one.update(rollout(one), progress=0.5)
+    assert one.learning_rate == 3e-4
+
+
+def test_who_goes_on_where_ppo_begins_forgets_too():
+    one, resumed = distiller(), distiller()
+    imitated(one, 3)
+    resumed.load_state_dict(one.state_dict())
+    for each in (one, resumed):
+        each.update(rollout(each), progress=0.5)
+        each.update(rollout(each), progress=0.6)  # once: its second step remembers the first
+        assert each.actor_optimizer.state_dict()["step"] == 2
+    assert torch.equal(one.actor_parameters.vector, resumed.actor_parameters.vector)
 
 
 def test_the_log_says_what_no_kl_steers_while_it_imitates():
@@ -226,6 +275,88 @@ def test_a_student_that_goes_on_finds_what_was_added(teacher, tmp_path):
     assert again.teacher.groups == first.teacher.groups == ("teacher_actor", "critic")
 
 
+# -- a policy file as the teacher ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, short_rollouts):
+    """A run whose policy can be exported, and its file."""
+    out = tmp_path_factory.mktemp("plain") / "run"
+    assert cli.main(train_arguments(out, "--set", LOUD)) == 0
+    file = out.parent / "policy.onnx"
+    export.export(out, file)
+    return out, file
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        (),
+        (GRU, "networks.actor=[12]"),
+        ("networks.actor_memory={cell: lstm, units: 6}", "networks.activation=tanh"),
+        ("networks.actor=[]", "networks.obs_clip=3.0"),
+    ],
+    ids=["mlp", "gru", "lstm", "linear"],
+)
+def test_the_actor_of_a_policy_file_is_the_one_that_was_exported(network, tmp_path):
+    trainer = Trainer(tiny_config(LOUD, *network, threads=1, steps=2 * BATCH), tmp_path)
+    trainer.run(Told())
+    checkpoint = Checkpoints(tmp_path).newest()
+    file = tmp_path / "policy.onnx"
+    file.write_bytes(export.build(trainer.config, checkpoint))
+    contract, actor = policy_actor.read(file)
+    wanted = checkpoint.learner["actor"]
+    for name, weight in actor.state_dict().items():
+        if not name.startswith(("normalizer", "log_std")):
+            assert torch.equal(weight, wanted[name]), name
+    assert torch.equal(actor.normalizer.std(), trainer.learner.actor.normalizer.std())
+    assert np.allclose(np.log(contract.training.deviation), wanted["log_std"], atol=1e-6)
+
+
+def test_a_network_that_this_release_makes_in_another_way_is_refused(plain, monkeypatch):
+    monkeypatch.setattr(policy_actor, "CELLS", {})
+    policy_actor.read(plain[1])
+    monkeypatch.setitem(to_onnx.ACTIVATIONS, "elu", "Relu")
+    with pytest.raises(InputError, match="not made as this release makes them; name the folder"):
+        policy_actor.read(plain[1])
+
+
+def test_a_file_teaches_what_its_run_does(plain, tmp_path):
+    _, file = plain
+    of_run, of_file = (
+        Trainer(student(source, BLIND), tmp_path / str(i)) for i, source in enumerate(plain)
+    )
+    assert of_run.teacher.groups == of_file.teacher.groups == ("teacher_actor",)
+    for each in (of_run, of_file):
+        each.run(Told())
+    assert torch.allclose(of_run.rollout.labels, of_file.rollout.labels, atol=1e-5)
+    assert torch.allclose(of_run.learner.actor.log_std, of_file.learner.actor.log_std)
+    again = Trainer(of_file.config, tmp_path / "1", resume=True)
+    assert again.config == of_file.config
+    assert Trainer(student(file), tmp_path / "same").teacher.groups == ("actor",)
+
+
+def test_a_file_that_says_no_deviation_leaves_the_one_that_is_set(tmp_path, caplog):
+    trainer = Trainer(student(WALK, "networks.init_std=0.25"), tmp_path)  # before files said it
+    assert torch.allclose(trainer.learner.actor.log_std.exp(), torch.tensor(0.25))
+    assert "the student does by `networks.init_std`, 0.25" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (("task.robot=go1",), "drives go2, where joint .* has `.*train a student of its own robot"),
+        (("task.action={scale: 0.25, clip: 4.0}",), "another `task.action` than this run"),
+        (("task.gait.frequency=2.5",), "another `task.gait` than this run"),
+        (("task.control_period=0.04",), "another `task.control_period` than this run"),
+        (("task.commands.twist=null", BLIND), "is told vx, vy, yaw_rate, .* is told nothing"),
+    ],
+    ids=["robot", "action", "gait", "period", "command"],
+)
+def test_a_file_whose_numbers_mean_something_else_is_refused(plain, tmp_path, overrides, text):
+    refused(student(plain[1], *overrides), tmp_path, text)
+
+
 # -- what is refused ----------------------------------------------------------------------------
 
 
@@ -270,10 +401,16 @@ def test_a_teacher_of_another_robot_is_refused(teacher, tmp_path):
 
 
 def test_a_teacher_that_is_no_run_is_refused(tmp_path):
-    refused(student(tmp_path / "none"), tmp_path, "distill.teacher`: .*none has no checkpoint")
+    refused(
+        student(tmp_path / "none"),
+        tmp_path / "student",
+        "distill.teacher`: .*none has no checkpoint",
+    )
     policy = tmp_path / "policy.onnx"
     policy.touch()
-    refused(student(policy), tmp_path, "policy.onnx is a file; a teacher is the folder of a run")
+    with pytest.raises(RefusedError, match=r"policy.onnx: .*empty file"):
+        Trainer(student(policy), tmp_path / "student")
+    refused(student(policy), tmp_path, "policy.onnx is in the folder of this run; name another")
     refused(student("''"), tmp_path, "distill.teacher`: is empty")
 
 

@@ -82,6 +82,9 @@ class Lstm:
     """(4 units,)"""
 
 
+GATES: dict[str, tuple[int, ...]] = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
+"""Name of a cell's arrays -> torch's gates in the order of ONNX's operator."""
+
 Block = Normalizer | Linear | Activation | Gru | Lstm
 """A piece of a network. A network is a list of them, from the observation to the action."""
 
@@ -181,13 +184,13 @@ def _gru(builder: _Builder, block: Gru, source: str) -> str:
     units = block.weight_hh.shape[1]
     states = [builder.state(units)]
     options = {"hidden_size": units, "linear_before_reset": 1}  # as torch does it
-    return _recurrent(builder, block, source, "GRU", (1, 0, 2), states, **options)
+    return _recurrent(builder, block, source, "GRU", states, **options)
 
 
 def _lstm(builder: _Builder, block: Lstm, source: str) -> str:
     units = block.weight_hh.shape[1]
     states = [builder.state(units), builder.state(units)]
-    return _recurrent(builder, block, source, "LSTM", (0, 3, 1, 2), states, hidden_size=units)
+    return _recurrent(builder, block, source, "LSTM", states, hidden_size=units)
 
 
 def _recurrent(
@@ -195,7 +198,6 @@ def _recurrent(
     block: Gru | Lstm,
     source: str,
     operator: str,
-    order: tuple[int, ...],
     states: list[str],
     **options: int,
 ) -> str:
@@ -206,12 +208,11 @@ def _recurrent(
         block: the cell.
         source: name of its input (N, in).
         operator: of ONNX.
-        order: torch's gates in the operator's order.
         states: names of the states (N, units), the cell's output first.
         options: attributes of the operator.
     """
-    gates = _gates(block, order)
     name = operator.lower()
+    gates = _gates(block, GATES[name])
     arrays = [builder.array(f"{name}_{key}", gates[key]) for key in ("weight", "hidden", "bias")]
     axis = builder.integers("first_axis", [0])
     # a sequence of one step, and one direction: (1, N, ...)

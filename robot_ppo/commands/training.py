@@ -51,7 +51,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         "--preset", metavar="NAME", help="see `robot-ppo list`, or a YAML (default: the task's)"
     )
     p.add_argument(
-        "--teacher", metavar="RUN", help="run that a student imitates; goes with --preset distill"
+        "--teacher",
+        metavar="RUN",
+        help="run or policy file that a student imitates; goes with --preset distill",
     )
     p.add_argument("--seed", type=int, metavar="N", help="of everything random (default: preset's)")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")

@@ -337,7 +337,7 @@ class Distill(_Struct, frozen=True):
     """Settings of a student that imitates its teacher (ppo/distill.py)."""
 
     teacher: str = ""
-    """Folder of the teacher's run; `--teacher RUN`."""
+    """Folder of the teacher's run, or its policy file; `--teacher RUN`."""
     until: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Fraction of the run's steps in which the student imitates; from there on it learns by PPO."""
     alone: Fraction = 0.5

@@ -82,7 +82,8 @@ def _unused(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
             by = ("distill.until", "algorithm")
             yield key, by, "with `distill.until: 1`, which imitates to the end"
     networks = config.networks
-    if imitates and networks.std == "global" and networks.log_std_range is None:
+    of_run = imitates and not config.distill.teacher.endswith(".onnx")  # a file may not say it
+    if of_run and networks.std == "global" and networks.log_std_range is None:
         yield "networks.init_std", ("algorithm",), "with `algorithm: distill`: the teacher's counts"
     if isinstance(config.task, Task) and not imitates:  # a teacher may bring the term
         groups = config.task.observations.values()

@@ -12,11 +12,12 @@ from the beginning: where PPO takes over, its values are those of the student.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from robot_ppo.config import Config
-from robot_ppo.ppo import autograd, mlp
+from robot_ppo.ppo import autograd, mlp, schedules
 from robot_ppo.ppo.metrics import Metrics
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.ppo.rollout import ActorSamples, CriticSamples, Rollout
@@ -54,11 +55,34 @@ class Distiller(Learner):
 
     def update(self, rollout: Rollout, progress: float = 0.0) -> Metrics:
         """Learn from one rollout, as a `Learner` does; while it imitates, from its labels."""
+        imitated = self._imitates
         self._imitates = imitates(self.config, progress)
+        if imitated and not self._imitates:
+            self._begin_ppo()
         metrics = super().update(rollout, progress)
         if self._imitates:
             metrics["student_share"] = student_share(self.config, progress)
         return metrics
+
+    def _begin_ppo(self) -> None:
+        """Forget the moments of Adam's steps, and begin with small ones.
+
+        The gradient of an imitation is a hundredth of the one that follows: divided by the root of
+        its mean square, PPO's first steps were several times too long, and a robot that had walked
+        fell at once.
+        """
+        self.actor_optimizer.forget()
+        if self.config.ppo.learning_rate_schedule == "kl":
+            self.learning_rate = min(self.learning_rate, schedules.MIN_LEARNING_RATE)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state from which learning resumes, and whether its last update imitated."""
+        return super().state_dict() | {"imitates": self._imitates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        super().load_state_dict(state)
+        self._imitates = state.get("imitates", False)  # an older one does not say
 
     def _move_schedules(self, progress: float) -> None:
         """Move the schedules; while it imitates, there is no KL that the learning rate follows."""

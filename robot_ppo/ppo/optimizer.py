@@ -25,6 +25,11 @@ class Adam:
         self._mean = torch.zeros_like(self._vector)
         self._square = torch.zeros_like(self._vector)
 
+    def forget(self) -> None:
+        """Start anew, for a loss whose gradients are of another size."""
+        for moment in (self._step, self._mean, self._square):
+            moment.zero_()
+
     def step(self, learning_rate: float) -> None:
         """Take one step against the gradient."""
         self._step += 1

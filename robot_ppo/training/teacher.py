@@ -1,4 +1,4 @@
-"""The teacher of a distillation: the policy of another run, which says what it would do.
+"""The teacher of a distillation: the policy of a run or of a file, which says what it would do.
 
 teacher = Teacher(config, folder)
 env = envs.make(teacher.config, ...)        # which has what the teacher reads
@@ -6,8 +6,12 @@ teacher.require(env)
 acting = teacher.lead(observations, means, labels, latents, share=0.3)   # once a step, in order
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,29 +19,41 @@ import torch
 
 from robot_ppo import project
 from robot_ppo.config import AnyTask, Config, Networks, Task
-from robot_ppo.envs.environment import Environment, Observations, join
+from robot_ppo.envs.environment import EXPORTED, Environment, Observations, join
+from robot_ppo.envs.robot import observations
 from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor, bounded
-from robot_ppo.training import joints
+from robot_ppo.training import joints, policy_actor
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
+from robot_ppo_export.contract.command import CommandSpec
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.contract.layout import TermSpec
+from robot_ppo_export.contract.spec import RobotSpec
 from robot_ppo_export.contract.tables import Entries
 from robot_ppo_export.errors import InputError
+
+log = logging.getLogger(__name__)
 
 KEY = "`distill.teacher`"
 LATENT = "`distill.latent`"
 SHARED = ("control_period", "gait", "action")
 """Keys of a robot's task that teacher and student must have in common: what an action means."""
+SAME_OF_JOINTS = ("name", "default", "kp", "kd")
+"""What student and the teacher of a policy file must have in common of each joint."""
 GROUP = "teacher_{}"
 """Name of a teacher's observation group in a task that has none of its name and terms."""
 
 
 class Teacher:
-    """The newest checkpoint of a run; it acts by its mean, and remembers where it has a memory."""
+    """The newest checkpoint of a run, or a policy file.
+
+    It acts by its mean, and remembers where it has a memory.
+    """
 
     def __init__(self, config: Config, folder: Path) -> None:
-        """Load the run that `distill.teacher` names.
+        """Load the run or the policy file that `distill.teacher` names.
 
         Args:
             config: of the student.
@@ -47,45 +63,35 @@ class Teacher:
             InputError: there is none, or it is of another robot, or its actions or what it reads
                 mean something else in the student's task, or its latent cannot be learned.
         """
-        self.run = run = _run_of(config, folder)
-        checkpoints = Checkpoints(run)
-        if not checkpoints.paths():
-            raise InputError(
-                f"{KEY}: {run} has no checkpoint; name the folder of a run that `robot-ppo train` "
-                "has written"
-            )
-        checkpoint = checkpoints.newest()
-        theirs = checkpoints.settings(checkpoint)
+        self.source = source = _source_of(config, folder)
+        taught = _of_file(source, config) if source.is_file() else _of_run(source, config)
+        self.actor = taught.actor
+        self.log_std = taught.log_std
+        self.groups = taught.groups
+        """What it reads, as the student's task names it."""
         self.config = config
         """The student's settings, whose task has every observation group that its teacher reads."""
-        self.groups = theirs.networks.actor_groups
-        """What it reads, as the student's task names it."""
-        self.actor = load_actor(theirs, checkpoint)
+        if taught.task is not None:
+            self.config = msgspec.structs.replace(config, task=taught.task)
         self.acting = Acting(self.actor)
-        _require_same_actions(run, theirs.task, config.task)
-        joints.check(theirs, checkpoint)
-        if isinstance(theirs.task, Task) and isinstance(config.task, Task):
-            _require_same_readings(run, self.groups, theirs.task, config.task)
-            self.groups, task = _with_groups(run, self.groups, theirs.task, config.task)
-            self.config = msgspec.structs.replace(config, task=task)
         self.width = 0
         """Units of the latent that the student learns; 0: it learns the actions alone."""
         if config.distill.latent:
-            _require_same_latent(run, theirs.networks, config.networks)
-            self.width = theirs.networks.actor[-1]
+            _require_same_latent(source, taught.networks, config.networks)
+            self.width = taught.networks.actor[-1]
 
     def require(self, env: Environment) -> None:
         """Raise `InputError` where the student's environment lacks what the teacher reads."""
         for name in self.groups:
             if name not in env.observation_groups:
                 raise InputError(
-                    f"{KEY}: {self.run} reads the observation group {name!r}, which this task "
+                    f"{KEY}: {self.source} reads the observation group {name!r}, which this task "
                     f"lacks (it has {', '.join(env.observation_groups)})"
                 )
         size = sum(env.observation_groups[name] for name in self.groups)
         actions = env.single_action_space.shape[0]
         if (size, actions) != (len(self.actor.normalizer.mean), len(self.actor.log_std)):
-            raise InputError(f"{KEY}: {self.run} has other numbers of observations or actions")
+            raise InputError(f"{KEY}: {self.source} has other numbers of observations or actions")
 
     def require_symmetric(self, of_actions: Mirror) -> None:
         """Raise `InputError` where a symmetric student cannot learn this latent.
@@ -96,13 +102,13 @@ class Teacher:
         if self.width and not symmetric.is_tied(self.actor, of_actions):
             raise InputError(
                 f"{LATENT}: the student's hidden units are pairs that exchange places in the "
-                f"mirror, and those of {self.run} are not; train its teacher with "
+                f"mirror, and those of {self.source} are not; train its teacher with "
                 "networks.symmetric too, or set networks.symmetric false"
             )
 
     def lead(
         self,
-        observations: Observations,
+        seen: Observations,
         means: torch.Tensor,
         labels: torch.Tensor,
         latents: torch.Tensor | None,
@@ -111,13 +117,13 @@ class Teacher:
         """Return the means that act, (n, k): the teacher's in the first simulations.
 
         Args:
-            observations: all groups.
+            seen: all groups of observations.
             means: of the student, (n, k).
             labels: what the teacher would do is written here, (n, k).
             latents: and its latent here, (n, width); None: nobody learns it.
             share: fraction of the simulations, the last ones, in which the student acts.
         """
-        inputs = join(observations, self.groups)
+        inputs = join(seen, self.groups)
         actions, latent = self.acting.with_latent(inputs.astype(np.float32))
         labels[:] = torch.from_numpy(actions)
         if latents is not None:
@@ -131,24 +137,134 @@ class Teacher:
 
         PPO after the imitation would else begin with noise that the student cannot walk with.
         """
-        if student.range is None and student.log_std_head is None:
-            student.log_std.copy_(bounded(self.actor.log_std, self.actor.range))
+        if student.range is not None or student.log_std_head is not None:
+            return
+        if self.log_std is None:
+            log.warning(
+                "%s does not say how widely its policy explored: the student does by "
+                "`networks.init_std`, %.3g",
+                self.source,
+                student.log_std.exp().mean(),
+            )
+            return
+        student.log_std.copy_(self.log_std)
 
 
-def _run_of(config: Config, folder: Path) -> Path:
-    """Return the folder of the teacher's run; `folder` is the student's."""
+@dataclass(frozen=True)
+class _Taught:
+    """What is known of a teacher."""
+
+    actor: Actor
+    networks: Networks
+    groups: tuple[str, ...]
+    """Observation groups of the student's task that it reads."""
+    task: Task | None
+    """The student's, with these groups; None: as it is."""
+    log_std: torch.Tensor | None
+    """Log of the deviation with which it explored, (actions,); None: not known."""
+
+
+def _source_of(config: Config, folder: Path) -> Path:
+    """Return the teacher's run or policy file; `folder` is that of the student's run."""
     if not config.distill.teacher:
-        raise InputError(f"{KEY}: is empty; name the run to imitate: --teacher RUN")
-    run = Path(config.distill.teacher)
-    if run.is_file():
+        raise InputError(f"{KEY}: is empty; name the run or policy file to imitate: --teacher RUN")
+    source = Path(config.distill.teacher)
+    if folder.resolve() in (source.resolve(), *source.resolve().parents):
+        where = "in the folder" if source.is_file() else "the folder"
         raise InputError(
-            f"{KEY}: {run} is a file; a teacher is the folder of a run, with its checkpoints"
+            f"{KEY}: {source} is {where} of this run; name another --out for the student"
         )
-    if run.resolve() == folder.resolve():
+    return source
+
+
+def _of_run(run: Path, config: Config) -> _Taught:
+    """Return what the newest checkpoint of a run teaches."""
+    checkpoints = Checkpoints(run)
+    if not checkpoints.paths():
         raise InputError(
-            f"{KEY}: {run} is the folder of this run; name another --out for the student"
+            f"{KEY}: {run} has no checkpoint; name the folder of a run that `robot-ppo train` has "
+            "written, or a policy file"
         )
-    return run
+    checkpoint = checkpoints.newest()
+    theirs = checkpoints.settings(checkpoint)
+    actor = load_actor(theirs, checkpoint)
+    _require_same_actions(run, theirs.task, config.task)
+    joints.check(theirs, checkpoint)
+    groups, task = theirs.networks.actor_groups, None
+    if isinstance(theirs.task, Task) and isinstance(config.task, Task):
+        _require_same_readings(run, groups, theirs.task, config.task)
+        wanted = [theirs.task.observations[group] for group in groups]
+        groups, task = _with_groups(run, groups, wanted, config.task)
+    log_std = bounded(actor.log_std.detach(), actor.range)
+    return _Taught(actor, theirs.networks, groups, task, log_std)
+
+
+def _of_file(path: Path, config: Config) -> _Taught:
+    """Return what a policy file teaches."""
+    contract, actor = policy_actor.read(path)
+    if not isinstance(config.task, Task):
+        raise InputError(f"{KEY}: {path} drives a robot, and {config.task.name} has none")
+    robot = project.load_robot(config.task.robot)
+    layout = observations.layout(config.task, robot)
+    _require_same_meaning(path, contract, config.task, robot, layout.command)
+    if layout.describe() == list(contract.layout):
+        groups, task = (EXPORTED,), None
+    else:
+        wanted = {spec.name: _entry(spec) for spec in contract.observation}
+        groups, task = _with_groups(path, (EXPORTED,), [wanted], config.task)
+    known = contract.training.deviation
+    networks = policy_actor.networks_of(contract)
+    return _Taught(actor, networks, groups, task, torch.tensor(known).log() if known else None)
+
+
+def _require_same_meaning(
+    path: Path, contract: Contract, task: Task, robot: RobotSpec, command: CommandSpec
+) -> None:
+    """Raise `InputError` where a policy file's numbers mean something else in the student's task.
+
+    Args:
+        path: of the policy file.
+        contract: of it.
+        task: the student's.
+        robot: the student's.
+        command: of the student's task.
+    """
+    theirs, ours = contract.robot, robot
+    for one, other in zip_longest(theirs.joints, ours.joints):
+        for key in SAME_OF_JOINTS:
+            if getattr(one, key, None) != getattr(other, key, None):
+                raise InputError(
+                    f"{KEY}: {path} drives {theirs.name}, where joint {one and one.name!r} has "
+                    f"`{key}` {getattr(one, key, None)}, and that of this run's robot "
+                    f"{ours.name} has {getattr(other, key, None)}; train a student of its own robot"
+                )
+    gait = task.gait and task.gait.frequency
+    for key, one, other in (
+        ("control_period", contract.control_period, task.control_period),
+        ("gait", contract.gait_frequency, gait),
+        ("action", contract.action, task.action),
+    ):
+        if one != other:
+            raise InputError(_other(path, key))
+    told = [[entry.name for entry in each.entries] for each in (contract.command, command)]
+    if any(spec.name == "command" for spec in contract.observation) and told[0] != told[1]:
+        raise InputError(
+            f"{KEY}: {path} is told {_listed(told[0])}, and a robot of this task is told "
+            f"{_listed(told[1])}; train a teacher with `task.commands` of the same kind"
+        )
+
+
+def _other(source: Path, key: str) -> str:
+    return (
+        f"{KEY}: {source} was trained with another `task.{key}` than this run, so its actions mean "
+        "something else; train a teacher with the same one"
+    )
+
+
+def _entry(spec: TermSpec) -> dict[str, Any]:
+    """Return a term as a task's YAML has it, with all its parameters."""
+    bound = {} if spec.clip is None else {"clip": spec.clip}
+    return {"scale": spec.scale, **bound, "history": spec.history, **spec.parameters}
 
 
 def _require_same_actions(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
@@ -161,10 +277,7 @@ def _require_same_actions(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
         raise InputError(f"{KEY}: {run} is a run of the robot {theirs.robot}, not {ours.robot}")
     for key in SHARED:
         if getattr(theirs, key) != getattr(ours, key):
-            raise InputError(
-                f"{KEY}: {run} was trained with another `task.{key}` than this run, so its actions "
-                "mean something else; train a teacher with the same one"
-            )
+            raise InputError(_other(run, key))
 
 
 def _require_same_latent(run: Path, theirs: Networks, ours: Networks) -> None:
@@ -205,26 +318,25 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _with_groups(
-    run: Path, groups: tuple[str, ...], theirs: Task, ours: Task
+    source: Path, groups: Sequence[str], terms: Sequence[Entries], ours: Task
 ) -> tuple[tuple[str, ...], Task]:
     """Return the teacher's groups as the student's task names them, and that task with all of them.
 
     One that the task lacks, or has with other terms, is added under a name of its own (`GROUP`), so
     a student that is blind learns from a teacher that sees. A task that was resumed has it already.
     """
-    observations = dict(ours.observations)
+    known = dict(ours.observations)
     names = []
-    for group in groups:
-        wanted = theirs.observations[group]
-        same = group in observations and _equal(observations[group], wanted)
+    for group, wanted in zip(groups, terms, strict=True):
+        same = group in known and _equal(known[group], wanted)
         name = group if same else GROUP.format(group)
-        if not _equal(observations.setdefault(name, wanted), wanted):
+        if not _equal(known.setdefault(name, wanted), wanted):
             raise InputError(
-                f"{KEY}: {run} reads other terms than task.observations.{name} has; delete that "
+                f"{KEY}: {source} reads other terms than task.observations.{name} has; delete that "
                 "group, or begin the student anew where the teacher was trained again"
             )
         names.append(name)
-    return tuple(names), msgspec.structs.replace(ours, observations=observations)
+    return tuple(names), msgspec.structs.replace(ours, observations=known)
 
 
 def _equal(one: Entries, other: Entries) -> bool:

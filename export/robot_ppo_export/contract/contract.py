@@ -94,6 +94,9 @@ class Training(_Struct, frozen=True):
     git_commit: str
     map: dict[str, Any] = {}
     """Errors of the map that a height scan is read from, as in the task's YAML; empty: none."""
+    deviation: tuple[float, ...] = ()
+    """Standard deviation of each action with which the policy explored at the end, for a student
+    that goes on from there; empty: not known, or a function of the observation."""
 
     def delay(self) -> tuple[float, float]:
         """Return the smallest and largest time from a command to its measured effect [s].
@@ -183,7 +186,10 @@ ADDED = ("robot.life_cycle", "robot.foot_geoms", "robot.imu.mounting")
 """Keys of the robot that came with format 3; in older files they mean their default."""
 
 
-LATER = ("scores", "states", "action.held", "action.stepping", "training.map")
+LATER = (
+    *("scores", "states", "action.held", "action.stepping"),
+    *("training.map", "training.deviation"),
+)
 """Keys that were added to format 3 after files of it were written; without them, their default."""
 
 

@@ -178,6 +178,7 @@ def _training(contract: Contract) -> str:
         *(f"randomized {k}: {v}" for k, v in sorted(training.randomization.items())),
         *(f"noise on {k}: +-{v:g}" for k, v in sorted(training.noise.items())),
         *(f"map, {k}: {v}" for k, v in sorted(training.map.items())),
+        *([f"explored by +-{np.mean(training.deviation):.3g}"] if training.deviation else []),
     ]
     if contract.evaluation is not None:
         lines.append(f"scored by: {', '.join(sorted(contract.evaluation)) or 'nothing'}")

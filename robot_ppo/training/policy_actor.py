@@ -1,0 +1,98 @@
+"""Policy file -> the actor that it was written from: the way back of robot_ppo/export.py.
+
+contract, actor = read(Path("go2_walk.onnx"))
+
+A policy file holds what a robot needs: the network's weights, not how widely it explored.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from robot_ppo import export
+from robot_ppo.config import MemorySpec, Networks
+from robot_ppo.ppo.cells import Cell
+from robot_ppo.ppo.networks import Actor
+from robot_ppo_export import to_onnx
+from robot_ppo_export.contract.contract import Contract
+from robot_ppo_export.errors import InputError
+from robot_ppo_export.policy import Policy
+
+CELLS = {1: "gru", 2: "lstm"}
+"""Number of a network's states -> its kind of memory."""
+
+
+def read(path: Path) -> tuple[Contract, Actor]:
+    """Return the contract of the policy file at `path`, and its network as one that can act.
+
+    Raises:
+        RefusedError: it is no policy file.
+        InputError: it is one whose network this release would write in another way.
+    """
+    policy = Policy(path)
+    policy.check_golden()
+    graph = onnx.load(str(path)).graph
+    arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
+    actor = _actor(policy.contract, arrays)
+    if to_onnx.network(export.blocks(actor)).graph != graph:
+        raise InputError(
+            f"{path}: its network is not made as this release makes them; name the folder of its "
+            "run, or export that again"
+        )
+    return policy.contract, actor
+
+
+def networks_of(contract: Contract) -> Networks:
+    """Return the settings of the actor that a policy file holds."""
+    kind = CELLS.get(len(contract.states))
+    units = next(iter(contract.states.values()), 0)
+    return Networks(
+        actor=contract.network.hidden,
+        activation=contract.network.activation,
+        obs_clip=contract.normalizer.clip,
+        actor_memory=MemorySpec(cell=kind, units=units) if kind else None,
+    )
+
+
+@torch.no_grad()
+def _actor(contract: Contract, arrays: dict[str, np.ndarray]) -> Actor:
+    """Return an actor with these weights; those that the file lacks stay as they are made."""
+    size = contract.resolve().size
+    actor = Actor(size, contract.action_map().size, networks_of(contract))
+    actor.normalizer.mean.copy_(_tensor(arrays, "mean", (size,)))
+    actor.normalizer.var.copy_(_tensor(arrays, "std", (size,)).double().square())
+    linear = [block for block in actor.mlp if isinstance(block, torch.nn.Linear)]
+    for i, block in enumerate(linear):
+        block.weight.copy_(_tensor(arrays, f"weight{i}", tuple(block.weight.shape)))
+        block.bias.copy_(_tensor(arrays, f"bias{i}", tuple(block.bias.shape)))
+    if actor.memory is not None:
+        _fill(actor.memory, CELLS[len(contract.states)], arrays)
+    return actor.eval()
+
+
+def _fill(cell: Cell, name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Give a cell the weights that ONNX's operator has in an order of its own."""
+    order = np.argsort(to_onnx.GATES[name])
+    rows = cell.gates * cell.units
+    for key, weight in (("weight", cell.weight_ih), ("hidden", cell.weight_hh)):
+        weight.copy_(_ordered(_tensor(arrays, f"{name}_{key}", (1, *weight.shape))[0], order))
+    bias = _tensor(arrays, f"{name}_bias", (1, 2 * rows))[0]
+    for part, weight in zip(bias.split(rows), (cell.bias_ih, cell.bias_hh), strict=True):
+        weight.copy_(_ordered(part, order))
+
+
+def _ordered(values: torch.Tensor, order: np.ndarray) -> torch.Tensor:
+    """Return the gates of `values`, along its first axis, in another order."""
+    gates = values.chunk(len(order))
+    return torch.cat([gates[i] for i in order])
+
+
+def _tensor(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an array of the graph, or zeros where it has none such: the graph will not compare."""
+    array = arrays.get(name)
+    if array is None or array.shape != shape:
+        return torch.zeros(shape)
+    return torch.from_numpy(array.copy())
