@@ -13,10 +13,11 @@ import torch
 from onnx import numpy_helper
 
 from robot_ppo import export
-from robot_ppo.config import MemorySpec, Networks
+from robot_ppo.config import Networks
 from robot_ppo.ppo.cells import Cell
 from robot_ppo.ppo.networks import Actor
 from robot_ppo_export import to_onnx
+from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
@@ -47,14 +48,17 @@ def read(path: Path) -> tuple[Contract, Actor]:
 
 def networks_of(contract: Contract) -> Networks:
     """Return the settings of the actor that a policy file holds."""
-    kind = CELLS.get(len(contract.states))
-    units = next(iter(contract.states.values()), 0)
-    return Networks(
-        actor=contract.network.hidden,
-        activation=contract.network.activation,
-        obs_clip=contract.normalizer.clip,
-        actor_memory=MemorySpec(cell=kind, units=units) if kind else None,
-    )
+    memory = None
+    if contract.states:
+        units = next(iter(contract.states.values()))
+        memory = {"cell": CELLS.get(len(contract.states)), "units": units}
+    settings = {
+        "actor": contract.network.hidden,
+        "activation": contract.network.activation,
+        "obs_clip": contract.normalizer.clip,
+        "actor_memory": memory,
+    }
+    return strict.convert(Networks, settings, "network")
 
 
 @torch.no_grad()

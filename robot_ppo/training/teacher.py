@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from robot_ppo import project
-from robot_ppo.config import AnyTask, Config, Networks, Task
+from robot_ppo.config import AnyTask, Config, Networks, Task, Terms
 from robot_ppo.envs.environment import EXPORTED, Environment, Observations, join
 from robot_ppo.envs.robot import observations
 from robot_ppo.mirror import Mirror
@@ -318,7 +318,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _with_groups(
-    source: Path, groups: Sequence[str], terms: Sequence[Entries], ours: Task
+    source: Path, groups: Sequence[str], terms: Sequence[Terms], ours: Task
 ) -> tuple[tuple[str, ...], Task]:
     """Return the teacher's groups as the student's task names them, and that task with all of them.
 
