@@ -4,11 +4,13 @@ import env_helpers as helpers
 import numpy as np
 import pytest
 
+from robot_ppo import config
 from robot_ppo.config import Terrain
 from robot_ppo.envs.robot import grounds
 from robot_ppo.sim import tiles
 from robot_ppo.sim.terrain import FADE, KINDS, Tile, heights
 from robot_ppo.sim.tiles import BORDER, Tiles, check_room
+from robot_ppo.training import run_folder
 from robot_ppo_export.contract.strict import SettingError
 from robot_ppo_export.errors import InputError
 
@@ -222,3 +224,19 @@ def test_kind_and_level_are_read_from_a_word():
 def test_a_word_that_is_no_ground_is_refused_in_a_sentence(text, said):
     with pytest.raises(InputError, match=said):
         tiles.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "warned"),
+    [
+        ("go2_rough", ("task.physics.iterations=3",), True),
+        ("go2_rough", ("task.physics.iterations=3", "task.physics.solver=pgs"), False),
+        ("go2_rough", (), False),
+        ("go2_walk", (), False),
+        ("Hopper-v5", (), False),
+    ],
+    ids=["few", "another solver", "enough", "plane", "no robot"],
+)
+def test_a_solver_that_stops_too_early_for_heights_is_said(task, overrides, warned, caplog):
+    run_folder._warn_of_the_solver(config.load(task, overrides=overrides))
+    assert ("iterations: 3 are too few for the contacts on a field" in caplog.text) == warned

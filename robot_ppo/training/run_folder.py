@@ -5,6 +5,7 @@ step where that was something else, and each of `checkpoints/` what it was train
 """
 
 import contextlib
+import logging
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from robot_ppo.training.events import Shown
     from robot_ppo.training.train import Trainer
 
+log = logging.getLogger(__name__)
+
 LOCK = ".lock"
+ITERATIONS = 5
+"""Of Newton's method, without which it leaves contacts on a field of heights unsolved."""
 
 
 def train(
@@ -79,6 +84,7 @@ def train(
             _begin(trainer, out, resume, overwrite, command)
             with_preset = None if resume else preset or config.default_preset(task)
             print(_summary(trainer.config, with_preset, trainer.steps))
+            _warn_of_the_solver(trainer.config)
         ranks.barrier()
         again = f"robot-ppo train {_typed(task)} --out {shlex.quote(str(out))} --resume"
         last = _run(trainer, out, resume, again, shown)
@@ -157,6 +163,24 @@ def _summary(settings: Config, preset: str | None, steps: int) -> str:
     minutes = "" if settings.minutes is None else f" or {settings.minutes:g} min"
     budget = f"{settings.steps:,} steps{minutes}, {settings.num_envs:,} simulations"
     return f"{task.name}{robot}, {begins}: {budget}"
+
+
+def _warn_of_the_solver(settings: Config) -> None:
+    """Warn where the solver stops too early for the ground.
+
+    A foot on a field of heights has several contacts. Go2 fell 0.73 times per minute on level tiles
+    with 3 iterations, 0.08 with 4, 0.05 with 5 and on the plane.
+    """
+    task = settings.task
+    if not isinstance(task, config.Task) or task.terrain is None:
+        return
+    physics = task.physics
+    if physics.solver == "newton" and physics.iterations < ITERATIONS:
+        log.warning(
+            "task.physics.iterations: %d are too few for the contacts on a field of heights, where "
+            "robots then fall for no reason of theirs; set 10, which cost the same",
+            physics.iterations,
+        )
 
 
 def _run(
