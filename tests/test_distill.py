@@ -347,7 +347,7 @@ def test_a_file_that_says_no_deviation_leaves_the_one_that_is_set(tmp_path, capl
     [
         (("task.robot=go1",), "drives go2, where joint .* has `.*train a student of its own robot"),
         (("task.action={scale: 0.25, clip: 4.0}",), "another `task.action` than this run"),
-        (("task.gait.frequency=2.5",), "another `task.gait` than this run"),
+        (("task.gait.frequency=2.5",), "another `task.gait.frequency` than this run"),
         (("task.control_period=0.04",), "another `task.control_period` than this run"),
         (("task.commands.twist=null", BLIND), "is told vx, vy, yaw_rate, .* is told nothing"),
     ],
@@ -385,6 +385,12 @@ def test_readings_that_mean_something_else_are_refused(teacher, tmp_path, overri
 def test_a_teacher_whose_actions_mean_something_else_is_refused(teacher, tmp_path):
     settings = student(teacher, "task.action={scale: 0.25, clip: 4.0}")
     refused(settings, tmp_path, "another `task.action` than this run")
+
+
+def test_what_rewards_alone_ask_of_a_gait_may_be_another(teacher, tmp_path):
+    higher = Trainer(student(teacher, "task.gait.swing_height=0.1"), tmp_path)
+    assert higher.teacher.groups == ("actor", "critic")
+    refused(student(teacher, "task.gait.frequency=2.5"), tmp_path, "another `task.gait.frequency`")
 
 
 def test_a_run_does_not_imitate_itself(teacher, capsys):

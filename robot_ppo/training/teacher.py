@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 KEY = "`distill.teacher`"
 LATENT = "`distill.latent`"
-SHARED = ("control_period", "gait", "action")
-"""Keys of a robot's task that teacher and student must have in common: what an action means."""
 SAME_OF_JOINTS = ("name", "default", "kp", "kd")
 """What student and the teacher of a policy file must have in common of each joint."""
 GROUP = "teacher_{}"
@@ -238,14 +236,12 @@ def _require_same_meaning(
                     f"`{key}` {getattr(one, key, None)}, and that of this run's robot "
                     f"{ours.name} has {getattr(other, key, None)}; train a student of its own robot"
                 )
-    gait = task.gait and task.gait.frequency
-    for key, one, other in (
-        ("control_period", contract.control_period, task.control_period),
-        ("gait", contract.gait_frequency, gait),
-        ("action", contract.action, task.action),
-    ):
-        if one != other:
-            raise InputError(_other(path, key))
+    meaning = {
+        "control_period": contract.control_period,
+        "gait.frequency": contract.gait_frequency,
+        "action": contract.action,
+    }
+    _require_same(path, meaning, _meaning(task))
     told = [[entry.name for entry in each.entries] for each in (contract.command, command)]
     if any(spec.name == "command" for spec in contract.observation) and told[0] != told[1]:
         raise InputError(
@@ -254,11 +250,24 @@ def _require_same_meaning(
         )
 
 
-def _other(source: Path, key: str) -> str:
-    return (
-        f"{KEY}: {source} was trained with another `task.{key}` than this run, so its actions mean "
-        "something else; train a teacher with the same one"
-    )
+def _meaning(task: Task) -> dict[str, Any]:
+    """Return what a robot's actions and its clock follow from: key of the task -> its value."""
+    frequency = task.gait.frequency if task.gait else None
+    return {
+        "control_period": task.control_period,
+        "gait.frequency": frequency,
+        "action": task.action,
+    }
+
+
+def _require_same(source: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise `InputError` for the first key in which `_meaning` differs."""
+    for key, value in theirs.items():
+        if value != ours[key]:
+            raise InputError(
+                f"{KEY}: {source} was trained with another `task.{key}` than this run, so its "
+                "actions mean something else; train a teacher with the same one"
+            )
 
 
 def _entry(spec: TermSpec) -> dict[str, Any]:
@@ -275,9 +284,7 @@ def _require_same_actions(run: Path, theirs: AnyTask, ours: AnyTask) -> None:
         return
     if project.robot_folder(theirs.robot) != project.robot_folder(ours.robot):
         raise InputError(f"{KEY}: {run} is a run of the robot {theirs.robot}, not {ours.robot}")
-    for key in SHARED:
-        if getattr(theirs, key) != getattr(ours, key):
-            raise InputError(_other(run, key))
+    _require_same(run, _meaning(theirs), _meaning(ours))
 
 
 def _require_same_latent(run: Path, theirs: Networks, ours: Networks) -> None:
