@@ -17,9 +17,11 @@ class RobotContract(NativeContract):
     """Robots observe the raw action and are paid for it; what is clipped is its effect."""
 
     task: str
+    overrides: tuple[str, ...] = ()
 
     def make(self, n, seed, threads=1):
-        return envs.native(config.load_task(self.task), n, threads, seed)
+        task = config.load(self.task, overrides=self.overrides).task
+        return envs.native(task, n, threads, seed)
 
     def _moved_alike(self, one, other, mine, theirs):
         assert np.array_equal(one.engine.qpos, other.engine.qpos)
@@ -41,6 +43,7 @@ class TestGo2RoughScan(RobotContract):
     """Tiles, levels and maps are part of a simulation's state."""
 
     task = "go2_rough_scan"
+    overrides = ("task.terrain.spacing=0.1", "task.terrain.levels=3", "task.terrain.columns=10")
 
 
 class TestEverythingOn(RobotContract):

@@ -16,6 +16,7 @@ from robot_ppo_node.app import cli
 
 GOLDEN = Path(__file__).parent / "golden"
 ROUGH = GOLDEN / "go2_rough.onnx"
+SCAN = GOLDEN / "go2_rough_scan.onnx"
 DERIVED = ("go1", "spot", "g1", "h1", "anymal_c")
 """Robots whose policy was trained on the derived task, with no number of their own."""
 ROBOTS = ("go2", *DERIVED)
@@ -102,19 +103,21 @@ def test_the_node_walks_it_in_the_simulation(robot, command, tmp_path):
 # -- the blind walk on rough ground
 
 
-def test_the_blind_walk_proves_itself_and_is_small(capsys):
-    assert cli.main(["check", str(ROUGH)]) == 0
+@pytest.mark.parametrize("file", [ROUGH, SCAN], ids=["blind", "scan"])
+def test_the_walk_on_rough_ground_proves_itself_and_is_small(file, capsys):
+    assert cli.main(["check", str(file)]) == 0
     assert "golden" in capsys.readouterr().out
-    assert ROUGH.stat().st_size < 2_000_000
+    assert file.stat().st_size < 2_000_000
 
 
-def test_the_blind_walk_is_of_the_task_that_we_ship():
-    contract = Policy(ROUGH).contract
-    task = config.robot_task(config.load("go2_rough"), "this test")
+@pytest.mark.parametrize("file", [ROUGH, SCAN], ids=["blind", "scan"])
+def test_the_walk_on_rough_ground_is_of_the_task_that_we_ship(file):
+    contract = Policy(file).contract
+    task = config.robot_task(config.load(file.stem), "this test")
     assert contract.robot == project.load_robot("go2")
     ours = observations.layout(task, contract.robot).specs
     assert [complete(spec) for spec in contract.observation] == [complete(spec) for spec in ours]
-    assert "height_scan" not in {spec.name for spec in contract.observation}
+    assert ("height_scan" in {spec.name for spec in contract.observation}) == (file == SCAN)
 
 
 def test_the_scorecards_of_the_blind_walk_say_what_it_crosses():
@@ -124,6 +127,23 @@ def test_the_scorecards_of_the_blind_walk_say_what_it_crosses():
     assert highest["slope_up"] == 1.0 and highest["slope_down"] == 1.0
     assert highest["stairs_up"] >= 0.2 and highest["stairs_down"] >= 0.4
     level = json.loads((GOLDEN / "go2_rough_scorecard.json").read_text())
+    assert level["walking"] and level["falls"] == 0
+
+
+def test_who_sees_crosses_more_than_who_does_not():
+    blind, sees = (
+        json.loads((GOLDEN / f"{file.stem}_ground.json").read_text()) for file in (ROUGH, SCAN)
+    )
+    crossed = {}
+    for name, card in (("blind", blind), ("sees", sees)):
+        for one in card["crossings"]:
+            key = one["kind"], one["condition"]
+            crossed.setdefault(key, {"blind": 0, "sees": 0})[name] += one["crossed"]
+    assert all(crossed[key]["sees"] >= crossed[key]["blind"] for key in crossed)
+    for kind in ("stairs_up", "stairs_down"):
+        ours, theirs = (card["highest_level"]["nominal"][kind] for card in (sees, blind))
+        assert ours > theirs + 0.1
+    level = json.loads((GOLDEN / f"{SCAN.stem}_scorecard.json").read_text())
     assert level["walking"] and level["falls"] == 0
 
 
