@@ -24,13 +24,15 @@ def bench_ground(steps: int = 120) -> dict[str, Any]:
     """Return environment steps/s on a field of heights over those on the plane, and a scan's share.
 
     Both environments are the flat task's, with everything on and robots that walk with exploration
-    noise; one has the rough task's ground and its curriculum. A scan is made in every step, and by
-    maps that are renewed as often as those of the scanning task.
+    noise; one has the rough task's ground, physics and curriculum. A scan is made in every step,
+    and by maps that are renewed as often as those of the scanning task.
     """
     walk = config.robot_task(config.load(TASK), "this benchmark")
     rough = config.robot_task(config.load(ROUGH), "this benchmark")
     curriculum = rough.curriculum
-    on_ground = msgspec.structs.replace(walk, terrain=rough.terrain, curriculum=curriculum)
+    on_ground = msgspec.structs.replace(
+        walk, terrain=rough.terrain, curriculum=curriculum, physics=rough.physics
+    )
     robots = {"plane": _Walking(walk), "ground": _Walking(on_ground)}
     scans = [_Scans(robots["ground"].env, period) for period in (0.0, _period())]
     times = np.empty((WARM_UP + steps, 4))
