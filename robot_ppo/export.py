@@ -7,19 +7,18 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
 
 from robot_ppo import project
 from robot_ppo.config import Config, Task, robot_task
 from robot_ppo.envs.robot import observations
 from robot_ppo.envs.robot.robot_env import RobotEnv
 from robot_ppo.ppo.acting import Acting
-from robot_ppo.ppo.cells import Cell, Gru, Lstm
-from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer, bounded
+from robot_ppo.ppo.networks import Actor, bounded
 from robot_ppo.robot_model import carried, fingerprint
 from robot_ppo.robot_model.source import Mjcf
 from robot_ppo.training import joints, provenance
 from robot_ppo.training.checkpoint import Checkpoint, Checkpoints, load_actor
+from robot_ppo.training.policy_network import blocks
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.contract.contract import Contract, Scores
@@ -35,8 +34,6 @@ ROLLOUT_TICKS = 500
 """Size of the rollout behind `contract.distribution`: every robot meets several commands, a push
 or two and a randomization of its own, and 32 observations lie beyond each 0.1 % quantile."""
 
-
-CELLS: dict[type, type[to_onnx.Gru | to_onnx.Lstm]] = {Gru: to_onnx.Gru, Lstm: to_onnx.Lstm}
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations (n, size) -> deterministic raw actions (n, joints)."""
@@ -181,26 +178,6 @@ def _check_groups(config: Config) -> None:
             "since a robot computes the group `actor` alone; train an actor that reads [actor], or "
             "a student of this run: robot-ppo train TASK --preset distill --teacher RUN"
         )
-
-
-def blocks(actor: Actor) -> list[to_onnx.Block]:
-    """Return the actor's blocks as the ONNX writer takes them."""
-    return [_block(module) for module in actor.blocks()]
-
-
-def _block(module: torch.nn.Module) -> to_onnx.Block:
-    """Return one block with its weights as arrays."""
-    if isinstance(module, Normalizer):
-        return to_onnx.Normalizer(module.mean.float().numpy(), module.std().numpy(), module.clip)
-    if isinstance(module, torch.nn.Linear):
-        return to_onnx.Linear(module.weight.detach().numpy(), module.bias.detach().numpy())
-    if isinstance(module, Cell):
-        arrays = {name: weight.detach().numpy() for name, weight in module.named_parameters()}
-        return CELLS[type(module)](**arrays)
-    for name, kind in ACTIVATIONS.items():
-        if isinstance(module, kind):
-            return to_onnx.Activation(name)
-    raise InputError(f"the network has a block {type(module).__name__}, which no policy file holds")
 
 
 def _distribution(config: Config, actor: Actor) -> contracts.Distribution:

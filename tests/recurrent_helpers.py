@@ -9,10 +9,10 @@ import node_helpers
 import numpy as np
 import torch
 
-from robot_ppo import export
 from robot_ppo.config import MemorySpec, Networks
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor
+from robot_ppo.training import policy_network
 from robot_ppo_export import golden, to_onnx
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.policy import Policy
@@ -35,7 +35,7 @@ def actor(cell: str, size: int, gain: float = 0.3) -> Actor:
 
 
 def contract(one: Actor) -> Contract:
-    states = to_onnx.states_of(export.blocks(one))
+    states = to_onnx.states_of(policy_network.blocks(one))
     return msgspec.structs.replace(node_helpers.contract(), states=states)
 
 
@@ -70,7 +70,7 @@ def _observed(recorded: golden.GoldenTraces, c: Contract, part: slice) -> np.nda
 def policy_bytes(cell: str) -> bytes:
     one = actor(cell, node_helpers.contract().resolve().size)
     c = contract(one)
-    return to_onnx.build(export.blocks(one), c, traces(one, c))
+    return to_onnx.build(policy_network.blocks(one), c, traces(one, c))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from robot_ppo import cli, config, export
 from robot_ppo.config import MemorySpec
 from robot_ppo.envs.environment import join
 from robot_ppo.ppo.distill import imitates, student_share
-from robot_ppo.training import policy_actor
+from robot_ppo.training import policy_network
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo.training.train import Trainer
 from robot_ppo_export import to_onnx
@@ -304,7 +304,7 @@ def test_the_actor_of_a_policy_file_is_the_one_that_was_exported(network, tmp_pa
     checkpoint = Checkpoints(tmp_path).newest()
     file = tmp_path / "policy.onnx"
     file.write_bytes(export.build(trainer.config, checkpoint))
-    contract, actor = policy_actor.read(file)
+    contract, actor = policy_network.read(file)
     wanted = checkpoint.learner["actor"]
     for name, weight in actor.state_dict().items():
         if not name.startswith(("normalizer", "log_std")):
@@ -314,11 +314,10 @@ def test_the_actor_of_a_policy_file_is_the_one_that_was_exported(network, tmp_pa
 
 
 def test_a_network_that_this_release_makes_in_another_way_is_refused(plain, monkeypatch):
-    monkeypatch.setattr(policy_actor, "CELLS", {})
-    policy_actor.read(plain[1])
+    policy_network.read(plain[1])
     monkeypatch.setitem(to_onnx.ACTIVATIONS, "elu", "Relu")
     with pytest.raises(InputError, match="not made as this release makes them; name the folder"):
-        policy_actor.read(plain[1])
+        policy_network.read(plain[1])
 
 
 def test_a_file_teaches_what_its_run_does(plain, tmp_path):

@@ -619,9 +619,9 @@ def test_golden_traces_that_are_incomplete_are_refused(change, text, refused):
 def test_the_deployed_network_is_the_trained_one(activation, load):
     """10,000 random observations, far outside the normalizer's clip too: 1e-5 at the most."""
     torch = pytest.importorskip("torch")
-    from robot_ppo import export
     from robot_ppo.config import Networks
     from robot_ppo.ppo.networks import Actor
+    from robot_ppo.training import policy_network
 
     torch.manual_seed(0)
     config = Networks(activation=activation, obs_clip=5.0)
@@ -634,7 +634,7 @@ def test_the_deployed_network_is_the_trained_one(activation, load):
         actor.normalizer.update(torch.randn(5000, SIZE) * scale + torch.randn(SIZE))
     c = contract(small_actor())
     # Contract and golden traces are another network's; only the graph is of interest here.
-    policy = load(to_onnx.build(export.blocks(actor), c, traces(small_actor(), c)))
+    policy = load(to_onnx.build(policy_network.blocks(actor), c, traces(small_actor(), c)))
     random = np.random.default_rng(0)
     observations = random.normal(0, 4, (10_000, SIZE)).astype(np.float32)
     with torch.inference_mode():

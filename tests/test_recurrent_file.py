@@ -16,6 +16,7 @@ from robot_ppo.evaluation import scorecard
 from robot_ppo.playback.script import Segment
 from robot_ppo.playback.session import Session
 from robot_ppo.ppo.acting import Acting
+from robot_ppo.training import policy_network
 from robot_ppo_export import checksum, golden, to_onnx
 from robot_ppo_export.contract import contract as contracts
 from robot_ppo_export.errors import InputError, RefusedError
@@ -49,7 +50,8 @@ def load(tmp_path):
 def test_over_a_thousand_ticks_with_resets_the_file_says_what_torch_says(cell):
     one = recurrent.actor(cell, 30, gain=1.0)
     session = onnxruntime.InferenceSession(
-        to_onnx.network(export.blocks(one)).SerializeToString(), providers=["CPUExecutionProvider"]
+        to_onnx.network(policy_network.blocks(one)).SerializeToString(),
+        providers=["CPUExecutionProvider"],
     )
     act = Acting(one)
     names = [i.name for i in session.get_inputs()][1:]

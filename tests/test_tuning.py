@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -265,6 +266,24 @@ def test_ctrl_c_ends_it_with_what_was_found(tmp_path):
     said = process.stdout.read()
     assert process.wait() == 130 and time.monotonic() - began < 60
     assert "best_preset.yaml" in said
+
+
+def test_ctrl_c_at_a_lock_ends_it_as_elsewhere(monkeypatch):
+    """Before, optuna's failure to give the lock back was said, and what was found was not."""
+
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            Path("/none/lock").unlink()
+
+    one = optuna.create_study()
+    monkeypatch.setattr(one, "optimize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(one, None, 1, lambda _: None)
+    monkeypatch.setattr(one, "optimize", lambda *_, **__: Path("/none/lock").unlink())
+    with pytest.raises(FileNotFoundError):
+        study.run(one, None, 1, lambda _: None)
 
 
 def test_without_a_complete_trial_nothing_is_written(tmp_path):

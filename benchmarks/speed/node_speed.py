@@ -13,9 +13,10 @@ import torch
 
 from benchmarks.common import shipped_policy
 from benchmarks.speed.engine_ratio import TASK
-from robot_ppo import config, export, project
+from robot_ppo import config, project
 from robot_ppo.envs.robot import observations
 from robot_ppo.ppo.networks import Actor
+from robot_ppo.training import policy_network
 from robot_ppo_export import to_onnx
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.app import node_bench
@@ -58,7 +59,7 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     observation = np.random.default_rng(0).normal(0, 3, (count, size))
     actor.normalizer.update(torch.from_numpy(observation).float())
     torch.nn.init.orthogonal_(actor.mlp[-1].get_parameter("weight"))
-    data = to_onnx.network(export.blocks(actor)).SerializeToString()
+    data = to_onnx.network(policy_network.blocks(actor)).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     x = observation.astype(np.float32)
     with torch.inference_mode():

@@ -120,6 +120,17 @@ def network(blocks: Sequence[Block]) -> onnx.ModelProto:
     )
 
 
+def arrays_of(data: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays of a policy file, by their names in its graph."""
+    graph = onnx.ModelProto.FromString(data).graph
+    return {array.name: numpy_helper.to_array(array).copy() for array in graph.initializer}
+
+
+def is_network(data: bytes, blocks: Sequence[Block]) -> bool:
+    """Return whether the graph of a policy file is the one that these blocks are written as."""
+    return onnx.ModelProto.FromString(data).graph == network(blocks).graph
+
+
 @dataclass
 class _Builder:
     """Nodes and arrays of a graph under construction."""

@@ -25,7 +25,7 @@ from robot_ppo.mirror import Mirror
 from robot_ppo.ppo import symmetric
 from robot_ppo.ppo.acting import Acting
 from robot_ppo.ppo.networks import Actor, bounded
-from robot_ppo.training import joints, policy_actor
+from robot_ppo.training import joints, policy_network
 from robot_ppo.training.checkpoint import Checkpoints, load_actor
 from robot_ppo_export.contract.command import CommandSpec
 from robot_ppo_export.contract.contract import Contract
@@ -199,7 +199,7 @@ def _of_run(run: Path, config: Config) -> _Taught:
 
 def _of_file(path: Path, config: Config) -> _Taught:
     """Return what a policy file teaches."""
-    contract, actor = policy_actor.read(path)
+    contract, actor = policy_network.read(path)
     if not isinstance(config.task, Task):
         raise InputError(f"{KEY}: {path} drives a robot, and {config.task.name} has none")
     robot = project.load_robot(config.task.robot)
@@ -211,7 +211,7 @@ def _of_file(path: Path, config: Config) -> _Taught:
         wanted = {spec.name: _entry(spec) for spec in contract.observation}
         groups, task = _with_groups(path, (EXPORTED,), [wanted], config.task)
     known = contract.training.deviation
-    networks = policy_actor.networks_of(contract)
+    networks = policy_network.networks_of(contract)
     return _Taught(actor, networks, groups, task, torch.tensor(known).log() if known else None)
 
 

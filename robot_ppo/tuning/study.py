@@ -124,10 +124,24 @@ def run(
     """
     enough = optuna.study.MaxTrialsCallback(trials, states=FINISHED)
     if len(study.get_trials(deepcopy=False, states=FINISHED)) < trials:
-        study.optimize(
-            lambda trial: evaluate(trial, search),
-            callbacks=[enough, lambda study, _: told(study)],
-        )
+        try:
+            study.optimize(
+                lambda trial: evaluate(trial, search),
+                callbacks=[enough, lambda study, _: told(study)],
+            )
+        except OSError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C led to an error: optuna, stopped at a lock, fails to give it back."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def evaluate(trial: optuna.Trial, search: Search) -> float:

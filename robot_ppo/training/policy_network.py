@@ -1,5 +1,6 @@
-"""Policy file -> the actor that it was written from: the way back of robot_ppo/export.py.
+"""An actor as the blocks of a policy file, and the way back.
 
+to_onnx.network(blocks(actor))
 contract, actor = read(Path("go2_walk.onnx"))
 
 A policy file holds what a robot needs: the network's weights, not how widely it explored.
@@ -8,22 +9,40 @@ A policy file holds what a robot needs: the network's weights, not how widely it
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 
-from robot_ppo import export
 from robot_ppo.config import Networks
-from robot_ppo.ppo.cells import Cell
-from robot_ppo.ppo.networks import Actor
+from robot_ppo.ppo.cells import Cell, Gru, Lstm
+from robot_ppo.ppo.networks import ACTIVATIONS, Actor, Normalizer
 from robot_ppo_export import to_onnx
 from robot_ppo_export.contract import strict
 from robot_ppo_export.contract.contract import Contract
 from robot_ppo_export.errors import InputError
 from robot_ppo_export.policy import Policy
 
-CELLS = {1: "gru", 2: "lstm"}
+CELLS: dict[type, type[to_onnx.Gru | to_onnx.Lstm]] = {Gru: to_onnx.Gru, Lstm: to_onnx.Lstm}
+BY_STATES = {1: "gru", 2: "lstm"}
 """Number of a network's states -> its kind of memory."""
+
+
+def blocks(actor: Actor) -> list[to_onnx.Block]:
+    """Return the actor's blocks as the ONNX writer takes them."""
+    return [_block(module) for module in actor.blocks()]
+
+
+def _block(module: torch.nn.Module) -> to_onnx.Block:
+    """Return one block with its weights as arrays."""
+    if isinstance(module, Normalizer):
+        return to_onnx.Normalizer(module.mean.float().numpy(), module.std().numpy(), module.clip)
+    if isinstance(module, torch.nn.Linear):
+        return to_onnx.Linear(module.weight.detach().numpy(), module.bias.detach().numpy())
+    if isinstance(module, Cell):
+        arrays = {name: weight.detach().numpy() for name, weight in module.named_parameters()}
+        return CELLS[type(module)](**arrays)
+    for name, kind in ACTIVATIONS.items():
+        if isinstance(module, kind):
+            return to_onnx.Activation(name)
+    raise InputError(f"the network has a block {type(module).__name__}, which no policy file holds")
 
 
 def read(path: Path) -> tuple[Contract, Actor]:
@@ -35,10 +54,9 @@ def read(path: Path) -> tuple[Contract, Actor]:
     """
     policy = Policy(path)
     policy.check_golden()
-    graph = onnx.load(str(path)).graph
-    arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
-    actor = _actor(policy.contract, arrays)
-    if to_onnx.network(export.blocks(actor)).graph != graph:
+    data = path.read_bytes()
+    actor = _actor(policy.contract, to_onnx.arrays_of(data))
+    if not to_onnx.is_network(data, blocks(actor)):
         raise InputError(
             f"{path}: its network is not made as this release makes them; name the folder of its "
             "run, or export that again"
@@ -51,7 +69,7 @@ def networks_of(contract: Contract) -> Networks:
     memory = None
     if contract.states:
         units = next(iter(contract.states.values()))
-        memory = {"cell": CELLS.get(len(contract.states)), "units": units}
+        memory = {"cell": BY_STATES.get(len(contract.states)), "units": units}
     settings = {
         "actor": contract.network.hidden,
         "activation": contract.network.activation,
@@ -73,7 +91,7 @@ def _actor(contract: Contract, arrays: dict[str, np.ndarray]) -> Actor:
         block.weight.copy_(_tensor(arrays, f"weight{i}", tuple(block.weight.shape)))
         block.bias.copy_(_tensor(arrays, f"bias{i}", tuple(block.bias.shape)))
     if actor.memory is not None:
-        _fill(actor.memory, CELLS[len(contract.states)], arrays)
+        _fill(actor.memory, BY_STATES[len(contract.states)], arrays)
     return actor.eval()
 
 
@@ -99,4 +117,4 @@ def _tensor(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) ->
     array = arrays.get(name)
     if array is None or array.shape != shape:
         return torch.zeros(shape)
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(array)
