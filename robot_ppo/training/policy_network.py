@@ -3,7 +3,8 @@
 to_onnx.network(blocks(actor))
 contract, actor = read(Path("go2_walk.onnx"))
 
-A policy file holds what a robot needs: the network's weights, not how widely it explored.
+The graph of a policy file is the mean alone; how widely it explored is in the contract, where the
+file is not older than that (`training.deviation`).
 """
 
 from pathlib import Path
