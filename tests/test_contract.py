@@ -367,6 +367,21 @@ def test_quantiles_that_do_not_ascend_or_come_from_nothing_are_refused(field, va
     refused(data, "distribution: minimum, low, median, high, maximum must ascend")
 
 
+@pytest.mark.parametrize("value", [[0.1], [0.0] * 12, [-0.1] * 12])
+def test_a_deviation_that_is_none_of_each_action_is_refused(value):
+    """A student would take its logarithm."""
+    data = plain()
+    data["training"]["deviation"] = value
+    text = msgspec.json.encode(data).decode().replace("null]", "1e400]")
+    actions = whole().action_map().size
+    with pytest.raises(
+        RefusedError, match=f"deviation must be empty or {actions} finite|malformed"
+    ):
+        contracts.from_json(text)
+    data["training"]["deviation"] = [0.1] * actions
+    assert contracts.from_json(msgspec.json.encode(data).decode()).training.deviation
+
+
 def test_a_contract_that_was_never_rolled_out_says_so():
     data = plain()
     data["distribution"] = None

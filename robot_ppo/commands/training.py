@@ -53,7 +53,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--teacher",
         metavar="RUN",
-        help="run or policy file that a student imitates; goes with --preset distill",
+        help="run or policy file that a student imitates; goes with --preset distill or taught",
     )
     p.add_argument("--seed", type=int, metavar="N", help="of everything random (default: preset's)")
     p.add_argument("--steps", type=int, metavar="N", help="environment steps, all robots together")

@@ -178,7 +178,7 @@ def _warn_of_the_solver(settings: Config) -> None:
     if physics.solver == "newton" and physics.iterations < ITERATIONS:
         log.warning(
             "task.physics.iterations: %d are too few for the contacts on a field of heights, where "
-            "robots then fall for no reason of theirs; set 10, which cost the same",
+            "robots then fall for no reason of theirs; set 10, a bound that few steps reach",
             physics.iterations,
         )
 

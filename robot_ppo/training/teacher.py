@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 KEY = "`distill.teacher`"
 LATENT = "`distill.latent`"
 SAME_OF_JOINTS = ("name", "default", "kp", "kd")
-"""What student and the teacher of a policy file must have in common of each joint."""
+"""Keys of a joint that must be the same for a student as in the policy file that teaches it."""
 GROUP = "teacher_{}"
 """Name of a teacher's observation group in a task that has none of its name and terms."""
 
@@ -150,7 +150,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class _Taught:
-    """What is known of a teacher."""
+    """The network of a teacher, how widely it explored, and the groups that it reads."""
 
     actor: Actor
     networks: Networks
@@ -188,7 +188,8 @@ def _of_run(run: Path, config: Config) -> _Taught:
     actor = load_actor(theirs, checkpoint)
     _require_same_actions(run, theirs.task, config.task)
     joints.check(theirs, checkpoint)
-    groups, task = theirs.networks.actor_groups, None
+    groups = theirs.networks.actor_groups
+    task = None
     if isinstance(theirs.task, Task) and isinstance(config.task, Task):
         _require_same_readings(run, groups, theirs.task, config.task)
         wanted = [theirs.task.observations[group] for group in groups]
@@ -206,7 +207,8 @@ def _of_file(path: Path, config: Config) -> _Taught:
     layout = observations.layout(config.task, robot)
     _require_same_meaning(path, contract, config.task, robot, layout.command)
     if layout.describe() == list(contract.layout):
-        groups, task = (EXPORTED,), None
+        groups = (EXPORTED,)
+        task = None
     else:
         wanted = {spec.name: _entry(spec) for spec in contract.observation}
         groups, task = _with_groups(path, (EXPORTED,), [wanted], config.task)
@@ -227,14 +229,15 @@ def _require_same_meaning(
         robot: the student's.
         command: of the student's task.
     """
-    theirs, ours = contract.robot, robot
-    for one, other in zip_longest(theirs.joints, ours.joints):
+    theirs = contract.robot
+    for one, other in zip_longest(theirs.joints, robot.joints):
         for key in SAME_OF_JOINTS:
             if getattr(one, key, None) != getattr(other, key, None):
                 raise InputError(
                     f"{KEY}: {path} drives {theirs.name}, where joint {one and one.name!r} has "
                     f"`{key}` {getattr(one, key, None)}, and that of this run's robot "
-                    f"{ours.name} has {getattr(other, key, None)}; train a student of its own robot"
+                    f"{robot.name} has {getattr(other, key, None)}; train a student of its own "
+                    "robot"
                 )
     meaning = {
         "control_period": contract.control_period,

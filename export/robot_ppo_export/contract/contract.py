@@ -314,6 +314,7 @@ def _check(contract: Contract) -> None:
     if not (np.array(contract.normalizer.std) > 0).all():
         raise RefusedError("normalizer.std must be above 0 everywhere")
     _check_distribution(contract.distribution, layout.size)
+    _check_deviation(contract)
     if not 0 < contract.control_period < 1:
         raise RefusedError(f"control_period {contract.control_period} s is not between 0 and 1")
     longest = contract.robot.safety.max_clock_step
@@ -331,6 +332,17 @@ def _check(contract: Contract) -> None:
 
 def _as_json(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
+
+
+def _check_deviation(contract: Contract) -> None:
+    """Raise `RefusedError` where the deviation is not one of each action."""
+    values = np.array(contract.training.deviation)
+    actions = contract.action_map().size
+    good = np.isfinite(values).all() and (values > 0).all()
+    if values.size and not (values.size == actions and good):
+        raise RefusedError(
+            f"training.deviation must be empty or {actions} finite numbers above 0, one per action"
+        )
 
 
 def _check_gait(contract: Contract) -> None:
