@@ -11,6 +11,8 @@ from real_time import pytest_runtest_protocol  # noqa: F401  (a hook)
 # Before numpy and torch start theirs. The workers of a suite keep every processor busy: a pool of
 # threads that waits for its last one there doubles the time of a small product of matrices.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before a test imports onnxruntime ahead of our own (robot_ppo_export/policy.py).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # A shell without job control starts what runs in its background with Ctrl-C ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

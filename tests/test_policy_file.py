@@ -16,6 +16,7 @@ import pytest
 from contract_helpers import (
     JOINTS,
     PERIOD,
+    ROOT,
     TERMS,
     build,
     contract,
@@ -264,6 +265,38 @@ def test_proving_the_golden_traces_leaves_the_policy_at_its_start(load):
     policy.check_golden()
     assert policy.ticks == 0
     assert same_bits(policy.tick(state, command), first)
+
+
+LEFT_BEHIND = """
+import os, pathlib
+from robot_ppo_export.policy import Policy
+Policy(pathlib.Path({file!r})).check_golden()
+print(len(os.listdir("/proc/self/task")), any(pathlib.Path.home().rglob("onnxruntime.db")))
+"""
+
+
+def test_a_policy_reports_nothing_to_the_maker_of_its_runtime(tmp_path):
+    """onnxruntime has a thread that does, and a database, unless it is told before it is loaded."""
+    file = tmp_path / "policy.onnx"
+    file.write_bytes(policy_bytes())
+
+    def left(name, **variables):
+        home = tmp_path / name
+        home.mkdir()
+        own = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT_BEHIND.format(file=str(file))],
+            env=own | {"HOME": str(home), "PYTHONPATH": str(ROOT / "export")} | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        threads, database = done.stdout.split()
+        return int(threads), database
+
+    threads, database = left("robot")
+    assert database == "False"
+    assert left("user", ORT_DISABLE_TELEMETRY="0") == (threads + 1, "True")  # negative control
 
 
 def test_a_tick_is_observation_network_and_action_map(load):

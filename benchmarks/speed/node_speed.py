@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from benchmarks.common import shipped_policy
@@ -17,16 +16,16 @@ from robot_ppo import config, project
 from robot_ppo.envs.robot import observations
 from robot_ppo.ppo.networks import Actor
 from robot_ppo.training import policy_network
-from robot_ppo_export import to_onnx
+from robot_ppo_export import policy, to_onnx
 from robot_ppo_export.errors import InputError
 from robot_ppo_node.app import node_bench
 
 
 def bench_node(seconds: float = 20.0) -> dict[str, Any]:
     """Return the figures of `robot-ppo-node bench`, and the error of the ONNX file."""
-    policy = shipped_policy()
+    file = shipped_policy()
     with _simulated_robot() as port:
-        results = node_bench.measure(policy, node_bench.Target("udp", port=port), seconds)
+        results = node_bench.measure(file, node_bench.Target("udp", port=port), seconds)
     print(node_bench.page(results))
     return results.figures | {"onnx_torch_difference": onnx_torch_difference()}
 
@@ -60,7 +59,7 @@ def onnx_torch_difference(count: int = 10_000) -> float:
     actor.normalizer.update(torch.from_numpy(observation).float())
     torch.nn.init.orthogonal_(actor.mlp[-1].get_parameter("weight"))
     data = to_onnx.network(policy_network.blocks(actor)).SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = policy.onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     x = observation.astype(np.float32)
     with torch.inference_mode():
         wanted = actor(torch.from_numpy(x)).numpy()

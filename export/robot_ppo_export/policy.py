@@ -6,12 +6,18 @@ policy.reset()
 target = policy.tick(state, command)          # once per control period
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# From 1.29 on, it reports to its maker what it runs: a thread, a database in the home folder and
+# connections to the internet, none of which a robot's control loop has to spare. It asks once,
+# when it is loaded; a variable that the user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from robot_ppo_export import checksum, golden
