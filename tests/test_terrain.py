@@ -231,12 +231,13 @@ def test_a_word_that_is_no_ground_is_refused_in_a_sentence(text, said):
     [
         ("go2_rough", ("task.physics.iterations=3",), True),
         ("go2_rough", ("task.physics.iterations=3", "task.physics.solver=pgs"), False),
+        ("go2_walk", ("task.physics.iterations=3",), True),
         ("go2_rough", (), False),
         ("go2_walk", (), False),
         ("Hopper-v5", (), False),
     ],
-    ids=["few", "another solver", "enough", "plane", "no robot"],
+    ids=["few", "another solver", "few on the plane", "enough", "plane", "no robot"],
 )
-def test_a_solver_that_stops_too_early_for_heights_is_said(task, overrides, warned, caplog):
+def test_a_solver_that_stops_too_early_is_said(task, overrides, warned, caplog):
     run_folder._warn_of_the_solver(config.load(task, overrides=overrides))
-    assert ("iterations: 3 are too few for the contacts on a field" in caplog.text) == warned
+    assert ("iterations: 3 are too few to solve for contacts" in caplog.text) == warned

@@ -52,9 +52,9 @@ class Physics(_Struct, frozen=True):
     """[s]; must divide the control period."""
     solver: Literal["newton", "cg", "pgs"] = "newton"
     """Algorithm that solves for the forces of constraints."""
-    iterations: Annotated[int, Meta(ge=1)] = 3
-    """Most iterations of the solver."""
-    ls_iterations: Annotated[int, Meta(ge=1)] = 6
+    iterations: Annotated[int, Meta(ge=1)] = 10
+    """Most iterations of the solver; few steps need so many, and one cut short throws joints."""
+    ls_iterations: Annotated[int, Meta(ge=1)] = 20
     """Most iterations of the solver's line search."""
     cone: Literal["pyramidal", "elliptic"] = "pyramidal"
     """Shape of the friction cone."""

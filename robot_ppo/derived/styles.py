@@ -46,8 +46,6 @@ class Style:
     """Where an episode ends, in the robot's `max_tilt`."""
     sunk: float
     """Where an episode ends, in heights of the base."""
-    iterations: tuple[int, int]
-    """Of MuJoCo's solver, and of its line search."""
     preset: str
     """What it trains with."""
 
@@ -73,7 +71,6 @@ ON_MANY = Style(
     reach=(1.07, 1.07),
     tilt=1.0,
     sunk=0.511,
-    iterations=(3, 6),
     preset="walk",
 )
 ON_TWO = Style(
@@ -97,7 +94,6 @@ ON_TWO = Style(
     reach=(1.07, 0.5),
     tilt=0.6,
     sunk=0.7,
-    iterations=(6, 10),
     preset="two_feet",
 )
 

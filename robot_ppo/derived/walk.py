@@ -134,14 +134,12 @@ def _tree(body: Body) -> Tree:
 
 
 def _physics(style: Style) -> Tree:
-    solver, search = style.iterations
-    enough = "two feet: with 3, the solver throws ankles about"
     why = "legs of two-legged robots meet" if style is styles.ON_TWO else "legs hardly ever meet"
     return {
         "timestep": 0.01,
         "solver": "newton",
-        "iterations": Number(solver, enough if style is styles.ON_TWO else "enough"),
-        "ls_iterations": search,
+        "iterations": Number(10, "a bound; with 3, the solver throws joints about"),
+        "ls_iterations": 20,
         "cone": "pyramidal",
         "collisions": Number(style.collisions, why),
     }
