@@ -34,13 +34,14 @@ hypothesis.settings.load_profile("suite")
 gc.disable()
 
 LONGEST = (
-    *("test_node_cli", "test_faults", "test_gym_tasks", "test_resume", "test_train"),
-    *("test_evaluate", "test_watchdog_dds", "test_resume_settings", "test_watchdog", "test_play"),
-    *("test_groups", "test_safety", "test_node_bench", "test_env_state", "test_unitree"),
-    *("test_options", "test_driver_contract"),
+    *("test_node_cli", "test_distill", "test_importing", "test_watchdog_dds"),
+    *("test_importing_legs", "test_tuning", "test_watchdog", "test_shipped", "test_faults"),
+    *("test_ros2_publishers", "test_states", "test_config", "test_driver_contract"),
+    *("test_resume", "test_import_files", "test_ranks", "test_generated", "test_node_bench"),
+    *("test_unitree", "test_importing_feet", "test_installed_terms", "test_train"),
 )
 """Files that take longest come first, so that no worker is left alone with one at the end. Those
-that wait for a robot in real time (`node`, `watchdog`, `unitree`, `driver`) stand apart: while one
+that wait in real time (`node`, `watchdog`, `ros2`, `driver`, `unitree`) stand apart: while one
 worker waits, two compute."""
 
 

@@ -5,13 +5,13 @@ import itertools
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from fork_server import Forked, node
 from node_helpers import ROOT, policy_file, rest_pose, robot
 
 from robot_ppo_export.contract.state import BASIC, zeros
@@ -84,25 +84,16 @@ class Robot:
             self.wire.send_state(time.monotonic(), state)
 
 
-def command_line(*arguments) -> list[str]:
-    return [sys.executable, "-m", "robot_ppo_node.app.cli", *map(str, arguments)]
-
-
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "export"), "XDG_STATE_HOME": str(STATE)}
 
 
 def start(
     *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-) -> subprocess.Popen:
-    return subprocess.Popen(
-        command_line(*arguments),
-        env=environment(),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-    )
+) -> Forked:
+    """A command of the node."""
+    files = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    return node.start("-m", "robot_ppo_node.app.cli", *arguments, env=environment(), **files)
 
 
 def deaf_pipe(full: bool) -> tuple[int, int]:
@@ -180,7 +171,7 @@ def wait_for(process, text: str) -> str:
     return said
 
 
-def walking(begin, last, seconds) -> subprocess.Popen:
+def walking(begin, last, seconds) -> Forked:
     """A node that `begin()` started and whose policy has run for so long.
 
     `last()` is the robot's newest command. A node that a busy computer stalled was damped, and is

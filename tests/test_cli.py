@@ -12,6 +12,7 @@ import threading
 import env_helpers as helpers
 import pytest
 from env_helpers import train_arguments
+from fork_server import workstation
 from node_helpers import ROOT
 
 import robot_ppo
@@ -410,13 +411,7 @@ def test_a_run_of_an_older_configuration_is_said(policy, capsys, tmp_path):
 
 
 def test_the_program_has_the_exit_code_of_main(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "robot_ppo.cli", "train", "walk_the_dog"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = workstation.run("-m", "robot_ppo.cli", "train", "walk_the_dog", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("robot-ppo: unknown task 'walk_the_dog'")
     assert helpers.TASK in done.stderr

@@ -298,7 +298,7 @@ def plain(tmp_path_factory, short_rollouts):
     ],
     ids=["mlp", "gru", "lstm", "linear"],
 )
-def test_the_actor_of_a_policy_file_is_the_one_that_was_exported(network, tmp_path):
+def test_the_actor_of_a_policy_file_is_the_one_that_was_exported(network, tmp_path, short_rollouts):
     trainer = Trainer(tiny_config(LOUD, *network, threads=1, steps=2 * BATCH), tmp_path)
     trainer.run(Told())
     checkpoint = Checkpoints(tmp_path).newest()

@@ -1,12 +1,12 @@
 """Terms of installed packages, by the entry points `robot_ppo.terms`, in Pythons of their own."""
 
 import os
-import subprocess
 import sys
 
 import env_helpers as helpers
 import pytest
 from contract_helpers import ROOT
+from fork_server import workstation
 
 from robot_ppo import envs, installed_terms
 from robot_ppo.envs.robot import observations
@@ -62,7 +62,7 @@ def python(*words, beside=()):
     """What a fresh Python ends with, which finds the folders `beside` too."""
     path = os.pathsep.join([*map(str, beside), str(ROOT / "export"), str(ROOT)])
     env = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=env)
+    done = workstation.run(*words, env=env)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,11 +1,9 @@
 """Other libraries train on our environments, and what they get is what the environment gave."""
 
-import subprocess
-import sys
-
 import gymnasium
 import numpy as np
 import pytest
+from fork_server import workstation
 from gymnasium.vector import AutoresetMode
 from node_helpers import ROOT
 from test_docs import blocks
@@ -300,11 +298,7 @@ def test_the_programs_of_the_page_train(library, made, tmp_path, monkeypatch, ca
 ])  # fmt: skip
 def test_a_missing_library_is_named_with_what_to_install(library, module, package):
     hidden = f"import sys; sys.modules[{library!r}] = None; import robot_ppo.interop.{module}"
-    done = subprocess.run(
-        [sys.executable, "-c", hidden], capture_output=True, text=True,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}"},
-    )  # fmt: skip
-    said = done.stderr.strip().splitlines()[-1]
+    said = workstation.run("-c", hidden).stderr.strip().splitlines()[-1]
     assert said.endswith(f"needs {package}: pip install 'robot-ppo[peers]'")
 
 

@@ -4,12 +4,12 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 from env_helpers import train_arguments
-from node_helpers import ROOT
+from fork_server import workstation
 from test_train import contents, log, refused, result
 
 from robot_ppo import lock
@@ -42,11 +42,9 @@ def test_a_file_system_without_locks_locks_nothing_and_says_so(tmp_path, monkeyp
 def training(tmp_path):
     """A run that trains in another process."""
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "robot_ppo.cli", *train_arguments(out, steps=ENDLESS)],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}", "TERM": "dumb"},
-        stdout=subprocess.DEVNULL,
-    )
+    words = ("-m", "robot_ppo.cli", *train_arguments(out, steps=ENDLESS))
+    own = os.environ | {"TERM": "dumb"}
+    process = workstation.start(*words, env=own, stdout=subprocess.DEVNULL)
     try:
         ends = time.monotonic() + 120
         while not ((out / "log.csv").exists() and len(log(out)) > 1):
@@ -60,8 +58,11 @@ def training(tmp_path):
 
 def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(training, capsys):
     out, process = training
-    os.kill(process.pid, signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)  # until it has stopped
+    os.kill(process.pid, signal.SIGSTOP)  # and wait until it has stopped
+    while (
+        "State:\tT" not in Path(f"/proc/{process.pid}/status").read_text()
+    ):  # until it has stopped
+        time.sleep(0.001)
     before = contents(out)
     for more in (["--resume"], ["--overwrite"]):
         said = refused(train_arguments(out, *more), capsys)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fork_server import node
 from node_helpers import ROOT, contract, policy_file, robot, write_policy
 from process_helpers import (
     QUICK,
@@ -212,10 +213,8 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_ctrl_c_while_the_run_ends_skips_nothing():
     with Robot() as r:
         arguments = [str(a) for a in run_arguments(r, "--arm")]
-        code = [sys.executable, "-c", SLOW_END, *arguments]
-        process = subprocess.Popen(
-            code, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = node.start("-c", SLOW_END, *arguments, env=environment(), **pipes)
         wait_for(process, "POLICY")
         process.send_signal(signal.SIGTERM)
         wait_for(process, "closing")

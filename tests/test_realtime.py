@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fork_server import node
 from node_helpers import PERIOD, policy, rig
 from process_helpers import Robot, child_of, environment, run_arguments, start, wait_for
 
@@ -118,6 +119,17 @@ def test_the_collector_is_off_in_the_loop_and_as_before_afterwards():
     r.node.run(0.2, on_tick=lambda: seen.append(gc.isenabled()))
     assert not any(seen)
     assert gc.isenabled()
+
+
+def test_what_somebody_froze_before_stays_frozen():
+    code = (
+        "import gc; from robot_ppo_node.host.realtime import quiet_gc\n"
+        "for before in (gc.unfreeze, gc.freeze):\n"
+        "    before()\n"
+        "    with quiet_gc(): assert gc.get_freeze_count()\n"
+        "    print(gc.get_freeze_count() > 0)"
+    )
+    assert node.run("-c", code, env=environment()).stdout == "False\nTrue\n"
 
 
 def test_the_network_is_warm_before_the_robot_is_ready():

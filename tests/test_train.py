@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from env_helpers import ROBOTS, ROLLOUT, tiny_config, train_arguments
-from node_helpers import ROOT
+from fork_server import workstation
 
 from robot_ppo import cli, config, export
 from robot_ppo.training.checkpoint import Checkpoints
@@ -330,13 +329,9 @@ def test_a_second_ctrl_c_keeps_the_last_checkpoint_and_says_how_to_go_on(run, ca
 @pytest.mark.real_time
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "robot_ppo.cli", *train_arguments(out, steps=10**9)],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'export'}", "TERM": "dumb"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ("-m", "robot_ppo.cli", *train_arguments(out, steps=10**9))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = workstation.start(*words, env=os.environ | {"TERM": "dumb"}, **pipes)
     try:
         ends = time.monotonic() + 60
         while not ((out / "log.csv").exists() and len(log(out)) > 2):

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import optuna
 import pytest
 import yaml
 from env_helpers import SHORT_TRIALS
+from fork_server import workstation
 
 from robot_ppo import cli, config
 from robot_ppo.training.train import DivergedError, Trainer
@@ -246,8 +246,7 @@ def opened(tmp_path):
 
 
 def test_a_killed_search_goes_on(tmp_path):
-    command = [sys.executable, "-m", "robot_ppo.cli", *tune(tmp_path, 50)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = workstation.start("-m", "robot_ppo.cli", *tune(tmp_path, 50), stdout=subprocess.PIPE)
     assert process.stdout.readline().startswith("trial 0:")
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -257,8 +256,7 @@ def test_a_killed_search_goes_on(tmp_path):
 
 
 def test_ctrl_c_ends_it_with_what_was_found(tmp_path):
-    command = [sys.executable, "-m", "robot_ppo.cli", *tune(tmp_path, 500)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = workstation.start("-m", "robot_ppo.cli", *tune(tmp_path, 500), stdout=subprocess.PIPE)
     for _ in range(2):
         process.stdout.readline()
     process.send_signal(signal.SIGINT)

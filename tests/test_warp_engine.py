@@ -24,7 +24,7 @@ def pair(env, iterations):
     """Engines of both kinds with states and fields of an environment, and a solver of its own."""
     model = copy.copy(env.engine.model)
     model.opt.iterations = iterations
-    model.opt.ls_iterations = max(model.opt.ls_iterations, iterations // 2)
+    model.opt.ls_iterations = 2 * iterations
     engine = RobotEngine(model, env.robot, N, 1, env.engine.substeps)
     engine.vary(tuple(env.engine._fields))
     twin = WarpEngine(model, N, "cpu", tuple(engine._fields))

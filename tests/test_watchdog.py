@@ -12,6 +12,7 @@ import time
 import numpy as np
 import process_helpers
 import pytest
+from fork_server import node
 from node_helpers import PERIOD, rig
 from process_helpers import (
     Robot,
@@ -185,11 +186,8 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def broken_node(r, *more):
-    code = [sys.executable, "-c", BROKEN]
-    arguments = [str(a) for a in run_arguments(r, "--arm", *more, watchdog=True)]
-    return subprocess.Popen(
-        [*code, *arguments], env=environment(), stderr=subprocess.PIPE, text=True
-    )
+    arguments = run_arguments(r, "--arm", *more, watchdog=True)
+    return node.start("-c", BROKEN, *arguments, env=environment(), stderr=subprocess.PIPE)
 
 
 def test_an_error_that_tears_down_the_loop_is_followed_by_damping():

@@ -146,7 +146,7 @@ def merge(under: Any, over: Any) -> Any:
 
 def without_nulls(kind: Any, data: Any) -> Any:
     """Return the data without those entries of tables that are null."""
-    return _kept(msgspec.inspect.type_info(kind), data)
+    return _kept(strict.type_info(kind), data)
 
 
 def _kept(info: Any, data: Any) -> Any:

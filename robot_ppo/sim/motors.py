@@ -80,8 +80,8 @@ class PdMotors:
         wanted = self.kp * (delayed - pos - self.offset) - self.kd * vel
         torque = self.strength * np.clip(wanted, -self.limit, self.limit)
         if self.summing:
-            # A torque that is no number is none: MuJoCo takes it for 0.
-            self.power_sum += np.clip(np.nan_to_num(torque * vel), 0, None).sum(axis=1)
+            # A torque that is no number is none, for `fmax` too: MuJoCo takes it for 0.
+            self.power_sum += np.fmax(torque * vel, 0).sum(axis=1)
             self.saturation_sum += self.saturated(torque)
             self.steps += 1
         if not self.implicit.any():

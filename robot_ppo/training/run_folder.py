@@ -177,8 +177,8 @@ def _warn_of_the_solver(settings: Config) -> None:
     physics = task.physics
     if physics.solver == "newton" and physics.iterations < ITERATIONS:
         log.warning(
-            "task.physics.iterations: %d are too few to solve for contacts: joints are thrown about, "
-            "and robots fall for no reason of theirs; set 10, a bound that few steps reach",
+            "task.physics.iterations: %d are too few to solve for contacts: joints are thrown "
+            "about, and robots fall for no reason of theirs; set 10, a bound that few steps reach",
             physics.iterations,
         )
 

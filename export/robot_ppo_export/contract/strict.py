@@ -132,7 +132,7 @@ def convert(kind: type[T], data: Any, source: str = "", *, path: str = "") -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        found = _problem(_info(kind), data, path)
+        found = _problem(type_info(kind), data, path)
         key, text = found or (path, str(error))
         raise SettingError(key, text, source) from None
 
@@ -142,7 +142,7 @@ _Problem = tuple[str, str]
 
 
 @functools.cache
-def _info(kind: Any) -> Any:
+def type_info(kind: Any) -> Any:
     """Return msgspec's description of a type. Its module is imported when something is wrong."""
     import msgspec.inspect
 
