@@ -12,7 +12,7 @@ import threading
 import env_helpers as helpers
 import pytest
 from env_helpers import train_arguments
-from fork_server import workstation
+from fork_server import node, workstation
 from node_helpers import ROOT
 
 import robot_ppo
@@ -270,6 +270,22 @@ def test_the_command_line_alone_loads_nothing_heavy():
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["walk_the_dog"], ["go2_walk", "--set", "ppo.clipp=0.1"], ["go2_walk", "--out", "."]],
+    ids=["task", "key", "folder"],
+)
+def test_what_is_wrong_with_a_training_is_said_before_torch_is_loaded(words, tmp_path):
+    """In half a second instead of two and a half."""
+    (tmp_path / "config.yaml").write_text("")
+    code = (
+        "import sys; from robot_ppo import cli; code = cli.main(['train', *sys.argv[1:]]);"
+        "sys.exit('torch' if 'torch' in sys.modules else code)"
+    )
+    done = node.run("-c", code, *words, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("robot-ppo: "), done.stderr
 
 
 # -- the whole line -----------------------------------------------------------------------------

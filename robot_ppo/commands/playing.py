@@ -3,14 +3,10 @@
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from robot_ppo import arguments
 from robot_ppo.commands.base import command
 from robot_ppo_export.errors import InputError, RefusedError
-
-if TYPE_CHECKING:
-    pass
 
 PLAY = """
 robot-ppo play go2_walk.onnx --video go2_walk.mp4

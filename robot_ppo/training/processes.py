@@ -3,26 +3,31 @@
     torchrun --nproc-per-node 2 -m robot_ppo train go2_walk --out runs/go2
 
 Ranks on one machine share its cores: each keeps to its own part, so that their simulations do not
-wait for one another. All settings of the process are restored at the end.
+wait for one another. All settings of the process are restored at the end. Torch is loaded when they
+meet: what a command line has wrong is said before.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from robot_ppo.config import Config, Task
-from robot_ppo.ppo import ranks
-from robot_ppo.ppo.ranks import Ranks
-from robot_ppo.training.threads import single_threaded
 from robot_ppo_export.errors import InputError
+
+if TYPE_CHECKING:
+    from robot_ppo.ppo.ranks import Ranks
 
 _APART = 1 << 33
 """Distance between the seeds of two ranks: beyond every seed that a run can have."""
 
 
 @contextmanager
-def together() -> Iterator[Ranks]:
+def together() -> "Iterator[Ranks]":
     """Meet the other ranks, keep to one's cores, and tell the others how it ended."""
+    from robot_ppo.ppo import ranks
+    from robot_ppo.training.threads import single_threaded
+
     with own_cores(), single_threaded():
         met = ranks.from_environment()
         try:
@@ -43,12 +48,12 @@ def was_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def seed(config: Config, ranks: Ranks) -> int:
+def seed(config: Config, ranks: "Ranks") -> int:
     """Return the seed of one rank, unlike that of every other."""
     return config.seed + _APART * ranks.rank
 
 
-def simulations(config: Config, ranks: Ranks) -> int:
+def simulations(config: Config, ranks: "Ranks") -> int:
     """Return how many one rank has; `InputError` for what several cannot do."""
     terms = config.task.curriculum if isinstance(config.task, Task) else {}
     shared = [name for name in terms if name != "terrain_level"]  # whose simulations have their own
