@@ -106,7 +106,7 @@ TOLERANCES = {
 }
 """Iterations of the solver -> control step -> largest difference of a coordinate [m], [rad], 1:
 of half the simulations, and of all. Measured: 9e-8, 1.5e-7; 2e-7, 4e-7; 5e-7, 2.5e-6 with a solver
-that converges, which is single precision. With the 3 iterations of the task both solvers are cut
+that converges, which is single precision. With 3 iterations and 6 of the line search both are cut
 off, each somewhere else: 1e-7, 0.015, 0.062, and 0.6 rad in one that stumbles."""
 
 
