@@ -1,4 +1,4 @@
-"""Files of the first edition stay valid: a policy of contract format 2 and a log of version 3."""
+"""Files of before stay valid: policies of contract format 2 and early 3, a log of version 3."""
 
 import gzip
 
@@ -34,6 +34,13 @@ def test_a_policy_file_of_format_2_passes_its_golden_traces(policy):
     assert "twist, frame body" in page and "gait clock 2 Hz" in page
     assert "no fingerprint" in page and "not stated: `robot-ppo eval` scores a policy" in page
     assert policy.contract.format_version == 2 and "format 2" in report.check_page(policy, WORST)
+
+
+def test_a_policy_file_without_parameters_of_terms_passes_its_golden_traces():
+    early = Policy(GOLDEN / "go2_walk_early_format3.onnx")
+    assert early.check_golden().value <= TOLERANCE
+    assert early.contract.format_version == 3
+    assert not any(term.parameters for term in early.contract.observation)
 
 
 @pytest.mark.numeric

@@ -126,7 +126,7 @@ def test_a_file_whose_layout_states_other_parameters_is_refused(policy):
     refused(data, "layout differs", "{'harmonics': 2}} against")
 
 
-@pytest.mark.parametrize("file", ["go2_walk.onnx", "go2_walk_format2.onnx"])
+@pytest.mark.parametrize("file", ["go2_walk_early_format3.onnx", "go2_walk_format2.onnx"])
 def test_files_from_before_there_were_parameters_are_read_and_written_as_they_were(file):
     import onnx
 
