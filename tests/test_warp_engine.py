@@ -2,6 +2,7 @@
 
 import copy
 
+import array_api_compat.torch  # noqa: F401  (what computes on torch's tensors looks for it)
 import mujoco
 import numpy as np
 import pytest
