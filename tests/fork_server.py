@@ -167,7 +167,7 @@ class ForkServer:
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno()), *self.modules],
-                env=os.environ | {"PYTHONPATH": paths},
+                env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

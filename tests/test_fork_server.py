@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from fork_server import ForkServer, node
+from fork_server import ForkServer, node, workstation
 
 TELL = """
 import os, sys
@@ -74,6 +74,13 @@ def test_two_run_side_by_side_and_hold_nothing_of_each_other():
         assert process.poll() is None
         os.close(into)
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(("one", "needs"), [(node, "numpy"), (workstation, "torch")])
+def test_a_server_has_one_thread(one, needs):
+    pytest.importorskip(needs)
+    parent = "import os; print(len(os.listdir(f'/proc/{os.getppid()}/task')))"
+    assert one.run("-c", parent).stdout == "1\n"
 
 
 def test_the_node_has_what_a_robot_has_and_no_more():
