@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import msgspec
 import numpy as np
@@ -296,7 +297,8 @@ def test_a_policy_reports_nothing_to_the_maker_of_its_runtime(tmp_path):
 
     threads, database = left("robot")
     assert database == "False"
-    assert left("user", ORT_DISABLE_TELEMETRY="0") == (threads + 1, "True")  # negative control
+    if tuple(map(int, version("onnxruntime").split(".")[:2])) >= (1, 29):  # negative control
+        assert left("user", ORT_DISABLE_TELEMETRY="0") == (threads + 1, "True")
 
 
 def test_a_tick_is_observation_network_and_action_map(load):
