@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 # From 1.29 on, it reports to its maker what it runs: a thread, a database in the home folder and
-# connections to the internet, none of which a robot's control loop has to spare. It asks once,
-# when it is loaded; a variable that the user has set stays.
+# uploads, none of which belong beside a robot's control loop. It reads the variable once, when it
+# is loaded; one that the user has set stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 

@@ -166,7 +166,7 @@ def _summary(settings: Config, preset: str | None, steps: int) -> str:
 
 
 def _warn_of_the_solver(settings: Config) -> None:
-    """Warn where the solver stops before contacts are solved, as runs of before were trained.
+    """Warn where the solver stops before contacts are solved, as it did in older runs.
 
     With 3 iterations Go2 fell 0.26 times per minute on the plane and 0.73 on a level field of
     heights, where a foot has several contacts; with 5 it fell 0.06 and 0.05 times.

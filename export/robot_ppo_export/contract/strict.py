@@ -143,7 +143,10 @@ _Problem = tuple[str, str]
 
 @functools.cache
 def type_info(kind: Any) -> Any:
-    """Return msgspec's description of a type. Its module is imported when something is wrong."""
+    """Return msgspec's description of a type.
+
+    The module that makes it is imported here: a robot whose files are right does without it.
+    """
     import msgspec.inspect
 
     return msgspec.inspect.type_info(kind)
